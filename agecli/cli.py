@@ -1,0 +1,74 @@
+"""The command line: assembles the commands and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from agecli import __version__
+from agecli.commands import evaluate, predict, prepare, train_pytorch
+from agecli.errors import AgecliError
+
+app = typer.Typer(
+    name="agecli",
+    help="Tell the age group from a face picture: prepare, train, evaluate, predict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+train = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
+
+app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
+app.add_typer(train, name="train")
+train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=predict.EXAMPLES)(predict.predict)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agecli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; every failure becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except AgecliError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
+        sys.stderr.close()
+        os._exit(1)
+    except OSError as error:
+        what = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{what}", 1)
+    except Exception as error:
+        if os.environ.get("AGECLI_TRACEBACK"):
+            raise
+        _fail(
+            f"internal error, {type(error).__name__}: {error} "
+            "(please report it; AGECLI_TRACEBACK=1 shows where)",
+            1,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"agecli: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""A doorway per subcommand: options, one library call, a table or JSON."""

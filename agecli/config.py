@@ -1,0 +1,121 @@
+"""Every default, once: its value, its meaning and its check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from agecli.ages import Scheme
+from agecli.errors import UsageError
+
+DETECTOR = "dlib-hog"
+FACE_MARGIN = 0.066
+"""What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Conflicts = Literal["keep", "drop"]
+Objective = Literal["groups", "ages", "both"]
+Schedule = Literal["plateau", "onecycle", "cosine"]
+Balance = Literal["none", "sqrt", "full"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def _check_range(config: Any, **ranges: tuple[float, float]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if not low <= value <= high:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag}: {value} is not between {low:g} and {high:g}")
+
+
+def _check_choice(config: Any, **choices: Any) -> None:
+    for name, allowed in choices.items():
+        value = getattr(config, name)
+        if value not in get_args(allowed):
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag}: {value!r} is not one of {', '.join(get_args(allowed))}")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How a data set is prepared."""
+
+    scheme: str = "adience8"
+    """Age groups by which the split is stratified."""
+    size: int = 200
+    """Side of the stored images in pixels; UTKFace's own, so that nothing is resampled twice."""
+    seed: int = 0
+    """Decides the split, together with the images' content."""
+    conflicts: Conflicts = "drop"
+    """What happens to training images whose copies carry ages more than 5 years apart."""
+
+    def __post_init__(self) -> None:
+        Scheme.parse(self.scheme)
+        _check_range(self, size=(16, 1024), seed=(0, 2**31))
+        _check_choice(self, conflicts=Conflicts)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the options every model shares, and the cnn's own."""
+
+    model: str = "cnn"
+    data: str = "data/utkface"
+    """Prepared data set."""
+    image_size: int = 224
+    """Side of the images the model sees, in pixels."""
+    objective: Objective = "both"
+    """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
+    the sum of the two on one output over years."""
+    epochs: int = 30
+    batch_size: int = 64
+    """Images per optimiser step and process, before --accumulate."""
+    accumulate: int = 1
+    """Batches whose gradients are summed up before each optimiser step."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    weight_decay: float = 0.02
+    """Decoupled weight decay (AdamW, Loshchilov and Hutter 2019)."""
+    schedule: Schedule = "onecycle"
+    dropout: float = 0.4
+    balance: Balance = "none"
+    """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
+    label_smoothing: float = 0.0
+    """Share of the target spread evenly over all groups (groups part only)."""
+    label_width: float = 1.0
+    """Width of the age distribution, as a factor of 0.6 + 0.06 · age years."""
+    ema: float = 0.998
+    """Decay of the moving average of weights per step; 0 turns it off."""
+    patience: int = 8
+    """Epochs without a better validation loss before training stops."""
+    amp: bool = False
+    """Mixed precision: bf16 where the device has it, fp16 with gradient scaling otherwise."""
+    grad_checkpoint: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    seed: int = 0
+    device: Device = "auto"
+    workers: int = 1
+    """Threads that gather batches ahead of the training."""
+    limit: int = 0
+    """Use only so many training images, and as many validation images; 0 means all."""
+
+    def __post_init__(self) -> None:
+        _check_range(
+            self, image_size=(16, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
+            accumulate=(1, 4096), lr=(1e-8, 10), weight_decay=(0, 10), dropout=(0, 0.95),
+            label_smoothing=(0, 0.9), label_width=(0.1, 10), ema=(0, 0.99999), patience=(1, 10_000),
+            seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
+        )  # fmt: skip
+        _check_choice(
+            self, objective=Objective, schedule=Schedule, balance=Balance, device=Device
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Rebuild a configuration from a run's config.json; unknown keys raise UsageError."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"config.json has unknown settings: {', '.join(unknown)}")
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Sources, audit, split, store and batches: from an archive to tensors."""

@@ -1,0 +1,125 @@
+"""From the store to the model: batches gathered ahead, resized and augmented whole, on the device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+AHEAD = 2
+"""Batches gathered ahead per thread."""
+
+ROTATION, SCALE, SHIFT = 15.0, 1.15, 0.06
+"""Augmentation: largest angle in degrees, scale factor, and shift in image sides."""
+
+
+class Batches:
+    """Batches of a store's rows: in order for evaluation, shuffled by seed and epoch for training.
+
+    Shuffled batches are all of `batch_size` (the rest of an epoch is left out), and their number
+    is a multiple of `accumulate`. Of several processes, each takes its own share of every batch.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        rows: NDArray[np.integer],
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        accumulate: int = 1,
+        workers: int = 1,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.images = np.asarray(images)  # a plain view: memmap's own indexing is slower
+        self.rows, self.shuffle, self.seed, self.workers = rows, shuffle, seed, workers
+        self.rank, self.world = rank, world
+        self.batch_size = min(batch_size, max(1, len(rows) // world)) if shuffle else batch_size
+        whole = self.batch_size * world
+        self.steps = len(rows) // whole if shuffle else -(-len(rows) // whole)
+        if shuffle:
+            self.steps = max(self.steps // accumulate, 1) * accumulate
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, epoch: int = 0) -> Iterator[tuple[Tensor, NDArray[np.integer]]]:
+        """Yield (images, rows): uint8 (B, S, S, 3) in host memory, and their rows in the store."""
+        plan = iter(self._plan(epoch))
+        with ThreadPoolExecutor(self.workers) as threads:
+            flying: deque[Future[tuple[Tensor, NDArray[np.integer]]]] = deque()
+            for rows in plan:
+                flying.append(threads.submit(self._gather, rows))
+                if len(flying) > AHEAD * self.workers:
+                    yield flying.popleft().result()
+            while flying:
+                yield flying.popleft().result()
+
+    def _plan(self, epoch: int) -> Iterator[NDArray[np.integer]]:
+        order = self.rows
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+            order = np.resize(order, self.steps * self.batch_size * self.world)
+        whole = self.batch_size * self.world
+        for start in range(0, len(order), whole):
+            yield np.sort(order[start : start + whole][self.rank :: self.world])
+
+    def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
+        return torch.from_numpy(np.take(self.images, rows, axis=0)), rows
+
+
+def to_input(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Resize and normalise stored images to what a model takes; the same for training and use.
+
+    images: uint8 (B, S, S, 3) on the model's device. Returns float (B, 3, size, size) in
+    channels-last memory. Resizing is bilinear with antialiasing, as PIL's is.
+    """
+    return normalise(resize(images, size), mean, std)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize uint8 images (B, S, S, 3) to float (B, 3, size, size), values 0 to 255."""
+    batch = images.permute(0, 3, 1, 2)  # (B, 3, S, S), channels last in memory
+    if batch.shape[-1] != size:
+        if batch.device.type != "cpu":  # only the CPU resizes bytes
+            batch = batch.float()
+        batch = F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
+    return batch.float()
+
+
+def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the mean and divide by the deviation (of values 0 to 1), in place."""
+    shape = (1, 3, 1, 1)
+    centre = torch.tensor(mean, device=batch.device).view(shape) * 255
+    spread = torch.tensor(std, device=batch.device).view(shape) * 255
+    return batch.sub_(centre).div_(spread)
+
+
+def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, scale, shift and mirror a batch (B, 3, S, S) at random, each image its own way."""
+    count = len(batch)
+
+    def uniform() -> Tensor:  # (B,), from -1 to 1
+        return torch.rand(count, generator=generator, device=batch.device) * 2 - 1
+
+    angle = uniform() * (ROTATION * torch.pi / 180)
+    scale = torch.exp(uniform() * float(np.log(SCALE)))
+    mirror = torch.sign(uniform())
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    affine = torch.stack(
+        [
+            torch.stack([cos * mirror, -sin, uniform() * 2 * SHIFT], dim=1),
+            torch.stack([sin * mirror, cos, uniform() * 2 * SHIFT], dim=1),
+        ],
+        dim=1,
+    )  # (B, 2, 3)
+    grid = F.affine_grid(affine, list(batch.shape), align_corners=False)  # (B, S, S, 2)
+    return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,93 @@
+"""One way to decode a picture, whatever its mode, size or orientation."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from agecli.errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".jfif"})
+MAX_BYTES = 128 * 2**20
+MAX_PIXELS = 64_000_000
+
+_GREY_BACKGROUND = (127, 127, 127)
+
+
+def read_image(source: Path | bytes | Image.Image) -> Image.Image:
+    """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
+
+    Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
+    the first frame. Raises ImageError with a short reason: not an image, cut short, too large.
+    """
+    if isinstance(source, Image.Image):
+        return _to_rgb(ImageOps.exif_transpose(source))
+    if isinstance(source, Path):
+        try:
+            if source.stat().st_size > MAX_BYTES:
+                raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
+            source = source.read_bytes()
+        except OSError as error:
+            raise ImageError((error.strerror or str(error)).lower()) from error
+    if not source:
+        raise ImageError("empty file")
+    if len(source) > MAX_BYTES:
+        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
+            image = Image.open(io.BytesIO(source))
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError("not an image") from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError...
+        text = str(error)
+        cut = "truncated" in text or "Truncated" in text or isinstance(error, EOFError)
+        raise ImageError("cut short" if cut else f"broken image ({text or error!r})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return Image.fromarray(_to_eight_bits(np.asarray(image, dtype=np.float64))).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (*_GREY_BACKGROUND, 255))
+        return Image.alpha_composite(background, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Scale 16-bit values, or floats in 0-1 or 0-255, to bytes."""
+    pixels = np.nan_to_num(pixels)
+    peak = pixels.max(initial=0)
+    scale = 255 if peak <= 1 else 1 if peak <= 255 else 255 / 65535
+    return np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
+
+
+def square(image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None):
+    """Resize the largest centred square (or the given box) to size × size, with antialiasing.
+
+    box: left, top, right, bottom in pixels, inside the picture. Returns uint8 (size, size, 3).
+    """
+    if box is None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+    if box != (0, 0, size, size) or image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image)

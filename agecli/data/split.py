@@ -1,0 +1,48 @@
+"""Assign clusters of pictures to train, validation and test, by content and seed."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+HELD_OUT = 0.1
+"""Share of the images in each of test and validation."""
+
+
+def assign_splits(
+    clusters: NDArray[np.integer], groups: NDArray[np.integer], digests: list[str], seed: int
+) -> list[str]:
+    """Give each image its split: clusters stay whole, each group is shared out 80/10/10.
+
+    clusters, groups: (N,) numbers; a cluster counts for its most frequent group. The order in
+    which clusters are dealt is a hash of the seed and the cluster's smallest sha256, so that
+    neither file names nor their order matter.
+    """
+    members: dict[int, list[int]] = {}
+    for row, cluster in enumerate(clusters.tolist()):
+        members.setdefault(cluster, []).append(row)
+    strata: dict[int, list[tuple[str, list[int]]]] = {}
+    for rows in members.values():
+        values, counts = np.unique(groups[rows], return_counts=True)
+        key = min(digests[row] for row in rows)
+        order = sha256(f"{seed}:{key}".encode()).hexdigest()
+        strata.setdefault(int(values[counts.argmax()]), []).append((order, rows))
+    splits = [""] * len(digests)
+    for stratum in strata.values():
+        total, dealt = sum(len(rows) for _, rows in stratum), 0
+        for _, rows in sorted(stratum):
+            share = dealt / total
+            split = "test" if share < HELD_OUT else "val" if share < 2 * HELD_OUT else "train"
+            for row in rows:
+                splits[row] = split
+            dealt += len(rows)
+    return splits
+
+
+def split_hash(digests: list[str], splits: list[str]) -> str:
+    """Hash the sorted (sha256, split) pairs: equal hashes mean that results are comparable."""
+    pairs = sorted(zip(digests, splits, strict=True))
+    return sha256("\n".join(" ".join(pair) for pair in pairs).encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""Figures as files; matplotlib is imported when one is drawn, and never its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK = "#1f2933"
+_CELL_INCHES = 0.62
+
+
+def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], title: str) -> None:
+    """Draw a confusion matrix as PNG: counts, and beside them shares of each row in percent.
+
+    confusion: (groups, groups), true groups in rows, answered groups in columns, young to old.
+    Raises OSError where the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    counts = np.asarray(confusion)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = _CELL_INCHES * max(len(labels), 5) + 1.2
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.06)
+    figure = Figure(figsize=(2 * side, side + 0.5), dpi=150, facecolor="white", layout=layout)
+    left, right = figure.subplots(1, 2)
+    # Colours follow the shares on both sides: one large group would leave the others pale.
+    _draw(left, shares, [[f"{n:,}" if n else "" for n in row] for row in counts], labels)
+    _draw(right, shares, [[_percent(share) for share in row] for row in shares], labels)
+    left.set_title("Images", fontsize=11, color=_INK, loc="left")
+    right.set_title("Percent of each true group", fontsize=11, color=_INK, loc="left")
+    left.set_ylabel("True age group", color=_INK)
+    figure.suptitle(title, fontsize=13, fontweight="bold", color=_INK)
+    figure.savefig(path, format="png")
+
+
+def _percent(share: float) -> str:
+    return "" if share == 0 else "<1" if share < 0.5 else f"{share:.0f}"
+
+
+def _draw(axes: Axes, shares: np.ndarray, texts: list[list[str]], labels: Sequence[str]) -> None:
+    from matplotlib import colormaps
+
+    colours = colormaps["Blues"](shares / 100)  # (groups, groups, RGBA)
+    axes.imshow(colours)
+    luminance = colours[..., :3] @ (0.299, 0.587, 0.114)
+    for (row, column), light in np.ndenumerate(luminance):
+        ink = _INK if light > 0.55 else "white"
+        weight = "bold" if row == column else "normal"
+        axes.text(
+            column, row, texts[row][column],
+            ha="center", va="center", color=ink, fontsize=9, fontweight=weight,
+        )  # fmt: skip
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("Answered age group", color=_INK)
+    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0, colors=_INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

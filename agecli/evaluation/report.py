@@ -1,0 +1,113 @@
+"""Run a model over a split of a prepared data set and score it, as users' pictures are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agecli.ages import (
+    NO_GROUP,
+    FloatArray,
+    IntArray,
+    Scheme,
+    expected_ages,
+    group_probabilities,
+)
+from agecli.config import TrainConfig
+from agecli.errors import DataError, WeightsError
+from agecli.evaluation import metrics
+
+if TYPE_CHECKING:
+    from agecli.data.store import Dataset
+    from agecli.inference.predictor import LoadedModel
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images there are."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answered on a split, image by image, and how it scored."""
+
+    model: str
+    weights: Path
+    data: Path
+    split: str
+    flip: bool
+    same_split: bool
+    """The model was trained on this very split, so that its test images are new to it."""
+    scheme: Scheme
+    rows: IntArray
+    """(N,) rows of the data set; the arrays below follow their order."""
+    ages: IntArray
+    """(N,) labels in years."""
+    probabilities: FloatArray
+    """(N, groups)"""
+    expected: FloatArray | None
+    """(N,) answered ages in years, where the objective gives them."""
+    scores: dict[str, Any]
+    """`metrics.score` of the above."""
+
+    def summary(self) -> dict[str, Any]:
+        """Give what was evaluated on what, and the scores, as plain values for JSON."""
+        return {
+            "weights": str(self.weights),
+            "model": self.model,
+            "data": str(self.data),
+            "split": self.split,
+            "same_split": self.same_split,
+            "flip": self.flip,
+            **self.scores,
+        }
+
+
+def evaluate_model(
+    model: LoadedModel,
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    flip: bool = True,
+    batch_size: int = TrainConfig.batch_size,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """Score a model on the images of a split that are not excluded.
+
+    flip: average the answers for each image and its mirror image. Raises DataError where no image
+    of the split has an age in one of the model's groups, WeightsError where the answers are NaN.
+    """
+    rows = dataset.rows(split)
+    ages = dataset.ages[rows]
+    if not (model.scheme.groups_of(ages) != NO_GROUP).any():
+        raise DataError(
+            f"The {split} split of {dataset.folder} has no image in the groups "
+            f"{', '.join(model.scheme.labels)}: give another --split or --data"
+        )
+    answers = []
+    progress(0, len(rows))
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        answers.append(model.distributions(np.take(dataset.images, batch, axis=0), flip=flip))
+        progress(start + len(batch), len(rows))
+    distribution = np.concatenate(answers)  # (N, groups) or (N, YEARS)
+    if not np.isfinite(distribution).all():
+        raise WeightsError(f"{model.path} answers NaN, its training went astray: train it again")
+    probabilities = group_probabilities(distribution, model.scheme)
+    expected = expected_ages(distribution)
+    return Evaluation(
+        model=model.metadata.model,
+        weights=model.path,
+        data=dataset.folder,
+        split=split,
+        flip=flip,
+        same_split=model.metadata.split_hash == dataset.receipt["split_hash"],
+        scheme=model.scheme,
+        rows=rows,
+        ages=ages,
+        probabilities=probabilities,
+        expected=expected,
+        scores=metrics.score(probabilities, ages, model.scheme, expected),
+    )

@@ -1,0 +1,1 @@
+"""Inference: faces, the predictor."""

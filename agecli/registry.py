@@ -1,0 +1,32 @@
+"""The models by name: plain data, free of torch, so that help and errors can name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model: its name, what it is, and where its class is found."""
+
+    name: str
+    title: str
+    home: str  # "module:class"; the class takes the weights file's `architecture` as keywords
+
+    def build(self, **architecture: Any) -> nn.Module:
+        """Construct the model from its architecture's keyword arguments."""
+        module, name = self.home.split(":")
+        return getattr(import_module(module), name)(**architecture)
+
+
+MODELS = {
+    spec.name: spec
+    for spec in [
+        ModelSpec("cnn", "CNN, four conv blocks", "agecli.models.cnn:CNN"),
+    ]
+}

@@ -1,0 +1,1 @@
+"""Training: the engine, its objectives and its run folders."""

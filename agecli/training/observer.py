@@ -1,0 +1,18 @@
+"""How a training tells of itself, without printing; free of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Observer:
+    """Hears of a training's events; the base class ignores them all."""
+
+    def started(self, facts: dict[str, Any]) -> None:
+        """Hear what is about to be trained: model, parameters, images, device, run, epochs."""
+
+    def stepped(self, progress: dict[str, Any]) -> None:
+        """Hear of a step, a few times a second: epoch, step, steps, loss, lr, rate, memory."""
+
+    def finished_epoch(self, record: dict[str, Any]) -> None:
+        """Hear an epoch's line of metrics.jsonl."""

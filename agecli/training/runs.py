@@ -1,0 +1,87 @@
+"""The run folder: config.json, metrics.jsonl, last/, best.safetensors, log.txt."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agecli.config import TrainConfig
+from agecli.errors import TrainingError
+
+
+class Run:
+    """A folder that one training fills; every file in it is written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best = folder / "best.safetensors"
+        self._state = folder / "last" / "state.pt"
+
+    @classmethod
+    def create(cls, folder: Path, config: TrainConfig) -> Run:
+        """Start a new run in an empty or absent folder."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TrainingError(
+                f"{folder} is in use: continue it with --resume {folder}, or give another --run"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder)
+        run._write("config.json", json.dumps(asdict(config), indent=1) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
+        """Open a run to continue it, with the configuration it was started with."""
+        try:
+            text = (folder / "config.json").read_text(encoding="utf-8")
+            return cls(folder), TrainConfig.from_dict(json.loads(text))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise TrainingError(f"No run in {folder}: --resume takes a folder of `agecli train`") from error
+        except (json.JSONDecodeError, TypeError) as error:
+            raise TrainingError(f"{folder / 'config.json'} is damaged: {error}") from error
+
+    @staticmethod
+    def free_folder(model: str) -> Path:
+        """Name the next free folder: runs/cnn, runs/cnn-2, ..."""
+        number = 1
+        while (folder := Path("runs", model if number == 1 else f"{model}-{number}")).exists():
+            number += 1
+        return folder
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep all that is needed to go on as if nothing had happened, and the metrics so far."""
+        import torch
+
+        self._state.parent.mkdir(exist_ok=True)
+        partial = self._state.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self._state)
+        lines = (json.dumps(record) for record in state["history"])
+        self._write("metrics.jsonl", "".join(line + "\n" for line in lines))
+
+    def load(self) -> dict[str, Any] | None:
+        """Read back what `save` kept, or None where no epoch was finished."""
+        import pickle
+
+        import torch
+
+        if not self._state.exists():
+            return None
+        try:
+            return torch.load(self._state, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(f"{self._state} is damaged: start the training again") from error
+
+    def log(self, text: str) -> None:
+        """Add a line with the time to log.txt."""
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def _write(self, name: str, text: str) -> None:
+        partial = self.folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, self.folder / name)

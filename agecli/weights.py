@@ -1,0 +1,162 @@
+"""Weights files: one safetensors file that knows its model, preprocessing, data and results."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agecli import __version__
+from agecli.errors import UsageError, WeightsError
+from agecli.registry import MODELS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+KEY = "agecli"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a weights file says of itself, stored as JSON under the header key `agecli`."""
+
+    model: str
+    architecture: dict[str, Any]
+    """Keyword arguments that rebuild the model."""
+    objective: str
+    """`groups`: outputs are age groups; `ages` and `both`: outputs are the years 0-100."""
+    scheme: list[str]
+    """Labels of the age groups, young to old."""
+    image_size: int
+    mean: list[float]
+    std: list[float]
+    crop: dict[str, Any]
+    """How a detected face is cropped: detector, and margin on each side in box sides."""
+    temperature: float = 1.0
+    split_hash: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """On the test split, with n; empty until it was evaluated."""
+    training: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, str] | None = None
+    licence: str = "research use only: trained on UTKFace"
+    agecli_version: str = __version__
+    format: int = FORMAT
+
+
+def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> None:
+    """Write a weights file whole or not at all; matrices are stored as 16-bit floats.
+
+    Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: tensor.detach()
+        .to("cpu", torch.float16 if tensor.is_floating_point() and tensor.ndim > 1 else None)
+        .contiguous()
+        for name, tensor in state.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(tensors, partial, {KEY: json.dumps(asdict(metadata))})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read a weights file's metadata, without its tensors and without torch.
+
+    Raises WeightsError for a missing, cut or foreign file, or one of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a whole safetensors file ({error}): copy or train it again"
+        ) from error
+    if text is None:
+        raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
+    try:
+        content = json.loads(text)
+        if content["format"] > FORMAT:
+            raise WeightsError(
+                f"{path} has format {content['format']}, newer than this agecli reads "
+                f"({FORMAT}): upgrade agecli"
+            )
+        known = {f.name for f in fields(Metadata)}
+        metadata = Metadata(**{key: value for key, value in content.items() if key in known})
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} has damaged metadata ({error}): train it again") from error
+    if metadata.model not in MODELS:
+        raise WeightsError(
+            f"{path} holds the model {metadata.model!r}, which this agecli does not know "
+            f"({', '.join(MODELS)}): upgrade agecli"
+        )
+    return metadata
+
+
+def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
+    """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU."""
+    import torch
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(path).items()
+    }
+    try:
+        with torch.device("meta"):  # no memory and no random numbers for what is overwritten
+            model = MODELS[metadata.model].build(**metadata.architecture)
+        model.load_state_dict(tensors, assign=True)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(
+            f"{path} does not fit its model {metadata.model} ({reason}): train it again"
+        ) from error
+    return model.eval(), metadata
+
+
+def released_folder() -> Path:
+    """Find the released weights: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_released"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
+    """List the weights files of a folder (or the one file) for a model's name, or for all.
+
+    where: a file or folder; the released weights by default. Ordered as in the registry.
+    Raises UsageError for an unknown name, WeightsError where there is no such file.
+    """
+    if model != "all" and model not in MODELS:
+        raise UsageError(f"--model: {model!r} is not one of {', '.join(MODELS)}, all")
+    where = where or released_folder()
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        raise WeightsError(f"No weights at {where}: give a .safetensors file or a folder of them")
+    if (best := where / "best.safetensors").is_file():  # a run folder
+        return [best]
+    paths = sorted(where.glob("*.safetensors"))
+    if model == "all":
+        order = list(MODELS)
+        found = sorted(paths, key=lambda p: order.index(p.stem) if p.stem in order else len(order))
+    else:
+        found = [path for path in paths if path.stem == model or read_metadata(path).model == model]
+    if not found:
+        what = "weights file" if model == "all" else f"{model} weights file"
+        raise WeightsError(f"No {what} in {where}: train one with `agecli train cnn`")
+    return found

@@ -1,0 +1,175 @@
+"""`agecli evaluate` on noise and untrained weights: that figures come out, not what they are."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from agecli.ages import Scheme, outputs_of
+from agecli.commands.evaluate import EXAMPLES, evaluate
+from agecli.config import IMAGENET_MEAN, IMAGENET_STD
+from agecli.data import store
+from agecli.errors import DataError, WeightsError
+from agecli.models.cnn import CNN
+from agecli.weights import Metadata, save_weights
+
+SIDE, PER_SPLIT = 20, 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(3 * PER_SPLIT):
+        age = 28 if i % 2 else int(rng.integers(80))
+        split = ("train", "val", "test")[i % 3]
+        rows.append(store.ManifestRow(f"{i}", "drawn", f"{i:064}", age, "", "", i, split, ""))
+    store.write_manifest(folder / store.MANIFEST, rows)
+    images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)
+    np.save(folder / store.IMAGES, images)
+    (folder / store.RECEIPT).write_text(json.dumps({"split_hash": "same", "scheme": "adience8"}))
+    return folder
+
+
+def _write_weights(path, *, objective="both", split_hash="same", seed=0):
+    torch.manual_seed(seed)
+    scheme = Scheme.parse("adience8")
+    architecture = {"outputs": outputs_of(objective, scheme), "image_size": 16}
+    metadata = Metadata(
+        model="cnn",
+        architecture=architecture,
+        objective=objective,
+        scheme=scheme.labels,
+        image_size=16,
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        crop={},
+        split_hash=split_hash,
+    )
+    save_weights(path, CNN(**architecture).state_dict(), metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "cnn"
+    _write_weights(folder / "best.safetensors")
+    return folder
+
+
+def _run(*arguments, code=0):
+    app = typer.Typer()
+    app.command(epilog=EXAMPLES)(evaluate)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_json_has_every_figure_and_nothing_else_is_on_stdout(data, run_folder):
+    result = _run(run_folder, "--data", data, "--json", "--device", "cpu")
+    scores = json.loads(result.stdout)
+    assert scores["split"] == "test" and scores["same_split"]
+    assert scores["weights"] == str(run_folder / "best.safetensors")
+    assert 0 < scores["n"] <= scores["n_ages"] == PER_SPLIT
+    assert scores["n"] == np.sum(scores["confusion"])
+    assert scores["exact"] == np.trace(scores["confusion"]) / scores["n"]
+    assert list(scores["per_group"]) == Scheme.parse("adience8").labels
+    assert result.stderr == ""
+
+
+def test_tables_show_the_numbers_of_the_json_without_colour(data, run_folder):
+    scores = json.loads(_run(run_folder, "--data", data, "--json").stdout)
+    text = _run(run_folder, "--data", data).stdout
+    assert "\x1b" not in text
+    assert "cnn on the test split" in text
+    low, high = scores["exact_interval"]
+    for expected in (
+        f"{scores['exact']:.1%} {low:.1%} – {high:.1%}",
+        f"always {scores['majority_group']} (majority baseline) {scores['majority']:.1%}",
+        f"{scores['one_off']:.1%}",
+        f"{scores['macro_f1']:.1%}",
+        f"{scores['mae']:.2f} years",
+    ):
+        assert expected in " ".join(text.split())
+    matrix = text.split("answered group (columns)")[1]
+    rows = [line.split() for line in matrix.splitlines() if line.split()[:1] == ["25-32"]]
+    assert rows == [["25-32", *(f"{count}" if count else "·" for count in scores["confusion"][4])]]
+
+
+def test_cells_are_coloured_in_a_terminal(data, run_folder, monkeypatch):
+    from rich.console import Console
+
+    from agecli.commands import _console
+
+    terminal = Console(force_terminal=True, color_system="truecolor", width=100)
+    monkeypatch.setattr(_console, "out", terminal)
+    assert "\x1b[38;2;255;255;255;48;2;" in _run(run_folder, "--data", data).stdout
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_other_splits_are_labelled(data, run_folder, split):
+    text = _run(run_folder, "--data", data, "--split", split).stdout
+    assert f"on the {split} split (it" in text
+
+
+def test_another_split_hash_is_a_warning_of_one_line(data, tmp_path):
+    path = _write_weights(tmp_path / "other.safetensors", split_hash="other")
+    result = _run(path, "--data", data, "--json")
+    assert result.stderr.startswith(f"agecli: warning: {path} was trained on another split")
+    assert result.stderr.count("\n") == 1
+    assert json.loads(result.stdout)["same_split"] is False
+
+
+def test_groups_alone_give_no_years(data, tmp_path):
+    path = _write_weights(tmp_path / "groups.safetensors", objective="groups")
+    result = _run(path, "--data", data)
+    assert "years" not in result.stdout and "macro-F1" in result.stdout
+
+
+def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp_path):
+    other = _write_weights(tmp_path / "cnn.safetensors", seed=1)
+    plots = tmp_path / "new" / "plots"
+    result = _run(run_folder, other, "--data", data, "--json", "--plots", plots)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["mae"] != second["mae"]
+    names = ["cnn-2-test-confusion.png", "cnn-test-confusion.png"]
+    assert sorted(path.name for path in plots.iterdir()) == names
+    for name in names:
+        with Image.open(plots / name) as image:
+            assert image.format == "PNG"
+        assert name in result.stderr
+
+
+def test_flip_and_batch_size(data, run_folder):
+    def figures(*options):
+        scores = json.loads(_run(run_folder, "--data", data, "--json", *options).stdout)
+        return [scores["mae"], scores["exact"]]
+
+    np.testing.assert_allclose(figures(), figures("--batch-size", "5"), rtol=1e-4)
+    assert figures("--no-flip")[0] != figures()[0]
+
+
+def test_misuse(data, run_folder, tmp_path):
+    with pytest.raises(DataError, match="run `agecli prepare"):
+        _run(run_folder, "--data", tmp_path / "none")
+    with pytest.raises(WeightsError, match="none"):
+        _run(tmp_path / "none", "--data", data)
+    text = tmp_path / "notes.txt"
+    text.write_text("not weights")
+    with pytest.raises(WeightsError, match=r"notes\.txt is not a whole safetensors file"):
+        _run(text, "--data", data)
+    for wrong in (
+        ["--split", "all"],
+        ["--batch-size", "0"],
+        ["--device", "abacus"],
+        ["--plots", text],
+    ):
+        assert wrong[0] in _run(run_folder, "--data", data, *wrong, code=2).stderr
+    _run("--data", data, code=2)

@@ -1,0 +1,141 @@
+"""The figures against scikit-learn where it has them, and against hand-worked cases."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+)
+
+from agecli.ages import Scheme
+from agecli.evaluation import metrics
+
+SCHEME = Scheme.parse("adience8")
+
+
+def _random(seed, groups=8, n=400):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(groups, size=n)
+    return truth, np.clip(truth + rng.integers(-2, 3, size=n), 0, groups - 1)
+
+
+def _probabilities(answer, groups=8):
+    return np.eye(groups)[answer]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_group_figures_equal_scikit_learns(seed):
+    truth, answer = _random(seed)
+    confusion = metrics.confusion_matrix(truth, answer, 8)
+    figures = metrics.group_figures(confusion)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, answer, zero_division=0)
+
+    assert np.array_equal(confusion, confusion_matrix(truth, answer))
+    assert metrics.exact_accuracy(confusion) == pytest.approx(accuracy_score(truth, answer))
+    np.testing.assert_allclose(figures["precision"], precision)
+    np.testing.assert_allclose(figures["recall"], recall)
+    np.testing.assert_allclose(figures["f1"], f1)
+    assert np.array_equal(confusion.sum(axis=1), support)
+    assert metrics.macro_f1(confusion) == pytest.approx(f1_score(truth, answer, average="macro"))
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer"),
+    [
+        ([0, 0, 2], [0, 2, 2]),  # group 1 occurs nowhere
+        ([0, 0, 2], [1, 1, 2]),  # group 1 is answered and never true, group 0 never answered
+        ([0], [2]),
+    ],
+)
+def test_absent_groups_count_as_in_scikit_learn(truth, answer):
+    confusion = metrics.confusion_matrix(np.array(truth), np.array(answer), 4)
+    figures = metrics.group_figures(confusion)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, answer, labels=range(4), zero_division=0
+    )
+    np.testing.assert_allclose(figures["precision"], precision)
+    np.testing.assert_allclose(figures["recall"], recall)
+    np.testing.assert_allclose(figures["f1"], f1)
+    assert metrics.macro_f1(confusion) == pytest.approx(
+        f1_score(truth, answer, average="macro", zero_division=0)
+    )
+
+
+def test_one_off_counts_neighbours_on_both_sides():
+    confusion = metrics.confusion_matrix(
+        np.array([1, 1, 1, 1, 0, 3]), np.array([0, 1, 2, 3, 3, 0]), 4
+    )
+    assert metrics.one_off_accuracy(confusion) == 3 / 6
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "low", "high"),
+    [
+        (0.5, 100, 0.4038, 0.5962),  # Brown, Cai and DasGupta 2001: (X + z²/2) / (n + z²) ± ...
+        (0.0, 10, 0.0, 0.2775),
+        (1.0, 10, 0.7225, 1.0),
+        (0.0, 0, 0.0, 1.0),
+    ],
+)
+def test_wilson_interval(share, n, low, high):
+    assert metrics.wilson_interval(share, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_wilson_interval_solves_the_score_equation():
+    """Its ends are the shares p for which the observed one is 1.96 standard errors away."""
+    for end in metrics.wilson_interval(0.72, 1650):
+        assert abs(0.72 - end) / np.sqrt(end * (1 - end) / 1650) == pytest.approx(1.95996, abs=1e-4)
+
+
+def test_errors_in_years():
+    truth, answer = np.array([10, 20, 30, 116]), np.array([15.0, 14.9, 30.0, 100.0])
+    assert metrics.mean_absolute_error(truth, answer) == mean_absolute_error(truth, answer)
+    assert metrics.cumulative_score(truth, answer) == 2 / 4  # 5 years off still counts
+
+
+def test_score_leaves_gap_ages_out_of_groups_but_not_of_years():
+    ages = np.array([1, 5, 28, 28, 22, 14])  # the last two are in no group
+    answer = np.array([0, 0, 4, 2, 4, 3])
+    expected = np.array([1.0, 2.0, 28.0, 12.0, 24.0, 14.0])
+
+    scores = metrics.score(_probabilities(answer), ages, SCHEME, expected)
+
+    assert scores["n"] == 4 and scores["n_ages"] == 6
+    assert scores["exact"] == 2 / 4
+    assert scores["one_off"] == 3 / 4
+    assert scores["majority"] == 2 / 4 and scores["majority_group"] == "25-32"
+    assert scores["mae"] == pytest.approx((3 + 16 + 2) / 6)
+    assert scores["cs5"] == 5 / 6
+    assert scores["per_group"]["25-32"] == {
+        "n": 2, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3),
+    }  # fmt: skip
+    assert scores["per_group"]["60+"] == {"n": 0, "precision": 0, "recall": 0, "f1": 0}
+    assert np.sum(scores["confusion"]) == 4 and scores["confusion"][4][2] == 1
+    low, high = scores["exact_interval"]
+    assert low < scores["exact"] < high
+
+
+def test_score_is_plain_json():
+    truth, answer = _random(0)
+    ages = np.array([low for low, _ in SCHEME.bounds])[truth]
+    scores = metrics.score(_probabilities(answer), ages, SCHEME, ages.astype(np.float32))
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_score_without_ages_has_no_errors_in_years():
+    scores = metrics.score(_probabilities(np.array([0])), np.array([1]), SCHEME)
+    assert not {"mae", "cs5", "n_ages"} & set(scores)
+
+
+@pytest.mark.parametrize("ages", [[], [22, 23]])
+def test_score_of_no_image_with_a_group_is_zero_not_an_error(ages):
+    answer = np.zeros(len(ages), dtype=int)
+    scores = metrics.score(_probabilities(answer), np.array(ages, dtype=int), SCHEME, answer * 1.0)
+    assert (scores["n"], scores["exact"], scores["macro_f1"], scores["majority"]) == (0, 0, 0, 0)
+    assert scores["exact_interval"] == [0, 1]
+    json.dumps(scores, allow_nan=False)
