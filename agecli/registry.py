@@ -30,3 +30,6 @@ MODELS = {
         ModelSpec("cnn", "CNN, four conv blocks", "agecli.models.cnn:CNN"),
     ]
 }
+
+DEFAULT_MODEL = "cnn"
+"""The one that answers where no other is asked for."""

@@ -52,7 +52,7 @@ def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> No
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {
         name: tensor.detach()
@@ -63,7 +63,7 @@ def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file(tensors, partial, {KEY: json.dumps(asdict(metadata))})
+        partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -66,11 +66,12 @@ def evaluate(
 
     dataset = open_dataset(data)
     paths = [path for where in weights for path in find_weights(where=where)]
-    models = Predictor(weights=paths, device=device, flip=flip).models
+    # One each, not one for all: the crops they want may differ, and here nothing is cropped.
+    predictors = [Predictor([path], device=device) for path in paths]
     if plots:
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
-    for name, model in zip(_names(paths), models, strict=True):
-        result = _run(model, dataset, split, flip, batch_size)
+    for name, predictor in zip(_names(paths), predictors, strict=True):
+        result = _run(predictor.models[0], dataset, split, flip, batch_size)
         if plots:
             title = f"{name}, {split} split: {result.scores['exact']:.1%} exact"
             title += f" of {result.scores['n']:,} images"

@@ -34,7 +34,7 @@ class Evaluation:
     """What a model answered on a split, image by image, and how it scored."""
 
     model: str
-    weights: Path
+    weights: Path | None
     data: Path
     split: str
     flip: bool
@@ -55,7 +55,7 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Give what was evaluated on what, and the scores, as plain values for JSON."""
         return {
-            "weights": str(self.weights),
+            "weights": self.weights and str(self.weights),
             "model": self.model,
             "data": str(self.data),
             "split": self.split,

@@ -1,4 +1,4 @@
-"""Find faces and crop them as UTKFace's chips are cropped; the one home of dlib."""
+"""Find faces and crop them as UTKFace's chips were cropped. The only home of dlib."""
 
 from __future__ import annotations
 
@@ -7,76 +7,81 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from agecli.config import FACE_MARGIN
 from agecli.data.images import square
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the upright picture; may reach beyond its border."""
+"""Left, top, right, bottom in pixels; right and bottom lie just outside."""
 
-MAX_SIDE = 1280
-"""Larger pictures are searched at this size, which bounds the time; faces from 80 px there."""
-_REFINE_REGION = 1.8
-_REFINE_SIZES = (96, 107, 119)
-_NEIGHBOUR_OVERLAP = 0.4
+# The detector's smallest face has about 80 px. The first look finds faces down to a twentieth of
+# the longest side of a large photograph; the finer one sees faces of half that size.
+FIRST_SIDE = 1600
+FINER_SIDE = 2400
+PORTRAIT = 1 / 3
+"""A face this large, in shorter sides of the picture, is its subject: no finer look is taken."""
+FINER_SCORE = 0.25
+"""Least score in the finer look: enlarged texture resembles faces, real ones score above this."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face: a square box, and the detector's score (about 0 doubtful, 2 certain)."""
+    """A detected face: its box in the picture's pixels, and the detector's score (0 is weak)."""
 
-    box: Box
+    box: tuple[int, int, int, int]
     score: float
 
 
 def detect(image: Image.Image) -> list[Face]:
-    """Find the faces of an upright RGB picture, largest first.
+    """Find the upright frontal faces of an RGB picture, the largest first.
 
-    dlib's HOG detector (King 2015) sees faces from 80 px; where it finds none, the picture is
-    searched once more at twice the size. Its boxes come in steps of a sixth, so each is set anew
-    from the mean of three looks at the face in slightly different sizes: the spread of the box's
-    side falls from 8.4 to 6.2 %.
+    Large pictures are searched at a reduced size, so that time is bounded; where no face fills
+    much of the picture it is searched again, enlarged up to 2×, for small ones. Boxes are in the
+    picture's own pixels and may reach beyond its border.
     """
-    scale = min(1.0, MAX_SIDE / max(image.size))
-    faces = _search(image, scale)
-    if not faces and 2 * scale * max(image.size) <= 2 * MAX_SIDE:
-        faces = _search(image, min(2.0, MAX_SIDE / max(image.size)))
-    faces = [Face(_refine(image, face.box), face.score) for face in faces]
-    return sorted(faces, key=lambda face: face.box[0] - face.box[2])
+    longest = max(image.size)
+    faces = _search(image, min(1, FIRST_SIDE / longest), 0)
+    if all(_side(face.box) < PORTRAIT * min(image.size) for face in faces):
+        for face in _search(image, min(2, FINER_SIDE / longest), FINER_SCORE):
+            if not any(_overlap(face.box, other.box) > 0.3 for other in faces):
+                faces.append(face)
+    return sorted(faces, key=lambda face: _side(face.box), reverse=True)
 
 
 def crop_box(box: Box, margin: float = FACE_MARGIN) -> Box:
-    """Widen a face's box to what a chip shows; margin: on each side, in box sides."""
+    """Give the square around a face's box that shows the margin, in box sides, on each side."""
     left, top, right, bottom = box
     half = max(right - left, bottom - top) * (0.5 + margin)
     x, y = (left + right) / 2, (top + bottom) / 2
     return x - half, y - half, x + half, y + half
 
 
-def crop(image: Image.Image, box: Box, size: int) -> NDArray[np.uint8]:
-    """Cut a box out as uint8 (size, size, 3); beyond the border the edge's pixels go on."""
-    whole = (int(np.floor(box[0])), int(np.floor(box[1])), int(box[2]) + 1, int(box[3]) + 1)
-    inside = (
-        max(0, whole[0]), max(0, whole[1]), min(image.width, whole[2]), min(image.height, whole[3])
-    )  # fmt: skip
-    before = (inside[1] - whole[1], inside[0] - whole[0])
-    after = (whole[3] - inside[3], whole[2] - inside[2])
-    patch = np.asarray(image.crop(inside))
-    patch = np.pad(patch, [(before[0], after[0]), (before[1], after[1]), (0, 0)], mode="edge")
-    left, top, right, bottom = box
-    local = (left - whole[0], top - whole[1], right - whole[0], bottom - whole[1])
-    return square(Image.fromarray(patch), size, local)
+def crop_face(image: Image.Image, box: Box, size: int) -> np.ndarray:
+    """Cut the box out of an RGB picture, resized with antialiasing to uint8 (size, size, 3).
+
+    What lies beyond the border is filled with the border's pixels, so that the face keeps its
+    place in the crop.
+    """
+    left, top = int(np.floor(box[0])), int(np.floor(box[1]))
+    right, bottom = int(np.ceil(box[2])), int(np.ceil(box[3]))
+    beyond = (-left, -top, right - image.width, bottom - image.height)
+    if max(beyond) > 0:
+        pad_left, pad_top, pad_right, pad_bottom = (max(0, n) for n in beyond)
+        inside = (left + pad_left, top + pad_top, right - pad_right, bottom - pad_bottom)
+        widths = ((pad_top, pad_bottom), (pad_left, pad_right), (0, 0))
+        image = Image.fromarray(np.pad(np.asarray(image.crop(inside)), widths, mode="edge"))
+        box = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+    return square(image, size, box)
 
 
 def crop_largest(image: Image.Image) -> Image.Image | None:
-    """Cut the largest face out of a photograph, at its own resolution; None where there is none."""
+    """Crop the largest face as `crop_box` does, at its own resolution; None where there is none."""
     faces = detect(image)
     if not faces:
         return None
     box = crop_box(faces[0].box)
-    return Image.fromarray(crop(image, box, max(1, round(box[2] - box[0]))))
+    return Image.fromarray(crop_face(image, box, round(_side(box))))
 
 
 @cache
@@ -86,38 +91,33 @@ def _detector() -> Any:
     return dlib.get_frontal_face_detector()
 
 
-def _run(image: Image.Image) -> list[Face]:
-    rectangles, scores, _ = _detector().run(np.asarray(image), 0, 0.0)
-    return [
-        Face((r.left(), r.top(), r.right() + 1, r.bottom() + 1), score)
-        for r, score in zip(rectangles, scores, strict=True)
-    ]
-
-
-def _search(image: Image.Image, scale: float) -> list[Face]:
-    if scale != 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+def _search(image: Image.Image, scale: float, least_score: float) -> list[Face]:
+    """Run the detector on a scaled copy."""
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-    faces = [
-        Face((f.box[0] / scale, f.box[1] / scale, f.box[2] / scale, f.box[3] / scale), f.score)
-        for f in _run(image)
+    found, scores, _ = _detector().run(np.asarray(image), 0, least_score)
+    return [
+        Face(
+            (
+                round(box.left() / scale),
+                round(box.top() / scale),
+                round((box.right() + 1) / scale),
+                round((box.bottom() + 1) / scale),
+            ),
+            round(score, 3),
+        )
+        for box, score in zip(found, scores, strict=True)
     ]
-    # A head that is cut by the border is found only with some picture around it: dlib pads.
-    return faces
 
 
-def _refine(image: Image.Image, box: Box) -> Box:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    half = (box[2] - box[0]) * _REFINE_REGION / 2
-    looks = []
-    for size in _REFINE_SIZES:
-        side = round(size * _REFINE_REGION)
-        region = Image.fromarray(crop(image, (x - half, y - half, x + half, y + half), side))
-        if found := _run(region):
-            face = max(found, key=lambda face: face.score)
-            zoom = 2 * half / side
-            looks.append([value * zoom for value in face.box])
-    if not looks:
-        return box
-    left, top, right, bottom = np.mean(looks, axis=0)
-    return x - half + left, y - half + top, x - half + right, y - half + bottom
+def _side(box: Box) -> float:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Give the intersection of two boxes over the smaller one's area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    area = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return max(0, width) * max(0, height) / area

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from agecli.ages import Scheme, outputs_of
 from agecli.commands.evaluate import EXAMPLES, evaluate
-from agecli.config import IMAGENET_MEAN, IMAGENET_STD
+from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
 from agecli.errors import DataError, WeightsError
 from agecli.models.cnn import CNN
@@ -36,7 +36,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def _write_weights(path, *, objective="both", split_hash="same", seed=0):
+def _write_weights(path, *, objective="both", split_hash="same", seed=0, margin=0.06):
     torch.manual_seed(seed)
     scheme = Scheme.parse("adience8")
     architecture = {"outputs": outputs_of(objective, scheme), "image_size": 16}
@@ -48,7 +48,7 @@ def _write_weights(path, *, objective="both", split_hash="same", seed=0):
         image_size=16,
         mean=list(IMAGENET_MEAN),
         std=list(IMAGENET_STD),
-        crop={},
+        crop={"detector": DETECTOR, "margin": margin},
         split_hash=split_hash,
     )
     save_weights(path, CNN(**architecture).state_dict(), metadata)
@@ -134,7 +134,7 @@ def test_groups_alone_give_no_years(data, tmp_path):
 
 
 def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp_path):
-    other = _write_weights(tmp_path / "cnn.safetensors", seed=1)
+    other = _write_weights(tmp_path / "cnn.safetensors", seed=1, margin=0.1)
     plots = tmp_path / "new" / "plots"
     result = _run(run_folder, other, "--data", data, "--json", "--plots", plots)
     first, second = map(json.loads, result.stdout.splitlines())
