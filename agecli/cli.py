@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    add_completion=False,
 )
 train = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
 
@@ -47,18 +48,22 @@ def _root(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except AgecliError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
-        sys.stderr.close()
-        os._exit(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         what = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{what}", 1)
+    except MemoryError:
+        _fail("out of memory: use a smaller --batch-size or --image-size", 1)
     except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
+            _fail(_usage(error), 2)
         if os.environ.get("AGECLI_TRACEBACK"):
             raise
         _fail(
@@ -68,7 +73,13 @@ def main() -> None:
         )
 
 
-def _fail(message: str, code: int) -> None:
-    line = " ".join(message.split())
-    print(f"agecli: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
+def _usage(error: Any) -> str:
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if message and context else message
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if line := " ".join(message.split()):
+        print(f"agecli: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
     sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from agecli.ages import Scheme
 from agecli.errors import UsageError
 
 DETECTOR = "dlib-hog"
@@ -52,6 +51,8 @@ class PrepareConfig:
     """What happens to training images whose copies carry ages more than 5 years apart."""
 
     def __post_init__(self) -> None:
+        from agecli.ages import Scheme  # here, since it loads numpy, which no --help needs
+
         Scheme.parse(self.scheme)
         _check_range(self, size=(16, 1024), seed=(0, 2**31))
         _check_choice(self, conflicts=Conflicts)

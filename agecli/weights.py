@@ -158,5 +158,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
         found = [path for path in paths if path.stem == model or read_metadata(path).model == model]
     if not found:
         what = "weights file" if model == "all" else f"{model} weights file"
-        raise WeightsError(f"No {what} in {where}: train one with `agecli train cnn`")
+        runs = sorted(where.glob("*/best.safetensors"))
+        hint = f"give a run, as {runs[0].parent}" if runs else "train one with `agecli train cnn`"
+        raise WeightsError(f"No {what} in {where}: {hint}")
     return found

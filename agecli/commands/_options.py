@@ -12,7 +12,7 @@ from agecli import config
 _RECIPE, _MACHINE, _RUN = "Recipe", "Machine", "Run"
 
 Data = Annotated[
-    Path, typer.Option(help="Prepared data set.", rich_help_panel=_RUN, show_default=True)
+    Path, typer.Option(metavar="DIR", help="Data set of `agecli prepare`.")
 ]
 ImageSize = Annotated[
     int, typer.Option(help="Side of the model's input in pixels.", rich_help_panel=_RECIPE)
@@ -69,7 +69,7 @@ GradCheckpoint = Annotated[
     typer.Option("--grad-checkpoint", help="Recompute activations: less memory, more time.",
                  rich_help_panel=_MACHINE),
 ]  # fmt: skip
-Device = Annotated[config.Device, typer.Option(help="Where to run.", rich_help_panel=_MACHINE)]
+Device = Annotated[config.Device, typer.Option(help="Where to run.")]
 LoaderWorkers = Annotated[
     int, typer.Option("--workers", help="Threads that gather batches.", rich_help_panel=_MACHINE)
 ]

@@ -67,15 +67,19 @@ def prepare(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agecli.commands._console import err, out
+    from agecli.data.prepare import Crop
     from agecli.data.prepare import prepare as prepare_dataset
 
-    crop = None
+    crop: Crop | None = None
     if detect:
-        from agecli.inference.faces import crop_largest as crop
+        from agecli.inference.faces import crop_largest
+
+        crop = crop_largest
     sources, target = _split_arguments(source)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,}"), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         tasks: dict[str, Any] = {}
@@ -84,9 +88,7 @@ def prepare(
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total, rate="")
             speed = bar.tasks[tasks[stage]].speed
-            bar.update(
-                tasks[stage], completed=done, rate=f"{speed:,.0f} images/s" if speed else ""
-            )
+            bar.update(tasks[stage], completed=done, rate=f"{speed:,.0f} images/s" if speed else "")
 
         receipt = prepare_dataset(
             sources, target, settings, labels=csv, crop=crop, workers=workers, force=force,
@@ -100,15 +102,13 @@ def prepare(
 
 def _split_arguments(paths: list[Path]) -> tuple[list[Path], Path]:
     """Tell OUT from the sources: as with cp, the last of several may be the target."""
-    from agecli.data.prepare import is_dataset
-    from agecli.data.sources import ARCHIVES, is_archive
+    from agecli.data.sources import is_archive, name_of
+    from agecli.data.staging import is_dataset
 
     *rest, last = paths
     if rest and not is_archive(last) and (not last.exists() or is_dataset(last) or _empty(last)):
         return rest, last
-    name = paths[0].resolve().name
-    suffix = next((end for end in ARCHIVES if name.lower().endswith(end)), "")
-    return paths, Path("data", name[: len(name) - len(suffix)].lower())
+    return paths, Path("data", name_of(paths[0]).lower())
 
 
 def _empty(path: Path) -> bool:
@@ -131,6 +131,8 @@ def _show(receipt: dict[str, Any], target: Path) -> None:
         facts.add_row("repaired names", f"{len(names)}: {', '.join(names[:5])}{more}")
     if receipt["unlabelled"]:
         facts.add_row("without an age", f"{receipt['unlabelled']:,}, left out")
+    if receipt["missing"]:
+        facts.add_row("without a picture", f"{receipt['missing']:,} lines of the CSV file")
     for reason, count in receipt["excluded"].items():
         facts.add_row("excluded", f"{count:,}: {reason}")
     facts.add_row(
@@ -144,7 +146,7 @@ def _show(receipt: dict[str, Any], target: Path) -> None:
         f"{clusters['over_5_years']:,} more than 5 years apart ({options_['conflicts']})",
     )
     facts.add_row("split hash", receipt["split_hash"][:16])
-    out.print(facts, highlight=False, soft_wrap=True)
+    out.print(facts, highlight=False, markup=False, soft_wrap=True)
     table = Table(title="images per age group and split")
     table.add_column("age group")
     splits = list(next(iter(receipt["counts"].values())))

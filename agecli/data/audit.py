@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +20,22 @@ _PAIRS = 2**14
 IntArray = NDArray[np.integer]
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """What is kept of a picture to find its like: bits, and a thumbnail of 8×8 mean colours."""
-
-    bits: int
-    """64 bits: whether each of 8×8 grey cells is brighter than its left neighbour (dHash)."""
-    thumbnail: bytes
+FINGERPRINT = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3))])
+"""What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its
+left neighbour (dHash), and the 8×8 mean colours."""
+Fingerprints = np.ndarray
 
 
-def fingerprint(image: Image.Image) -> Fingerprint:
-    """Take a picture's fingerprint."""
+def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprints:
+    """Take the fingerprint of a picture, uint8 (S, S, 3)."""
+    image = Image.fromarray(pixels)
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR))
-    bits = int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
-    return Fingerprint(bits, image.resize((8, 8), Image.Resampling.BOX).tobytes())
+    bits = np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)[0]
+    return np.array((bits, image.resize((8, 8), Image.Resampling.BOX)), dtype=FINGERPRINT)
 
 
 def find_clusters(
-    digests: list[str], prints: list[Fingerprint], read: Callable[[int], NDArray[np.uint8]]
+    digests: list[str], prints: Fingerprints, read: Callable[[int], NDArray[np.uint8]]
 ) -> IntArray:
     """Number the clusters of pictures that are the same, in order of their first picture.
 
@@ -57,7 +55,7 @@ def find_clusters(
     for row, digest in enumerate(digests):
         parent[row] = first.setdefault(digest, row)
     unique = list(first.values())
-    for pair in near_pairs([prints[row] for row in unique]).tolist():
+    for pair in near_pairs(prints[unique]).tolist():
         a, b = (unique[i] for i in pair)
         i, j = sorted((root(a), root(b)))
         if i != j and _same_pixels(read(a), read(b)):
@@ -66,36 +64,35 @@ def find_clusters(
     return np.unique(roots, return_inverse=True)[1]
 
 
-def near_pairs(prints: list[Fingerprint]) -> IntArray:
+def near_pairs(prints: Fingerprints) -> IntArray:
     """Find the pairs whose bits differ in at most HASH_DISTANCE and whose thumbnails are close.
 
     Of HASH_DISTANCE + 1 bands of bits, two such hashes share at least one whole: only hashes that
     share a band are compared (Norouzi et al. 2012), a bounded block at a time. The difference of
     thumbnails is at most that of the pictures, so the sieve loses nothing. Returns sorted (M, 2).
     """
-    bits = np.array([item.bits for item in prints], dtype=np.uint64)
-    thumbs = np.frombuffer(b"".join(item.thumbnail for item in prints), dtype=np.uint8)
-    thumbs = thumbs.reshape(len(prints), -1)
-    edges = np.linspace(0, 64, HASH_DISTANCE + 2).astype(int)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        key = (bits >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+    bits, thumbs = prints["bits"], prints["thumbnail"]
+    edges = np.linspace(0, 64, HASH_DISTANCE + 2).astype(int).tolist()
+    found: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]
+    for low, high in pairwise(edges):
+        key = (bits >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(key, kind="stable")
         for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
-            step = max(1, _BLOCK // len(bucket))
+            step = max(1, _BLOCK // max(1, len(bucket)))
             for start in range(0, len(bucket) - 1, step):
                 others = bucket[start:]
                 apart = np.bitwise_count(bits[others[:step], None] ^ bits[None, others])
                 a, b = np.nonzero(np.triu(apart <= HASH_DISTANCE, 1))
                 pairs = np.stack([others[a], others[b]], axis=1)
-                found.extend(_close(thumbs, pairs[i : i + _PAIRS]) for i in range(0, len(pairs), _PAIRS))
+                for some in range(0, len(pairs), _PAIRS):
+                    found.append(_close(thumbs, pairs[some : some + _PAIRS]))
     pairs = np.sort(np.concatenate(found), axis=1)
     return np.unique(pairs, axis=0)
 
 
 def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
     difference = np.abs(thumbs[pairs[:, 0]].astype(np.int16) - thumbs[pairs[:, 1]])
-    return pairs[difference.mean(axis=1) < PIXEL_DIFFERENCE + 1]  # + 1 for rounding
+    return pairs[difference.mean(axis=(1, 2, 3)) < PIXEL_DIFFERENCE + 1]  # + 1 for rounding
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:

@@ -1,4 +1,4 @@
-"""From the store to the model: batches gathered ahead, resized and augmented whole, on the device."""
+"""From the store to the model: batches gathered ahead; resized, augmented on the device."""
 
 from __future__ import annotations
 
@@ -53,10 +53,9 @@ class Batches:
 
     def epoch(self, epoch: int = 0) -> Iterator[tuple[Tensor, NDArray[np.integer]]]:
         """Yield (images, rows): uint8 (B, S, S, 3) in host memory, and their rows in the store."""
-        plan = iter(self._plan(epoch))
         with ThreadPoolExecutor(self.workers) as threads:
             flying: deque[Future[tuple[Tensor, NDArray[np.integer]]]] = deque()
-            for rows in plan:
+            for rows in self._plan(epoch):
                 flying.append(threads.submit(self._gather, rows))
                 if len(flying) > AHEAD * self.workers:
                     yield flying.popleft().result()
@@ -112,7 +111,7 @@ def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
 
     angle = uniform() * (ROTATION * torch.pi / 180)
     scale = torch.exp(uniform() * float(np.log(SCALE)))
-    mirror = torch.sign(uniform())
+    mirror = torch.where(uniform() < 0, -1.0, 1.0)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     affine = torch.stack(
         [

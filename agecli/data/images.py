@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from agecli.errors import ImageError
@@ -24,23 +25,12 @@ def read_image(source: Path | bytes | Image.Image) -> Image.Image:
     Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
     the first frame. Raises ImageError with a short reason: not an image, cut short, too large.
     """
-    if isinstance(source, Image.Image):
-        return _to_rgb(ImageOps.exif_transpose(source))
-    if isinstance(source, Path):
-        try:
-            if source.stat().st_size > MAX_BYTES:
-                raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
-            source = source.read_bytes()
-        except OSError as error:
-            raise ImageError((error.strerror or str(error)).lower()) from error
-    if not source:
-        raise ImageError("empty file")
-    if len(source) > MAX_BYTES:
-        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
+    if not isinstance(source, Image.Image):
+        source = _read_bytes(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
-            image = Image.open(io.BytesIO(source))
+            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
                     f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
@@ -59,6 +49,19 @@ def read_image(source: Path | bytes | Image.Image) -> Image.Image:
         raise ImageError("cut short" if cut else f"broken image ({text or error!r})") from error
 
 
+def _read_bytes(source: Path | bytes) -> bytes:
+    try:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
+        data = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        raise ImageError((error.strerror or str(error)).lower()) from error
+    if not data:
+        raise ImageError("empty file")
+    return data
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
@@ -71,7 +74,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
+def _to_eight_bits(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Scale 16-bit values, or floats in 0-1 or 0-255, to bytes."""
     pixels = np.nan_to_num(pixels)
     peak = pixels.max(initial=0)
@@ -79,7 +82,9 @@ def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
     return np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
 
 
-def square(image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None):
+def square(
+    image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
     """Resize the largest centred square (or the given box) to size × size, with antialiasing.
 
     box: left, top, right, bottom in pixels, inside the picture. Returns uint8 (size, size, 3).

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,30 +20,47 @@ from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
 from agecli.data.images import read_image, square
 from agecli.data.split import SPLITS, assign_splits, split_hash
+from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError
 
 CONFLICT_YEARS = 5
 _BATCH_IMAGES, _BATCH_BYTES = 32, 8 * 2**20
 
+_Batch = list[tuple[int, bytes]]
+"""Rows of the data set, and the files of their pictures."""
+
 Crop = Callable[[Image.Image], Image.Image | None]
 Progress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Listed:
     id: str
-    source: Path
+    source: str
+    path: Path
+    """The folder or archive, of which `source` is the name."""
     name: str
     label: sources.Label
+
+
+class _Listing(NamedTuple):
+    pictures: list[_Listed]
+    """Sorted by id: their order is their row in the data set."""
+    unlabelled: int
+    """Pictures without an age."""
+    missing: int
+    """Lines of the CSV file without a picture."""
 
 
 class _Decoded(NamedTuple):
     row: int
     sha256: str
-    fingerprint: audit.Fingerprint | None
     excluded: str
+
+
+_DecodedBatch = tuple[list[_Decoded], audit.Fingerprints]
 
 
 def prepare(
@@ -66,88 +81,52 @@ def prepare(
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
     config = config or PrepareConfig()
-    _check_out(out, force)
-    listed, unlabelled = _list(origins, labels)
+    check_free(out, force=force)
+    listing = _list(origins, labels)
+    listed = listing.pictures
     progress("decode", 0, len(listed))
-    partial_out = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial_out, ignore_errors=True)  # left by a run that was killed
-    partial_out.mkdir(parents=True)
-    try:
-        _check_disk(partial_out, len(listed), config.size)
-        images = store.StoreFile(partial_out / store.IMAGES, len(listed), config.size)
-        decoded = _decode(listed, images, crop, workers or default_workers(), progress)
+    with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
+        images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
+        decoded, prints = _decode(listed, images, crop, workers or default_workers(), progress)
         progress("audit", 0, 1)
-        clusters = _cluster(decoded, images)
+        clusters = _cluster(decoded, prints, images)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
-        receipt = _receipt(rows, listed, unlabelled, config)
-        store.write_manifest(partial_out / store.MANIFEST, rows)
+        receipt = _receipt(rows, listing, config)
+        store.write_manifest(folder / store.MANIFEST, rows)
         text = json.dumps(receipt, indent=1, ensure_ascii=False)
-        (partial_out / store.RECEIPT).write_text(text + "\n", encoding="utf-8")
-        _replace(partial_out, out)
-    finally:
-        shutil.rmtree(partial_out, ignore_errors=True)
+        (folder / store.RECEIPT).write_text(text + "\n", encoding="utf-8")
     return receipt
 
 
-def is_dataset(folder: Path) -> bool:
-    """Tell whether a folder holds what `prepare` makes."""
-    return (folder / store.RECEIPT).is_file() and (folder / store.MANIFEST).is_file()
-
-
-def _check_out(out: Path, force: bool) -> None:
-    if is_dataset(out):
-        if not force:
-            raise DataError(f"{out} is a data set already: --force makes it again")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not a data set: give another OUT")
-
-
-def _check_disk(folder: Path, count: int, size: int) -> None:
-    needed, free = count * size * size * 3, shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"Not enough disk space for {folder.parent}: {needed / 2**30:.1f} GiB needed, "
-            f"{free / 2**30:.1f} free; choose another OUT or a smaller --size"
-        )
-
-
-def _replace(folder: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.replace(out, old)
-    os.replace(folder, out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _list(origins: list[Path], labels: Path | None) -> tuple[list[_Listed], int]:
-    """List the labelled pictures, sorted by id: their order is their row in the data set."""
+def _list(origins: list[Path], labels: Path | None) -> _Listing:
     known = sources.read_labels(labels) if labels else None
-    listed: dict[tuple[str, str], _Listed] = {}
-    unlabelled = 0
-    for origin in origins:
-        for member in sources.list_members(origin):
-            name = member.id.rsplit("/", 1)[-1]
-            label = known.get(member.id) if known else sources.label_of_name(name)
-            if known and label is None:
-                label = known.get(member.name)
-            if label is None:
-                unlabelled += 1
+    listed, unlabelled, used = [], 0, set()
+    for origin in {path.resolve(): path for path in origins}.values():
+        source, members = sources.name_of(origin), sources.list_members(origin)
+        if not members:
+            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
+        for name, id in members:
+            if known is None:
+                label = sources.label_of_name(id.rpartition("/")[2])
             else:
-                key = member.id, origin.name
-                listed[key] = _Listed(member.id, origin, member.name, label)
+                path = id if id in known else name
+                label = known.get(path)
+                used.add(path)
+            if label:
+                listed.append(_Listed(id, source, origin, name, label))
+            else:
+                unlabelled += 1
     if not listed:
         where = ", ".join(map(str, origins))
         if known:
             raise DataError(f"No picture of {where} is named in {labels}: paths count from there")
-        if unlabelled:
-            raise DataError(
-                f"No file name in {where} starts with an age, as UTKFace's do "
-                "(age_sex_race_datetime.jpg): give the ages with --csv"
-            )
-        raise DataError(f"No pictures in {where}")
-    return [listed[key] for key in sorted(listed)], unlabelled
+        raise DataError(
+            f"No file name in {where} starts with an age, as UTKFace's do "
+            "(age_sex_race_datetime.jpg): give the ages with --csv"
+        )
+    listed.sort(key=lambda item: (item.id, item.source))
+    return _Listing(listed, unlabelled, len(known.keys() - used) if known else 0)
 
 
 def _decode(
@@ -156,26 +135,30 @@ def _decode(
     crop: Crop | None,
     workers: int,
     progress: Progress,
-) -> list[_Decoded]:
+) -> tuple[list[_Decoded], audit.Fingerprints]:
+    """Decode and store everything; both results have an item per row."""
     decoded: list[_Decoded | None] = [None] * len(listed)
+    prints = np.zeros(len(listed), dtype=audit.FINGERPRINT)
     done = 0
+    decode: Callable[[_Batch], _DecodedBatch] = partial(_decode_batch, images, crop)
     with WorkerPool(workers) as pool:
-        for results in pool.map(partial(_decode_batch, images, crop), _batches(listed)):
+        for results, batch_prints in pool.map(decode, _batches(listed)):
             for result in results:
                 decoded[result.row] = result
+            prints[[result.row for result in results]] = batch_prints
             done += len(results)
             progress("decode", done, len(listed))
     missing = [item.name for item, result in zip(listed, decoded, strict=True) if result is None]
     if missing:
         raise DataError(f"{missing[0]} went away while it was read: run prepare again")
-    return [result for result in decoded if result]
+    return [result for result in decoded if result], prints
 
 
-def _batches(listed: list[_Listed]) -> Iterator[list[tuple[int, bytes]]]:
+def _batches(listed: list[_Listed]) -> Iterator[_Batch]:
     rows: dict[Path, dict[str, int]] = {}
     for row, item in enumerate(listed):
-        rows.setdefault(item.source, {})[item.name] = row
-    batch: list[tuple[int, bytes]] = []
+        rows.setdefault(item.path, {})[item.name] = row
+    batch: _Batch = []
     size = 0
     for source, names in rows.items():
         for name, data in sources.read_members(source, set(names)):
@@ -188,37 +171,39 @@ def _batches(listed: list[_Listed]) -> Iterator[list[tuple[int, bytes]]]:
         yield batch
 
 
-def _decode_batch(
-    images: store.StoreFile, crop: Crop | None, batch: list[tuple[int, bytes]]
-) -> list[_Decoded]:
+def _decode_batch(images: store.StoreFile, crop: Crop | None, batch: _Batch) -> _DecodedBatch:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
     results = []
+    prints = np.zeros(len(batch), dtype=audit.FINGERPRINT)
     with images.path.open("r+b") as file:
-        for row, data in batch:
-            digest = sha256(data).hexdigest()
+        for index, (row, data) in enumerate(batch):
+            excluded = ""
             try:
                 image: Image.Image | None = read_image(data)
             except ImageError as error:
-                results.append(_Decoded(row, digest, None, f"unreadable: {error}"))
-                continue
-            if crop and (image := crop(image)) is None:
-                results.append(_Decoded(row, digest, None, "no face found"))
-                continue
-            assert image is not None
-            results.append(_Decoded(row, digest, audit.fingerprint(image), ""))
-            images.write(file, row, square(image, images.size))
-    return results
+                image, excluded = None, f"unreadable: {error}"
+            if image and crop:
+                image = crop(image)
+                excluded = "" if image else "no face found"
+            if image:
+                pixels = square(image, images.size)
+                images.write(file, row, pixels)
+                prints[index] = audit.fingerprint(pixels)
+            results.append(_Decoded(row, sha256(data).hexdigest(), excluded))
+    return results, prints
 
 
-def _cluster(decoded: list[_Decoded], images: store.StoreFile) -> np.ndarray:
+def _cluster(
+    decoded: list[_Decoded], prints: audit.Fingerprints, images: store.StoreFile
+) -> np.ndarray:
     """Number the clusters among the readable pictures; unreadable ones get -1."""
-    usable = [item for item in decoded if not item.excluded]
+    usable = np.array([item.row for item in decoded if not item.excluded], dtype=np.int64)
     clusters = np.full(len(decoded), -1)
     with images.path.open("rb") as file:
-        clusters[[item.row for item in usable]] = audit.find_clusters(
-            [item.sha256 for item in usable],
-            [item.fingerprint for item in usable if item.fingerprint],
-            lambda index: images.read(file, usable[index].row),
+        clusters[usable] = audit.find_clusters(
+            [decoded[row].sha256 for row in usable],
+            prints[usable],
+            lambda index: images.read(file, usable[index]),
         )
     return clusters
 
@@ -244,17 +229,24 @@ def _rows(
             reasons[row] = f"copies more than {CONFLICT_YEARS} years apart"
     return [
         store.ManifestRow(
-            item.id, item.source.name, result.sha256, item.label.age, item.label.sex,
-            item.label.race, int(cluster), str(split), reason,
-        )  # fmt: skip
+            id=item.id,
+            source=item.source,
+            sha256=result.sha256,
+            age=item.label.age,
+            sex=item.label.sex,
+            race=item.label.race,
+            cluster=cluster,
+            split=split,
+            excluded=reason,
+        )
         for item, result, cluster, split, reason in zip(
-            listed, decoded, clusters, splits, reasons, strict=True
+            listed, decoded, clusters.tolist(), splits.tolist(), reasons, strict=True
         )
     ]
 
 
 def _receipt(
-    rows: list[store.ManifestRow], listed: list[_Listed], unlabelled: int, config: PrepareConfig
+    rows: list[store.ManifestRow], listing: _Listing, config: PrepareConfig
 ) -> dict[str, Any]:
     scheme = Scheme.parse(config.scheme)
     usable = [row for row in rows if row.split]
@@ -278,8 +270,9 @@ def _receipt(
         "images": len(rows),
         "used": sum(sum(by_split.values()) for by_split in counts.values()),
         "counts": counts,
-        "repaired_names": [item.id for item in listed if item.label.repaired],
-        "unlabelled": unlabelled,
+        "repaired_names": [item.id for item in listing.pictures if item.label.repaired],
+        "unlabelled": listing.unlabelled,
+        "missing": listing.missing,
         "excluded": dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
         "unreadable": {row.id: row.excluded for row in rows if not row.split},
         "clusters": {

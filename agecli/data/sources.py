@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple, Self
 
 from agecli.data.images import MAX_BYTES, SUFFIXES
 from agecli.errors import DataError
@@ -25,7 +29,7 @@ _WELL_NAMED = re.compile(r"\d{1,3}_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?")
 _READABLE = re.compile(r"(\d{1,3})_(?:([01])_([0-4])_|[0-4]_)\d{8,}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label:
     """What is known of the person in a picture; an empty text is unknown."""
 
@@ -36,8 +40,7 @@ class Label:
     """The file's name did not follow the rule, but its age could be read."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A picture in a source: its place there, and its id, which no top folder changes."""
 
     name: str
@@ -59,7 +62,8 @@ def label_of_name(name: str) -> Label | None:
 def read_labels(path: Path) -> dict[str, Label]:
     """Read a CSV file with the columns path and age, and optionally sex and race.
 
-    Raises DataError that names the line for an age that is no whole number from 0 to 120.
+    Of an age with a fraction the completed years count. Raises DataError that names the line for
+    an age that is no number from 0 to 120.
     """
     labels: dict[str, Label] = {}
     try:
@@ -72,7 +76,7 @@ def read_labels(path: Path) -> dict[str, Label]:
                 )
             for row in reader:
                 try:
-                    age = int(float(row["age"]))
+                    age = math.floor(float(row["age"]))
                 except (TypeError, ValueError, OverflowError):
                     age = -1
                 if not 0 <= age <= OLDEST or not row["path"]:
@@ -97,6 +101,13 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES)
 
 
+def name_of(source: Path) -> str:
+    """Name a source: its folder, or its archive without the suffix, so that both give the same."""
+    name = source.name if source.name not in ("", "..") else source.resolve().name
+    suffix = next((end for end in ARCHIVES if name.lower().endswith(end)), "")
+    return _printable(name[: len(name) - len(suffix)])
+
+
 def list_members(source: Path) -> list[Member]:
     """List the pictures of a folder or archive without unpacking anything.
 
@@ -104,80 +115,117 @@ def list_members(source: Path) -> list[Member]:
     of it give the same. Raises DataError for a missing, cut or foreign source, and refuses an
     archive with a path that leads outside, or one that unpacks to over 200 times its size.
     """
-    walk = _walker(source)
-    limit = None if source.is_dir() else max(_BOMB_BYTES, _BOMB_RATIO * source.stat().st_size)
-    names, total = [], 0
-    for name, size, _ in walk(source):
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
-            raise DataError(f"{source} has a file outside its folder ({name}): refused")
-        total += size
-        if limit and total > limit:
-            raise DataError(
-                f"{source} unpacks to more than {limit >> 20} MiB, over {_BOMB_RATIO} times its "
-                "size: refused as a zip bomb"
-            )
-        if path.suffix.lower() in SUFFIXES and not any(p.startswith((".", "__")) for p in path.parts):
-            names.append(name)
-    tops = {name.split("/", 1)[0] if "/" in name else "" for name in names}
-    skip = 0 if source.is_dir() or len(tops) != 1 or tops == {""} else len(tops.pop()) + 1
-    return [Member(name, name[skip:]) for name in names]
+    pictures: dict[str, str] = {}  # name in the source: its path, normalised
+    total, archive = 0, not source.is_dir()
+    with _explained(source):
+        for entry in _walk(source):
+            path = PurePosixPath(entry.name.replace("\\", "/"))
+            total += entry.size
+            if archive:
+                _refuse_danger(source, path, total)
+            hidden = any(part.startswith((".", "__")) for part in path.parts)
+            if path.suffix.lower() in SUFFIXES and not hidden:
+                pictures[entry.name] = _printable(path.as_posix())
+    tops = {path.partition("/")[0] if "/" in path else "" for path in pictures.values()}
+    skip = len(tops.pop()) + 1 if archive and len(tops) == 1 and tops != {""} else 0
+    return [Member(name, path[skip:]) for name, path in pictures.items()]
 
 
 def read_members(source: Path, names: set[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of the named pictures, in the source's own order, one at a time.
 
-    Files of more than MAX_BYTES come cut after one byte more, for the decoder to refuse.
+    Files of more than MAX_BYTES come cut after one byte more, for the decoder to refuse; of a
+    name that an archive holds twice, the first file comes.
     """
-    for name, _, read in _walker(source)(source):
-        if name in names:
-            yield name, read()
+    wanted = set(names)
+    with _explained(source):
+        for entry in _walk(source):
+            if entry.name in wanted:
+                wanted.remove(entry.name)
+                with entry.open() as file:
+                    data = file.read(MAX_BYTES + 1)
+                yield entry.name, data
 
 
-_Walk = Iterator[tuple[str, int, Callable[[], bytes]]]
+class _Entry(NamedTuple):
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
 
 
-def _walker(source: Path) -> Callable[[Path], _Walk]:
+def _walk(source: Path) -> Iterator[_Entry]:
     if source.is_dir():
-        return _walk_folder
+        return _walk_folder(source)
     if not source.exists():
         raise DataError(f"No such file or folder: {source}")
     if zipfile.is_zipfile(source):
-        return _walk_zip
+        return _walk_zip(source)
     if is_archive(source):
-        return _walk_tar
+        return _walk_tar(source)
     raise DataError(f"{source} is neither a folder nor one of {', '.join(ARCHIVES)}")
 
 
-def _walk_folder(source: Path) -> _Walk:
+def _walk_folder(source: Path) -> Iterator[_Entry]:
     for path in source.rglob("*"):
         if path.is_file():
-            yield path.relative_to(source).as_posix(), 0, lambda path=path: _read(path.open("rb"))
+            name = path.relative_to(source).as_posix()
+            yield _Entry(name, 0, partial(path.open, "rb"))  # type: ignore[arg-type]
 
 
-def _walk_tar(source: Path) -> _Walk:
+def _walk_tar(source: Path) -> Iterator[_Entry]:
+    with tarfile.open(source, "r|*", tarinfo=_StrictHeader) as archive:
+        for member in archive:
+            if member.isfile():
+                open_member = partial(archive.extractfile, member)
+                yield _Entry(member.name, member.size, open_member)  # type: ignore[arg-type]
+            archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
+
+
+def _walk_zip(source: Path) -> Iterator[_Entry]:
+    with zipfile.ZipFile(source) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield _Entry(info.filename, info.file_size, partial(archive.open, info))
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A tar header that must be whole: tarfile takes a cut or broken one for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise  # the real end: a block of zeros
+            raise tarfile.ReadError(str(error)) from error
+
+
+@contextmanager
+def _explained(source: Path) -> Iterator[None]:
+    """Turn what the archive modules raise for damage into one DataError."""
     try:
-        with tarfile.open(source, "r|*") as archive:
-            for member in archive:
-                if member.isfile():
-                    yield member.name, member.size, lambda m=member: _read(archive.extractfile(m))
-                archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        yield
+    except (
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError,
+        NotImplementedError, RuntimeError,
+    ) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno:  # permissions, disk: not the archive
             raise
-        raise DataError(f"{source} is cut short or damaged ({error}): fetch it again") from error
+        raise DataError(
+            f"{source} is cut short, damaged or encrypted ({error}): fetch it again"
+        ) from error
 
 
-def _walk_zip(source: Path) -> _Walk:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    yield info.filename, info.file_size, lambda i=info: _read(archive.open(i))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise DataError(f"{source} is damaged or encrypted ({error}): fetch it again") from error
+def _refuse_danger(archive: Path, path: PurePosixPath, unpacked: int) -> None:
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", path.as_posix()):
+        raise DataError(f"{archive} has a file outside its folder ({path}): refused")
+    if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * archive.stat().st_size:
+        raise DataError(
+            f"{archive} unpacks to more than {_BOMB_RATIO} times its size: refused as a zip bomb"
+        )
 
 
-def _read(file) -> bytes:
-    with file:
-        return file.read(MAX_BYTES + 1)
+def _printable(name: str) -> str:
+    """Escape what is no Unicode in a file's name, so that it can be written to a manifest."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -24,11 +24,11 @@ def assign_splits(
     members: dict[int, list[int]] = {}
     for row, cluster in enumerate(clusters.tolist()):
         members.setdefault(cluster, []).append(row)
-    strata: dict[int, list[tuple[str, list[int]]]] = {}
+    strata: dict[int, list[tuple[bytes, list[int]]]] = {}
     for rows in members.values():
         values, counts = np.unique(groups[rows], return_counts=True)
         key = min(digests[row] for row in rows)
-        order = sha256(f"{seed}:{key}".encode()).hexdigest()
+        order = sha256(f"{seed}:{key}".encode()).digest()
         strata.setdefault(int(values[counts.argmax()]), []).append((order, rows))
     splits = [""] * len(digests)
     for stratum in strata.values():
@@ -44,5 +44,5 @@ def assign_splits(
 
 def split_hash(digests: list[str], splits: list[str]) -> str:
     """Hash the sorted (sha256, split) pairs: equal hashes mean that results are comparable."""
-    pairs = sorted(zip(digests, splits, strict=True))
-    return sha256("\n".join(" ".join(pair) for pair in pairs).encode()).hexdigest()
+    lines = [f"{digest} {split}" for digest, split in zip(digests, splits, strict=True)]
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -17,7 +17,7 @@ from agecli.errors import DataError
 IMAGES, MANIFEST, RECEIPT = "images.npy", "manifest.csv", "receipt.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """One image: a line of manifest.csv, and the image of the same number in the store."""
 
@@ -126,7 +126,7 @@ def open_dataset(folder: Path) -> Dataset:
             excluded=np.array(column["excluded"]),
             receipt=receipt,
         )
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, EOFError) as error:
         raise DataError(
             f"{folder} is damaged ({error}): run `agecli prepare ... --force` again"
         ) from error

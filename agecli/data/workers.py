@@ -10,9 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-Work, Result = TypeVar("Work"), TypeVar("Result")
+from agecli.errors import AgecliError
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
 
 AHEAD = 3
 """Pieces of work in flight per worker."""
@@ -39,12 +43,17 @@ class WorkerPool:
     def map(self, function: Callable[[Work], Result], work: Iterable[Work]) -> Iterator[Result]:
         """Yield function(piece) for each piece, in order; `work` is drawn only as needed."""
         flying: deque[Future[Result]] = deque()
-        for piece in work:
-            flying.append(self._executor.submit(function, piece))
-            if len(flying) >= AHEAD * self.count:
+        try:
+            for piece in work:
+                flying.append(self._executor.submit(function, piece))
+                if len(flying) >= AHEAD * self.count:
+                    yield flying.popleft().result()
+            while flying:
                 yield flying.popleft().result()
-        while flying:
-            yield flying.popleft().result()
+        except BrokenProcessPool as error:
+            raise AgecliError(
+                "A worker process was killed, often for lack of memory: use fewer --workers"
+            ) from error
 
     def __enter__(self) -> WorkerPool:
         return self

@@ -1,0 +1,152 @@
+"""Find the pictures that a user names, and turn each into the crops that models look at.
+
+Free of torch: worker processes import this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from glob import glob, has_magic
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from agecli.data.images import SUFFIXES, read_image, square
+from agecli.data.workers import WorkerPool
+from agecli.errors import ImageError, UsageError
+from agecli.inference.faces import Face, crop_box, crop_face, detect
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+"""A file's path, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
+Fallback = Literal["none", "centre"]
+View = tuple[int, float]
+"""How a model wants its faces: image size in pixels, margin in box sides."""
+
+PIECE = 16
+"""Pictures per message to a worker: enough that a batch's worth is always on its way."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A picture's faces, and their crops per view; or why there are none."""
+
+    source: str
+    status: Literal["ok", "no_face", "unreadable"]
+    error: str | None = None
+    faces: list[Face | None] = field(default_factory=list)
+    """None is the whole picture, where no face was searched for or found."""
+    crops: dict[View, np.ndarray] = field(default_factory=dict)
+    """uint8 (faces, size, size, 3)"""
+
+
+def find_pictures(names: Iterable[str | Path]) -> list[Path]:
+    """List the pictures of files, folders (searched through, sorted) and glob patterns.
+
+    Raises UsageError where a name gives nothing.
+    """
+    found: dict[Path, None] = {}
+    for name in map(str, names):
+        path = Path(name)
+        if path.is_dir():
+            pictures = [p for p in sorted(path.rglob("*")) if _is_picture(p, below=path)]
+            if not pictures:
+                known = ", ".join(sorted(SUFFIXES))
+                raise UsageError(f"No pictures in {path}: give a folder with files in {known}")
+        elif path.exists():
+            pictures = [path]
+        elif has_magic(name):
+            matches = sorted(glob(name, recursive=True))  # noqa: PTH207 - Path's takes no "/..."
+            pictures = [match for match in map(Path, matches) if match.is_file()]
+            if not pictures:
+                raise UsageError(f"No files match {name}: check the pattern")
+        else:
+            raise UsageError(f"No such file or folder: {name}")
+        found.update(dict.fromkeys(pictures))
+    return list(found)
+
+
+def read_pictures(
+    sources: Iterable[Picture],
+    views: Iterable[View],
+    *,
+    crops: bool = False,
+    fallback: Fallback = "none",
+    workers: int = 0,
+) -> Iterator[Reading]:
+    """Yield a Reading per picture, in order; a few pieces per worker are read ahead."""
+    read = partial(_read_piece, views=tuple(views), crops=crops, fallback=fallback)
+    if not workers:
+        for piece in _pieces(sources, 1):
+            yield from read(piece)
+        return
+    with WorkerPool(workers) as pool:
+        for readings in pool.map(read, _pieces(sources, PIECE)):
+            yield from readings
+
+
+def _pieces(sources: Iterable[Picture], size: int) -> Iterator[list[tuple[str, Picture]]]:
+    """Cut named sources into lists; in-memory pictures are named by their number, from 0."""
+    named = ((_name(number, source), source) for number, source in enumerate(sources))
+    while piece := list(islice(named, size)):
+        yield piece
+
+
+def _name(number: int, source: Picture) -> str:
+    if isinstance(source, Image.Image | np.ndarray):
+        return f"picture {number}"
+    return os.fspath(source)
+
+
+def _read_piece(
+    piece: list[tuple[str, Picture]], views: tuple[View, ...], crops: bool, fallback: Fallback
+) -> list[Reading]:
+    return [_read(name, source, views, crops, fallback) for name, source in piece]
+
+
+def _read(
+    name: str, source: Picture, views: tuple[View, ...], crops: bool, fallback: Fallback
+) -> Reading:
+    try:
+        image = read_image(_decodable(source))
+    except ImageError as error:
+        return Reading(name, "unreadable", str(error))
+    faces: list[Face | None] = [] if crops else list(detect(image))
+    if not faces and not crops and fallback == "none":
+        return Reading(name, "no_face", "no face found")
+    faces = faces or [None]
+    return Reading(
+        name,
+        "ok",
+        faces=faces,
+        crops={view: np.stack([_crop(image, face, view) for face in faces]) for view in views},
+    )
+
+
+def _decodable(source: Picture) -> Path | Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    if not isinstance(source, np.ndarray):
+        return Path(source)
+    try:
+        return Image.fromarray(source)
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"array {source.dtype} {source.shape} is not a picture") from error
+
+
+def _crop(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
+    size, margin = view
+    if face is None:
+        return square(image, size)
+    return crop_face(image, crop_box(face.box, margin), size)
+
+
+def _is_picture(path: Path, below: Path) -> bool:
+    """Tell whether a folder's entry is a picture; hidden files and folders are passed over."""
+    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()

@@ -1,0 +1,168 @@
+"""What `agecli prepare` costs: its rate against a bare loop, and its memory at 1× and 10×.
+
+    python tests/benchmarks/bench_prepare.py [ARCHIVE] [--limit N] [--size 200] [--no-memory]
+
+ARCHIVE is UTKFace, by default what AGECLI_UTKFACE names. Everything is measured in one run, on
+the same files: the bare loop decodes and resizes in two processes, with PIL and nothing else.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent.parent
+COPIES = 10
+LIMIT_MB = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("archive", nargs="?", default=os.environ.get("AGECLI_UTKFACE"), type=Path)
+    parser.add_argument("--limit", type=int, default=0, help="use only so many images; 0 = all")
+    parser.add_argument("--size", type=int, default=200, help="side of the stored images")
+    parser.add_argument("--memory-size", type=int, default=64, help="the same, at 10x the images")
+    parser.add_argument("--rounds", type=int, default=2, help="of which the best counts")
+    parser.add_argument("--no-memory", action="store_true")
+    options = parser.parse_args()
+    if not options.archive:
+        parser.error("name the UTKFace archive, or set AGECLI_UTKFACE")
+    with tempfile.TemporaryDirectory(prefix="bench_prepare") as temporary:
+        work = Path(temporary)
+        archive = unpack(options.archive, work / "faces", options.limit)
+        files = sorted((work / "faces").iterdir())
+        print(f"{len(files)} images, {os.cpu_count()} CPUs")
+        rates(archive, files, work, options.size, options.rounds)
+        if not options.no_memory:
+            memory(files, work, options.memory_size)
+
+
+def unpack(archive: Path, folder: Path, limit: int) -> Path:
+    """Unpack the first pictures, and give the archive of just these."""
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isfile():
+                name = Path(member.name).name
+                (folder / name).write_bytes(tar.extractfile(member).read())
+                limit -= 1
+                if not limit:
+                    break
+    if limit < 0:  # all of them
+        return archive
+    small = folder.with_suffix(".tar.gz")
+    with tarfile.open(small, "w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    return small
+
+
+def rates(archive: Path, files: list[Path], work: Path, size: int, rounds: int) -> None:
+    """Print images per second of the bare loop and of prepare, taken in turns."""
+    bare, ours = [], []
+    for _ in range(rounds):
+        bare.append(timed(lambda: bare_loop(files, size)))
+        ours.append(timed(lambda: prepare(archive, work / "data", size)))
+    bare_rate, our_rate = len(files) / min(bare), len(files) / min(ours)
+    print(f"bare two-process loop  {bare_rate:7.0f} images/s")
+    print(f"agecli prepare         {our_rate:7.0f} images/s")
+    print(f"ratio                  {our_rate / bare_rate:7.2f}  (at least 0.80)")
+
+
+def bare_loop(files: list[Path], size: int) -> None:
+    with multiprocessing.Pool(2) as pool:
+        for _ in pool.imap_unordered(decode, ((path, size) for path in files), chunksize=32):
+            pass
+
+
+def decode(task: tuple[Path, int]) -> None:
+    path, size = task
+    Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR).tobytes()
+
+
+def memory(files: list[Path], work: Path, size: int) -> None:
+    """Print the peak memory of prepare, its processes together, at 1× and 10× the images.
+
+    The copies are re-encoded, since equal files would spare the audit its work; 10 × 200 px
+    would fill 28 GB of disk, and the stored size is no part of what is held per image.
+    """
+    for copies in (1, COPIES):
+        folder = work / f"copies{copies}"
+        with multiprocessing.Pool(2) as pool:
+            pool.starmap(copy_varied, ((path, folder, n) for path in files for n in range(copies)))
+        peak, seconds = peak_memory(folder, work / "many", size)
+        verdict = "ok" if peak < LIMIT_MB else "TOO MUCH"
+        print(
+            f"peak memory at {copies:2}×     {peak:7.0f} MB for {copies * len(files)} images, "
+            f"{seconds:.0f} s (under {LIMIT_MB}: {verdict})"
+        )
+        shutil.rmtree(folder)
+
+
+def copy_varied(path: Path, folder: Path, number: int) -> None:
+    """Write a turned, cropped copy under a valid name of its own, small to be decoded fast."""
+    folder.mkdir(exist_ok=True)
+    image = Image.open(path).convert("RGB")
+    side = image.width
+    image = image.rotate(36 * number, resample=Image.Resampling.BILINEAR)
+    image = image.crop((number, number, side - number, side - number)).resize((64, 64))
+    labels, _, rest = path.name.rpartition("_")
+    image.save(folder / f"{labels}_{number}{rest}", "JPEG")
+
+
+def peak_memory(source: Path, out: Path, size: int) -> tuple[float, float]:
+    """Run prepare, and give the highest sum of its processes' resident memory in MB, and time."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command(source, out, size), env=environment(), stdout=subprocess.DEVNULL
+    )
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, resident(process.pid))
+        time.sleep(0.1)
+    if process.returncode:
+        sys.exit(f"prepare failed with {process.returncode}")
+    return peak, time.perf_counter() - start
+
+
+def resident(pid: int) -> float:
+    """Sum up the resident memory of a process and its children in MB; shared pages count twice."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                total += int(line.split()[1])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has just ended
+        return 0
+    return total / 1024 + sum(resident(int(child)) for child in children)
+
+
+def command(source: Path, out: Path, size: int) -> list[str]:
+    arguments = ["prepare", source, out, "--force", "--workers", 2, "--size", size]
+    return [sys.executable, "-m", "agecli", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def prepare(source: Path, out: Path, size: int) -> None:
+    subprocess.run(command(source, out, size), env=environment(), check=True, capture_output=True)
+
+
+def timed(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""agecli train cnn, as a user runs it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agecli.training.runs import Run
+from agecli.weights import read_metadata
+
+SMALL = ["--image-size", 16, "--batch-size", 16, "--epochs", 2, "--device", "cpu"]
+
+
+def count_test_images(folder: Path) -> int:
+    counts = json.loads((folder / "receipt.json").read_text())["counts"]
+    return sum(by_split["test"] for group, by_split in counts.items() if group != "gap")
+
+
+def test_a_training_fills_its_run_and_prints_the_test_figures(cli, dataset_folder, tmp_path):
+    result = cli("train", "cnn", "--data", dataset_folder, *SMALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "runs" / "cnn" / "best.safetensors").is_file()
+    assert f"on the test split, n = {count_test_images(dataset_folder)}" in result.stdout
+    assert "val loss" not in result.stdout  # progress goes to stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("epoch")]) == 2
+
+
+def test_json_gives_scripts_the_same_figures(cli, dataset_folder, tmp_path):
+    result = cli("train", "cnn", "--data", dataset_folder, *SMALL, "--json", cwd=tmp_path)
+    content = json.loads(result.stdout)
+    assert content["metrics"]["n"] == count_test_images(dataset_folder)
+    assert read_metadata(tmp_path / content["weights"]).metrics == content["metrics"]
+
+
+def test_an_unprepared_data_set_is_one_line_and_makes_no_run(cli, one_line, tmp_path):
+    line = one_line(cli("train", "cnn", cwd=tmp_path))
+    assert "agecli prepare" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_in_use_is_one_line(cli, one_line, dataset_folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").touch()
+    arguments = ["train", "cnn", "--data", dataset_folder, *SMALL, "--run", tmp_path / "run"]
+    assert "--resume" in one_line(cli(*arguments))
+
+
+def test_resume_takes_no_other_settings(cli, one_line, tmp_path):
+    line = one_line(cli("train", "cnn", "--resume", tmp_path, "--lr", "0.1"), 2)
+    assert "--lr" in line
+
+
+def test_resuming_what_is_no_run_is_one_line(cli, one_line, tmp_path):
+    assert "No run in" in one_line(cli("train", "cnn", "--resume", tmp_path / "none"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_training_goes_on_to_the_same_bits(cli, dataset_folder, tmp_path, kill):
+    settings = [*SMALL[:-4], "--epochs", 6, "--device", "cpu"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command = ["train", "cnn", "--data", dataset_folder, *settings, "--run"]
+    assert cli(*command, whole).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agecli", *map(str, command), str(cut)],
+        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    while not (cut / "last" / "state.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(kill)
+    _, errors = process.communicate(timeout=60)
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "--resume" in errors
+        assert "Traceback" not in errors
+    assert len(Run(cut).load()["history"]) < 6
+    assert cli("train", "cnn", "--resume", cut).returncode == 0
+    from safetensors.torch import load_file
+
+    expected, actual = (load_file(run / "best.safetensors") for run in (whole, cut))
+    assert all((expected[name] == actual[name]).all() for name in expected)

@@ -1,0 +1,209 @@
+"""Every kind of picture, against what PIL itself says of it; and every kind of damage."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agecli.data import images
+from agecli.data.images import read_image, square
+from agecli.errors import ImageError
+from tests.faces import draw_face, jpeg_bytes
+
+FACE = draw_face(30, 0)
+
+
+def _encode(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _close(image, other, tolerance):
+    difference = np.abs(np.asarray(image, dtype=float) - np.asarray(other, dtype=float))
+    return image.mode == "RGB" and difference.mean() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_a_lossless_picture_comes_back_as_it_was(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert _close(read_image(_encode(FACE, kind, **options)), FACE, 0)
+
+
+def test_path_bytes_and_image_give_the_same(tmp_path):
+    path = tmp_path / "face.jpg"
+    path.write_bytes(jpeg_bytes(FACE))
+    read = [read_image(path), read_image(path.read_bytes()), read_image(Image.open(path))]
+    assert all(_close(image, read[0], 0) for image in read)
+    assert _close(read[0], FACE, 6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    turned = {
+        1: [], 2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM], 5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }  # fmt: skip
+    upright = draw_face(30, 0).crop((0, 0, 64, 40))
+    stored = upright
+    for step in turned[orientation]:  # how a camera held that way stores the picture
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert _close(read_image(_encode(stored, "PNG", exif=exif)), upright, 0)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA"])
+def test_grey_palette_and_bilevel_pictures_are_as_pil_shows_them(mode):
+    picture = FACE.convert(mode)
+    assert _close(read_image(_encode(picture)), picture.convert("RGB"), 0)
+
+
+def test_a_cmyk_jpeg_keeps_its_colours():
+    assert _close(read_image(_encode(FACE.convert("CMYK"), "JPEG", quality=95)), FACE, 6)
+
+
+def test_what_is_transparent_becomes_grey_whatever_colour_lies_below():
+    picture = FACE.convert("RGBA")
+    alpha = Image.new("L", FACE.size, 0)
+    alpha.paste(255, (0, 0, 32, 64))
+    picture.putalpha(alpha)
+    pixels = np.asarray(read_image(_encode(picture)))
+    assert (pixels[:, 32:] == 127).all()
+    assert (pixels[:, :32] == np.asarray(FACE)[:, :32]).all()
+
+
+def test_a_palette_with_a_transparent_colour_is_blended_too():
+    picture = Image.new("P", (8, 8), 0)
+    picture.putpalette([255, 0, 0, 0, 255, 0])
+    picture.paste(1, (0, 0, 4, 8))
+    pixels = np.asarray(read_image(_encode(picture, transparency=0)))
+    assert (pixels[:, 4:] == 127).all()
+    assert (pixels[:, :4] == (0, 255, 0)).all()
+
+
+def test_a_16_bit_picture_is_scaled_not_cut():
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16)[None].repeat(8, axis=0)
+    pixels = np.asarray(read_image(_encode(Image.fromarray(ramp))), dtype=int)
+    assert np.abs(pixels[..., 0] - ramp / 257).max() <= 1
+    assert (pixels == pixels[..., :1]).all()
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_a_float_picture_reaches_from_black_to_white(top):
+    ramp = np.linspace(0, top, 64, dtype=np.float32)[None].repeat(8, axis=0)
+    pixels = np.asarray(read_image(_encode(Image.fromarray(ramp), "TIFF")), dtype=int)
+    assert np.abs(pixels[0, :, 1] - np.linspace(0, 255, 64)).max() <= 1
+
+
+def test_of_an_animation_the_first_frame_is_read():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = _encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.asarray(read_image(data))[0, 0].tolist() == [255, 0, 0]
+
+
+# What cannot be read
+
+
+def _png_header(width, height):
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I", 0) + b"IDAT" + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"I am a text file named .jpg\n", "not an image"),
+        (jpeg_bytes(FACE)[:-200], "cut short"),
+        (jpeg_bytes(FACE)[:300], "cut short|broken image|not an image"),
+        (_encode(FACE)[:-100], "cut short|broken image"),
+        (_png_header(8, 8), "cut short|broken image"),
+        (_png_header(60_000, 60_000), "million"),
+        (_png_header(10_000, 8_000), "10000x8000 pixels, more than 64 million"),
+    ],
+)
+def test_a_bad_file_has_a_reason(data, reason, recwarn):
+    with pytest.raises(ImageError, match=reason):
+        read_image(data)
+    assert not recwarn.list
+
+
+def test_every_cut_of_a_jpeg_is_an_image_error_and_nothing_else():
+    data = jpeg_bytes(FACE)
+    for length in range(0, len(data) - 2, 37):
+        with pytest.raises(ImageError):
+            read_image(data[:length])
+
+
+def test_random_damage_never_raises_anything_else():
+    rng = np.random.default_rng(0)
+    refused = 0
+    for kind in ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"):
+        data = _encode(FACE, kind)
+        for _ in range(30):
+            broken = bytearray(data)
+            for place in rng.integers(len(data), size=8):
+                broken[place] = rng.integers(256)
+            try:
+                read_image(bytes(broken))
+            except ImageError:
+                refused += 1
+    assert refused > 20
+
+
+def test_a_missing_file_and_a_folder_have_a_reason(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        read_image(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="directory"):
+        read_image(tmp_path)
+
+
+def test_too_large_a_file_is_not_even_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 2**20)
+    path = tmp_path / "large.jpg"
+    with path.open("wb") as file:
+        file.truncate(2**20 + 1)
+    monkeypatch.setattr(type(path), "read_bytes", lambda self: pytest.fail("was read"))
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        read_image(path)
+
+
+def test_a_lazy_pil_image_that_is_cut_is_an_image_error():
+    with pytest.raises(ImageError, match="cut short"):
+        read_image(Image.open(io.BytesIO(jpeg_bytes(FACE)[:-200])))
+
+
+# The square that is stored
+
+
+def test_a_square_of_the_right_size_is_untouched():
+    assert (square(FACE, 64) == np.asarray(FACE)).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 40), (40, 64), (41, 64)])
+def test_of_an_oblong_the_middle_is_kept(shape):
+    picture = FACE.resize(shape)
+    side = min(shape)
+    left, top = (shape[0] - side) // 2, (shape[1] - side) // 2
+    middle = picture.crop((left, top, left + side, top + side))
+    expected = np.asarray(middle.resize((16, 16), Image.Resampling.BILINEAR), dtype=int)
+    difference = np.abs(square(picture, 16) - expected)
+    assert difference[1:-1, 1:-1].max() <= 1  # at the edge the square sees what lies beyond
+
+
+def test_a_box_is_cut_out_with_its_fractions():
+    ramp = Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8)[None].repeat(64, 0)).convert("RGB")
+    pixels = square(ramp, 8, (10.5, 4, 26.5, 20))  # each of its 8 columns is two wide
+    expected = 4 * (10.5 + 2 * np.arange(8) + 0.5)
+    assert np.abs(pixels[4, 1:-1, 0] - expected[1:-1]).max() <= 1
+
+
+def test_a_line_of_pixels_still_gives_a_square():
+    assert square(Image.new("RGB", (300, 1), "red"), 16).shape == (16, 16, 3)

@@ -1,0 +1,294 @@
+"""Names, CSV files and archives: what is read from them, and what is refused."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from agecli.data import sources
+from agecli.data.sources import Label, label_of_name, list_members, name_of, read_labels, read_members
+from agecli.errors import DataError
+
+NAMES = ["1_0_0_20170101000000001.jpg.chip.jpg", "60_1_3_20170101000000002.jpg.chip.jpg"]
+
+
+def _tar(path: Path, files: dict[str, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def _zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+# Names
+
+
+@pytest.mark.parametrize("suffix", [".jpg.chip.jpg", ".jpg"])
+def test_a_name_gives_age_sex_and_race(suffix):
+    expected = Label(26, "female", "Indian")
+    assert label_of_name(f"26_1_3_20170104221633430{suffix}") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "age"),
+    [
+        ("39_1_20170116174525125.jpg.chip.jpg", 39),
+        ("61_1_20170109142408075.jpg.chip.jpg", 61),
+        ("61_1_20170109150557335.jpg.chip.jpg", 61),
+    ],
+)
+def test_of_a_name_that_lacks_a_field_only_the_age_is_known(name, age):
+    assert label_of_name(name) == Label(age, "", "", repaired=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("24_0_1_20170116220224657 .jpg.chip.jpg", Label(24, "male", "Black", repaired=True)),
+        ("55_0_0_20170116232725357jpg.chip.jpg", Label(55, "male", "White", repaired=True)),
+    ],
+)
+def test_a_space_or_a_missing_dot_loses_nothing(name, label):
+    assert label_of_name(name) == label
+
+
+@pytest.mark.parametrize(
+    "name", ["face.jpg", "IMG_20170101.jpg", "12.jpg", "121_0_0_20170101000000001.jpg", "2017_1.jpg"]
+)
+def test_other_names_carry_no_age(name):
+    assert label_of_name(name) is None
+
+
+@pytest.mark.parametrize("name", ["Faces", "Faces.tar.gz", "Faces.TGZ", "Faces.zip", "Faces.tar.xz"])
+def test_folder_and_archive_have_one_name(name):
+    assert name_of(Path("somewhere", name)) == "Faces"
+
+
+def test_the_current_folder_has_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "faces" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "faces" / "in")
+    assert [name_of(Path(".")), name_of(Path(".."))] == ["in", "faces"]
+
+
+# CSV
+
+
+def _csv(tmp_path, text):
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_gives_labels_by_path(tmp_path):
+    path = _csv(tmp_path, "\ufeffrace,path,age\n White ,./a.jpg,7\n,b/ü.png,30.0\n,c.jpg,41.9\n")
+    assert read_labels(path) == {
+        "a.jpg": Label(7, "", "White"),
+        "b/ü.png": Label(30),
+        "c.jpg": Label(41),
+    }
+
+
+@pytest.mark.parametrize("age", ["", "old", "-1", "-0.5", "121", "nan", "inf", "1e400"])
+def test_a_csv_with_an_impossible_age_is_refused_by_its_line(tmp_path, age):
+    with pytest.raises(DataError, match=r"labels\.csv line 3: .*0 to 120"):
+        read_labels(_csv(tmp_path, f"path,age\na.jpg,3\nb.jpg,{age}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no column age and path"),
+        ("path;age\na.jpg;3\n", "no column age and path"),
+        ("path,years\na.jpg,3\n", "no column age"),
+        ("path,age\n", "no rows"),
+        ("path,age\n,5\n", "line 2"),
+    ],
+)
+def test_a_csv_without_what_is_needed_is_refused(tmp_path, text, reason):
+    with pytest.raises(DataError, match=reason):
+        read_labels(_csv(tmp_path, text))
+
+
+def test_a_csv_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"\xff\xd8\xff\xe0 a picture")
+    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+        read_labels(path)
+    with pytest.raises(DataError, match="No such file"):
+        read_labels(tmp_path / "none.csv")
+
+
+# Folders and archives
+
+FILES = {name: name.encode() for name in NAMES}
+
+
+def _sources(tmp_path):
+    top = {f"UTKFace/{name}": data for name, data in FILES.items()}
+    folder = _folder(tmp_path / "folder", FILES)
+    dotted = tmp_path / "dotted.tar"
+    with tarfile.open(dotted, "w") as tar:
+        tar.add(folder, arcname="./UTKFace")
+    return [
+        folder,
+        dotted,
+        _tar(tmp_path / "top.tar.gz", top),
+        _tar(tmp_path / "top.tar.xz", top, "w:xz"),
+        _tar(tmp_path / "flat.tar", FILES, "w"),
+        _zip(tmp_path / "top.zip", top),
+        _zip(tmp_path / "windows.zip", {f"UTKFace\\{name}": data for name, data in FILES.items()}),
+    ]
+
+
+def test_folder_and_archives_list_the_same_ids_and_bytes(tmp_path):
+    for source in _sources(tmp_path):
+        members = list_members(source)
+        assert sorted(member.id for member in members) == NAMES, source
+        ids = {member.name: member.id for member in members}
+        read = read_members(source, set(ids))
+        assert {ids[name]: data for name, data in read} == FILES, source
+
+
+def test_several_top_folders_stay_part_of_the_ids(tmp_path):
+    source = _tar(tmp_path / "two.tar", {"a/1.jpg": b"", "b/1.jpg": b""}, "w")
+    assert [member.id for member in list_members(source)] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_only_pictures_count_and_hidden_files_do_not(tmp_path):
+    names = ["a.JPG", "notes.txt", ".hidden.jpg", "__MACOSX/a.jpg", "sub/b.png", ".git/c.jpg"]
+    source = _folder(tmp_path / "source", dict.fromkeys(names, b""))
+    assert sorted(member.id for member in list_members(source)) == ["a.JPG", "sub/b.png"]
+
+
+def test_only_the_wanted_members_are_read(tmp_path):
+    source = _tar(tmp_path / "two.tar", FILES, "w")
+    assert list(read_members(source, {NAMES[1]})) == [(NAMES[1], FILES[NAMES[1]])]
+
+
+def test_a_name_that_comes_twice_is_one_picture(tmp_path):
+    source = tmp_path / "twice.tar"
+    _tar(source, {"a.jpg": b"first"}, "w")
+    _tar(source, {"a.jpg": b"second"}, "a")
+    assert len(list_members(source)) == 1
+    assert list(read_members(source, {"a.jpg"})) == [("a.jpg", b"first")]
+
+
+def test_a_name_that_is_no_unicode_gets_an_id_that_can_be_written(tmp_path):
+    os.mkdir(tmp_path / "source")
+    Path(os.fsdecode(os.fsencode(tmp_path / "source") + b"/\xff.jpg")).touch()
+    (member,) = list_members(tmp_path / "source")
+    assert member.id.encode() == rb"\udcff.jpg"
+
+
+def test_a_huge_file_is_read_no_further_than_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    source = _tar(tmp_path / "a.tar", {"a.jpg": b"x" * 1000}, "w")
+    assert [len(data) for _, data in read_members(source, {"a.jpg"})] == [11]
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "a/../../b.jpg", "..\\a.jpg", "C:\\a.jpg"])
+@pytest.mark.parametrize("write", [_tar, _zip])
+def test_a_path_that_leads_outside_is_refused(tmp_path, write, name):
+    suffix = {_tar: ".tar.gz", _zip: ".zip"}[write]
+    source = write(tmp_path / f"evil{suffix}", {"a.jpg": b"", name: b""})
+    with pytest.raises(DataError, match="outside its folder"):
+        list_members(source)
+
+
+@pytest.mark.parametrize("write", [_tar, _zip])
+def test_a_bomb_is_refused(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**20)
+    suffix = {_tar: ".tar.gz", _zip: ".zip"}[write]
+    source = write(tmp_path / f"bomb{suffix}", {f"{i}.jpg": bytes(2**20) for i in range(4)})
+    assert 4 * 2**20 > 200 * source.stat().st_size
+    with pytest.raises(DataError, match="refused as a zip bomb"):
+        list_members(source)
+
+
+def test_many_small_bytes_are_no_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**10)
+    source = _tar(tmp_path / "fine.tar.gz", {"a.jpg": os.urandom(2**14)})
+    assert len(list_members(source)) == 1
+
+
+def test_a_tar_is_refused_wherever_it_was_cut(tmp_path):
+    whole = _tar(tmp_path / "whole.tar", {f"{i}.jpg": os.urandom(700) for i in range(3)}, "w")
+    data = whole.read_bytes()
+    end = 3 * (512 + 1024)  # a header and two blocks per file; then come the zeros that end it
+    cut = tmp_path / "cut.tar"
+    for length in (0, 100, 512, 600, 1200, 1536, 1600, 2048, 3072, 3100, end - 1, end):
+        cut.write_bytes(data[:length])
+        with pytest.raises(DataError, match="cut short"):
+            list_members(cut)
+    cut.write_bytes(data[: end + 512])
+    assert len(list_members(cut)) == 3
+
+
+@pytest.mark.parametrize("name", ["cut.tar.gz", "cut.tar.xz", "cut.tar.bz2", "cut.zip"])
+def test_a_cut_archive_is_refused(tmp_path, name):
+    path = tmp_path / name
+    files = {f"{i}.jpg": os.urandom(500) for i in range(20)}
+    _zip(path, files) if name.endswith("zip") else _tar(path, files, f"w:{path.suffix[1:]}")
+    data = path.read_bytes()
+    for share in (0.001, 0.3, 0.6, 0.9):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(DataError, match="cut short"):
+            list_members(path)
+
+
+def test_a_broken_header_is_not_the_end(tmp_path):
+    source = _tar(tmp_path / "a.tar", {f"{i}.jpg": b"x" for i in range(3)}, "w")
+    data = bytearray(source.read_bytes())
+    data[1024:1034] = b"0123456789"  # the second name, against its checksum
+    source.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        list_members(source)
+
+
+def test_a_damaged_zip_is_refused_when_read(tmp_path):
+    source = _zip(tmp_path / "a.zip", {"a.jpg": os.urandom(500)})
+    data = bytearray(source.read_bytes())
+    data[200:210] = bytes(10)
+    source.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        list(read_members(source, {"a.jpg"}))
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    source = _zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    data = bytearray(source.read_bytes())
+    data[6] |= 1  # the local header's flag for encryption
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # and the directory's
+    source.write_bytes(data)
+    with pytest.raises(DataError, match="encrypted"):
+        list(read_members(source, {"a.jpg"}))
+
+
+def test_what_is_no_source_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no archive")
+    (tmp_path / "text.tar.gz").write_text("no archive")
+    for name, reason in (
+        ("none.tar.gz", "No such file or folder"),
+        ("notes.txt", "neither a folder nor one of"),
+        ("text.tar.gz", "damaged"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            list_members(tmp_path / name)

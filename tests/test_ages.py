@@ -1,0 +1,107 @@
+"""Schemes and distributions against hand-worked cases and scipy's normal density."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from agecli.ages import (
+    NO_GROUP,
+    YEARS,
+    Scheme,
+    expected_ages,
+    group_probabilities,
+    label_distribution,
+    outputs_of,
+    softmax,
+)
+from agecli.errors import UsageError
+
+ADIENCE = Scheme.parse("adience8")
+
+
+@pytest.mark.parametrize(
+    ("age", "group"),
+    [(0, 0), (2, 0), (4, 1), (13, 2), (20, 3), (25, 4), (43, 5), (53, 6), (60, 7), (116, 7)],
+)
+def test_an_age_has_its_adience_group(age, group):
+    assert ADIENCE.groups_of([age]).tolist() == [group]
+
+
+@pytest.mark.parametrize("age", [3, 7, 14, 21, 24, 33, 37, 44, 47, 54, 59])
+def test_a_gap_age_has_no_group(age):
+    assert ADIENCE.groups_of([age]).tolist() == [NO_GROUP]
+
+
+@pytest.mark.parametrize(
+    ("age", "group"), [(3, 0), (7, 1), (14, 2), (22, 3), (23, 4), (35, 4), (36, 5), (56, 6), (57, 7)]
+)
+def test_the_nearest_group_of_a_gap_age_and_the_younger_of_two(age, group):
+    assert ADIENCE.nearest_groups([age]).tolist() == [group]
+
+
+@pytest.mark.parametrize("text", ["adience8", "decades", "0-2,4-6,8-13", "0-17, 18+", "5,6-100"])
+def test_labels_parse_to_the_scheme_they_came_from(text):
+    scheme = Scheme.parse(text)
+    assert Scheme.parse(scheme.labels) == scheme == Scheme.parse(",".join(scheme.labels))
+
+
+def test_decades_leave_no_gap():
+    groups = Scheme.parse("decades").groups_of(np.arange(121))
+    assert groups.tolist() == [min(age // 10, 7) for age in range(121)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "teenagers", "0-2", "0-2,", "4-6,0-2", "0-5,5-9", "9-3,10+", "0-2,60-101", "60+,70+", "-1-3,5"],
+)
+def test_a_bad_scheme_is_refused_by_its_option(text):
+    with pytest.raises(UsageError, match="--scheme"):
+        Scheme.parse(text)
+
+
+def test_label_distribution_is_a_normal_density_wider_for_older_ages():
+    rows = label_distribution([4, 50])
+    for row, age in zip(rows, (4, 50), strict=True):
+        density = norm.pdf(np.arange(YEARS), age, 0.6 + 0.06 * age)
+        np.testing.assert_allclose(row, density / density.sum(), atol=1e-6)
+    assert rows[0].max() > 3 * rows[1].max()
+
+
+def test_label_distribution_counts_ages_over_a_hundred_as_a_hundred():
+    old = label_distribution([116])
+    assert old.argmax() == 100
+    np.testing.assert_allclose(old.sum(), 1, rtol=1e-6)
+
+
+def test_group_probabilities_sum_years_and_leave_gap_ages_out():
+    years = np.zeros((1, YEARS))
+    years[0, [1, 2, 3, 30]] = 0.1, 0.2, 0.4, 0.3  # 3 is a gap age
+    expected = [0.3 / 0.6, 0, 0, 0, 0.3 / 0.6, 0, 0, 0]
+    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], expected, atol=1e-9)
+
+
+def test_group_probabilities_are_finite_where_all_lies_on_gap_ages():
+    years = np.zeros((1, YEARS))
+    years[0, 22] = 1
+    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], np.full(8, 1 / 8))
+
+
+def test_group_probabilities_of_groups_are_themselves():
+    groups = softmax(np.arange(8.0)[None])
+    assert group_probabilities(groups, ADIENCE) is groups
+
+
+def test_expected_age_is_the_mean_and_unknown_for_groups():
+    years = np.zeros((1, YEARS))
+    years[0, [20, 40]] = 0.25, 0.75
+    assert expected_ages(years).tolist() == [35]
+    assert expected_ages(np.full((1, 8), 1 / 8)) is None
+
+
+def test_softmax_survives_large_logits_and_flattens_with_temperature():
+    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]])), [[0.75, 0.25]])
+    np.testing.assert_allclose(softmax(np.array([[np.log(9), 0.0]]), 2.0), [[0.75, 0.25]])
+
+
+def test_outputs_are_groups_or_years():
+    assert [outputs_of(name, ADIENCE) for name in ("groups", "ages", "both")] == [8, 101, 101]

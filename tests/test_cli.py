@@ -1,0 +1,114 @@
+"""The command line as a whole: instant help, one-line errors, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = (
+    "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "optuna", "pandas", "PIL",
+    "safetensors", "scipy", "torch", "torchvision", "transformers",
+)  # fmt: skip
+COMMANDS = ["", "prepare", "train", "train cnn", "evaluate", "predict"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command: str):
+    code = (
+        "import sys; from agecli.cli import main\n"
+        f"sys.argv = ['agecli', *{command.split()!r}, '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout
+    assert result.stdout.strip().endswith("LOADED")
+
+
+def test_importing_agecli_loads_the_standard_library_at_most():
+    code = "import sys; before = set(sys.modules); import agecli; print(*set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    loaded = {name.split(".")[0] for name in result.stdout.split()}
+    assert loaded - set(sys.stdlib_module_names) == {"agecli"}
+
+
+def test_the_python_api_is_found_at_the_top():
+    import agecli
+    from agecli.inference.predictor import Predictor
+
+    assert agecli.Predictor is Predictor
+    with pytest.raises(AttributeError, match="no attribute 'Oracle'"):
+        agecli.Oracle  # noqa: B018
+
+
+def test_version(cli):
+    import agecli
+
+    assert cli("--version").stdout == f"agecli {agecli.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_every_command_shows_an_example(cli, command: str):
+    result = cli(*command.split(), "--help", COLUMNS="100")
+    assert result.returncode == 0
+    if command != "train":
+        assert f"agecli {command}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["fly"], "fly"),
+        (["--wings"], "--wings"),
+        (["train", "cnn", "--objective", "fame"], "--objective"),
+        (["train", "cnn", "--epochs", "many"], "--epochs"),
+        (["train", "cnn", "--epochs", "0"], "--epochs"),
+        (["train", "cnn", "--lr", "nan"], "--lr"),
+        (["train", "cnn", "--image-size", "8"], "--image-size"),
+        (["train", "cnn", "--batch-size"], "--batch-size"),
+        (["train", "vgg"], "vgg"),
+        (["predict"], "PICTURE"),
+        (["predict", "x.jpg", "--top", "0"], "--top"),
+        (["evaluate", "w", "--split", "best"], "--split"),
+        (["prepare", ".", "--scheme", "young,old"], "--scheme"),
+        (["prepare", ".", "--scheme", "0-10,5-20"], "--scheme"),
+        (["prepare", ".", "--size", "0"], "--size"),
+        (["prepare", ".", "--conflicts", "fight"], "--conflicts"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(cli, one_line, arguments: list[str], named: str):
+    assert named in one_line(cli(*arguments), 2)
+
+
+def test_an_internal_error_is_one_line_too(monkeypatch, capsys):
+    from agecli import cli as module
+
+    def boom(**_: object) -> None:
+        raise ZeroDivisionError("it broke")
+
+    monkeypatch.delenv("AGECLI_TRACEBACK", raising=False)
+    monkeypatch.setattr(module, "app", boom)
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 1
+    line = capsys.readouterr().err
+    assert line.startswith("agecli: internal error, ZeroDivisionError: it broke")
+    assert line.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    from agecli import cli as module
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device", "/data/images.npy")
+
+    monkeypatch.setattr(module, "app", full)
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "agecli: No space left on device: /data/images.npy\n"

@@ -1,0 +1,221 @@
+"""The loop's parts against formulas, and the loop on drawn faces."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from agecli.config import TrainConfig
+from agecli.errors import DataError, TrainingError, UsageError
+from agecli.training.engine import MovingAverage, Schedule
+from agecli.training.observer import Observer
+from agecli.training.pytorch import make_accelerator, train
+from agecli.training.runs import Run
+
+
+def small(dataset: Path, **settings) -> TrainConfig:
+    defaults = dict(image_size=16, batch_size=16, epochs=2, lr=3e-3, dropout=0.1, device="cpu")
+    return TrainConfig(data=str(dataset), **(defaults | settings))
+
+
+def run_training(config: TrainConfig, folder: Path, observer: Observer | None = None) -> Run:
+    run = Run.create(folder, config)
+    train(config, run, observer)
+    return run
+
+
+def history(run: Run) -> list[dict]:
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_moving_average_follows_its_formula():
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    average = MovingAverage(model, 0.5)
+    expected = 1.0
+    for step, value in enumerate([2.0, 3.0, 4.0, 10.0], start=1):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        average.update(model)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert average.model.weight.item() == pytest.approx(expected)
+
+
+def test_moving_average_takes_batch_norms_statistics_as_they_are():
+    model = nn.BatchNorm1d(2)
+    average = MovingAverage(model, 0.9)
+    model(torch.randn(8, 2))
+    average.update(model)
+    assert torch.equal(average.model.running_mean, model.running_mean)
+
+
+@pytest.mark.parametrize("name", ["onecycle", "cosine"])
+def test_schedules_end_near_zero_after_all_steps(name: str):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(optimizer, TrainConfig(schedule=name, epochs=5, lr=0.1), 4)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.after_step()
+    assert max(rates) == pytest.approx(0.1, rel=0.02)
+    assert optimizer.param_groups[0]["lr"] < 1e-4
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(optimizer, TrainConfig(schedule="plateau"), 4)
+    for _ in range(3):
+        schedule.after_epoch(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    schedule.after_epoch(1.0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
+
+
+@pytest.mark.slow
+def test_a_training_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, epochs=12, ema=0.9, image_size=32)
+    run = run_training(config, tmp_path / "run")
+    records = history(run)
+    assert records[-1]["val_loss"] < 0.8 * records[0]["val_loss"]
+    assert max(record["val_exact"] for record in records) > 0.4  # 1/8 by chance
+
+
+def test_a_run_holds_what_the_design_says(dataset_folder: Path, tmp_path: Path):
+    from agecli.weights import read_metadata
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    names = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*")}
+    assert names == {
+        "best.safetensors", "config.json", "last", "last/state.pt", "log.txt", "metrics.jsonl"
+    }  # fmt: skip
+    metadata = read_metadata(run.best)
+    receipt = json.loads((dataset_folder / "receipt.json").read_text())
+    assert metadata.split_hash == receipt["split_hash"]
+    assert metadata.metrics["n"] > 0
+    assert metadata.training["epochs"] == 2
+
+
+def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
+    dataset_folder: Path, tmp_path: Path
+):
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.report import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    model = Predictor([run.best], device="cpu").models[0]
+    scores = evaluate_model(model, open_dataset(dataset_folder), "test").scores
+    assert model.metadata.metrics == json.loads(json.dumps(scores))
+
+
+class StopAfter(Observer):
+    """Interrupts a training in the middle of an epoch, as Ctrl-C does."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def stepped(self, progress: dict) -> None:
+        if progress["epoch"] > self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "plateau"])
+def test_a_resumed_training_ends_with_the_same_bits(
+    dataset_folder: Path, tmp_path: Path, schedule: str
+):
+    config = small(dataset_folder, epochs=4, schedule=schedule)
+    whole = run_training(config, tmp_path / "whole")
+    run = Run.create(tmp_path / "cut", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, StopAfter(2))
+    assert len(history(run)) == 2
+    run, config = Run.open(run.folder)
+    train(config, run)
+    expected, actual = whole.load(), run.load()
+    for part in ("model", "average"):
+        a, b = expected[part], actual[part]
+        if part == "average":
+            a, b = a["model"], b["model"]
+        assert all(torch.equal(a[name], b[name]) for name in a), part
+    from safetensors.torch import load_file
+
+    a, b = load_file(whole.best), load_file(run.best)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    times = ("seconds", "images_per_second")
+    for first, second in zip(history(whole), history(run), strict=True):
+        assert {k: v for k, v in first.items() if k not in times} == {
+            k: v for k, v in second.items() if k not in times
+        }
+
+
+def test_training_stops_when_validation_no_longer_improves(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, epochs=30, lr=1e-8, patience=2, ema=0, schedule="cosine")
+    records = history(run_training(config, tmp_path / "run"))
+    best = max(record["epoch"] for record in records if record["best"])
+    assert len(records) == best + 2 < 30
+
+
+def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: Path):
+    from agecli.weights import read_metadata
+
+    run = run_training(small(dataset_folder, epochs=5, lr=0.05, ema=0), tmp_path / "run")
+    best = min(history(run), key=lambda record: record["val_loss"])
+    assert read_metadata(run.best).training["best_epoch"] == best["epoch"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"amp": True},
+        {"grad_checkpoint": True},
+        {"accumulate": 2, "batch_size": 8},
+        {"objective": "groups", "balance": "sqrt"},
+        {"objective": "ages", "ema": 0.0, "limit": 20},
+    ],
+    ids=str,
+)
+def test_options_train(dataset_folder: Path, tmp_path: Path, settings: dict):
+    run = run_training(small(dataset_folder, epochs=1, **settings), tmp_path / "run")
+    assert run.best.exists()
+
+
+def test_checkpointing_gives_the_same_training(dataset_folder: Path, tmp_path: Path):
+    plain = run_training(small(dataset_folder, epochs=1), tmp_path / "plain")
+    saving = run_training(small(dataset_folder, epochs=1, grad_checkpoint=True), tmp_path / "saving")
+    assert history(plain)[0]["val_loss"] == pytest.approx(history(saving)[0]["val_loss"], rel=1e-4)
+
+
+def test_a_loss_that_diverges_is_named(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from agecli.training.objectives import AgeObjective
+
+    monkeypatch.setattr(AgeObjective, "forward", lambda self, logits, ages: logits.sum() * torch.nan)
+    run = Run.create(tmp_path / "run", small(dataset_folder))
+    with pytest.raises(TrainingError, match="lower --lr"):
+        train(small(dataset_folder), run)
+    assert not run.best.exists()
+
+
+def test_a_device_that_is_not_here_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UsageError, match="--device"):
+        make_accelerator(TrainConfig(device="cuda"))
+
+
+def test_a_data_set_without_validation_images_is_refused(dataset_folder: Path, tmp_path: Path):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(dataset_folder, folder)
+    text = (folder / "manifest.csv").read_text().replace(",val,", ",train,")
+    (folder / "manifest.csv").write_text(text)
+    config = small(folder)
+    with pytest.raises(DataError, match="no val images"):
+        train(config, Run.create(tmp_path / "run", config))

@@ -1,0 +1,69 @@
+"""Run folders: made once, kept whole, opened again."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from agecli.config import TrainConfig
+from agecli.errors import TrainingError, UsageError
+from agecli.training.runs import Run
+
+
+def test_a_run_keeps_its_configuration(tmp_path: Path):
+    config = TrainConfig(image_size=32, lr=0.5, amp=True)
+    Run.create(tmp_path / "run", config)
+    assert Run.open(tmp_path / "run")[1] == config
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(TrainingError, match="in use"):
+        Run.create(tmp_path, TrainConfig())
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_free_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert Run.free_folder("cnn") == Path("runs/cnn")
+    Path("runs/cnn").mkdir(parents=True)
+    assert Run.free_folder("cnn") == Path("runs/cnn-2")
+
+
+def test_state_comes_back_as_it_was_saved(tmp_path: Path):
+    run = Run.create(tmp_path / "run", TrainConfig())
+    assert run.load() is None
+    state = {"history": [{"epoch": 1, "val_loss": 0.5}], "model": {"w": torch.arange(3.0)}}
+    run.save(state)
+    loaded = run.load()
+    assert torch.equal(loaded["model"]["w"], state["model"]["w"])
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == state["history"]
+    assert not list(run.folder.rglob("*.partial"))
+
+
+def test_a_pickle_in_place_of_the_state_is_not_run(tmp_path: Path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "pwned",))
+
+    run = Run.create(tmp_path / "run", TrainConfig())
+    (run.folder / "last").mkdir()
+    (run.folder / "last" / "state.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(TrainingError, match="damaged"):
+        run.load()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_what_is_no_run_is_named(tmp_path: Path):
+    with pytest.raises(TrainingError, match="No run in"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(TrainingError, match="damaged"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text('{"wings": 2}')
+    with pytest.raises(UsageError, match="wings"):
+        Run.open(tmp_path)
