@@ -19,6 +19,7 @@ Objective = Literal["groups", "ages", "both"]
 Schedule = Literal["plateau", "onecycle", "cosine"]
 Balance = Literal["none", "sqrt", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Fallback = Literal["none", "centre"]
 
 
 def _check_range(config: Any, **ranges: tuple[float, float]) -> None:
@@ -109,9 +110,7 @@ class TrainConfig:
             label_smoothing=(0, 0.9), label_width=(0.1, 10), ema=(0, 0.99999), patience=(1, 10_000),
             seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
         )  # fmt: skip
-        _check_choice(
-            self, objective=Objective, schedule=Schedule, balance=Balance, device=Device
-        )
+        _check_choice(self, objective=Objective, schedule=Schedule, balance=Balance, device=Device)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,7 @@ def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> No
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -33,7 +33,8 @@ def test_a_gap_age_has_no_group(age):
 
 
 @pytest.mark.parametrize(
-    ("age", "group"), [(3, 0), (7, 1), (14, 2), (22, 3), (23, 4), (35, 4), (36, 5), (56, 6), (57, 7)]
+    ("age", "group"),
+    [(3, 0), (7, 1), (14, 2), (22, 3), (23, 4), (35, 4), (36, 5), (56, 6), (57, 7)],
 )
 def test_the_nearest_group_of_a_gap_age_and_the_younger_of_two(age, group):
     assert ADIENCE.nearest_groups([age]).tolist() == [group]
@@ -52,7 +53,18 @@ def test_decades_leave_no_gap():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "teenagers", "0-2", "0-2,", "4-6,0-2", "0-5,5-9", "9-3,10+", "0-2,60-101", "60+,70+", "-1-3,5"],
+    [
+        "",
+        "teenagers",
+        "0-2",
+        "0-2,",
+        "4-6,0-2",
+        "0-5,5-9",
+        "9-3,10+",
+        "0-2,60-101",
+        "60+,70+",
+        "-1-3,5",
+    ],
 )
 def test_a_bad_scheme_is_refused_by_its_option(text):
     with pytest.raises(UsageError, match="--scheme"):

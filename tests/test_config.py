@@ -1,6 +1,5 @@
 """The defaults and their checks."""
 
-
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -42,5 +41,3 @@ def test_train_cnn_offers_every_setting_with_the_configs_default():
         default = options[field.name].default
         default = str(default) if isinstance(default, Path) else default
         assert default == field.default, field.name
-
-

@@ -156,7 +156,7 @@ def test_files_are_found_by_model_folder_and_run(path: Path, tmp_path: Path):
     run.mkdir()
     save_weights(run / "best.safetensors", {}, METADATA)
     assert find_weights("cnn", run) == [run / "best.safetensors"]
-    with pytest.raises(WeightsError, match="as .*run"):
+    with pytest.raises(WeightsError, match=r"as .*run"):
         empty = tmp_path / "runs"
         empty.mkdir()
         run.rename(empty / "run")

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from agecli.evaluation.report import Evaluation
     from agecli.inference.predictor import LoadedModel
 
-EXAMPLES = """Examples:
-
-agecli evaluate runs/cnn
-
-agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
-
-agecli evaluate runs/cnn --json | jq .exact
+EXAMPLES = """\b
+Examples:
+  agecli evaluate runs/cnn
+  agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
+  agecli evaluate runs/cnn --json | jq .exact
 """
 
 Split = Literal["test", "val", "train"]
@@ -35,7 +33,7 @@ _SEEN = {"val": "its best epoch was chosen on these images", "train": "it was tr
 def evaluate(
     weights: Annotated[
         list[Path],
-        typer.Argument(metavar="WEIGHTS|RUN", help="Weights files, or folders of runs."),
+        typer.Argument(metavar="WEIGHTS", help="Weights files, or folders of runs."),
     ],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Data set of `agecli prepare`.")] = Path(
         TrainConfig.data

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from agecli.commands import _options as options
-from agecli.config import TrainConfig
+from agecli.config import Fallback, TrainConfig
 from agecli.registry import DEFAULT_MODEL
 
-EXAMPLES = """Examples:
-
-agecli predict portrait.jpg
-
-agecli predict holiday/ "scans/**/*.png" --csv ages.csv --annotate marked
-
-agecli predict chips/ --crops --json | jq .group
+EXAMPLES = """\b
+Examples:
+  agecli predict portrait.jpg
+  agecli predict holiday/ "scans/**/*.png" --csv ages.csv --annotate marked
+  agecli predict chips/ --crops --json | jq .group
 """
 
 MANY = 50
@@ -29,13 +27,13 @@ NO_ANSWER = 3
 
 def predict(
     pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURE|FOLDER|GLOB...", help="What to look at.")
+        list[str], typer.Argument(metavar="PICTURE", help="Pictures, folders of them, or patterns.")
     ],
     crops: Annotated[
         bool, typer.Option("--crops", help="The pictures are face crops: search for no faces.")
     ] = False,
     fallback: Annotated[
-        Literal["none", "centre"],
+        Fallback,
         typer.Option(help="Where no face is found: no answer, or one for the whole picture."),
     ] = "none",
     as_json: Annotated[

@@ -12,12 +12,10 @@ from agecli import config
 from agecli.commands import _options as options
 from agecli.config import PrepareConfig
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """\b
+Examples:
   agecli prepare UTKFace.tar.gz
-
   agecli prepare part1.tar.gz part2.tar.gz data/both
-
   agecli prepare photographs/ data/mine --csv labels.csv --detect
 """
 
@@ -26,7 +24,7 @@ def prepare(
     source: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE... [OUT]",
+            metavar="SOURCE [OUT]",
             help="UTKFace as .tar.gz, .tar, .zip or folder, or several. OUT, the data set, is a "
             "name that is not there yet, or an earlier data set; data/NAME by default.",
             show_default=False,
@@ -117,11 +115,12 @@ def _empty(path: Path) -> bool:
 
 def _show(receipt: dict[str, Any], target: Path) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from agecli.commands._console import out
 
     clusters, options_ = receipt["clusters"], receipt["options"]
-    facts = Table(title=f"{target}", title_justify="left", box=None, show_header=False)
+    facts = Table(title=Text(str(target)), title_justify="left", box=None, show_header=False)
     facts.add_column(style="dim")
     facts.add_column()
     facts.add_row("images", f"{receipt['images']:,}, of which {receipt['used']:,} are used")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from agecli.commands import _options as options
 from agecli.config import TrainConfig
 
-CNN_EXAMPLES = """Examples:
-
+CNN_EXAMPLES = """\b
+Examples:
   agecli train cnn --image-size 128 --amp
-
   agecli train cnn --objective groups --epochs 10 --run runs/groups
-
   agecli train cnn --resume runs/cnn
 """
 
@@ -51,7 +50,7 @@ def cnn(
     Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
     and last/, from which --resume goes on as if nothing had happened.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(data), "image_size": image_size, "objective": objective, "epochs": epochs,
         "batch_size": batch_size, "accumulate": accumulate, "lr": lr,
         "weight_decay": weight_decay, "schedule": schedule, "dropout": dropout,

@@ -26,12 +26,12 @@ left neighbour (dHash), and the 8×8 mean colours."""
 Fingerprints = np.ndarray
 
 
-def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprints:
-    """Take the fingerprint of a picture, uint8 (S, S, 3)."""
-    image = Image.fromarray(pixels)
+def fingerprint(image: Image.Image) -> Fingerprints:
+    """Take the fingerprint of an RGB picture."""
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR))
     bits = np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)[0]
-    return np.array((bits, image.resize((8, 8), Image.Resampling.BOX)), dtype=FINGERPRINT)
+    thumbnail = image.resize((8, 8), Image.Resampling.BOX, reducing_gap=1)  # the gap: twice as fast
+    return np.array((bits, thumbnail), dtype=FINGERPRINT)
 
 
 def find_clusters(

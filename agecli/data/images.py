@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 
 from agecli.errors import ImageError
 
+Box = tuple[float, float, float, float]
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".jfif"})
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 64_000_000
@@ -36,7 +38,10 @@ def read_image(source: Path | bytes | Image.Image) -> Image.Image:
                     f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
                 )
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            if image is source:
+                return _to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # spares a copy of our own image
+            return _to_rgb(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -82,17 +87,20 @@ def _to_eight_bits(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
 
 
-def square(
-    image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
-) -> NDArray[np.uint8]:
+def square(image: Image.Image, size: int, box: Box | None = None) -> NDArray[np.uint8]:
+    """Give what `fit` gives as uint8 (size, size, 3)."""
+    return np.asarray(fit(image, size, box))
+
+
+def fit(image: Image.Image, size: int, box: Box | None = None) -> Image.Image:
     """Resize the largest centred square (or the given box) to size × size, with antialiasing.
 
-    box: left, top, right, bottom in pixels, inside the picture. Returns uint8 (size, size, 3).
+    box: left, top, right, bottom in pixels, inside the picture.
     """
     if box is None:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
-    if box != (0, 0, size, size) or image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(image)
+    if box == (0, 0, size, size) and image.size == (size, size):
+        return image
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)

@@ -18,7 +18,7 @@ from agecli import __version__
 from agecli.ages import NO_GROUP, Scheme
 from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
-from agecli.data.images import read_image, square
+from agecli.data.images import fit, read_image
 from agecli.data.split import SPLITS, assign_splits, split_hash
 from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
@@ -100,12 +100,12 @@ def prepare(
 
 
 def _list(origins: list[Path], labels: Path | None) -> _Listing:
+    """List the labelled pictures; a source that has none was not meant as one."""
     known = sources.read_labels(labels) if labels else None
-    listed, unlabelled, used = [], 0, set()
+    listed: list[_Listed] = []
+    unlabelled, used = 0, set()
     for origin in {path.resolve(): path for path in origins}.values():
-        source, members = sources.name_of(origin), sources.list_members(origin)
-        if not members:
-            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
+        source, members, before = sources.name_of(origin), sources.list_members(origin), len(listed)
         for name, id in members:
             if known is None:
                 label = sources.label_of_name(id.rpartition("/")[2])
@@ -115,16 +115,16 @@ def _list(origins: list[Path], labels: Path | None) -> _Listing:
                 used.add(path)
             if label:
                 listed.append(_Listed(id, source, origin, name, label))
-            else:
-                unlabelled += 1
-    if not listed:
-        where = ", ".join(map(str, origins))
-        if known:
-            raise DataError(f"No picture of {where} is named in {labels}: paths count from there")
-        raise DataError(
-            f"No file name in {where} starts with an age, as UTKFace's do "
-            "(age_sex_race_datetime.jpg): give the ages with --csv"
-        )
+        unlabelled += len(members) - (len(listed) - before)
+        if not members:
+            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
+        if len(listed) == before and known:
+            raise DataError(f"No picture of {origin} is named in {labels}: paths count from there")
+        if len(listed) == before:
+            raise DataError(
+                f"No file name in {origin} starts with an age, as UTKFace's do "
+                "(age_sex_race_datetime.jpg): give the ages with --csv"
+            )
     listed.sort(key=lambda item: (item.id, item.source))
     return _Listing(listed, unlabelled, len(known.keys() - used) if known else 0)
 
@@ -186,9 +186,9 @@ def _decode_batch(images: store.StoreFile, crop: Crop | None, batch: _Batch) -> 
                 image = crop(image)
                 excluded = "" if image else "no face found"
             if image:
-                pixels = square(image, images.size)
-                images.write(file, row, pixels)
-                prints[index] = audit.fingerprint(pixels)
+                image = fit(image, images.size)
+                images.write(file, row, np.asarray(image))
+                prints[index] = audit.fingerprint(image)
             results.append(_Decoded(row, sha256(data).hexdigest(), excluded))
     return results, prints
 

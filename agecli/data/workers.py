@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import threading
@@ -11,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from agecli.errors import AgecliError
@@ -36,8 +37,10 @@ class WorkerPool:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        context = multiprocessing.get_context("spawn")
+        end, self._leash = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(
-            count, mp_context=multiprocessing.get_context("spawn"), initializer=_initialise
+            count, mp_context=context, initializer=_initialise, initargs=(end,)
         )
 
     def map(self, function: Callable[[Work], Result], work: Iterable[Work]) -> Iterator[Result]:
@@ -45,7 +48,8 @@ class WorkerPool:
         flying: deque[Future[Result]] = deque()
         try:
             for piece in work:
-                flying.append(self._executor.submit(function, piece))
+                with _interrupts_held():  # it may start a process
+                    flying.append(self._executor.submit(function, piece))
                 if len(flying) >= AHEAD * self.count:
                     yield flying.popleft().result()
             while flying:
@@ -58,17 +62,33 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:  # Ctrl-C too: nobody waits for what is in flight
+            self._leash.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._leash.close()
 
 
-def _initialise() -> None:
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back, and keep it for good from processes that start meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _initialise(leash: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def leave_with_parent() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
+    def leave_when_let_go() -> None:
+        wait([parent.sentinel, leash])
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_when_let_go, daemon=True).start()

@@ -17,14 +17,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from agecli.config import Fallback
 from agecli.data.images import SUFFIXES, read_image, square
 from agecli.data.workers import WorkerPool
-from agecli.errors import ImageError, UsageError
+from agecli.errors import DataError, ImageError
 from agecli.inference.faces import Face, crop_box, crop_face, detect
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 """A file's path, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
-Fallback = Literal["none", "centre"]
 View = tuple[int, float]
 """How a model wants its faces: image size in pixels, margin in box sides."""
 
@@ -48,7 +48,7 @@ class Reading:
 def find_pictures(names: Iterable[str | Path]) -> list[Path]:
     """List the pictures of files, folders (searched through, sorted) and glob patterns.
 
-    Raises UsageError where a name gives nothing.
+    Raises DataError where a name gives nothing.
     """
     found: dict[Path, None] = {}
     for name in map(str, names):
@@ -57,16 +57,16 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path]:
             pictures = [p for p in sorted(path.rglob("*")) if _is_picture(p, below=path)]
             if not pictures:
                 known = ", ".join(sorted(SUFFIXES))
-                raise UsageError(f"No pictures in {path}: give a folder with files in {known}")
+                raise DataError(f"No pictures in {path}: give a folder with files in {known}")
         elif path.exists():
             pictures = [path]
         elif has_magic(name):
             matches = sorted(glob(name, recursive=True))  # noqa: PTH207 - Path's takes no "/..."
             pictures = [match for match in map(Path, matches) if match.is_file()]
             if not pictures:
-                raise UsageError(f"No files match {name}: check the pattern")
+                raise DataError(f"No files match {name}: check the pattern")
         else:
-            raise UsageError(f"No such file or folder: {name}")
+            raise DataError(f"No such file or folder: {name}")
         found.update(dict.fromkeys(pictures))
     return list(found)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from agecli.ages import FloatArray, Scheme, expected_ages, group_probabilities, softmax
-from agecli.config import DETECTOR, FACE_MARGIN, Device
+from agecli.config import DETECTOR, FACE_MARGIN, Device, Fallback
 from agecli.errors import UsageError, WeightsError
 from agecli.inference.faces import Face
-from agecli.inference.pictures import Fallback, Picture, Reading, View, read_pictures
+from agecli.inference.pictures import Picture, Reading, View, read_pictures
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import Metadata, find_weights, load_weights, read_metadata
 
@@ -142,6 +142,8 @@ class Predictor:
         models = []
         for path in self._paths:
             module, metadata = load_weights(path)
+            if fold := getattr(module, "fold", None):
+                fold()
             module = module.to(device).to(memory_format=torch.channels_last)
             models.append(LoadedModel(module, metadata, path, device))
         names = [model.name for model in models]

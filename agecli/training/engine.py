@@ -132,9 +132,7 @@ class Trainer:
         device = self.accelerator.device
         outputs, rows = [], []
         for images, batch_rows in self.validation.epoch():
-            batch = to_input(
-                images.to(device), self.config.image_size, IMAGENET_MEAN, IMAGENET_STD
-            )
+            batch = to_input(images.to(device), self.config.image_size, IMAGENET_MEAN, IMAGENET_STD)
             with self.accelerator.autocast():
                 outputs.append(model(batch).float().cpu())
             rows.append(batch_rows)
@@ -208,7 +206,8 @@ class MovingAverage:
         """Take in the model's weights after an optimiser step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
         for mine, other in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(other)

@@ -20,6 +20,15 @@ class AgeObjective(nn.Module):
     probabilities, renormalised over the scheme; gap ages count in the years' part only.
     """
 
+    group: Tensor
+    """(YEARS,) group of each age, or NO_GROUP."""
+    target: Tensor
+    """(YEARS, YEARS) distribution for each age."""
+    weight: Tensor
+    """(YEARS,) weight of each age's images."""
+    membership: Tensor
+    """(YEARS, groups) whether a year belongs to a group."""
+
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
         self.name, self.smoothing = config.objective, config.label_smoothing
@@ -27,7 +36,9 @@ class AgeObjective(nn.Module):
         nearest = scheme.nearest_groups(every_age)
         weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
         self.register_buffer("group", torch.from_numpy(scheme.groups_of(every_age)))
-        self.register_buffer("target", torch.from_numpy(label_distribution(every_age, config.label_width)))
+        self.register_buffer(
+            "target", torch.from_numpy(label_distribution(every_age, config.label_width))
+        )
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
         self.register_buffer("membership", torch.from_numpy(scheme.year_matrix()).bool())
 
@@ -45,7 +56,8 @@ class AgeObjective(nn.Module):
         losses = -(self.target[years] * F.log_softmax(logits, dim=1)).sum(dim=1)  # (B,)
         loss = (losses * weight).sum() / weight.sum()
         if self.name == "both":
-            masked = torch.where(self.membership.T, logits[:, None], -torch.inf)  # (B, groups, YEARS)
+            # (B, groups, YEARS), of which a group's own years count
+            masked = torch.where(self.membership.T, logits[:, None], -torch.inf)
             by_group = torch.logsumexp(masked, dim=2)  # (B, groups)
             loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), years, weight)
         return loss

@@ -14,7 +14,7 @@ from agecli.ages import Scheme, outputs_of
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import Dataset, open_dataset
-from agecli.errors import DataError, UsageError
+from agecli.errors import DataError
 from agecli.registry import MODELS
 from agecli.training.engine import Schedule, Trainer, hash_seed
 from agecli.training.memory import keep_freed_memory
@@ -44,7 +44,7 @@ def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Me
         "dropout": config.dropout,
     }
     model = MODELS[config.model].build(**architecture)
-    model.grad_checkpoint = config.grad_checkpoint
+    model.grad_checkpoint = config.grad_checkpoint  # type: ignore[assignment]
     model = model.to(memory_format=torch.channels_last)
     # Fused: one pass over the weights instead of a dozen.
     optimizer = torch.optim.AdamW(
@@ -129,7 +129,7 @@ def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Me
     return final
 
 
-def _test(run: Run, final: Metadata, dataset: Dataset, device: str) -> Metadata:
+def _test(run: Run, final: Metadata, dataset: Dataset, device: Any) -> Metadata:
     """Score the best weights on the test split as users run them, and write that into the file."""
     from safetensors.torch import load_file
 
@@ -150,12 +150,9 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not have.get(config.device, True):
-        raise UsageError(f"--device: no {config.device} device here; use --device auto")
-    device = config.device
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if have[name])  # type: ignore[assignment]
+    from agecli.inference.predictor import find_device
+
+    device = find_device(config.device)
     fine = device == "cpu" or (device == "cuda" and torch.cuda.is_bf16_supported())
     if device == "cpu":
         keep_freed_memory()
@@ -167,9 +164,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     )
 
 
-def _rows(
-    dataset: Dataset, split: str, objective: AgeObjective, config: TrainConfig
-) -> np.ndarray:
+def _rows(dataset: Dataset, split: str, objective: AgeObjective, config: TrainConfig) -> np.ndarray:
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
     if config.limit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +39,9 @@ class Run:
             text = (folder / "config.json").read_text(encoding="utf-8")
             return cls(folder), TrainConfig.from_dict(json.loads(text))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise TrainingError(f"No run in {folder}: --resume takes a folder of `agecli train`") from error
+            raise TrainingError(
+                f"No run in {folder}: --resume takes a folder of `agecli train`"
+            ) from error
         except (json.JSONDecodeError, TypeError) as error:
             raise TrainingError(f"{folder / 'config.json'} is damaged: {error}") from error
 
@@ -59,7 +60,7 @@ class Run:
         self._state.parent.mkdir(exist_ok=True)
         partial = self._state.with_suffix(".partial")
         torch.save(state, partial)
-        os.replace(partial, self._state)
+        partial.replace(self._state)
         lines = (json.dumps(record) for record in state["history"])
         self._write("metrics.jsonl", "".join(line + "\n" for line in lines))
 
@@ -84,4 +85,4 @@ class Run:
     def _write(self, name: str, text: str) -> None:
         partial = self.folder / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.folder / name)
+        partial.replace(self.folder / name)

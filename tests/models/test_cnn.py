@@ -74,3 +74,15 @@ def test_checkpointing_stores_less_for_the_backward_pass():
     everything = saved_bytes(model)
     model.grad_checkpoint = True
     assert saved_bytes(model) < 0.5 * everything
+
+
+def test_folding_changes_no_answer():
+    torch.manual_seed(0)
+    model = CNN(outputs=8, image_size=32).train()
+    model(torch.randn(16, 3, 32, 32))  # moves the running statistics
+    model.eval()
+    x = torch.randn(4, 3, 32, 32)
+    expected = model(x)
+    model.fold()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)

@@ -186,7 +186,9 @@ def test_options_train(dataset_folder: Path, tmp_path: Path, settings: dict):
 
 def test_checkpointing_gives_the_same_training(dataset_folder: Path, tmp_path: Path):
     plain = run_training(small(dataset_folder, epochs=1), tmp_path / "plain")
-    saving = run_training(small(dataset_folder, epochs=1, grad_checkpoint=True), tmp_path / "saving")
+    saving = run_training(
+        small(dataset_folder, epochs=1, grad_checkpoint=True), tmp_path / "saving"
+    )
     assert history(plain)[0]["val_loss"] == pytest.approx(history(saving)[0]["val_loss"], rel=1e-4)
 
 
@@ -195,7 +197,9 @@ def test_a_loss_that_diverges_is_named(
 ):
     from agecli.training.objectives import AgeObjective
 
-    monkeypatch.setattr(AgeObjective, "forward", lambda self, logits, ages: logits.sum() * torch.nan)
+    monkeypatch.setattr(
+        AgeObjective, "forward", lambda self, logits, ages: logits.sum() * torch.nan
+    )
     run = Run.create(tmp_path / "run", small(dataset_folder))
     with pytest.raises(TrainingError, match="lower --lr"):
         train(small(dataset_folder), run)

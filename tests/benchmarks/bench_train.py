@@ -1,0 +1,175 @@
+"""Training on the CPU: what real data, the loader and the plain step cost, as ratios of one run.
+
+1. A step with real data (loader, resize, augmentation) against the same step on one resident
+   batch: >= 0.97 of its rate (cnn, 224 px).
+2. The loader's CPU time per image, up to the tensor handed to the device, against torchvision's
+   ImageFolder + Resize(224), RandomAffine, ToTensor, Normalize: <= 1/8.
+3. The step (channels last, fused AdamW, memory kept) against the plain one (contiguous NCHW,
+   unfused Adam, memory given back): >= 1.3 times its rate.
+
+usage: python tests/benchmarks/bench_train.py DATA FOLDER_OF_CHIPS [IMAGE_SIZE]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agecli.ages import YEARS, Scheme
+from agecli.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
+from agecli.data.batches import Batches, augment, normalise, resize
+from agecli.data.store import Dataset, open_dataset
+from agecli.models.cnn import CNN
+from agecli.training.memory import keep_freed_memory
+from agecli.training.objectives import AgeObjective
+
+BATCH, ROUNDS, STEPS = 32, 5, 4
+
+
+class Stepper:
+    """A model and its optimiser, the way the trainer sets them up, or the plain way."""
+
+    def __init__(self, size: int, *, plain: bool) -> None:
+        self.size = size
+        self.model = CNN(outputs=YEARS, image_size=size).train()
+        if plain:
+            self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, foreach=False)
+        else:
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-3, fused=True)
+        self.objective = AgeObjective(TrainConfig(), Scheme.parse("adience8"), np.arange(YEARS))
+        self.generator = torch.Generator().manual_seed(0)
+
+    def train(self, batch: Tensor, ages: Tensor) -> None:
+        """Take one optimiser step on a batch that is ready."""
+        self.objective(self.model(batch), ages).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Resize, augment and normalise a batch as the trainer does."""
+        batch = augment(resize(images, self.size), self.generator)
+        return normalise(batch, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def rate(step: Callable[[], object]) -> float:
+    """Give the images per second of a few steps."""
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return BATCH * STEPS / (time.perf_counter() - started)
+
+
+def endless(batches: Batches) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Go on from epoch to epoch."""
+    epoch = 0
+    while True:
+        yield from batches.epoch(epoch)
+        epoch += 1
+
+
+def compare(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Give the median rates of two steps, measured in turns."""
+    first(), second()
+    pairs = [(rate(first), rate(second)) for _ in range(ROUNDS)]
+    return median(a for a, _ in pairs), median(b for _, b in pairs)
+
+
+def real_data(dataset: Dataset, size: int) -> None:
+    """Compare a step on real data with one on a resident batch."""
+    stepper = Stepper(size, plain=False)
+    batches = endless(
+        Batches(dataset.images, dataset.rows("train"), batch_size=BATCH, shuffle=True)
+    )
+    images, rows = next(batches)
+    resident, ages = stepper.prepare(images), torch.from_numpy(dataset.ages[rows])
+
+    def real() -> None:
+        images, rows = next(batches)
+        stepper.train(stepper.prepare(images), torch.from_numpy(dataset.ages[rows]))
+
+    def same_step() -> None:
+        stepper.train(stepper.prepare(images), ages)
+
+    def bare() -> None:
+        stepper.train(resident, ages)
+
+    a, b = compare(real, bare)
+    print(f"real data {a:.1f}, resident ready-made batch {b:.1f} images/s: {a / b:.3f}")
+    a, b = compare(real, same_step)
+    print(f"real data {a:.1f}, resident raw batch, augmented {b:.1f} images/s: {a / b:.3f}")
+
+
+def loader(dataset: Dataset, folder: Path, size: int) -> None:
+    """Compare the loaders' CPU seconds per image, of all threads."""
+    from torchvision import datasets, transforms
+
+    torch.set_num_threads(1)
+    count = 1024
+    batches = Batches(dataset.images, dataset.rows("train")[:count], batch_size=BATCH, shuffle=True)
+    started = time.process_time()
+    ours = sum(len(images) for images, _ in batches.epoch(0))
+    ours_each = (time.process_time() - started) / ours
+    steps = [
+        transforms.Resize((size, size)),
+        transforms.RandomAffine(15, translate=(0.06, 0.06), scale=(0.87, 1.15)),
+        transforms.ToTensor(),
+        transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    ]
+    pictures = datasets.ImageFolder(str(folder), transforms.Compose(steps))
+    started = time.process_time()
+    for index in range(count):
+        pictures[index]
+    theirs_each = (time.process_time() - started) / count
+    print(
+        f"loader {ours_each * 1e6:.0f} µs, ImageFolder {theirs_each * 1e6:.0f} µs of CPU an image: "
+        f"1/{theirs_each / ours_each:.0f}"
+    )
+
+
+def one_step_rate(plain: bool, size: int) -> float:
+    """Give the rate of steps on one resident batch; run in a process of its own."""
+    if not plain:
+        keep_freed_memory()
+    stepper = Stepper(size, plain=plain)
+    batch, ages = torch.randn(BATCH, 3, size, size), torch.randint(0, YEARS, (BATCH,))
+    if not plain:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    stepper.train(batch, ages)
+    return median(rate(lambda: stepper.train(batch, ages)) for _ in range(ROUNDS))
+
+
+def step(size: int) -> None:
+    """Compare the step with the plain one, each in its own process."""
+    rates = {}
+    for kind in ("plain", "ours"):
+        command = [sys.executable, __file__, "--step", kind, str(size)]
+        rates[kind] = float(subprocess.run(command, capture_output=True, check=True).stdout)
+    print(
+        f"step {rates['ours']:.1f}, plain step {rates['plain']:.1f} images/s: "
+        f"{rates['ours'] / rates['plain']:.2f}"
+    )
+
+
+def main(data: str, folder: str, size: str = "224") -> None:
+    """Print the three ratios."""
+    dataset = open_dataset(Path(data))
+    keep_freed_memory()
+    real_data(dataset, int(size))
+    step(int(size))
+    loader(dataset, Path(folder), int(size))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--step":
+        print(one_step_rate(sys.argv[2] == "plain", int(sys.argv[3])))
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,228 @@
+"""agecli predict as a user runs it: answers, files, exit codes, wrong usage."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from agecli.weights import save_weights
+from tests.conftest import Cli
+from tests.inference.test_predictor import PORTRAIT, write_toy
+
+HEAVY = ("torchvision", "fastai", "transformers", "matplotlib", "pandas", "accelerate", "scipy")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy(tmp_path_factory.mktemp("toy") / "cnn.safetensors", outputs=101)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(PORTRAIT, folder / "a.jpg")
+    Image.open(PORTRAIT).save(folder / "sub/b.gif")
+    Image.new("RGB", (60, 50), "navy").save(folder / "blank.png")
+    (folder / "text.jpg").write_text("not a picture")
+    return folder
+
+
+def test_one_picture_gets_a_bar_per_group(cli: Cli, toy: Path):
+    result = cli("predict", PORTRAIT, "--weights", toy)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    head, *bars = result.stdout.strip().splitlines()
+    assert head.startswith(f"{PORTRAIT}, face at ")
+    assert [line.split()[0] for line in bars] == [
+        "0-2", "4-6", "8-13", "15-20", "25-32", "38-43", "48-53", "60+",
+    ]  # fmt: skip
+    assert sum(float(line.split()[-1].rstrip("%")) for line in bars) == pytest.approx(100, abs=0.5)
+
+
+def test_many_pictures_get_a_line_and_a_reason(cli: Cli, toy: Path, pictures: Path):
+    result = cli("predict", pictures, "--weights", toy)
+    assert result.returncode == 3
+    lines = result.stdout.splitlines()
+    assert [Path(line.split()[0]).name for line in lines] == [
+        "a.jpg", "blank.png", "b.gif", "text.jpg",
+    ]  # fmt: skip
+    assert lines[1].endswith("no face found")
+    assert lines[3].endswith("not an image")
+    assert result.stderr == "pictures: 4, without an answer: 2; faces: 2\n"
+
+
+def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Path, tmp_path: Path):
+    table, marked = tmp_path / "ages.csv", tmp_path / "marked"
+    result = cli(
+        "predict", pictures, "--weights", toy, "--json", "--top", 2, "--csv", table,
+        "--annotate", marked, "--workers", 2,
+    )  # fmt: skip
+    assert result.returncode == 3
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert list(rows[0]) == [
+        "source", "face", "model", "group", "probability", "probabilities", "age", "status",
+        "error",
+    ]  # fmt: skip
+    assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
+    assert len(rows[0]["probabilities"]) == 2
+    with table.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    for row, line in zip(rows, written, strict=True):
+        assert line["source"] == row["source"]
+        assert line["group"] == (row["group"] or "")
+        assert line["error"] == (row["error"] or "")
+        if row["face"]:
+            assert [int(line[side]) for side in ("left", "top", "right", "bottom")] == row["face"][
+                "box"
+            ]
+            assert sum(float(line[f"p {g}"]) for g in ("0-2", "60+")) <= 1
+    found = sorted(str(p.relative_to(marked)) for p in marked.rglob("*") if p.is_file())
+    assert found == ["a.jpg", "sub/b.gif.png"]
+    assert Image.open(marked / "a.jpg").size == (512, 512)
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_crops_and_fallback_answer_for_blank_pictures(cli: Cli, toy: Path, pictures: Path):
+    for options in (["--crops"], ["--fallback", "centre"]):
+        result = cli("predict", pictures / "blank.png", "--weights", toy, "--json", *options)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["face"] is None
+
+
+def test_loads_nothing_heavy(toy: Path):
+    program = (
+        "import sys; from agecli.cli import main\n"
+        f"sys.argv = ['agecli', 'predict', {str(PORTRAIT)!r}, '--weights', {str(toy)!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip() == ""
+
+
+def test_workers_load_no_torch():
+    program = "import sys, agecli.inference.pictures; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert result.stdout == "False\n"
+
+
+def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: Path):
+    result = cli("predict", pictures / "text.jpg", "--weights", toy)
+    assert result.returncode == 3
+    assert result.stdout == f"{pictures / 'text.jpg'}: not an image\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["face.jpg", "--fallback", "left"], "'left' is not one of"),
+        (["face.jpg", "--device", "abacus"], "'abacus' is not one of"),
+        (["face.jpg", "--model", "oracle"], "--model: 'oracle' is not one of"),
+        (["face.jpg", "--top", "0"], "--top"),
+        (["face.jpg", "--annotate", "."], "--annotate: . holds pictures to predict"),
+        (["face.jpg", "--weights", "weights", "--bogus"], "No such option: --bogus"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_usage(cli: Cli, one_line, toy: Path, tmp_path: Path, arguments, says):
+    shutil.copy(PORTRAIT, tmp_path / "face.jpg")
+    extra = [] if {"--weights", "--model"} & set(arguments) else ["--weights", toy]
+    line = one_line(cli("predict", *arguments, *extra, cwd=tmp_path), 2)
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("none.jpg", "No such file or folder: none.jpg"),
+        ("empty", "No pictures in empty"),
+        ("*.gif", "No files match *.gif"),
+    ],
+)
+def test_what_is_not_there(cli: Cli, one_line, toy: Path, tmp_path: Path, argument, says):
+    (tmp_path / "empty").mkdir()
+    assert says in one_line(cli("predict", argument, "--weights", toy, cwd=tmp_path))
+
+
+def write_foreign(path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(3)}, path)
+
+
+def write_cut(path: Path) -> None:
+    write_toy(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def write_newer(path: Path) -> None:
+    write_toy(path, format=99)
+
+
+def write_misfit(path: Path) -> None:
+    import torch
+
+    from tests.inference.test_predictor import toy_metadata
+
+    save_weights(path, {"x": torch.zeros(3)}, toy_metadata())
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (write_foreign, "was not written by agecli"),
+        (write_cut, "is not a whole safetensors file"),
+        (write_newer, "newer than this agecli reads"),
+        (write_misfit, "does not fit its model cnn"),
+        (lambda path: path.write_text("weights"), "is not a whole safetensors file"),
+        (lambda path: None, "No weights at"),
+    ],
+)
+def test_weights_that_cannot_be_used(cli: Cli, one_line, tmp_path: Path, write, says):
+    path = tmp_path / "cnn.safetensors"
+    write(path)
+    table = tmp_path / "ages.csv"
+    line = one_line(cli("predict", PORTRAIT, "--weights", path, "--csv", table), 1)
+    assert says in line
+    assert str(path) in line
+    assert not table.exists()
+
+
+def test_a_csv_file_that_cannot_be_written(cli: Cli, one_line, toy: Path, tmp_path: Path):
+    one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", tmp_path / "no/ages.csv"), 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk(toy: Path):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "agecli", "predict", str(PORTRAIT), "--weights", str(toy)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith("agecli: No space left on device")

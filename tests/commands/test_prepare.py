@@ -1,0 +1,155 @@
+"""`agecli prepare` as a user types it: what it prints, and the one line of every misuse."""
+
+import json
+import os
+
+import pytest
+
+from agecli.commands.prepare import _split_arguments
+from agecli.data.store import open_dataset
+from tests.data.pictures import textured, write_textured
+from tests.faces import SPREAD_AGES, write_archive
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source") / "Faces"
+    write_textured(folder, SPREAD_AGES * 2)
+    return folder
+
+
+# What it prints
+
+
+def test_the_table_tells_what_was_made(cli, folder, tmp_path):
+    name = "39_1_20170116174525125.jpg.chip.jpg"
+    source = tmp_path / "Faces"
+    write_textured(source, SPREAD_AGES * 2)
+    textured(90).save(source / name)
+    (source / "8_0_0_20180101000000001.jpg").write_text("no picture")
+    archive = write_archive(source, tmp_path / "Faces.tar.gz")
+    result = cli("prepare", archive, "--size", 32, cwd=tmp_path, COLUMNS="100")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    for text in (
+        "data/faces",
+        "22, of which 21 are used",
+        f"1: {name}",
+        "1: unreadable: not an image",
+        "0 images in 0 clusters",
+        "split hash",
+        "38-43",
+    ):
+        assert text in result.stdout
+    assert open_dataset(tmp_path / "data" / "faces").images.shape == (22, 32, 32, 3)
+
+
+def test_json_is_the_receipt(cli, folder, tmp_path):
+    result = cli("prepare", folder, tmp_path / "out", "--size", 32, "--json")
+    assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "receipt.json").read_text())
+
+
+def test_brackets_in_a_name_are_no_markup(cli, tmp_path):
+    (tmp_path / "in").mkdir()
+    name = "30_0_0_20170101000000001[bold].jpg"
+    textured(0).save(tmp_path / "in" / name)
+    result = cli("prepare", tmp_path / "in", tmp_path / "out [red]", "--size", 32)
+    assert result.returncode == 0, result.stderr
+    assert name in result.stdout
+    assert "out [red]" in result.stdout
+
+
+def test_options_reach_the_receipt(cli, folder, tmp_path):
+    options = ("--scheme", "0-17,18+", "--seed", 7, "--conflicts", "keep", "--size", 16)
+    result = cli("prepare", folder, tmp_path / "out", *options, "--workers", 1, "--json")
+    receipt = json.loads(result.stdout)
+    assert receipt["scheme"] == ["0-17", "18+"]
+    assert receipt["options"] == {
+        "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "size": 16,
+    }  # fmt: skip
+
+
+def test_out_is_the_last_of_several_unless_it_is_a_source(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new, archive = tmp_path / "new", tmp_path / "More.tar.gz"
+    (tmp_path / "empty").mkdir()
+    assert _split_arguments([folder, new]) == ([folder], new)
+    assert _split_arguments([folder, tmp_path / "empty"]) == ([folder], tmp_path / "empty")
+    assert _split_arguments([folder])[1].as_posix() == "data/faces"
+    assert _split_arguments([archive])[1].as_posix() == "data/more"
+    sources, out = _split_arguments([archive, folder])
+    assert sources == [archive, folder]
+    assert out.as_posix() == "data/more"
+
+
+# Misuse: one line, and the right exit code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.tar.gz"], 1, "No such file or folder: none.tar.gz"),
+        (["empty", "out"], 1, "No pictures in empty"),
+        (["notes.txt", "out"], 1, "neither a folder nor one of"),
+        (["cut.tar.gz", "out"], 1, "cut short"),
+        (["unnamed", "out"], 1, "give the ages with --csv"),
+        (["text", "out"], 1, "None of the 1 pictures can be used: unreadable: not an image"),
+        (["Faces", "unnamed"], 1, "No file name in unnamed starts with an age"),
+        (["Faces", "out", "--csv", "none.csv"], 1, "No such file: none.csv"),
+        (["Faces", "out", "--csv", "bad.csv"], 1, "bad.csv line 2"),
+        ([], 2, "Missing argument 'SOURCE"),
+        (["Faces", "out", "--scheme", "young,old"], 2, "--scheme: 'young' is not an age group"),
+        (["Faces", "out", "--scheme", "4-6,0-2"], 2, "--scheme: group '0-2' overlaps"),
+        (["Faces", "out", "--size", "4"], 2, "--size: 4 is not between 16 and 1024"),
+        (["Faces", "out", "--seed", "-1"], 2, "--seed"),
+        (["Faces", "out", "--size", "big"], 2, "Invalid value for '--size'"),
+        (["Faces", "out", "--conflicts", "burn"], 2, "'burn' is not one of"),
+        (["Faces", "out", "--workers", "0"], 2, "--workers"),
+        (["Faces", "out", "--colour"], 2, "No such option: --colour"),
+    ],
+)
+def test_misuse_is_one_line(cli, one_line, folder, workplace, arguments, code, message):
+    line = one_line(cli("prepare", *arguments, cwd=workplace), code)
+    assert message in line
+    assert not (workplace / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def workplace(folder, tmp_path_factory):
+    """Give a folder with everything that can be wrong."""
+    place = tmp_path_factory.mktemp("workplace")
+    (place / "Faces").symlink_to(folder)
+    for name in ("empty", "unnamed", "text"):
+        (place / name).mkdir()
+    (place / "notes.txt").write_text("no archive")
+    (place / "text" / "30_0_0_20170101000000001.jpg").write_text("no picture")
+    textured(0).save(place / "unnamed" / "face.jpg")
+    (place / "bad.csv").write_text("path,age\nface.jpg,old\n")
+    whole = write_archive(folder, place / "whole.tar.gz")
+    (place / "cut.tar.gz").write_bytes(whole.read_bytes()[:2000])
+    whole.unlink()
+    return place
+
+
+def test_a_second_run_asks_for_force(cli, one_line, folder, tmp_path):
+    out = tmp_path / "out"
+    assert cli("prepare", folder, out, "--size", 16).returncode == 0
+    assert "--force makes it again" in one_line(cli("prepare", folder, out, "--size", 16))
+    assert cli("prepare", folder, out, "--size", 16, "--force").returncode == 0
+
+
+def test_the_current_folder_cannot_be_out(cli, one_line, folder, tmp_path):
+    assert "current folder" in one_line(cli("prepare", folder, ".", cwd=tmp_path), 2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_one_line(cli, one_line, folder, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "Permission denied" in one_line(cli("prepare", folder, tmp_path / "out"))
+
+
+def test_help_shows_every_example(cli):
+    result = cli("prepare", "--help", COLUMNS="100")
+    assert result.returncode == 0
+    for line in ("agecli prepare UTKFace.tar.gz", "--csv labels.csv --detect"):
+        assert line in result.stdout

@@ -1,0 +1,46 @@
+"""Pictures no two of which are alike, and croppers that worker processes can import."""
+
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def textured(seed: int, size: int = 96) -> Image.Image:
+    """Draw a picture with its own gradients, so that its perceptual hash is its own too."""
+    noise = np.random.default_rng(seed).integers(256, size=(6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def write_textured(folder: Path, ages: list[int], *, first: int = 0, quality: int = 95) -> None:
+    """Write a textured picture per age under UTKFace's names, numbered from `first`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, age in enumerate(ages, first):
+        name = f"{age}_{number % 2}_{number % 5}_2017010100{quality:03}{number:04}.jpg.chip.jpg"
+        textured(number).save(folder / name, quality=quality)
+
+
+def slow_crop(image: Image.Image) -> Image.Image:
+    """Take a tenth of a second over a picture."""
+    time.sleep(0.1)
+    return image
+
+
+def picky_crop(image: Image.Image) -> Image.Image | None:
+    """Find a face in bright pictures only."""
+    return image if np.asarray(image).mean() > 127 else None
+
+
+def cramped_crop(image: Image.Image) -> Image.Image:
+    """Let this process write files of a kilobyte at most, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    return image
+
+
+def deadly_crop(image: Image.Image) -> Image.Image:
+    """End the worker, as the kernel does when memory runs out."""
+    import os
+
+    os._exit(9)

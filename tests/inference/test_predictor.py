@@ -1,0 +1,284 @@
+"""The predictor, with a toy model, against answers worked out by other means."""
+
+from __future__ import annotations
+
+import shutil
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from agecli import Prediction, Predictor
+from agecli.ages import Scheme
+from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
+from agecli.errors import DataError, UsageError, WeightsError
+from agecli.inference.pictures import find_pictures
+from agecli.inference.predictor import LoadedModel
+from agecli.models.cnn import CNN
+from agecli.weights import Metadata, load_weights, save_weights
+
+PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
+
+
+def toy_metadata(size: int = 32, outputs: int = 8, **changes: object) -> Metadata:
+    metadata = Metadata(
+        model="cnn",
+        architecture={"outputs": outputs, "image_size": size},
+        objective="groups" if outputs == 8 else "ages",
+        scheme=Scheme.parse("adience8").labels,
+        image_size=size,
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        crop={"detector": DETECTOR, "margin": FACE_MARGIN},
+    )
+    return replace(metadata, **changes)
+
+
+def write_toy(path: Path, size: int = 32, outputs: int = 8, **changes: object) -> Path:
+    torch.manual_seed(size + outputs)
+    save_weights(
+        path,
+        CNN(outputs=outputs, image_size=size).state_dict(),
+        toy_metadata(size, outputs, **changes),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy(tmp_path_factory.mktemp("toy") / "cnn.safetensors")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two portraits of one face, a picture of nothing, one that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    shutil.copy(PORTRAIT, folder / "a.jpg")
+    Image.new("RGB", (60, 50), "navy").save(folder / "b.png")
+    (folder / "c.jpg").write_text("not a picture")
+    (folder / "sub").mkdir()
+    shutil.copy(PORTRAIT, folder / "sub/d.jpg")
+    return folder
+
+
+def test_a_row_says_everything(toy: Path):
+    (row,) = Predictor([toy], device="cpu").predict([PORTRAIT])
+    assert row.source == str(PORTRAIT)
+    assert (row.model, row.status, row.error, row.age) == ("cnn", "ok", None, None)
+    assert list(row.probabilities) == toy_metadata().scheme
+    assert sum(row.probabilities.values()) == pytest.approx(1, abs=1e-3)
+    assert row.probability == max(row.probabilities.values())
+    assert row.probabilities[row.group] == row.probability
+    assert row.face.box[2] - row.face.box[0] == pytest.approx(88, abs=8)
+
+
+def test_probabilities_are_the_models_on_the_cropped_face(toy: Path):
+    """The whole chain again, by PIL and plain torch."""
+    (row,) = Predictor([toy], device="cpu", flip=False).predict([PORTRAIT])
+    image = Image.open(PORTRAIT).convert("RGB")
+    left, top, right, bottom = row.face.box
+    pad = FACE_MARGIN * (right - left)
+    box = (left - pad, top - pad, right + pad, bottom + pad)
+    crop = image.resize((32, 32), Image.Resampling.BILINEAR, box=box)
+    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None] / 255
+    module, _ = load_weights(toy)
+    x = (pixels - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
+        3, 1, 1
+    )
+    with torch.no_grad():
+        truth = module(x).softmax(1)[0]
+    np.testing.assert_allclose(list(row.probabilities.values()), truth, atol=2e-3)
+
+
+def test_order_and_reasons(toy: Path, folder: Path):
+    rows = list(Predictor([toy], device="cpu").predict(find_pictures([folder])))
+    assert [Path(row.source).name for row in rows] == ["a.jpg", "b.png", "c.jpg", "d.jpg"]
+    assert [row.status for row in rows] == ["ok", "no_face", "unreadable", "ok"]
+    assert rows[2].error == "not an image"
+    assert rows[0].probabilities == rows[3].probabilities
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"batch_size": 1}])
+def test_workers_and_batches_change_nothing(toy: Path, folder: Path, options: dict):
+    paths = find_pictures([folder]) * 3
+    plain = list(Predictor([toy], device="cpu").predict(paths))
+    other = list(Predictor([toy], device="cpu", **options).predict(paths))
+    for a, b in zip(plain, other, strict=True):
+        assert (a.source, a.face, a.status, a.group) == (b.source, b.face, b.status, b.group)
+        assert a.probability is None or a.probability == pytest.approx(b.probability, abs=2e-4)
+
+
+def test_fallback_and_crops_use_the_whole_picture(toy: Path, folder: Path):
+    blank = folder / "b.png"
+    (row,) = Predictor([toy], device="cpu", fallback="centre").predict([blank])
+    (crop,) = Predictor([toy], device="cpu", crops=True).predict([blank])
+    assert row == crop
+    assert (row.status, row.face) == ("ok", None)
+    (whole,) = Predictor([toy], device="cpu", crops=True).predict([PORTRAIT])
+    assert whole.face is None
+
+
+def test_pictures_in_memory(toy: Path):
+    image = Image.open(PORTRAIT)
+    sources = [image, np.asarray(image), np.zeros((8, 8), np.uint8), np.zeros((2, 2, 7))]
+    rows = list(Predictor([toy], device="cpu").predict(sources))
+    assert rows[0].probabilities == rows[1].probabilities
+    assert [row.source for row in rows] == [f"picture {n}" for n in range(4)]
+    assert [row.status for row in rows] == ["ok", "ok", "no_face", "unreadable"]
+
+
+def save_as(kind: str, path: Path) -> Path:
+    image = Image.open(PORTRAIT).convert("RGB")
+    path = (
+        path
+        / f"{kind}.{'jpg' if kind in ('exif', 'cmyk') else 'tif' if kind == 'grey16' else 'png'}"
+    )
+    if kind == "exif":  # lying on its side, and the EXIF tag says so
+        exif = Image.Exif()
+        exif[274] = 6
+        image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    elif kind == "grey":
+        image.convert("L").save(path)
+    elif kind == "palette":
+        image.quantize(256).save(path)
+    elif kind == "alpha":
+        image.putalpha(255)
+        image.save(path)
+    elif kind == "cmyk":
+        image.convert("CMYK").save(path, quality=95)
+    else:
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["exif", "grey", "palette", "alpha", "cmyk", "grey16"])
+def test_kinds_of_picture(toy: Path, tmp_path: Path, kind: str):
+    plain, other = Predictor([toy], device="cpu").predict([PORTRAIT, save_as(kind, tmp_path)])
+    assert other.status == "ok"
+    np.testing.assert_allclose(other.face.box, plain.face.box, atol=8)
+    if kind not in ("grey", "grey16"):  # without its colour a face looks different
+        assert other.probability == pytest.approx(plain.probability, abs=0.05)
+
+
+def test_several_models_answer_for_each_face(toy: Path, folder: Path, tmp_path: Path):
+    years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
+    scene = Image.new("RGB", (1100, 512))
+    scene.paste(Image.open(PORTRAIT), (0, 0))
+    scene.paste(Image.open(PORTRAIT), (580, 0))
+    predictor = Predictor([toy, years], device="cpu")
+    rows = list(predictor.predict([scene, folder / "b.png"]))
+    assert [row.model for row in rows] == [str(toy), str(years)] * 2 + [None]
+    assert rows[0].face == rows[1].face != rows[2].face
+    assert rows[0].age is None
+    assert 0 < rows[1].age < 100
+    alone = list(Predictor([years], device="cpu").predict([scene]))
+    assert [row.probabilities for row in alone] == [row.probabilities for row in rows[1:4:2]]
+
+
+class MeanModel(nn.Module):
+    """Answers with the mean of the left and of the right half of the red channel."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half = x.shape[3] // 2
+        return torch.stack([x[:, 0, :, :half].mean((1, 2)), x[:, 0, :, half:].mean((1, 2))], 1)
+
+
+def two_groups(**changes: object) -> LoadedModel:
+    metadata = toy_metadata(32, scheme=["0-20", "21+"], mean=[0.0] * 3, std=[1.0] * 3, **changes)
+    return LoadedModel(MeanModel(), metadata)
+
+
+def test_distributions_flip_and_temperature():
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    images[:, :, :16, 0] = 255  # logits (1, 0), mirrored (0, 1)
+    sure = 1 / (1 + np.exp(-1))
+    np.testing.assert_allclose(two_groups().distributions(images, flip=False)[0], [sure, 1 - sure])
+    np.testing.assert_allclose(two_groups().distributions(images), 0.5)
+    warm = two_groups(temperature=0.5).distributions(images, flip=False)
+    np.testing.assert_allclose(warm[1, 0], 1 / (1 + np.exp(-2)))
+
+
+def test_resizing_is_pils():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 200, 200, 3), dtype=np.uint8)
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x.mean((2, 3))[:, :2]
+
+    metadata = toy_metadata(64, mean=[0.0] * 3, std=[1.0] * 3)
+    LoadedModel(Spy(), metadata).distributions(pixels, flip=False)
+    truth = Image.fromarray(pixels[0]).resize((64, 64), Image.Resampling.BILINEAR)
+    difference = seen[0][0].permute(1, 2, 0).numpy() * 255 - np.asarray(truth, dtype=float)
+    assert abs(difference).max() <= 1.5
+
+
+def test_a_model_in_training_stays_in_training():
+    model = CNN(outputs=8, image_size=32, dropout=0.9).train()
+    loaded = LoadedModel(model, toy_metadata())
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(loaded.distributions(images), loaded.distributions(images))
+    assert model.training
+
+
+def test_streams_in_constant_memory(toy: Path):
+    drawn = 0
+
+    def endless():
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield np.zeros((100, 100, 3), np.uint8)
+
+    rows = Predictor([toy], device="cpu", crops=True, batch_size=8).predict(endless())
+    next(rows)
+    tracemalloc.start()
+    for _ in range(400):
+        assert isinstance(next(rows), Prediction)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert drawn < 401 + 2 * 8
+    assert peak < 3e6  # the 400 pictures are 12 MB
+
+
+def test_wrong_use(toy: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="--fallback"):
+        Predictor([toy], fallback="left")
+    with pytest.raises(UsageError, match="--device"):
+        _ = Predictor([toy], device="tpu").models
+    with pytest.raises(WeightsError, match="upgrade agecli"):
+        other = write_toy(tmp_path / "other.safetensors", crop={"detector": "other", "margin": 0})
+        Predictor([other])
+    with pytest.raises(WeightsError, match="No weights file"):
+        Predictor([tmp_path / "none.safetensors"])
+
+
+def test_answers_of_nan_are_an_error(tmp_path: Path):
+    model = CNN(outputs=8, image_size=32)
+    nn.init.constant_(model.head[-1].bias, float("nan"))
+    save_weights(tmp_path / "nan.safetensors", model.state_dict(), toy_metadata())
+    with pytest.raises(WeightsError, match="NaN"):
+        list(Predictor([tmp_path / "nan.safetensors"], device="cpu").predict([PORTRAIT]))
+
+
+def test_find_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "notes.txt").write_text("")
+    (folder / ".hidden").mkdir(exist_ok=True)
+    shutil.copy(PORTRAIT, folder / ".hidden/e.jpg")
+    monkeypatch.chdir(folder)
+    assert find_pictures(["."]) == [Path(n) for n in ("a.jpg", "b.png", "c.jpg", "sub/d.jpg")]
+    assert find_pictures(["notes.txt", "a.jpg", "a.jpg"]) == [Path("notes.txt"), Path("a.jpg")]
+    assert find_pictures(["**/*.jpg"]) == [Path(n) for n in ("a.jpg", "c.jpg", "sub/d.jpg")]
+    shutil.copy("a.jpg", "odd[1].jpg")
+    assert find_pictures(["odd[1].jpg"]) == [Path("odd[1].jpg")]
+    for wrong in ("*.gif", "none.jpg", ".hidden/empty"):
+        with pytest.raises(DataError):
+            find_pictures([wrong])
