@@ -11,6 +11,10 @@ DETECTOR = "dlib-hog"
 FACE_MARGIN = 0.066
 """What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
 
+FLIP = False
+"""Whether a face's answer is averaged with its mirror image's: of no use to a model that was trained
+on mirrored images (cnn: 74.1 % exact with it and 74.4 % without, on validation), at twice the time."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -81,7 +85,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     """Decoupled weight decay (AdamW, Loshchilov and Hutter 2019)."""
     schedule: Schedule = "onecycle"
-    dropout: float = 0.4
+    dropout: float = 0.5
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     label_smoothing: float = 0.0

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agecli.commands._console import err, out
+from agecli.commands._scores import figures_table
 from agecli.training.observer import Observer
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class LiveDisplay(Observer):
 
 
 @contextmanager
-def training_display(run: Path) -> Iterator[Observer]:
+def training_display(model: str, run: Path) -> Iterator[Observer]:
     """Show a training on stderr; when it is interrupted, say how to go on."""
     try:
         if err.is_terminal:
@@ -98,9 +99,8 @@ def training_display(run: Path) -> Iterator[Observer]:
         else:
             yield PlainDisplay()
     except KeyboardInterrupt:
-        err.print(
-            f"stopped; finished epochs are kept: agecli train cnn --resume {run}", highlight=False
-        )
+        way_on = f"agecli train {model} --resume {run}"
+        err.print(f"stopped; finished epochs are kept: {way_on}", highlight=False, soft_wrap=True)
         raise
 
 
@@ -114,17 +114,7 @@ def show_result(result: Metadata, run: Run, as_json: bool) -> None:
     err.print(f"best epoch {result.training['best_epoch']}, weights in {run.best}", highlight=False)
     if not figures:
         return
-    low, high = figures["exact_interval"]
-    table = Table(title=f"{result.model} on the test split, n = {figures['n']}")
-    for name in ("", "exact", "95 % interval", "1-off", "macro-F1", "MAE years"):
-        table.add_column(name, justify="left" if not name else "right")
-    mae = figures.get("mae")
-    table.add_row(
-        result.model, f"{figures['exact']:.1%}", f"{low:.1%} to {high:.1%}",
-        f"{figures['one_off']:.1%}", f"{figures['macro_f1']:.3f}", f"{mae:.2f}" if mae else "-",
-    )  # fmt: skip
-    table.add_row(f"always {figures['majority_group']}", f"{figures['majority']:.1%}")
-    out.print(table)
+    out.print(figures_table(f"{result.model} on the test split", figures))
 
 
 def _headline(facts: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agecli.commands import _options as options
-from agecli.config import Fallback, TrainConfig
+from agecli.config import FLIP, Fallback, TrainConfig
 from agecli.registry import DEFAULT_MODEL
 
 EXAMPLES = """\b
@@ -64,7 +64,7 @@ def predict(
     ] = None,
     flip: Annotated[
         bool, typer.Option(help="Average each face's answer with its mirror image's.")
-    ] = True,
+    ] = FLIP,
     device: options.Device = TrainConfig.device,
     workers: Annotated[
         int | None,

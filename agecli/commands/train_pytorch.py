@@ -86,7 +86,7 @@ def _train(
     else:
         open_dataset(Path(config.data))  # say what is wrong before anything is made
         run = Run.create(folder or Run.free_folder(config.model), config)
-    with training_display(run.folder) as display:
+    with training_display(config.model, run.folder) as display:
         from agecli.training.pytorch import train
 
         result = train(config, run, display)

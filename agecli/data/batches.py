@@ -69,7 +69,9 @@ class Batches:
             order = np.resize(order, self.steps * self.batch_size * self.world)
         whole = self.batch_size * self.world
         for start in range(0, len(order), whole):
-            yield np.sort(order[start : start + whole][self.rank :: self.world])
+            share = order[start : start + whole][self.rank :: self.world]
+            if len(share):  # the last one may be too small for every process
+                yield np.sort(share)
 
     def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
         return torch.from_numpy(np.take(self.images, rows, axis=0)), rows

@@ -17,7 +17,7 @@ from agecli.ages import (
     expected_ages,
     group_probabilities,
 )
-from agecli.config import TrainConfig
+from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation import metrics
 
@@ -70,7 +70,7 @@ def evaluate_model(
     dataset: Dataset,
     split: str = "test",
     *,
-    flip: bool = True,
+    flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:

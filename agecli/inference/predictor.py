@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from agecli.ages import FloatArray, Scheme, expected_ages, group_probabilities, softmax
-from agecli.config import DETECTOR, FACE_MARGIN, Device, Fallback
+from agecli.config import DETECTOR, FACE_MARGIN, FLIP, Device, Fallback
 from agecli.errors import UsageError, WeightsError
 from agecli.inference.faces import Face
 from agecli.inference.pictures import Picture, Reading, View, read_pictures
@@ -65,7 +65,7 @@ class LoadedModel:
         self.name = metadata.model
         self.scheme = Scheme.parse(metadata.scheme)
 
-    def distributions(self, images: np.ndarray, flip: bool = True) -> FloatArray:
+    def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
         """Give the distribution (N, outputs), over groups or years, of face crops.
 
         images: uint8 (N, S, S, 3) of any S; they are resized as PIL's BILINEAR does. flip: average
@@ -112,7 +112,7 @@ class Predictor:
         device: Device = "auto",
         crops: bool = False,
         fallback: Fallback = "none",
-        flip: bool = True,
+        flip: bool = FLIP,
         batch_size: int = 64,
         workers: int = 0,
     ) -> None:

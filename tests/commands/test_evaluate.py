@@ -153,7 +153,7 @@ def test_flip_and_batch_size(data, run_folder):
         return [scores["mae"], scores["exact"]]
 
     np.testing.assert_allclose(figures(), figures("--batch-size", "5"), rtol=1e-4)
-    assert figures("--no-flip")[0] != figures()[0]
+    assert figures("--flip")[0] != figures()[0]
 
 
 def test_misuse(data, run_folder, tmp_path):

@@ -24,7 +24,8 @@ def test_a_training_fills_its_run_and_prints_the_test_figures(cli, dataset_folde
     result = cli("train", "cnn", "--data", dataset_folder, *SMALL, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs" / "cnn" / "best.safetensors").is_file()
-    assert f"on the test split, n = {count_test_images(dataset_folder)}" in result.stdout
+    assert "cnn on the test split" in result.stdout
+    assert f" {count_test_images(dataset_folder)} " in result.stdout
     assert "val loss" not in result.stdout  # progress goes to stderr
     assert len([line for line in result.stderr.splitlines() if line.startswith("epoch")]) == 2
 

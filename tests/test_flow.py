@@ -1,0 +1,64 @@
+"""The whole way, by README's commands: archive in, weights out, a picture answered."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agecli.weights import read_metadata
+from tests.faces import draw_face
+
+PORTRAIT = Path(__file__).parent.parent / "demo" / "examples" / "astronaut.jpg"
+
+
+def go(cli, folder: Path, *arguments: object) -> str:
+    result = cli(*arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_from_an_archive_to_an_answer(cli, archive: Path, tmp_path: Path):
+    shutil.copy(archive, tmp_path / "Drawn.tar.gz")
+    receipt = json.loads(go(cli, tmp_path, "prepare", "Drawn.tar.gz", "--size", 64, "--json"))
+    assert receipt["used"] == 200
+    data = ["--data", "data/drawn"]
+    settings = ["--image-size", 32, "--epochs", 10, "--batch-size", 16, "--lr", 3e-3, "--ema", 0.9]
+    go(cli, tmp_path, "train", "cnn", *data, *settings, "--dropout", 0.1)
+
+    scores = json.loads(go(cli, tmp_path, "evaluate", "runs/cnn", *data, "--json"))
+    best = tmp_path / "runs" / "cnn" / "best.safetensors"
+    assert scores["exact"] == read_metadata(best).metrics["exact"]
+    assert scores["exact"] > scores["majority"]
+    go(cli, tmp_path, "evaluate", "runs/cnn", *data, "--plots", "plots")
+    assert list((tmp_path / "plots").glob("*.png"))
+
+    draw_face(70, 12345).save(tmp_path / "old.jpg")
+    draw_face(1, 54321).save(tmp_path / "young.jpg")
+    answer = [
+        json.loads(go(cli, tmp_path, "predict", name, "--weights", best, "--crops", "--json"))
+        for name in ("old.jpg", "young.jpg")
+    ]
+    assert answer[0]["age"] > answer[1]["age"]
+
+
+def test_the_released_weights_answer_for_the_portrait(cli, tmp_path: Path):
+    row = json.loads(go(cli, tmp_path, "predict", PORTRAIT, "--json"))
+    assert row["status"] == "ok"
+    assert row["group"] in ("25-32", "38-43")  # she was 35 or 36
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    left, top, right, bottom = row["face"]["box"]
+    assert left < 225 < right and top < 130 < bottom
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_the_released_weights_score_what_their_file_says(cli, utkface: Path, tmp_path: Path):
+    go(cli, tmp_path, "prepare", utkface, "data")
+    scores = json.loads(go(cli, tmp_path, "evaluate", "cnn", "--data", "data", "--json"))
+    stored = read_metadata(Path(scores["weights"])).metrics
+    assert scores["same_split"]
+    assert scores["exact"] == pytest.approx(stored["exact"], abs=2 / stored["n"])
+    assert scores["exact"] >= 0.72
+    assert scores["one_off"] >= 0.94
