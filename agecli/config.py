@@ -12,8 +12,11 @@ FACE_MARGIN = 0.066
 """What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
 
 FLIP = False
-"""Whether a face's answer is averaged with its mirror image's: of no use to a model that was trained
-on mirrored images (cnn: 74.1 % exact with it and 74.4 % without, on validation), at twice the time."""
+"""Whether a face's answer is averaged with its mirror image's.
+
+Twice the time, and of no use to a model that was trained on mirrored images: cnn, on validation,
+74.1 % exact with it and 74.4 % without.
+"""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

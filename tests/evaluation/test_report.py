@@ -74,9 +74,9 @@ def test_a_model_of_groups_has_no_years(dataset):
 def test_batches_and_flip_reach_the_model_and_progress_the_caller(dataset):
     model, seen = Reader(), []
     evaluate_model(
-        model, dataset, flip=False, batch_size=2, progress=lambda *done: seen.append(done)
+        model, dataset, flip=True, batch_size=2, progress=lambda *done: seen.append(done)
     )
-    assert model.calls == [(2, False), (2, False), (1, False)]
+    assert model.calls == [(2, True), (2, True), (1, True)]
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
 
 
