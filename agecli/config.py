@@ -78,7 +78,7 @@ class TrainConfig:
     objective: Objective = "both"
     """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
     the sum of the two on one output over years."""
-    epochs: int = 30
+    epochs: int = 36
     batch_size: int = 64
     """Images per optimiser step and process, before --accumulate."""
     accumulate: int = 1
@@ -88,7 +88,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     """Decoupled weight decay (AdamW, Loshchilov and Hutter 2019)."""
     schedule: Schedule = "onecycle"
-    dropout: float = 0.5
+    dropout: float = 0.25
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     label_smoothing: float = 0.0

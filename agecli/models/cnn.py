@@ -38,7 +38,7 @@ class ConvBlock(nn.Module):
 class CNN(nn.Module):
     """Four conv blocks (32 to 256 filters), flatten, dropout, FC 512, ReLU, dropout, FC."""
 
-    def __init__(self, *, outputs: int, image_size: int = 224, dropout: float = 0.5) -> None:
+    def __init__(self, *, outputs: int, image_size: int = 224, dropout: float = 0.25) -> None:
         super().__init__()
         if image_size < 16:
             raise ValueError("image_size must be at least 16: four poolings halve it")

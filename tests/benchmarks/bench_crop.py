@@ -1,9 +1,9 @@
 """What finding and cropping costs: accuracy on chips against chips in larger pictures.
 
-Chips of the test split are scaled (0.5-1.6) and pasted anywhere into noise of 1.5-3 times their
+Chips of a split are scaled (0.5-1.6) and pasted anywhere into noise of 1.5-3 times their
 side, found again, cropped and answered, all as `agecli predict` does it.
 
-usage: python tests/benchmarks/bench_crop.py [DATA] [WEIGHTS] [COUNT]
+usage: python tests/benchmarks/bench_crop.py [DATA] [WEIGHTS] [SPLIT]
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ def scenes(dataset: Dataset, rows: np.ndarray) -> Iterator[Image.Image]:
         yield scene
 
 
-def main(data: str = "data/utkface", weights: str = "weights/cnn.safetensors", count: str = "0"):
+def main(data: str = "data/utkface", weights: str = "weights/cnn.safetensors", split: str = "test"):
     """Print the accuracy of both ways on the same chips."""
     dataset = open_dataset(Path(data))
-    rows = dataset.rows("test")
+    rows = dataset.rows(split)
     scheme = Scheme.parse(dataset.receipt["scheme"])
     rows = rows[scheme.groups_of(dataset.ages[rows]) != NO_GROUP]
-    if int(count):
-        rows = np.sort(np.random.default_rng(0).permutation(rows)[: int(count)])
     truth = scheme.groups_of(dataset.ages[rows])
     groups = {label: index for index, label in enumerate(scheme.labels)}
 

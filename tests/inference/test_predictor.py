@@ -199,7 +199,7 @@ def test_distributions_flip_and_temperature():
     images[:, :, :16, 0] = 255  # logits (1, 0), mirrored (0, 1)
     sure = 1 / (1 + np.exp(-1))
     np.testing.assert_allclose(two_groups().distributions(images, flip=False)[0], [sure, 1 - sure])
-    np.testing.assert_allclose(two_groups().distributions(images), 0.5)
+    np.testing.assert_allclose(two_groups().distributions(images, flip=True), 0.5)
     warm = two_groups(temperature=0.5).distributions(images, flip=False)
     np.testing.assert_allclose(warm[1, 0], 1 / (1 + np.exp(-2)))
 
