@@ -26,7 +26,7 @@ FIRST_SIDE = 1600
 """Longest side of the ordinary look, which bounds its time."""
 FINER_SIDE = 2400
 """Longest side of the look for small faces."""
-CLOSE = 0.7
+CLOSE = 0.8
 """A face this large, in longest sides of the picture, leaves no room for another: a crop."""
 PORTRAIT = 1 / 3
 """A face this large, in shorter sides of the picture, is its subject: no finer look is taken."""
