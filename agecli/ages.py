@@ -93,7 +93,7 @@ class Scheme:
 
 def outputs_of(objective: str, scheme: Scheme) -> int:
     """Count the outputs that a model needs for an objective: groups, or years."""
-    return len(scheme) if objective == "groups" else YEARS
+    return YEARS if objective in ("ages", "both") else len(scheme)
 
 
 def label_distribution(ages: ArrayLike, width: float = 1.0) -> FloatArray:

@@ -25,6 +25,7 @@ train = typer.Typer(help="Train a model on a prepared data set.", no_args_is_hel
 app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
 app.add_typer(train, name="train")
 train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
+train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 

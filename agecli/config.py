@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -23,6 +24,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Conflicts = Literal["keep", "drop"]
 Objective = Literal["groups", "ages", "both"]
+Stem = Literal["strided", "classic"]
 Schedule = Literal["plateau", "onecycle", "cosine"]
 Balance = Literal["none", "sqrt", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -68,16 +70,14 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained; the options every model shares, and the cnn's own."""
+    """How a model is trained: what every model has; its own is in the classes below."""
 
-    model: str = "cnn"
+    model: str = ""
     data: str = "data/utkface"
     """Prepared data set."""
     image_size: int = 224
     """Side of the images the model sees, in pixels."""
-    objective: Objective = "both"
-    """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
-    the sum of the two on one output over years."""
+    objective: str = ""
     epochs: int = 36
     batch_size: int = 64
     """Images per optimiser step and process, before --accumulate."""
@@ -91,10 +91,6 @@ class TrainConfig:
     dropout: float = 0.25
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
-    label_smoothing: float = 0.0
-    """Share of the target spread evenly over all groups (groups part only)."""
-    label_width: float = 1.0
-    """Width of the age distribution, as a factor of 0.6 + 0.06 · age years."""
     ema: float = 0.998
     """Decay of the moving average of weights per step; 0 turns it off."""
     patience: int = 8
@@ -103,6 +99,9 @@ class TrainConfig:
     """Mixed precision: bf16 where the device has it, fp16 with gradient scaling otherwise."""
     grad_checkpoint: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    vram_budget: str = ""
+    """Memory that training may take, as 4GB: batch size, accumulate, amp and grad_checkpoint are
+    then chosen to stay inside, at the same effective batch."""
     seed: int = 0
     device: Device = "auto"
     workers: int = 1
@@ -114,15 +113,84 @@ class TrainConfig:
         _check_range(
             self, image_size=(16, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
             accumulate=(1, 4096), lr=(1e-8, 10), weight_decay=(0, 10), dropout=(0, 0.95),
-            label_smoothing=(0, 0.9), label_width=(0.1, 10), ema=(0, 0.99999), patience=(1, 10_000),
-            seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
+            ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
+            limit=(0, 10**9),
         )  # fmt: skip
-        _check_choice(self, objective=Objective, schedule=Schedule, balance=Balance, device=Device)
+        _check_choice(self, schedule=Schedule, balance=Balance, device=Device)
+        self.budget_bytes()
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Rebuild a configuration from a run's config.json; unknown keys raise UsageError."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise UsageError(f"config.json has unknown settings: {', '.join(unknown)}")
-        return cls(**values)
+    def budget_bytes(self) -> int:
+        """Give the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes."""
+        if not self.vram_budget:
+            return 0
+        units = {"mb": 10**6, "gb": 10**9, "mib": 2**20, "gib": 2**30}
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mg]i?b)", self.vram_budget.strip().lower())
+        if not match:
+            raise UsageError(
+                f"--vram-budget: {self.vram_budget!r} is not an amount of memory such as 4GB or "
+                "900MiB"
+            )
+        return int(float(match[1]) * units[match[2]])
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        return {"image_size": self.image_size, "dropout": self.dropout}
+
+
+@dataclass(frozen=True)
+class CnnConfig(TrainConfig):
+    """How the cnn is trained."""
+
+    model: str = "cnn"
+    objective: Objective = "both"
+    """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
+    the sum of the two on one output over years."""
+    label_smoothing: float = 0.0
+    """Share of the target spread evenly over all groups (groups part only)."""
+    label_width: float = 1.0
+    """Width of the age distribution, as a factor of 0.6 + 0.06 · age years."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10))
+        _check_choice(self, objective=Objective)
+
+
+@dataclass(frozen=True)
+class CapsNetConfig(TrainConfig):
+    """How the capsnet is trained."""
+
+    model: str = "capsnet"
+    objective: Literal["margin"] = "margin"
+    """Margin loss on the lengths of the group capsules, on images that have a group."""
+    stem: Stem = "strided"
+    """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
+    routing_iters: int = 3
+    share: bool = True
+    """One set of transformation matrices for all positions, instead of one each."""
+    reconstruction: bool = False
+    """Reconstruct the picture from the true group's capsule, as a regulariser."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range(self, image_size=(32, 1024), routing_iters=(1, 20))
+        _check_choice(self, stem=Stem)
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        own = ("stem", "routing_iters", "share", "reconstruction")
+        return super().architecture() | {name: getattr(self, name) for name in own}
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
+
+
+def read_config(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
+    config = CONFIGS.get(values.get("model", ""))
+    if config is None:
+        raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
+    known = {f.name for f in fields(config)}
+    if unknown := sorted(set(values) - known):
+        raise UsageError(f"config.json has unknown settings: {', '.join(unknown)}")
+    return config(**values)

@@ -28,6 +28,7 @@ MODELS = {
     spec.name: spec
     for spec in [
         ModelSpec("cnn", "CNN, four conv blocks", "agecli.models.cnn:CNN"),
+        ModelSpec("capsnet", "CapsNet, dynamic routing", "agecli.models.capsnet:CapsNet"),
     ]
 }
 

@@ -31,6 +31,10 @@ class PlainDisplay(Observer):
         """Say what is trained on what."""
         err.print(_headline(facts), highlight=False, soft_wrap=True)
 
+    def warned(self, text: str) -> None:
+        """Say what went otherwise than asked."""
+        err.print(f"agecli: {text}", highlight=False, soft_wrap=True)
+
     def finished_epoch(self, record: dict[str, Any]) -> None:
         """Say how the epoch went."""
         text = ", ".join(f"{name} {value}" for name, value in _epoch_cells(record).items() if value)
@@ -72,6 +76,10 @@ class LiveDisplay(Observer):
             f"{progress['images_per_second']:.0f} images/s  {progress['memory'] / 2**30:.1f} GiB",
         )
         self._refresh()
+
+    def warned(self, text: str) -> None:
+        """Say above the bars what went otherwise than asked."""
+        self.live.console.print(f"agecli: {text}", highlight=False)
 
     def finished_epoch(self, record: dict[str, Any]) -> None:
         """Add the epoch's row."""

@@ -17,6 +17,20 @@ Objective = Annotated[
         help="Train on age groups, on a distribution over years (gap ages too), or on both.",
     ),
 ]
+Stem = Annotated[
+    config.Stem,
+    typer.Option(help="Strided convolutions with batch norm, or the paper's two 9×9 ones."),
+]
+RoutingIters = Annotated[int, typer.Option(help="Iterations of dynamic routing.")]
+Share = Annotated[
+    bool, typer.Option(help="All positions share the capsules' transformation matrices.")
+]
+Reconstruction = Annotated[
+    bool,
+    typer.Option(
+        "--reconstruction", help="Reconstruct the picture from its group's capsule, to regularise."
+    ),
+]
 Epochs = Annotated[int, typer.Option(help="Most epochs.")]
 BatchSize = Annotated[int, typer.Option(help="Images per batch.")]
 Accumulate = Annotated[int, typer.Option(help="Batches per optimiser step.")]
@@ -49,6 +63,23 @@ Amp = Annotated[
 GradCheckpoint = Annotated[
     bool,
     typer.Option("--grad-checkpoint", help="Recompute activations: less memory, more time."),
+]
+VramBudget = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        show_default=False,
+        help="Memory to stay inside, as 4GB: chooses --amp, --grad-checkpoint and smaller batches, "
+        "accumulated to the same step.",
+    ),
+]
+MemoryReport = Annotated[
+    bool,
+    typer.Option(
+        "--memory-report",
+        help="Do not train: measure what a step of these settings needs, with --amp and "
+        "--grad-checkpoint and without.",
+    ),
 ]
 Device = Annotated[config.Device, typer.Option(help="Where to run.")]
 LoaderWorkers = Annotated[int, typer.Option("--workers", help="Threads that gather batches.")]

@@ -1,4 +1,4 @@
-"""agecli train cnn: the models trained with plain PyTorch."""
+"""agecli train cnn, capsnet: the models trained with plain PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Any
 import typer
 
 from agecli.commands import _options as options
-from agecli.config import TrainConfig
+from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.errors import UsageError
+
+CAPSNET_EXAMPLES = """\b
+Examples:
+  agecli train capsnet --vram-budget 4GB
+  agecli train capsnet --image-size 128 --reconstruction
+  agecli train capsnet --resume runs/capsnet
+"""
 
 CNN_EXAMPLES = """\b
 Examples:
@@ -20,29 +28,31 @@ Examples:
 
 def cnn(
     context: typer.Context,
-    data: options.Data = Path(TrainConfig.data),
-    image_size: options.ImageSize = TrainConfig.image_size,
-    objective: options.Objective = TrainConfig.objective,
-    epochs: options.Epochs = TrainConfig.epochs,
-    batch_size: options.BatchSize = TrainConfig.batch_size,
-    accumulate: options.Accumulate = TrainConfig.accumulate,
-    lr: options.LearningRate = TrainConfig.lr,
-    weight_decay: options.WeightDecay = TrainConfig.weight_decay,
-    schedule: options.Schedule = TrainConfig.schedule,
-    dropout: options.Dropout = TrainConfig.dropout,
-    balance: options.Balance = TrainConfig.balance,
-    label_smoothing: options.LabelSmoothing = TrainConfig.label_smoothing,
-    label_width: options.LabelWidth = TrainConfig.label_width,
-    ema: options.Ema = TrainConfig.ema,
-    patience: options.Patience = TrainConfig.patience,
-    amp: options.Amp = TrainConfig.amp,
-    grad_checkpoint: options.GradCheckpoint = TrainConfig.grad_checkpoint,
-    seed: options.Seed = TrainConfig.seed,
-    device: options.Device = TrainConfig.device,
-    workers: options.LoaderWorkers = TrainConfig.workers,
-    limit: options.Limit = TrainConfig.limit,
+    data: options.Data = Path(CnnConfig.data),
+    image_size: options.ImageSize = CnnConfig.image_size,
+    objective: options.Objective = CnnConfig.objective,
+    epochs: options.Epochs = CnnConfig.epochs,
+    batch_size: options.BatchSize = CnnConfig.batch_size,
+    accumulate: options.Accumulate = CnnConfig.accumulate,
+    lr: options.LearningRate = CnnConfig.lr,
+    weight_decay: options.WeightDecay = CnnConfig.weight_decay,
+    schedule: options.Schedule = CnnConfig.schedule,
+    dropout: options.Dropout = CnnConfig.dropout,
+    balance: options.Balance = CnnConfig.balance,
+    label_smoothing: options.LabelSmoothing = CnnConfig.label_smoothing,
+    label_width: options.LabelWidth = CnnConfig.label_width,
+    ema: options.Ema = CnnConfig.ema,
+    patience: options.Patience = CnnConfig.patience,
+    amp: options.Amp = CnnConfig.amp,
+    grad_checkpoint: options.GradCheckpoint = CnnConfig.grad_checkpoint,
+    vram_budget: options.VramBudget = CnnConfig.vram_budget,
+    seed: options.Seed = CnnConfig.seed,
+    device: options.Device = CnnConfig.device,
+    workers: options.LoaderWorkers = CnnConfig.workers,
+    limit: options.Limit = CnnConfig.limit,
     run: options.RunFolder = None,
     resume: options.Resume = None,
+    memory_report: options.MemoryReport = False,
     as_json: options.Json = False,
 ) -> None:
     """Train the convolutional network: four conv blocks, two dropouts, FC 512.
@@ -50,44 +60,81 @@ def cnn(
     Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
     and last/, from which --resume goes on as if nothing had happened.
     """
-    settings: dict[str, Any] = {
-        "data": str(data), "image_size": image_size, "objective": objective, "epochs": epochs,
-        "batch_size": batch_size, "accumulate": accumulate, "lr": lr,
-        "weight_decay": weight_decay, "schedule": schedule, "dropout": dropout,
-        "balance": balance, "label_smoothing": label_smoothing, "label_width": label_width,
-        "ema": ema, "patience": patience, "amp": amp, "grad_checkpoint": grad_checkpoint,
-        "seed": seed, "device": device, "workers": workers, "limit": limit,
-    }  # fmt: skip
-    _train(context, TrainConfig(model="cnn", **settings), run, resume, as_json)
+    _train(context, CnnConfig)
 
 
-def _train(
+def capsnet(
     context: typer.Context,
-    config: TrainConfig,
-    folder: Path | None,
-    resume: Path | None,
-    as_json: bool,
+    data: options.Data = Path(CapsNetConfig.data),
+    image_size: options.ImageSize = CapsNetConfig.image_size,
+    stem: options.Stem = CapsNetConfig.stem,
+    routing_iters: options.RoutingIters = CapsNetConfig.routing_iters,
+    share: options.Share = CapsNetConfig.share,
+    reconstruction: options.Reconstruction = CapsNetConfig.reconstruction,
+    epochs: options.Epochs = CapsNetConfig.epochs,
+    batch_size: options.BatchSize = CapsNetConfig.batch_size,
+    accumulate: options.Accumulate = CapsNetConfig.accumulate,
+    lr: options.LearningRate = CapsNetConfig.lr,
+    weight_decay: options.WeightDecay = CapsNetConfig.weight_decay,
+    schedule: options.Schedule = CapsNetConfig.schedule,
+    dropout: options.Dropout = CapsNetConfig.dropout,
+    balance: options.Balance = CapsNetConfig.balance,
+    ema: options.Ema = CapsNetConfig.ema,
+    patience: options.Patience = CapsNetConfig.patience,
+    amp: options.Amp = CapsNetConfig.amp,
+    grad_checkpoint: options.GradCheckpoint = CapsNetConfig.grad_checkpoint,
+    vram_budget: options.VramBudget = CapsNetConfig.vram_budget,
+    seed: options.Seed = CapsNetConfig.seed,
+    device: options.Device = CapsNetConfig.device,
+    workers: options.LoaderWorkers = CapsNetConfig.workers,
+    limit: options.Limit = CapsNetConfig.limit,
+    run: options.RunFolder = None,
+    resume: options.Resume = None,
+    memory_report: options.MemoryReport = False,
+    as_json: options.Json = False,
 ) -> None:
+    """Train the capsule network: one capsule per age group, found by dynamic routing.
+
+    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume goes on as if nothing had happened.
+    """
+    _train(context, CapsNetConfig)
+
+
+def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
+    """Run what the options ask for; those that are no settings of the training are taken out."""
+    from agecli.ages import Scheme
     from agecli.commands._display import show_result, training_display
+    from agecli.commands._memory import fit_to_budget, show_memory_report
     from agecli.data.store import open_dataset
-    from agecli.errors import UsageError
     from agecli.training.runs import Run
 
+    settings: dict[str, Any] = context.params | {"data": str(context.params["data"])}
+    folder, resume = settings.pop("run"), settings.pop("resume")
+    memory_report, as_json = settings.pop("memory_report"), settings.pop("as_json")
+    if memory_report:
+        show_memory_report(kind(**settings), as_json)
+        return
     if resume:
-        given = [
-            name for name in context.params
-            if name not in ("resume", "as_json")
-            and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-        ]  # fmt: skip
-        if given:
-            flag = "--" + given[0].replace("_", "-")
-            raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")
+        _refuse_settings(context)
         run, config = Run.open(resume)
     else:
-        open_dataset(Path(config.data))  # say what is wrong before anything is made
+        config = kind(**settings)
+        dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
+        if config.vram_budget:
+            config = fit_to_budget(config, Scheme.parse(dataset.receipt["scheme"]))
         run = Run.create(folder or Run.free_folder(config.model), config)
     with training_display(config.model, run.folder) as display:
         from agecli.training.pytorch import train
 
         result = train(config, run, display)
     show_result(result, run, as_json)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """Refuse options that --resume would silently pass over."""
+    for name in context.params:
+        source = getattr(context.get_parameter_source(name), "name", "")
+        if name not in ("resume", "as_json") and source == "COMMANDLINE":
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")

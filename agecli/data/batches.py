@@ -86,6 +86,17 @@ def to_input(images: Tensor, size: int, mean: Sequence[float], std: Sequence[flo
     return normalise(resize(images, size), mean, std)
 
 
+def to_augmented_input(
+    images: Tensor,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Do as `to_input`, and augment at random between resizing and normalising."""
+    return normalise(augment(resize(images, size), generator), mean, std)
+
+
 def resize(images: Tensor, size: int) -> Tensor:
     """Resize uint8 images (B, S, S, 3) to float (B, 3, size, size), values 0 to 255."""
     batch = images.permute(0, 3, 1, 2)  # (B, 3, S, S), channels last in memory

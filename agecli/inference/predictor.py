@@ -138,12 +138,13 @@ class Predictor:
         """The models, loaded on first use: meanwhile the workers find the first faces."""
         import torch
 
+        from agecli.models.blocks import fold
+
         device = find_device(self._device)
         models = []
         for path in self._paths:
             module, metadata = load_weights(path)
-            if fold := getattr(module, "fold", None):
-                fold()
+            fold(module)
             module = module.to(device).to(memory_format=torch.channels_last)
             models.append(LoadedModel(module, metadata, path, device))
         names = [model.name for model in models]

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from agecli.models.blocks import ConvNorm
 from agecli.models.checkpointing import checkpointed
 
 WIDTHS = (32, 64, 128, 256)
 HIDDEN = 512
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(ConvNorm):
     """Convolution 3×3, batch norm, ReLU, max pool 2.
 
     ReLU runs after the pooling: the two commute, and it then touches a quarter of the values.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        super().__init__(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
-
-    def fold(self) -> None:
-        """Fold the batch norm into the convolution: the same answers, for inference only."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
-            self.norm = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H/2, W/2)."""
-        return torch.relu(self.pool(self.norm(self.conv(x))))
+        return torch.relu(self.pool(super().forward(x)))
 
 
 class CNN(nn.Module):
@@ -55,12 +47,6 @@ class CNN(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(HIDDEN, outputs),
         )
-
-    def fold(self) -> None:
-        """Prepare for inference: fold every batch norm into its convolution."""
-        for module in self.modules():
-            if isinstance(module, ConvBlock):
-                module.fold()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, 3, S, S) to logits (B, outputs)."""

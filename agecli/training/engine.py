@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from agecli.ages import Scheme, expected_ages, group_probabilities, softmax
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
-from agecli.data.batches import Batches, augment, normalise, resize, to_input
+from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
 from agecli.evaluation.metrics import score
 from agecli.training.memory import memory_in_use
-from agecli.training.objectives import AgeObjective
+from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 
@@ -39,7 +39,7 @@ class Trainer:
     dataset: Dataset
     accelerator: Accelerator
     model: nn.Module
-    objective: AgeObjective
+    objective: Objective
     optimizer: Any
     schedule: Schedule
     train: Batches
@@ -85,10 +85,12 @@ class Trainer:
         began = reported = time.monotonic()
         for step, (images, rows) in enumerate(self.train.epoch(epoch)):
             ages = self._ages(rows)
-            batch = augment(resize(images.to(accelerator.device), config.image_size), generator)
-            batch = normalise(batch, IMAGENET_MEAN, IMAGENET_STD)
+            batch = to_augmented_input(
+                images.to(accelerator.device), config.image_size, IMAGENET_MEAN, IMAGENET_STD,
+                generator,
+            )  # (B, 3, S, S)  # fmt: skip
             with accelerator.accumulate(self.model):
-                loss = self.objective(self.model(batch), ages)
+                loss = self.objective.training_loss(self.model, batch, ages)
                 accelerator.backward(loss)
                 self.optimizer.step()
                 self.optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Memory: how the process gets it and keeps it."""
+"""Memory: how the process gets it and keeps it, and when there is too little."""
 
 from __future__ import annotations
 
@@ -35,3 +35,29 @@ def memory_in_use(device: torch.device) -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
+
+
+def memory_available() -> int:
+    """Give the bytes of main memory that could be taken without swapping."""
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of torch means that the device has too little memory."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return should_reduce_batch_size(error)
+
+
+def clear_device_cache() -> None:
+    """Give the memory of tensors that nothing refers to back to the device."""
+    from accelerate.utils.memory import clear_device_cache
+
+    clear_device_cache(garbage_collection=True)
+
+
+def gigabytes(count: int) -> str:
+    """Write a number of bytes in GB, or in MB below one."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

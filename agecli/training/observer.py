@@ -16,3 +16,6 @@ class Observer:
 
     def finished_epoch(self, record: dict[str, Any]) -> None:
         """Hear an epoch's line of metrics.jsonl."""
+
+    def warned(self, text: str) -> None:
+        """Hear of something that went otherwise than asked."""

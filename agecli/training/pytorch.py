@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from agecli.ages import Scheme, outputs_of
+from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import Dataset, open_dataset
-from agecli.errors import DataError
-from agecli.registry import MODELS
+from agecli.errors import DataError, TrainingError
+from agecli.training.budget import advice, halve_batch
 from agecli.training.engine import Schedule, Trainer, hash_seed
-from agecli.training.memory import keep_freed_memory
-from agecli.training.objectives import AgeObjective
+from agecli.training.memory import clear_device_cache, is_out_of_memory
+from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
+from agecli.training.setup import (
+    architecture_of,
+    build_model,
+    build_optimizer,
+    make_accelerator,
+)
 from agecli.weights import Metadata, save_weights
 
 if TYPE_CHECKING:
@@ -31,26 +38,39 @@ def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Me
     """Train a model, or continue its run, and return the metadata of its best weights.
 
     The weights file, RUN/best.safetensors, holds the test split's figures, read once, at the end.
-    Raises DataError for a data set that cannot be used, TrainingError for a loss that diverges.
+    Out of memory under a --vram-budget, the run goes on from its last epoch with half the
+    micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
+    diverges or too little memory.
     """
     observer = observer or Observer()
+    while True:
+        try:
+            return _train(config, run, observer)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            # One of several processes cannot change its batches alone.
+            alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+            smaller = halve_batch(config) if config.vram_budget and alone else None
+            if smaller is None:
+                raise TrainingError(advice(config)) from error
+        clear_device_cache()  # out here the error holds no tensors any more
+        config = smaller
+        run.configure(config)
+        observer.warned(
+            f"out of memory: going on with {config.accumulate} batches of {config.batch_size} "
+            "a step"
+        )
+
+
+def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
     dataset = open_dataset(Path(config.data))
     scheme = Scheme.parse(dataset.receipt["scheme"])
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
-    architecture = {
-        "outputs": outputs_of(config.objective, scheme),
-        "image_size": config.image_size,
-        "dropout": config.dropout,
-    }
-    model = MODELS[config.model].build(**architecture)
-    model.grad_checkpoint = config.grad_checkpoint  # type: ignore[assignment]
-    model = model.to(memory_format=torch.channels_last)
-    # Fused: one pass over the weights instead of a dozen.
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True
-    )
-    objective = AgeObjective(config, scheme, dataset.ages[dataset.rows("train")])
+    model = build_model(config, scheme)
+    optimizer = build_optimizer(config, model)
+    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
     train_rows = _rows(dataset, "train", objective, config)
     val_rows = _rows(dataset, "val", objective, config)
     place: dict[str, Any] = {
@@ -78,7 +98,7 @@ def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Me
     def metadata(record: dict[str, Any]) -> Metadata:
         return Metadata(
             model=config.model,
-            architecture=architecture,
+            architecture=architecture_of(config, scheme),
             objective=config.objective,
             scheme=scheme.labels,
             image_size=config.image_size,
@@ -145,26 +165,7 @@ def _test(run: Run, final: Metadata, dataset: Dataset, device: Any) -> Metadata:
     return final
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Choose device and precision: fp16 with gradient scaling where a GPU has no bf16."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    from agecli.inference.predictor import find_device
-
-    device = find_device(config.device)
-    fine = device == "cpu" or (device == "cuda" and torch.cuda.is_bf16_supported())
-    if device == "cpu":
-        keep_freed_memory()
-    AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=("bf16" if fine else "fp16") if config.amp else "no",
-        gradient_accumulation_steps=config.accumulate,
-    )
-
-
-def _rows(dataset: Dataset, split: str, objective: AgeObjective, config: TrainConfig) -> np.ndarray:
+def _rows(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> np.ndarray:
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
     if config.limit:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agecli.config import TrainConfig
+from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 
 
@@ -29,15 +29,19 @@ class Run:
             )
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
-        run._write("config.json", json.dumps(asdict(config), indent=1) + "\n")
+        run.configure(config)
         return run
+
+    def configure(self, config: TrainConfig) -> None:
+        """Keep the configuration that the run goes on with."""
+        self._write("config.json", json.dumps(asdict(config), indent=1) + "\n")
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with."""
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
-            return cls(folder), TrainConfig.from_dict(json.loads(text))
+            return cls(folder), read_config(json.loads(text))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise TrainingError(
                 f"No run in {folder}: --resume takes a folder of `agecli train`"

@@ -1,0 +1,115 @@
+"""Memory as a user sees it: the table of --memory-report, and what --vram-budget chose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from agecli.commands._console import err, out
+from agecli.config import PrepareConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from agecli.ages import Scheme
+    from agecli.training.budget import Surveyed
+
+MODES = {
+    (False, False): "plain",
+    (True, False): "--amp",
+    (False, True): "--grad-checkpoint",
+    (True, True): "both",
+}
+
+
+def show_memory_report(config: TrainConfig, as_json: bool) -> None:
+    """Measure a training step plain, with AMP, with checkpointing and with both; print a table."""
+    from agecli.ages import Scheme
+    from agecli.inference.predictor import find_device
+    from agecli.training.budget import survey
+
+    device = find_device(config.device)
+    rows = []
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(f"measuring {MODES[False, False]}")
+        for row in survey(config, Scheme.parse(PrepareConfig.scheme), device):
+            rows.append(row)
+            bar.update(task, description=f"measuring, {len(rows)} of {len(MODES)} done")
+    if as_json:
+        facts = {
+            "model": config.model, "image_size": config.image_size,
+            "batch_size": config.batch_size, "device": device, "measured": _method(device),
+            "modes": [_record(row) for row in rows],
+        }  # fmt: skip
+        out.print_json(json.dumps(facts))
+    else:
+        out.print(_table(config, device, rows))
+
+
+def fit_to_budget(config: TrainConfig, scheme: Scheme) -> TrainConfig:
+    """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
+    from agecli.inference.predictor import find_device
+    from agecli.training import budget
+    from agecli.training.memory import gigabytes
+
+    device = find_device(config.device)
+    plan = budget.fit_to_budget(config, scheme, device)
+    chosen = plan.config
+    settings = [f"--batch-size {chosen.batch_size}", f"--accumulate {chosen.accumulate}"]
+    settings += ["--amp"] * chosen.amp + ["--grad-checkpoint"] * chosen.grad_checkpoint
+    err.print(
+        f"--vram-budget {config.vram_budget}: {' '.join(settings)}; peak "
+        f"{gigabytes(plan.footprint.peak)} ({_method(device)})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return chosen
+
+
+def _method(device: str) -> str:
+    return "by CUDA's allocator" if device == "cuda" else "counted by tensors"
+
+
+def _record(row: Surveyed) -> dict[str, Any]:
+    """Give a mode's figures, bytes and images per second, as plain values for JSON."""
+    config = row.config
+    return {
+        "mode": MODES[config.amp, config.grad_checkpoint],
+        "amp": config.amp,
+        "grad_checkpoint": config.grad_checkpoint,
+        **(asdict(row.footprint) if row.footprint else {}),
+        "images_per_second": row.images_per_second,
+    }
+
+
+def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
+    from agecli.training.memory import gigabytes
+
+    title = (
+        f"{config.model}, {config.image_size} px, batches of {config.batch_size}, {device}: "
+        f"memory of a training step, {_method(device)}"
+    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    table.add_column("")
+    for column in ("weights", "gradients", "Adam", "average", "activations", "of plain", "peak",
+                   "images/s"):  # fmt: skip
+        table.add_column(column, justify="right")
+    plain = rows[0].footprint
+    for row in rows:
+        mode = MODES[row.config.amp, row.config.grad_checkpoint]
+        footprint = row.footprint
+        if footprint is None:
+            table.add_row(mode, *["–"] * 6, "too large", "–")
+            continue
+        parts = [footprint.parameters, footprint.gradients, footprint.optimizer, footprint.average]
+        share = f"{footprint.activations / plain.activations:.0%}" if plain else "–"
+        rate = row.images_per_second
+        table.add_row(
+            mode, *map(gigabytes, [*parts, footprint.activations]), share,
+            gigabytes(footprint.peak), "–" if rate is None else f"{rate:.1f}",
+        )  # fmt: skip
+    return table

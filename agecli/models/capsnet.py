@@ -1,0 +1,162 @@
+"""The capsule network of Sabour, Frosst and Hinton 2017: one group capsule per age group."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agecli.models.blocks import ConvNorm
+from agecli.models.checkpointing import checkpointed
+from agecli.models.routing import route, squash
+
+TYPES, PRIMARY_DIM, GROUP_DIM = 32, 8, 16
+WIDEST = 256
+"""Channels of a stage at most."""
+LARGEST_GRID = 12
+"""Positions of primary capsules along a side that the strided stem ends in at most."""
+RECONSTRUCTED = 32
+"""Side of the reconstructed picture; at 224 px the paper's decoder would have 150 M weights."""
+SHORTEST = 1e-6
+"""Length below which a group capsule is not told from none."""
+START = 1.5
+"""Votes' scale: the group capsules start at lengths of 0.1 to 0.8, where they can still learn."""
+
+
+class StridedStage(nn.Module):
+    """Convolution 3×3 with stride 2, batch norm, ReLU; convolution 3×3, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = ConvNorm(inputs, outputs, stride=2)
+        self.conv = ConvNorm(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H/2, W/2)."""
+        return torch.relu(self.conv(torch.relu(self.down(x))))
+
+
+class ClassicStage(nn.Module):
+    """The paper's first layer: convolution 9×9 with 256 filters, ReLU."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, outputs, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 3, S, S) to (B, C, S-8, S-8)."""
+        return torch.relu(self.conv(x))
+
+
+class PrimaryCapsules(nn.Module):
+    """A convolution whose channels are capsules of 8 values, squashed."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to primary capsules (B, types, positions, 8)."""
+        x = self.conv(x)  # (B, types · 8, G, G)
+        x = x.permute(0, 2, 3, 1)  # (B, G, G, types · 8), as it lies in channels-last memory
+        x = x.reshape(len(x), x.shape[1] * x.shape[2], -1, PRIMARY_DIM)  # (B, P, types, 8)
+        return squash(x).transpose(1, 2).contiguous()  # (B, types, P, 8)
+
+
+class Decoder(nn.Module):
+    """The paper's decoder, back from a group's capsule to the picture: 512, 1024, pixels."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(groups * GROUP_DIM, 512), nn.ReLU(),
+            nn.Linear(512, 1024), nn.ReLU(),
+            nn.Linear(1024, 3 * RECONSTRUCTED**2),
+        )  # fmt: skip
+
+    def forward(self, capsules: Tensor, groups: Tensor) -> Tensor:
+        """Map capsules (B, J, 16), of which one counts, to normalised pictures (B, 3, 32, 32)."""
+        mask = F.one_hot(groups, capsules.shape[1])[..., None]  # (B, J, 1)
+        pixels = self.layers((capsules * mask).flatten(1))
+        return pixels.view(-1, 3, RECONSTRUCTED, RECONSTRUCTED)
+
+
+class CapsNet(nn.Module):
+    """Stem, primary capsules (8-D), and a group capsule (16-D) per age group by dynamic routing.
+
+    stem: "strided" (double convolutions that halve the side until at most 12×12 positions are left)
+    or "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the paper).
+    share: all positions share the transformation matrices; otherwise each has its own, as in the
+    paper. reconstruction: with a decoder, a regulariser in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        outputs: int,
+        image_size: int = 224,
+        dropout: float = 0.0,
+        stem: str = "strided",
+        routing_iters: int = 3,
+        share: bool = True,
+        reconstruction: bool = False,
+    ) -> None:
+        super().__init__()
+        if image_size < 32:
+            raise ValueError("image_size must be at least 32: smaller leaves no primary capsules")
+        self.grad_checkpoint = False  # recompute stages and capsules in the backward pass
+        self.routing_iters = routing_iters
+        channels = TYPES * PRIMARY_DIM
+        if stem == "classic":
+            side = (image_size - 16 + 1) // 2
+            self.stages = nn.ModuleList([ClassicStage(256)])
+            self.primary = PrimaryCapsules(nn.Conv2d(256, channels, 9, stride=2))
+        else:
+            widths, side = _strided_plan(image_size)
+            self.stages = nn.ModuleList(
+                StridedStage(*pair) for pair in zip((3, *widths), widths, strict=False)
+            )
+            self.primary = PrimaryCapsules(ConvNorm(widths[-1], channels, padding=0))
+        self.dropout = nn.Dropout2d(dropout)
+        positions = side * side
+        own = () if share else (positions,)
+        # (types, groups, 8, 16), or (types, positions, groups, 8, 16)
+        matrices = torch.randn(TYPES, *own, outputs, PRIMARY_DIM, GROUP_DIM)
+        self.weight = nn.Parameter(matrices / math.sqrt(PRIMARY_DIM))
+        # Votes of one matrix add up over the positions, those of independent ones as their root
+        # (and then routing, which picks those that agree, doubles them).
+        self.scale = START * outputs / math.sqrt(TYPES) / (positions if share else 2 * side)
+        self.decoder = Decoder(outputs) if reconstruction else None
+
+    def forward(self, x: Tensor, groups: Tensor | None = None) -> Any:
+        """Map normalised images (B, 3, S, S) to logits (B, groups): log-lengths of group capsules.
+
+        Their softmax is the lengths, normalised. With the true groups (B,), return the logits and
+        the pictures (B, 3, 32, 32) that the decoder makes of the true groups' capsules, or None
+        where there is no decoder.
+        """
+        for stage in self.stages:
+            x = self._run(stage, x)
+        u = self._run(self.primary, self.dropout(x))  # (B, types, positions, 8)
+        capsules = route(u, self.weight, iterations=self.routing_iters, scale=self.scale)
+        lengths = torch.linalg.vector_norm(capsules, dim=-1)  # (B, groups, 16) -> (B, groups)
+        logits = lengths.clamp(min=SHORTEST).log()
+        if groups is None:
+            return logits
+        return logits, self.decoder(capsules, groups) if self.decoder else None
+
+    def _run(self, module: nn.Module, x: Tensor) -> Tensor:
+        return checkpointed(module, x) if self.grad_checkpoint and self.training else module(x)
+
+
+def _strided_plan(image_size: int) -> tuple[list[int], int]:
+    """Give the stages' channels, and the side of the grid of primary capsules behind them."""
+    widths: list[int] = []
+    side = image_size
+    while not widths or side - 2 > LARGEST_GRID:
+        widths.append(min(32 << len(widths), WIDEST))
+        side = (side + 1) // 2
+    return widths, side - 2  # the primary capsules' convolution has no padding
