@@ -163,6 +163,9 @@ class CapsNetConfig(TrainConfig):
     model: str = "capsnet"
     objective: Literal["margin"] = "margin"
     """Margin loss on the lengths of the group capsules, on images that have a group."""
+    epochs: int = 30
+    lr: float = 3e-3
+    dropout: float = 0.1
     stem: Stem = "strided"
     """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
     routing_iters: int = 3

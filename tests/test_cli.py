@@ -11,7 +11,7 @@ HEAVY = (
     "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "optuna", "pandas", "PIL",
     "safetensors", "scipy", "torch", "torchvision", "transformers",
 )  # fmt: skip
-COMMANDS = ["", "prepare", "train", "train cnn", "evaluate", "predict"]
+COMMANDS = ["", "prepare", "train", "train cnn", "train capsnet", "evaluate", "predict"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -70,6 +70,11 @@ def test_every_command_shows_an_example(cli, command: str):
         (["train", "cnn", "--lr", "nan"], "--lr"),
         (["train", "cnn", "--image-size", "8"], "--image-size"),
         (["train", "cnn", "--batch-size"], "--batch-size"),
+        (["train", "cnn", "--vram-budget", "lots"], "--vram-budget"),
+        (["train", "cnn", "--stem", "classic"], "--stem"),
+        (["train", "capsnet", "--objective", "ages"], "--objective"),
+        (["train", "capsnet", "--image-size", "31"], "--image-size"),
+        (["train", "capsnet", "--routing-iters", "0"], "--routing-iters"),
         (["train", "vgg"], "vgg"),
         (["predict"], "PICTURE"),
         (["predict", "x.jpg", "--top", "0"], "--top"),

@@ -5,23 +5,52 @@ from pathlib import Path
 
 import pytest
 
-from agecli.config import PrepareConfig, TrainConfig
+from agecli.config import CONFIGS, CapsNetConfig, CnnConfig, PrepareConfig, read_config
 from agecli.errors import UsageError
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [("epochs", 0), ("lr", float("nan")), ("lr", -1.0), ("dropout", 1.0), ("ema", 1.0),
-     ("objective", "fame"), ("schedule", "step"), ("balance", "half"), ("device", "tpu")],
+     ("objective", "fame"), ("schedule", "step"), ("balance", "half"), ("device", "tpu"),
+     ("vram_budget", "4 apples"), ("vram_budget", "GB"), ("vram_budget", "-4GB")],
 )  # fmt: skip
 def test_a_wrong_value_is_named_by_its_flag(field: str, value: object):
     with pytest.raises(UsageError, match=f"--{field.replace('_', '-')}"):
-        TrainConfig(**{field: value})
+        CnnConfig(**{field: value})
 
 
-def test_a_configuration_survives_json():
-    config = TrainConfig(lr=0.5, objective="groups")
-    assert TrainConfig.from_dict(asdict(config)) == config
+@pytest.mark.parametrize(
+    ("field", "value"), [("stem", "tulip"), ("routing_iters", 0), ("image_size", 31)]
+)
+def test_a_wrong_value_of_the_capsnet_is_named_by_its_flag(field: str, value: object):
+    with pytest.raises(UsageError, match=f"--{field.replace('_', '-')}"):
+        CapsNetConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("4GB", 4 * 10**9), ("3.5 gib", 3.5 * 2**30), ("900MB", 9 * 10**8),
+     ("512MiB", 2**29)],
+)  # fmt: skip
+def test_a_budget_is_read_in_bytes(text: str, count: int):
+    assert CnnConfig(vram_budget=text).budget_bytes() == count
+
+
+@pytest.mark.parametrize(
+    "config",
+    [CnnConfig(lr=0.5, objective="groups"), CapsNetConfig(stem="classic", share=False)],
+    ids=lambda config: config.model,
+)
+def test_a_configuration_survives_json(config):
+    assert read_config(asdict(config)) == config
+
+
+def test_an_unknown_model_or_setting_is_named():
+    with pytest.raises(UsageError, match="'vgg'"):
+        read_config({"model": "vgg"})
+    with pytest.raises(UsageError, match="stem"):
+        read_config({"model": "cnn", "stem": "classic"})
 
 
 def test_prepare_checks_its_scheme():
@@ -29,14 +58,16 @@ def test_prepare_checks_its_scheme():
         PrepareConfig(scheme="old,young")
 
 
-def test_train_cnn_offers_every_setting_with_the_configs_default():
+@pytest.mark.parametrize("model", CONFIGS)
+def test_train_offers_every_setting_with_the_configs_default(model: str):
     import inspect
 
-    from agecli.commands.train_pytorch import cnn
+    from agecli.commands import train_pytorch
 
-    options = inspect.signature(cnn).parameters
-    for field in fields(TrainConfig):
-        if field.name == "model":
+    options = inspect.signature(getattr(train_pytorch, model)).parameters
+    fixed = ("model",) if model == "cnn" else ("model", "objective")
+    for field in fields(CONFIGS[model]):
+        if field.name in fixed:
             continue
         default = options[field.name].default
         default = str(default) if isinstance(default, Path) else default

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MODES = {
     (False, False): "plain",
-    (True, False): "--amp",
-    (False, True): "--grad-checkpoint",
+    (True, False): "AMP",
+    (False, True): "checkpoint",
     (True, True): "both",
 }
 
@@ -89,27 +89,28 @@ def _record(row: Surveyed) -> dict[str, Any]:
 def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
     from agecli.training.memory import gigabytes
 
-    title = (
-        f"{config.model}, {config.image_size} px, batches of {config.batch_size}, {device}: "
-        f"memory of a training step, {_method(device)}"
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.title = (
+        f"{config.model}, {config.image_size} px, batches of {config.batch_size}, {device}\n"
+        f"Memory of a training step, {_method(device)}"
     )
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    table.add_column("")
-    for column in ("weights", "gradients", "Adam", "average", "activations", "of plain", "peak",
-                   "images/s"):  # fmt: skip
-        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for name in ("weights", "grads", "Adam", "EMA", "activations", "peak", "img/s"):
+        table.add_column(name, justify="right", no_wrap=True)
     plain = rows[0].footprint
     for row in rows:
         mode = MODES[row.config.amp, row.config.grad_checkpoint]
         footprint = row.footprint
         if footprint is None:
-            table.add_row(mode, *["–"] * 6, "too large", "–")
+            table.add_row(mode, *["–"] * 5, "too large", "–")
             continue
         parts = [footprint.parameters, footprint.gradients, footprint.optimizer, footprint.average]
-        share = f"{footprint.activations / plain.activations:.0%}" if plain else "–"
+        activations = gigabytes(footprint.activations)
+        if plain and row is not rows[0]:
+            activations += f" {footprint.activations / plain.activations - 1:+.0%}"
         rate = row.images_per_second
         table.add_row(
-            mode, *map(gigabytes, [*parts, footprint.activations]), share,
-            gigabytes(footprint.peak), "–" if rate is None else f"{rate:.1f}",
+            mode, *map(gigabytes, parts), activations, gigabytes(footprint.peak),
+            "–" if rate is None else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}",
         )  # fmt: skip
     return table

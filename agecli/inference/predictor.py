@@ -136,16 +136,14 @@ class Predictor:
     @cached_property
     def models(self) -> list[LoadedModel]:
         """The models, loaded on first use: meanwhile the workers find the first faces."""
-        import torch
-
-        from agecli.models.blocks import fold
+        from agecli.models.blocks import fold, to_channels_last
 
         device = find_device(self._device)
         models = []
         for path in self._paths:
             module, metadata = load_weights(path)
             fold(module)
-            module = module.to(device).to(memory_format=torch.channels_last)
+            module = to_channels_last(module.to(device))
             models.append(LoadedModel(module, metadata, path, device))
         names = [model.name for model in models]
         for model in models:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -23,6 +24,14 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H/stride, W/stride), less a border without padding."""
         return self.norm(self.conv(x))
+
+
+def to_channels_last(model: nn.Module) -> nn.Module:
+    """Lay the convolutions' weights out for images in channels-last memory; returns the model."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model
 
 
 def fold(model: nn.Module) -> None:

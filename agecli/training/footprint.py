@@ -105,13 +105,14 @@ class DrySteps:
     def __init__(self, config: TrainConfig, scheme: Scheme, device: str, *, fake: bool) -> None:
         self.config = config
         self.device = torch.device("cpu" if fake else device)
-        self.mode: Any = FakeTensorMode() if fake else nullcontext()
+        self.mode: Any = nullcontext()
         precision = mixed_precision(config, device)
         self.dtype = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         model = build_model(config, scheme).to(self.device)
         objective = make_objective(config, scheme, np.arange(YEARS)).to(self.device)
         average = MovingAverage(model, config.ema) if config.ema else None
         if fake:
+            self.mode = FakeTensorMode()
             with FakeCopyMode(self.mode):
                 model, objective, average = copy.deepcopy((model, objective, average))
         self.model, self.objective, self.average = model, objective, average
@@ -182,16 +183,14 @@ class CountingMeter:
     @contextmanager
     def watch(self, existing: Iterable[Tensor]) -> Iterator[None]:
         """Count the tensors that live inside the block, and what there is before it."""
-        live = LiveTensors(existing)
-        with live:
+        with LiveTensors(existing) as live:
             yield
         self.peak = live.peak
 
     @contextmanager
     def forward(self, parameters: Iterable[Tensor]) -> Iterator[None]:
         """Count what a forward pass saves for backward."""
-        saved = SavedTensors(parameters)
-        with saved:
+        with SavedTensors(parameters) as saved:
             yield
         self.activations = saved.bytes
 
@@ -211,6 +210,11 @@ class SavedTensors(torch.autograd.graph.saved_tensors_hooks):
 
         super().__init__(pack, lambda tensor: tensor)
         self._sizes = sizes
+
+    def __enter__(self) -> SavedTensors:
+        """Count from here on."""
+        super().__enter__()
+        return self
 
     @property
     def bytes(self) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from agecli.ages import Scheme, outputs_of
 from agecli.config import TrainConfig
+from agecli.models.blocks import to_channels_last
 from agecli.registry import MODELS
 from agecli.training.memory import keep_freed_memory
 
@@ -25,7 +26,7 @@ def build_model(config: TrainConfig, scheme: Scheme) -> nn.Module:
     """Build the model that a configuration describes, ready to be trained."""
     model = MODELS[config.model].build(**architecture_of(config, scheme))
     model.grad_checkpoint = config.grad_checkpoint  # type: ignore[assignment]
-    return model.to(memory_format=torch.channels_last).train()
+    return to_channels_last(model).train()
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

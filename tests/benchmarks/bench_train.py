@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from agecli.ages import YEARS, Scheme
-from agecli.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
-from agecli.data.batches import Batches, augment, normalise, resize
+from agecli.config import IMAGENET_MEAN, IMAGENET_STD, CnnConfig
+from agecli.data.batches import Batches, to_augmented_input
 from agecli.data.store import Dataset, open_dataset
 from agecli.models.cnn import CNN
 from agecli.training.memory import keep_freed_memory
@@ -45,7 +45,7 @@ class Stepper:
         else:
             self.model = self.model.to(memory_format=torch.channels_last)
             self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-3, fused=True)
-        self.objective = AgeObjective(TrainConfig(), Scheme.parse("adience8"), np.arange(YEARS))
+        self.objective = AgeObjective(CnnConfig(), Scheme.parse("adience8"), np.arange(YEARS))
         self.generator = torch.Generator().manual_seed(0)
 
     def train(self, batch: Tensor, ages: Tensor) -> None:
@@ -56,8 +56,7 @@ class Stepper:
 
     def prepare(self, images: Tensor) -> Tensor:
         """Resize, augment and normalise a batch as the trainer does."""
-        batch = augment(resize(images, self.size), self.generator)
-        return normalise(batch, IMAGENET_MEAN, IMAGENET_STD)
+        return to_augmented_input(images, self.size, IMAGENET_MEAN, IMAGENET_STD, self.generator)
 
 
 def rate(step: Callable[[], object]) -> float:

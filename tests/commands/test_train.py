@@ -1,4 +1,4 @@
-"""agecli train cnn, as a user runs it."""
+"""agecli train cnn and capsnet, as a user runs them."""
 
 import json
 import signal
@@ -57,6 +57,61 @@ def test_resume_takes_no_other_settings(cli, one_line, tmp_path):
 
 def test_resuming_what_is_no_run_is_one_line(cli, one_line, tmp_path):
     assert "No run in" in one_line(cli("train", "cnn", "--resume", tmp_path / "none"))
+
+
+CAPSNET = ["--image-size", 32, "--batch-size", 16, "--epochs", 1, "--device", "cpu"]
+
+
+def test_a_capsnet_is_trained_and_answers(cli, dataset_folder, tmp_path):
+    options = [*CAPSNET, "--stem", "strided", "--routing-iters", 2, "--reconstruction"]
+    result = cli("train", "capsnet", "--data", dataset_folder, *options, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    content = json.loads(result.stdout)
+    weights = tmp_path / content["weights"]
+    metadata = read_metadata(weights)
+    assert metadata.architecture["routing_iters"] == 2
+    assert metadata.objective == "margin"
+    scores = cli("evaluate", weights, "--data", dataset_folder, "--json")
+    assert json.loads(scores.stdout)["exact"] == content["metrics"]["exact"]
+
+
+def test_a_budget_says_what_it_chose_and_trains_with_it(cli, dataset_folder, tmp_path):
+    options = [*CAPSNET, "--vram-budget", "15MB", "--run", tmp_path / "run"]
+    result = cli("train", "capsnet", "--data", dataset_folder, *options)
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.splitlines()[0]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["vram_budget"] == "15MB"
+    assert config["batch_size"] * config["accumulate"] == 16
+    assert config["grad_checkpoint"] or config["amp"] or config["batch_size"] < 16
+    assert f"--batch-size {config['batch_size']} --accumulate {config['accumulate']}" in said
+    assert ("--grad-checkpoint" in said) == config["grad_checkpoint"]
+    assert "counted" in said
+
+
+def test_a_budget_that_nothing_fits_is_one_line_and_makes_no_run(
+    cli, one_line, dataset_folder, tmp_path
+):
+    options = [*CAPSNET, "--vram-budget", "1MB"]
+    line = one_line(cli("train", "capsnet", "--data", dataset_folder, *options, cwd=tmp_path))
+    assert "--vram-budget 1MB" in line and "--image-size" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["cnn", "capsnet"])
+def test_a_memory_report_needs_no_data_and_trains_nothing(cli, tmp_path, model):
+    options = ["--memory-report", "--image-size", 32, "--batch-size", 2, "--device", "cpu"]
+    result = cli("train", model, *options, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    assert [mode["mode"] for mode in report["modes"]] == ["plain", "AMP", "checkpoint", "both"]
+    plain, *_, both = report["modes"]
+    assert both["activations"] < plain["activations"] < plain["peak"]
+    assert all(mode["images_per_second"] > 0 for mode in report["modes"])
+    table = cli("train", model, *options, cwd=tmp_path, COLUMNS="80").stdout
+    assert "…" not in table and model in table
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from agecli.models.blocks import fold
 from agecli.models.checkpointing import checkpointed
 from agecli.models.cnn import CNN, ConvBlock
 
@@ -57,23 +58,15 @@ def test_checkpointing_changes_neither_output_nor_gradient_nor_statistics():
 
 
 def test_checkpointing_stores_less_for_the_backward_pass():
-    def saved_bytes(model: CNN) -> int:
-        seen: dict[int, int] = {}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model(torch.randn(4, 3, 64, 64))
-        return sum(size for pointer, size in seen.items() if pointer not in parameters)
+    from agecli.training.footprint import SavedTensors
 
     model = CNN(outputs=8, image_size=64).train()
-    everything = saved_bytes(model)
-    model.grad_checkpoint = True
-    assert saved_bytes(model) < 0.5 * everything
+    counts = []
+    for model.grad_checkpoint in (False, True):
+        with SavedTensors(model.parameters()) as saved:
+            model(torch.randn(4, 3, 64, 64))
+        counts.append(saved.bytes)
+    assert counts[1] < 0.5 * counts[0]
 
 
 def test_folding_changes_no_answer():
@@ -83,6 +76,6 @@ def test_folding_changes_no_answer():
     model.eval()
     x = torch.randn(4, 3, 32, 32)
     expected = model(x)
-    model.fold()
+    fold(model)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)

@@ -7,20 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from agecli.config import TrainConfig
+from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import DataError, TrainingError, UsageError
 from agecli.training.engine import MovingAverage, Schedule
 from agecli.training.observer import Observer
-from agecli.training.pytorch import make_accelerator, train
+from agecli.training.pytorch import train
 from agecli.training.runs import Run
+from agecli.training.setup import make_accelerator
 
 
-def small(dataset: Path, **settings) -> TrainConfig:
-    defaults = dict(image_size=16, batch_size=16, epochs=2, lr=3e-3, dropout=0.1, device="cpu")
-    return TrainConfig(data=str(dataset), **(defaults | settings))
+def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
+    size = 32 if kind is CapsNetConfig else 16
+    defaults = dict(image_size=size, batch_size=16, epochs=2, lr=3e-3, dropout=0.1, device="cpu")
+    return kind(data=str(dataset), **(defaults | settings))
 
 
-def run_training(config: TrainConfig, folder: Path, observer: Observer | None = None) -> Run:
+def run_training(config: CnnConfig, folder: Path, observer: Observer | None = None) -> Run:
     run = Run.create(folder, config)
     train(config, run, observer)
     return run
@@ -56,7 +58,7 @@ def test_moving_average_takes_batch_norms_statistics_as_they_are():
 @pytest.mark.parametrize("name", ["onecycle", "cosine"])
 def test_schedules_end_near_zero_after_all_steps(name: str):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule = Schedule(optimizer, TrainConfig(schedule=name, epochs=5, lr=0.1), 4)
+    schedule = Schedule(optimizer, CnnConfig(schedule=name, epochs=5, lr=0.1), 4)
     rates = []
     for _ in range(20):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -68,7 +70,7 @@ def test_schedules_end_near_zero_after_all_steps(name: str):
 
 def test_plateau_lowers_the_rate_when_validation_stalls():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule = Schedule(optimizer, TrainConfig(schedule="plateau"), 4)
+    schedule = Schedule(optimizer, CnnConfig(schedule="plateau"), 4)
     for _ in range(3):
         schedule.after_epoch(1.0)
     assert optimizer.param_groups[0]["lr"] == 0.1
@@ -83,6 +85,75 @@ def test_a_training_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: P
     records = history(run)
     assert records[-1]["val_loss"] < 0.8 * records[0]["val_loss"]
     assert max(record["val_exact"] for record in records) > 0.4  # 1/8 by chance
+
+
+@pytest.mark.slow
+def test_a_capsnet_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, CapsNetConfig, epochs=12, ema=0.9)
+    records = history(run_training(config, tmp_path / "run"))
+    assert records[-1]["val_loss"] < 0.8 * records[0]["val_loss"]
+    assert max(record["val_exact"] for record in records) > 0.4  # 1/8 by chance
+
+
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, *, above: int) -> list[int]:
+    """Have the model fail as CUDA does for batches above a size, from the second epoch on."""
+    from agecli.models.cnn import CNN
+
+    forward, sizes = CNN.forward, []
+
+    def limited(self: CNN, x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if self.training and len(x) > above and len(sizes) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, x)
+
+    monkeypatch.setattr(CNN, "forward", limited)
+    return sizes
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_out_of_memory_is_explained(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run_out_of_memory(monkeypatch, above=0)
+    with pytest.raises(TrainingError, match=r"--grad-checkpoint.*--batch-size 8 --accumulate 2"):
+        run_training(small(dataset_folder, epochs=4), tmp_path / "run")
+
+
+def test_under_a_budget_half_the_micro_batch_goes_on_from_the_last_epoch(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = run_out_of_memory(monkeypatch, above=4)
+    listener = Listener()
+    config = small(dataset_folder, epochs=4, vram_budget="4GB")
+    run = run_training(config, tmp_path / "run", listener)
+    assert len(history(run)) == 4
+    assert {16, 8, 4} <= set(sizes)
+    assert [text.split(": ")[1] for text in listener.warnings] == [
+        "going on with 2 batches of 8 a step", "going on with 4 batches of 4 a step"
+    ]  # fmt: skip
+    _, kept = Run.open(run.folder)
+    assert (kept.batch_size, kept.accumulate) == (4, 4)
+
+
+def test_another_error_of_torch_is_left_alone(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from agecli.models.cnn import CNN
+
+    def broken(self: CNN, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(CNN, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run_training(small(dataset_folder, vram_budget="4GB"), tmp_path / "run")
 
 
 def test_a_run_holds_what_the_design_says(dataset_folder: Path, tmp_path: Path):
@@ -124,11 +195,16 @@ class StopAfter(Observer):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("schedule", ["onecycle", "plateau"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"schedule": "onecycle"}, {"schedule": "plateau"},
+     {"kind": CapsNetConfig, "reconstruction": True}],
+    ids=str,
+)  # fmt: skip
 def test_a_resumed_training_ends_with_the_same_bits(
-    dataset_folder: Path, tmp_path: Path, schedule: str
+    dataset_folder: Path, tmp_path: Path, settings: dict
 ):
-    config = small(dataset_folder, epochs=4, schedule=schedule)
+    config = small(dataset_folder, epochs=4, **settings)
     whole = run_training(config, tmp_path / "whole")
     run = Run.create(tmp_path / "cut", config)
     with pytest.raises(KeyboardInterrupt):
@@ -176,6 +252,9 @@ def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: 
         {"accumulate": 2, "batch_size": 8},
         {"objective": "groups", "balance": "sqrt"},
         {"objective": "ages", "ema": 0.0, "limit": 20},
+        {"kind": CapsNetConfig, "amp": True, "grad_checkpoint": True},
+        {"kind": CapsNetConfig, "reconstruction": True, "balance": "full", "routing_iters": 1},
+        {"kind": CapsNetConfig, "stem": "classic", "share": False, "batch_size": 8, "limit": 16},
     ],
     ids=str,
 )
@@ -210,7 +289,7 @@ def test_a_device_that_is_not_here_is_refused():
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     with pytest.raises(UsageError, match="--device"):
-        make_accelerator(TrainConfig(device="cuda"))
+        make_accelerator(CnnConfig(device="cuda"))
 
 
 def test_a_data_set_without_validation_images_is_refused(dataset_folder: Path, tmp_path: Path):

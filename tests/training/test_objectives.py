@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from agecli.ages import YEARS, Scheme, label_distribution
-from agecli.config import TrainConfig
-from agecli.training.objectives import AgeObjective, balance_weights
+from agecli.config import CapsNetConfig, CnnConfig
+from agecli.training.objectives import AgeObjective, MarginObjective, balance_weights
 
 SCHEME = Scheme.parse("adience8")
 AGES = np.array([1, 5, 28, 28, 70, 3])  # the last is a gap age
@@ -17,7 +17,7 @@ GROUPS = torch.tensor([0, 1, 4, 4, 7])
 
 
 def objective(name: str, **settings) -> AgeObjective:
-    return AgeObjective(TrainConfig(objective=name, **settings), SCHEME, AGES)
+    return AgeObjective(CnnConfig(objective=name, **settings), SCHEME, AGES)
 
 
 def test_groups_is_cross_entropy_over_the_images_with_a_group():
@@ -90,10 +90,52 @@ def test_an_absent_group_weighs_one():
 
 def test_balanced_loss_is_the_weighted_mean():
     ages = np.array([28, 28, 28, 70])
-    loss = AgeObjective(TrainConfig(objective="groups", balance="full"), SCHEME, ages)
+    loss = AgeObjective(CnnConfig(objective="groups", balance="full"), SCHEME, ages)
     logits = torch.randn(4, 8)
     groups = torch.tensor([4, 4, 4, 7])
     weight = torch.ones(8)
     weight[4], weight[7] = 1, 3
     expected = F.cross_entropy(logits, groups, weight=weight)
     torch.testing.assert_close(loss.train()(logits, torch.from_numpy(ages)), expected)
+
+
+def margin(**settings) -> MarginObjective:
+    return MarginObjective(CapsNetConfig(**settings), SCHEME, AGES)
+
+
+def test_margin_loss_follows_the_papers_formula():
+    lengths = torch.tensor([[0.95, 0.05, 0.3, 0, 0, 0, 0, 0], [0.2, 0.5, 0, 0, 0, 0, 0, 0.7]])
+    ages = torch.tensor([1, 70])  # groups 0 and 7
+    # 1st: only 0.3 is too long, by 0.2; 2nd: 0.7 lacks 0.2; 0.2 and 0.5 are too long.
+    first, second = 0.5 * 0.2**2, 0.2**2 + 0.5 * (0.1**2 + 0.4**2)
+    loss = margin().eval()(lengths.clamp(min=1e-6).log(), ages)
+    assert loss.item() == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_margin_uses_the_images_that_have_a_group():
+    assert margin().uses(np.array([1, 3, 22, 30, 99])).tolist() == [True, False, False, True, True]
+
+
+def test_margin_weighs_rare_groups_in_training_alone():
+    ages = np.array([1] + [30] * 9)
+    loss = MarginObjective(CapsNetConfig(balance="full"), SCHEME, ages)
+    logits, batch = torch.zeros(2, 8), torch.tensor([1, 30])
+    logits[0] = -9.0  # the rare one is wrong
+    rare, common = 0.9**2, 7 * 0.5 * 0.9**2  # too short; all the others too long
+    assert loss.eval()(logits, batch).item() == pytest.approx((rare + common) / 2, rel=1e-3)
+    assert loss.train()(logits, batch).item() == pytest.approx(0.9 * rare + 0.1 * common, rel=1e-3)
+
+
+def test_reconstruction_adds_its_error():
+    logits, picture = torch.zeros(2, 8), torch.zeros(2, 3, 4, 4)
+    images, ages = torch.full((2, 3, 8, 8), 2.0), torch.tensor([1, 30])
+    seen = []
+
+    def model(x: torch.Tensor, groups: torch.Tensor) -> tuple:
+        seen.append(groups.tolist())
+        return logits, picture
+
+    loss = margin()
+    total = loss.training_loss(model, images, ages)
+    assert total.item() == pytest.approx(loss(logits, ages).item() + 0.02 * 2.0**2)
+    assert seen == [[0, 4]]

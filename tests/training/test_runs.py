@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli.config import TrainConfig
+from agecli.config import CnnConfig
 from agecli.errors import TrainingError, UsageError
 from agecli.training.runs import Run
 
 
 def test_a_run_keeps_its_configuration(tmp_path: Path):
-    config = TrainConfig(image_size=32, lr=0.5, amp=True)
+    config = CnnConfig(image_size=32, lr=0.5, amp=True)
     Run.create(tmp_path / "run", config)
     assert Run.open(tmp_path / "run")[1] == config
 
@@ -20,7 +20,7 @@ def test_a_run_keeps_its_configuration(tmp_path: Path):
 def test_a_folder_in_use_is_refused(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(TrainingError, match="in use"):
-        Run.create(tmp_path, TrainConfig())
+        Run.create(tmp_path, CnnConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -32,7 +32,7 @@ def test_free_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_state_comes_back_as_it_was_saved(tmp_path: Path):
-    run = Run.create(tmp_path / "run", TrainConfig())
+    run = Run.create(tmp_path / "run", CnnConfig())
     assert run.load() is None
     state = {"history": [{"epoch": 1, "val_loss": 0.5}], "model": {"w": torch.arange(3.0)}}
     run.save(state)
@@ -50,7 +50,7 @@ def test_a_pickle_in_place_of_the_state_is_not_run(tmp_path: Path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "pwned",))
 
-    run = Run.create(tmp_path / "run", TrainConfig())
+    run = Run.create(tmp_path / "run", CnnConfig())
     (run.folder / "last").mkdir()
     (run.folder / "last" / "state.pt").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(TrainingError, match="damaged"):
@@ -64,6 +64,6 @@ def test_what_is_no_run_is_named(tmp_path: Path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(TrainingError, match="damaged"):
         Run.open(tmp_path)
-    (tmp_path / "config.json").write_text('{"wings": 2}')
+    (tmp_path / "config.json").write_text('{"model": "cnn", "wings": 2}')
     with pytest.raises(UsageError, match="wings"):
         Run.open(tmp_path)
