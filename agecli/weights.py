@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
 from agecli.errors import UsageError, WeightsError
-from agecli.registry import MODELS
+from agecli.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -156,8 +156,13 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     else:
         found = [path for path in paths if path.stem == model or read_metadata(path).model == model]
     if not found:
+        wanted = DEFAULT_MODEL if model == "all" else model
         what = "weights file" if model == "all" else f"{model} weights file"
         runs = sorted(where.glob("*/best.safetensors"))
-        hint = f"give a run, as {runs[0].parent}" if runs else "train one with `agecli train cnn`"
+        hint = (
+            f"give a run, as {runs[0].parent}"
+            if runs
+            else f"train one with `agecli train {wanted}`"
+        )
         raise WeightsError(f"No {what} in {where}: {hint}")
     return found

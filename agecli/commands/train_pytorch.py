@@ -112,14 +112,18 @@ def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
     settings: dict[str, Any] = context.params | {"data": str(context.params["data"])}
     folder, resume = settings.pop("run"), settings.pop("resume")
     memory_report, as_json = settings.pop("memory_report"), settings.pop("as_json")
-    if memory_report:
-        show_memory_report(kind(**settings), as_json)
-        return
     if resume:
         _refuse_settings(context)
         run, config = Run.open(resume)
+        if not isinstance(config, kind):
+            way_on = f"agecli train {config.model} --resume {resume}"
+            raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
     else:
         config = kind(**settings)
+    if memory_report:
+        show_memory_report(config, as_json)
+        return
+    if not resume:
         dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
         if config.vram_budget:
             config = fit_to_budget(config, Scheme.parse(dataset.receipt["scheme"]))
@@ -135,6 +139,6 @@ def _refuse_settings(context: typer.Context) -> None:
     """Refuse options that --resume would silently pass over."""
     for name in context.params:
         source = getattr(context.get_parameter_source(name), "name", "")
-        if name not in ("resume", "as_json") and source == "COMMANDLINE":
+        if name not in ("resume", "memory_report", "as_json") and source == "COMMANDLINE":
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")

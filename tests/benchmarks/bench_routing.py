@@ -52,8 +52,8 @@ def cost(form: Callable[..., Tensor], types: int, positions: int) -> tuple[int, 
 
 def main() -> None:
     """Print a row per number of primary capsules."""
-    print(f"{'capsules':>9}{'saved MB: ours':>16}{'product':>9}{'':>6}{'einsum':>8}{'':>6}"
-          f"{'peak MB: ours':>16}{'product':>9}{'':>6}{'einsum':>8}")  # fmt: skip
+    print(f"{'capsules':>9}{'saved MB: ours':>16}{'product':>9}{'':>8}{'einsum':>8}{'':>8}"
+          f"{'peak MB: ours':>16}{'product':>9}{'':>8}{'einsum':>8}")  # fmt: skip
     for types, positions in SIZES:
         ours, product, einsum = (
             cost(form, types, positions) for form in (route, route_plainly, route_by_einsum)
@@ -63,7 +63,7 @@ def main() -> None:
             cells.append(f"{ours[part] / 1e6:>16.2f}")
             for plain in (product, einsum):
                 ratio = f"1/{plain[part] / ours[part]:.1f}"
-                cells.append(f"{plain[part] / 1e6:>{9 if plain is product else 8}.1f}{ratio:>6}")
+                cells.append(f"{plain[part] / 1e6:>{9 if plain is product else 8}.1f}{ratio:>8}")
         print("".join(cells))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agecli.config import CONFIGS, CnnConfig
 from agecli.training.runs import Run
 from agecli.weights import read_metadata
 
@@ -53,6 +54,12 @@ def test_a_run_folder_in_use_is_one_line(cli, one_line, dataset_folder, tmp_path
 def test_resume_takes_no_other_settings(cli, one_line, tmp_path):
     line = one_line(cli("train", "cnn", "--resume", tmp_path, "--lr", "0.1"), 2)
     assert "--lr" in line
+
+
+def test_another_models_run_is_one_line_with_the_command_to_type(cli, one_line, tmp_path):
+    Run.create(tmp_path / "run", CnnConfig())
+    line = one_line(cli("train", "capsnet", "--resume", tmp_path / "run"), 2)
+    assert f"agecli train cnn --resume {tmp_path / 'run'}" in line
 
 
 def test_resuming_what_is_no_run_is_one_line(cli, one_line, tmp_path):
@@ -109,9 +116,12 @@ def test_a_memory_report_needs_no_data_and_trains_nothing(cli, tmp_path, model):
     plain, *_, both = report["modes"]
     assert both["activations"] < plain["activations"] < plain["peak"]
     assert all(mode["images_per_second"] > 0 for mode in report["modes"])
+    Run.create(tmp_path / "run", CONFIGS[model](image_size=32, batch_size=2, device="cpu"))
+    again = cli("train", model, "--resume", tmp_path / "run", "--memory-report", "--json")
+    assert json.loads(again.stdout)["modes"][0]["peak"] == plain["peak"]
     table = cli("train", model, *options, cwd=tmp_path, COLUMNS="80").stdout
     assert "…" not in table and model in table
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 @pytest.mark.slow
