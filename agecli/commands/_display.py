@@ -141,7 +141,7 @@ def _epoch_cells(record: dict[str, Any]) -> dict[str, str]:
         "val loss": f"{record['val_loss']:.3f}",
         "exact": f"{record['val_exact']:.1%}",
         "1-off": f"{record['val_one_off']:.1%}",
-        "MAE": f"{mae:.2f}" if mae else "",
+        **({"MAE": f"{mae:.2f}"} if mae else {}),
         "lr": f"{record['lr']:.1e}",
         "images/s": f"{record['images_per_second']:.0f}",
         "seconds": f"{record['seconds']:.0f}",

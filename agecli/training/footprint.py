@@ -195,31 +195,34 @@ class CountingMeter:
         self.activations = saved.bytes
 
 
-class SavedTensors(torch.autograd.graph.saved_tensors_hooks):
+class SavedTensors:
     """Counts the bytes that autograd saves for backward, each storage once, without parameters."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        left_out = {parameter.untyped_storage()._cdata for parameter in parameters}
-        sizes: dict[int, int] = {}  # a saved storage lives on, so that its address stays its own
-
-        def pack(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in left_out:
-                sizes[storage._cdata] = storage.nbytes()
-            return tensor
-
-        super().__init__(pack, lambda tensor: tensor)
-        self._sizes = sizes
+        self._left_out = {parameter.untyped_storage()._cdata for parameter in parameters}
+        self._sizes: dict[int, int] = {}
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
     def __enter__(self) -> SavedTensors:
         """Count from here on."""
-        super().__enter__()
+        self._hooks.__enter__()
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Count no further."""
+        self._hooks.__exit__(*error)
 
     @property
     def bytes(self) -> int:
         """The count so far."""
         return sum(self._sizes.values())
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._left_out:
+            # A saved storage lives on, so that its address stays its own.
+            self._sizes[storage._cdata] = storage.nbytes()
+        return tensor
 
 
 class LiveTensors(TorchDispatchMode):
