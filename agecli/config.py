@@ -19,6 +19,9 @@ Twice the time, and of no use to a model that was trained on mirrored images: cn
 74.1 % exact with it and 74.4 % without.
 """
 
+MOST_ACCUMULATED = 4096
+"""Batches per optimiser step at most."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -112,8 +115,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_range(
             self, image_size=(16, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
-            accumulate=(1, 4096), lr=(1e-8, 10), weight_decay=(0, 10), dropout=(0, 0.95),
-            ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
+            accumulate=(1, MOST_ACCUMULATED), lr=(1e-8, 10), weight_decay=(0, 10),
+            dropout=(0, 0.95), ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
             limit=(0, 10**9),
         )  # fmt: skip
         _check_choice(self, schedule=Schedule, balance=Balance, device=Device)
@@ -124,13 +127,16 @@ class TrainConfig:
         if not self.vram_budget:
             return 0
         units = {"mb": 10**6, "gb": 10**9, "mib": 2**20, "gib": 2**30}
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mg]i?b)", self.vram_budget.strip().lower())
-        if not match:
+        match = re.fullmatch(
+            r"(\d{1,6}(?:\.\d{1,6})?)\s*([mg]i?b)", self.vram_budget.strip().lower()
+        )
+        size = int(float(match[1]) * units[match[2]]) if match else 0
+        if not size:
             raise UsageError(
                 f"--vram-budget: {self.vram_budget!r} is not an amount of memory such as 4GB or "
                 "900MiB"
             )
-        return int(float(match[1]) * units[match[2]])
+        return size
 
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; its outputs come on top."""

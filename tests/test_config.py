@@ -13,7 +13,8 @@ from agecli.errors import UsageError
     ("field", "value"),
     [("epochs", 0), ("lr", float("nan")), ("lr", -1.0), ("dropout", 1.0), ("ema", 1.0),
      ("objective", "fame"), ("schedule", "step"), ("balance", "half"), ("device", "tpu"),
-     ("vram_budget", "4 apples"), ("vram_budget", "GB"), ("vram_budget", "-4GB")],
+     ("vram_budget", "4 apples"), ("vram_budget", "GB"), ("vram_budget", "-4GB"),
+     ("vram_budget", "0GB"), ("vram_budget", "9" * 400 + "GB")],
 )  # fmt: skip
 def test_a_wrong_value_is_named_by_its_flag(field: str, value: object):
     with pytest.raises(UsageError, match=f"--{field.replace('_', '-')}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -14,7 +14,7 @@ from agecli.commands._console import err, out
 from agecli.config import PrepareConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from agecli.ages import Scheme
+    from agecli.data.store import Dataset
     from agecli.training.budget import Surveyed
 
 MODES = {
@@ -50,13 +50,19 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
         out.print(_table(config, device, rows))
 
 
-def fit_to_budget(config: TrainConfig, scheme: Scheme) -> TrainConfig:
+def fit_to_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
+    from agecli.ages import Scheme
     from agecli.inference.predictor import find_device
     from agecli.training import budget
     from agecli.training.memory import gigabytes
+    from agecli.training.objectives import make_objective
+    from agecli.training.setup import rows_of
 
-    device = find_device(config.device)
+    device, scheme = find_device(config.device), Scheme.parse(dataset.receipt["scheme"])
+    # A batch of more images than there are is all of them, and so is the one to plan for.
+    images = len(rows_of(dataset, "train", make_objective(config, scheme, dataset.ages), config))
+    config = replace(config, batch_size=min(config.batch_size, images))
     plan = budget.fit_to_budget(config, scheme, device)
     chosen = plan.config
     settings = [f"--batch-size {chosen.batch_size}", f"--accumulate {chosen.accumulate}"]
@@ -76,12 +82,14 @@ def _method(device: str) -> str:
 
 def _record(row: Surveyed) -> dict[str, Any]:
     """Give a mode's figures, bytes and images per second, as plain values for JSON."""
+    from agecli.training.footprint import Footprint
+
     config = row.config
     return {
         "mode": MODES[config.amp, config.grad_checkpoint],
         "amp": config.amp,
         "grad_checkpoint": config.grad_checkpoint,
-        **(asdict(row.footprint) if row.footprint else {}),
+        **(asdict(row.footprint) if row.footprint else {f.name: None for f in fields(Footprint)}),
         "images_per_second": row.images_per_second,
     }
 
@@ -89,7 +97,9 @@ def _record(row: Surveyed) -> dict[str, Any]:
 def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
     from agecli.training.memory import gigabytes
 
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
+    )
     table.title = (
         f"{config.model}, {config.image_size} px, batches of {config.batch_size}, {device}\n"
         f"Memory of a training step, {_method(device)}"

@@ -103,7 +103,6 @@ def capsnet(
 
 def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
     """Run what the options ask for; those that are no settings of the training are taken out."""
-    from agecli.ages import Scheme
     from agecli.commands._display import show_result, training_display
     from agecli.commands._memory import fit_to_budget, show_memory_report
     from agecli.data.store import open_dataset
@@ -121,12 +120,14 @@ def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
     else:
         config = kind(**settings)
     if memory_report:
+        if config.vram_budget and not resume:
+            raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
         show_memory_report(config, as_json)
         return
     if not resume:
         dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
         if config.vram_budget:
-            config = fit_to_budget(config, Scheme.parse(dataset.receipt["scheme"]))
+            config = fit_to_budget(config, dataset)
         run = Run.create(folder or Run.free_folder(config.model), config)
     with training_display(config.model, run.folder) as display:
         from agecli.training.pytorch import train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -9,13 +10,14 @@ from typing import Any, TypeVar
 import torch
 
 from agecli.ages import Scheme
-from agecli.config import CapsNetConfig, TrainConfig
-from agecli.errors import TrainingError
+from agecli.config import MOST_ACCUMULATED, CapsNetConfig, TrainConfig
+from agecli.errors import TrainingError, UsageError
 from agecli.training.footprint import Footprint, images_per_second, measure
 from agecli.training.memory import (
     clear_device_cache,
     gigabytes,
     is_out_of_memory,
+    limit_memory,
     memory_available,
 )
 from agecli.training.setup import build_model
@@ -41,10 +43,19 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     large as it can be, since batch norm sees no more than that. Decided by dry runs of two steps.
     Raises TrainingError, with the part that cannot fit, where nothing does.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "--vram-budget plans for one process: give --batch-size, --accumulate, --amp and "
+            "--grad-checkpoint as it chose them there"
+        )
+    if device == "cuda":
+        limit_memory(config.budget_bytes())
     room = int(config.budget_bytes() * (1 - SPARE))
     _check_weights(config, scheme, room)
     for micro_batch in _micro_batches(config.batch_size):
         batches = config.accumulate * config.batch_size // micro_batch
+        if batches > MOST_ACCUMULATED:
+            break
         sized = replace(config, batch_size=micro_batch, accumulate=batches)
         *others, smallest = savings(sized, device)
         least = _measure(smallest, scheme, device)
@@ -55,10 +66,11 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
             if footprint and footprint.peak <= room:
                 return Plan(trial, footprint)
         return Plan(smallest, least)
-    needed = f" needs {gigabytes(least.peak)}" if least else " does not fit this device either"
+    needed = f"needs {gigabytes(least.peak)}" if least else "does not fit this device either"
+    images = "one image" if sized.batch_size == 1 else f"{sized.batch_size} images"
     raise TrainingError(
         f"--vram-budget {config.vram_budget}: with {SPARE:.0%} to spare {gigabytes(room)} are "
-        f"left, and a batch of one image with --amp and --grad-checkpoint{needed}: "
+        f"left, and a batch of {images} with --amp and --grad-checkpoint {needed}: "
         "take a smaller --image-size" + _or_else(config)
     )
 
@@ -106,13 +118,13 @@ def advice(config: TrainConfig) -> str:
         ways.append("--vram-budget 4GB, which chooses for you")
     return (
         f"Out of memory at --batch-size {config.batch_size} and --image-size {config.image_size}: "
-        f"try {', '.join(ways[:-1])} or {ways[-1]}"
+        f"start a new run with {', '.join(ways[:-1])} or {ways[-1]}"
     )
 
 
 def halve_batch(config: TrainConfig) -> TrainConfig | None:
-    """Halve the micro-batch at the same effective batch; None where it is odd."""
-    if config.batch_size % 2:
+    """Halve the micro-batch at the same effective batch; None where that cannot be."""
+    if config.batch_size % 2 or 2 * config.accumulate > MOST_ACCUMULATED:
         return None
     return replace(config, batch_size=config.batch_size // 2, accumulate=config.accumulate * 2)
 
@@ -133,8 +145,9 @@ def _or_none(measured: Callable[..., Result], *arguments: Any) -> Result | None:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    clear_device_cache()
-    return None
+        return None
+    finally:
+        clear_device_cache()
 
 
 def _check_weights(config: TrainConfig, scheme: Scheme, room: int) -> None:

@@ -41,7 +41,8 @@ class Footprint:
     average: int
     """The moving average of the weights."""
     activations: int
-    """What is saved of one batch for its backward pass, parameters left out."""
+    """What is saved of one batch for its backward pass, parameters left out, but not the copies
+    of them in half precision."""
     peak: int
     """The most at once: all of the above and what passes by."""
 
@@ -80,14 +81,14 @@ def images_per_second(config: TrainConfig, scheme: Scheme, device: str) -> float
         keep_freed_memory()  # as a training does
     steps = DrySteps(config, scheme, device, fake=False)
     for number in range(STEPS + 1):
-        if device == "cuda":
-            torch.cuda.synchronize()
+        if device != "cpu":
+            torch.accelerator.synchronize()
         if number == 1:
             started = time.perf_counter()
         steps.forward().backward()
         steps.update()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device != "cpu":
+        torch.accelerator.synchronize()
     return STEPS * config.batch_size / (time.perf_counter() - started)
 
 
@@ -104,6 +105,7 @@ class DrySteps:
 
     def __init__(self, config: TrainConfig, scheme: Scheme, device: str, *, fake: bool) -> None:
         self.config = config
+        self.age = scheme.bounds[0][0]  # one that has a group, as images of any objective
         self.device = torch.device("cpu" if fake else device)
         self.mode: Any = nullcontext()
         precision = mixed_precision(config, device)
@@ -136,7 +138,7 @@ class DrySteps:
         batch = to_augmented_input(
             images, self.config.image_size, IMAGENET_MEAN, IMAGENET_STD, self.generator
         )
-        ages = torch.full((len(batch),), 30, device=self.device)
+        ages = torch.full((len(batch),), self.age, device=self.device)
         return self.objective.training_loss(self._model, batch, ages)
 
     def update(self) -> None:

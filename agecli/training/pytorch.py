@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +18,7 @@ from agecli.errors import DataError, TrainingError
 from agecli.training.budget import advice, halve_batch
 from agecli.training.engine import Schedule, Trainer, hash_seed
 from agecli.training.memory import clear_device_cache, is_out_of_memory
-from agecli.training.objectives import Objective, make_objective
+from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.training.setup import (
@@ -27,6 +26,7 @@ from agecli.training.setup import (
     build_model,
     build_optimizer,
     make_accelerator,
+    rows_of,
 )
 from agecli.weights import Metadata, save_weights
 
@@ -71,8 +71,8 @@ def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
     model = build_model(config, scheme)
     optimizer = build_optimizer(config, model)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
-    train_rows = _rows(dataset, "train", objective, config)
-    val_rows = _rows(dataset, "val", objective, config)
+    train_rows = rows_of(dataset, "train", objective, config)
+    val_rows = rows_of(dataset, "val", objective, config)
     place: dict[str, Any] = {
         "batch_size": config.batch_size,
         "workers": config.workers,
@@ -143,36 +143,32 @@ def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
     final = metadata(best)
     final = replace(final, training=final.training | {"epochs": len(history), "seconds": seconds})
     if accelerator.is_main_process:
-        final = _test(run, final, dataset, accelerator.device.type)
+        final = _test(run, final, dataset, accelerator.device.type, config)
         run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
     accelerator.wait_for_everyone()
     return final
 
 
-def _test(run: Run, final: Metadata, dataset: Dataset, device: Any) -> Metadata:
+def _test(
+    run: Run, final: Metadata, dataset: Dataset, device: Any, config: TrainConfig
+) -> Metadata:
     """Score the best weights on the test split as users run them, and write that into the file."""
     from safetensors.torch import load_file
 
     from agecli.evaluation.report import evaluate_model
     from agecli.inference.predictor import Predictor
 
+    # Users' predictor runs in fp32: under a budget it gets half the batch that training has.
+    batch_size = max(1, config.batch_size // 2) if config.vram_budget else TrainConfig.batch_size
     try:
         model = Predictor([run.best], device=device).models[0]
-        final = replace(final, metrics=evaluate_model(model, dataset, "test").scores)
+        final = replace(
+            final, metrics=evaluate_model(model, dataset, "test", batch_size=batch_size).scores
+        )
     except DataError:  # a small data set may have no test image with a group
         pass
     save_weights(run.best, load_file(run.best), final)
     return final
-
-
-def _rows(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> np.ndarray:
-    rows = dataset.rows(split)
-    rows = rows[objective.uses(dataset.ages[rows])]
-    if config.limit:
-        rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
-    if not len(rows):
-        raise DataError(f"{dataset.folder} has no {split} images to use: prepare more pictures")
-    return rows
 
 
 def _describe(accelerator: Accelerator) -> str:

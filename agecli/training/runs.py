@@ -46,7 +46,7 @@ class Run:
             raise TrainingError(
                 f"No run in {folder}: --resume takes a folder of `agecli train`"
             ) from error
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, AttributeError) as error:
             raise TrainingError(f"{folder / 'config.json'} is damaged: {error}") from error
 
     @staticmethod

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
-from agecli.ages import Scheme, outputs_of
+from agecli.ages import IntArray, Scheme, outputs_of
 from agecli.config import TrainConfig
+from agecli.errors import DataError
 from agecli.models.blocks import to_channels_last
 from agecli.registry import MODELS
-from agecli.training.memory import keep_freed_memory
+from agecli.training.memory import keep_freed_memory, limit_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from agecli.data.store import Dataset
+    from agecli.training.objectives import Objective
 
 
 def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
     """Give the model's constructor arguments, as a weights file keeps them."""
     return {"outputs": outputs_of(config.objective, scheme)} | config.architecture()
+
+
+def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> IntArray:
+    """Give the rows of a split that train or validate a model. Raises DataError for none."""
+    rows = dataset.rows(split)
+    rows = rows[objective.uses(dataset.ages[rows])]
+    if config.limit:
+        rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
+    if not len(rows):
+        raise DataError(f"{dataset.folder} has no {split} images to use: prepare more pictures")
+    return rows
 
 
 def build_model(config: TrainConfig, scheme: Scheme) -> nn.Module:
@@ -41,7 +57,9 @@ def mixed_precision(config: TrainConfig, device: str) -> Literal["no", "bf16", "
     """Name the precision of --amp: bf16, or fp16 (with gradient scaling) on GPUs without it."""
     if not config.amp:
         return "no"
-    fine = device == "cpu" or (device == "cuda" and torch.cuda.is_bf16_supported())
+    fine = device == "cpu" or (
+        device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
     return "bf16" if fine else "fp16"
 
 
@@ -55,9 +73,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     device = find_device(config.device)
     if device == "cpu":
         keep_freed_memory()
-    if device == "cuda" and config.vram_budget:
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, config.budget_bytes() / total))
+    if device == "cuda":
+        limit_memory(config.budget_bytes())
     AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
     return Accelerator(
         cpu=device == "cpu",

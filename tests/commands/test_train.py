@@ -105,6 +105,31 @@ def test_a_budget_that_nothing_fits_is_one_line_and_makes_no_run(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_budget_plans_for_no_more_images_than_there_are(cli, dataset_folder, tmp_path):
+    options = [*CAPSNET, "--limit", 8, "--vram-budget", "4GB", "--run", tmp_path / "run"]
+    assert cli("train", "capsnet", "--data", dataset_folder, *options).returncode == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["batch_size"], config["accumulate"]) == (8, 1)
+
+
+def test_a_wide_memory_report_keeps_its_numbers():
+    from io import StringIO
+
+    from rich.console import Console
+
+    from agecli.commands._memory import _table
+    from agecli.training.budget import Surveyed
+    from agecli.training.footprint import Footprint
+
+    config = CONFIGS["capsnet"]()
+    large = Surveyed(config, Footprint(*[19_900_000_000] * 6), 1234.5)
+    half = Surveyed(config, Footprint(*[9_900_000_000] * 6), None)
+    console = Console(file=StringIO(), width=80)
+    console.print(_table(config, "cpu", [large, half, Surveyed(config, None, None)]))
+    text = console.file.getvalue()
+    assert "…" not in text and "9.90 GB -50%" in text and "too large" in text
+
+
 @pytest.mark.parametrize("model", ["cnn", "capsnet"])
 def test_a_memory_report_needs_no_data_and_trains_nothing(cli, tmp_path, model):
     options = ["--memory-report", "--image-size", 32, "--batch-size", 2, "--device", "cpu"]

@@ -6,13 +6,20 @@ import pytest
 
 from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
-from agecli.errors import TrainingError
+from agecli.errors import TrainingError, UsageError
 from agecli.training import budget
 from agecli.training.budget import advice, fit_to_budget, halve_batch, savings, survey
 from agecli.training.footprint import Footprint, measure
+from agecli.training.memory import is_out_of_memory
 
 SCHEME = Scheme.parse("adience8")
 SMALL = CapsNetConfig(image_size=32, batch_size=16, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan for devices that need not be here."""
+    monkeypatch.setattr(budget, "limit_memory", lambda size: None)
 
 
 def fake_measure(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
@@ -115,6 +122,31 @@ def test_halving_keeps_the_effective_batch():
     half = halve_batch(CnnConfig(batch_size=6, accumulate=2))
     assert half and (half.batch_size, half.accumulate) == (3, 4)
     assert halve_batch(CnnConfig(batch_size=3)) is None
+
+
+def test_no_more_batches_are_accumulated_than_may_be(monkeypatch: pytest.MonkeyPatch):
+    assert halve_batch(CnnConfig(batch_size=2, accumulate=4096)) is None
+    assert "4096" not in advice(CnnConfig(batch_size=2, accumulate=4096))
+    fake_measure(monkeypatch)
+    monkeypatch.setattr(budget, "_check_weights", lambda *_: None)
+    config = CnnConfig(batch_size=64, accumulate=1024, vram_budget="20MB")
+    with pytest.raises(TrainingError, match="batch of 16 images"):
+        fit_to_budget(config, SCHEME, "cpu")
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="one process"):
+        fit_to_budget(replace(SMALL, vram_budget="4GB"), SCHEME, "cpu")
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory",
+             "GET was unable to find an engine to execute this computation"]
+)  # fmt: skip
+def test_out_of_memory_has_many_names(text: str):
+    assert is_out_of_memory(RuntimeError(text))
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 def test_the_advice_leaves_out_what_is_done_already():

@@ -64,6 +64,10 @@ def test_what_is_no_run_is_named(tmp_path: Path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(TrainingError, match="damaged"):
         Run.open(tmp_path)
+    for text in ("[]", '{"model": "cnn", "vram_budget": 4}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(TrainingError, match="damaged"):
+            Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "wings": 2}')
     with pytest.raises(UsageError, match="wings"):
         Run.open(tmp_path)
