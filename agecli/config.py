@@ -116,7 +116,8 @@ class TrainConfig:
         _check_range(
             self, image_size=(16, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
             accumulate=(1, MOST_ACCUMULATED), lr=(1e-8, 10), weight_decay=(0, 10),
-            dropout=(0, 0.95), ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
+            dropout=(0, 0.95),
+            ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
             limit=(0, 10**9),
         )  # fmt: skip
         _check_choice(self, schedule=Schedule, balance=Balance, device=Device)
