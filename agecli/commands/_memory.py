@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -50,20 +50,14 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
         out.print(_table(config, device, rows))
 
 
-def fit_to_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+def choose_for_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
-    from agecli.ages import Scheme
     from agecli.inference.predictor import find_device
-    from agecli.training import budget
+    from agecli.training.budget import plan_training
     from agecli.training.memory import gigabytes
-    from agecli.training.objectives import make_objective
-    from agecli.training.setup import rows_of
 
-    device, scheme = find_device(config.device), Scheme.parse(dataset.receipt["scheme"])
-    # A batch of more images than there are is all of them, and so is the one to plan for.
-    images = len(rows_of(dataset, "train", make_objective(config, scheme, dataset.ages), config))
-    config = replace(config, batch_size=min(config.batch_size, images))
-    plan = budget.fit_to_budget(config, scheme, device)
+    device = find_device(config.device)
+    plan = plan_training(config, dataset, device)
     chosen = plan.config
     settings = [f"--batch-size {chosen.batch_size}", f"--accumulate {chosen.accumulate}"]
     settings += ["--amp"] * chosen.amp + ["--grad-checkpoint"] * chosen.grad_checkpoint

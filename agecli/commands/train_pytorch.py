@@ -104,7 +104,7 @@ def capsnet(
 def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
     """Run what the options ask for; those that are no settings of the training are taken out."""
     from agecli.commands._display import show_result, training_display
-    from agecli.commands._memory import fit_to_budget, show_memory_report
+    from agecli.commands._memory import choose_for_budget, show_memory_report
     from agecli.data.store import open_dataset
     from agecli.training.runs import Run
 
@@ -127,7 +127,7 @@ def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
     if not resume:
         dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
         if config.vram_budget:
-            config = fit_to_budget(config, dataset)
+            config = choose_for_budget(config, dataset)
         run = Run.create(folder or Run.free_folder(config.model), config)
     with training_display(config.model, run.folder) as display:
         from agecli.training.pytorch import train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -20,7 +20,11 @@ from agecli.training.memory import (
     limit_memory,
     memory_available,
 )
-from agecli.training.setup import build_model
+from agecli.training.objectives import make_objective
+from agecli.training.setup import build_model, rows_of
+
+if TYPE_CHECKING:
+    from agecli.data.store import Dataset
 
 Result = TypeVar("Result")
 
@@ -34,6 +38,15 @@ class Plan:
 
     config: TrainConfig
     footprint: Footprint
+
+
+def plan_training(config: TrainConfig, dataset: Dataset, device: str) -> Plan:
+    """Fit a training on a data set to its --vram-budget, as `fit_to_budget` does."""
+    scheme = Scheme.parse(dataset.receipt["scheme"])
+    objective = make_objective(config, scheme, dataset.ages)
+    # A batch of more images than there are is all of them, and so is the one to plan for.
+    images = len(rows_of(dataset, "train", objective, config))
+    return fit_to_budget(replace(config, batch_size=min(config.batch_size, images)), scheme, device)
 
 
 def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
