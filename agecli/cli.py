@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__
-from agecli.commands import evaluate, predict, prepare, train_pytorch
+from agecli.commands import evaluate, predict, prepare, train_fastai, train_pytorch
 from agecli.errors import AgecliError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
 app.add_typer(train, name="train")
 train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
 train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
+train.command(epilog=train_fastai.RESNET_EXAMPLES)(train_fastai.resnet)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 

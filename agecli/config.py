@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from agecli.errors import UsageError
 
@@ -30,6 +30,9 @@ Objective = Literal["groups", "ages", "both"]
 Stem = Literal["strided", "classic"]
 Schedule = Literal["plateau", "onecycle", "cosine"]
 Balance = Literal["none", "sqrt", "full"]
+Augment = Literal["light", "strong"]
+Arch = Literal["resnet18", "resnet34", "resnet50"]
+Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
 
@@ -37,7 +40,7 @@ Fallback = Literal["none", "centre"]
 def _check_range(config: Any, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag}: {value} is not between {low:g} and {high:g}")
 
@@ -75,6 +78,10 @@ class PrepareConfig:
 class TrainConfig:
     """How a model is trained: what every model has; its own is in the classes below."""
 
+    smallest: ClassVar[int] = 16
+    """Least side of the images that the model can take."""
+    lowest_lr: ClassVar[float] = 1e-8
+
     model: str = ""
     data: str = "data/utkface"
     """Prepared data set."""
@@ -92,6 +99,8 @@ class TrainConfig:
     """Decoupled weight decay (AdamW, Loshchilov and Hutter 2019)."""
     schedule: Schedule = "onecycle"
     dropout: float = 0.25
+    augment: Augment = "light"
+    """light: rotate, scale, shift and mirror; strong: change the colours and erase a part, too."""
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     ema: float = 0.998
@@ -111,16 +120,21 @@ class TrainConfig:
     """Threads that gather batches ahead of the training."""
     limit: int = 0
     """Use only so many training images, and as many validation images; 0 means all."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Of the images that the model sees, values 0 to 1, per channel; a backbone brings its own."""
+    std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):  # lists, where they come from config.json
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_range(
-            self, image_size=(16, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
-            accumulate=(1, MOST_ACCUMULATED), lr=(1e-8, 10), weight_decay=(0, 10),
+            self, image_size=(self.smallest, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
+            accumulate=(1, MOST_ACCUMULATED), lr=(self.lowest_lr, 10), weight_decay=(0, 10),
             dropout=(0, 0.95),
             ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
             limit=(0, 10**9),
         )  # fmt: skip
-        _check_choice(self, schedule=Schedule, balance=Balance, device=Device)
+        _check_choice(self, schedule=Schedule, augment=Augment, balance=Balance, device=Device)
         self.budget_bytes()
 
     def budget_bytes(self) -> int:
@@ -145,10 +159,9 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class CnnConfig(TrainConfig):
-    """How the cnn is trained."""
+class AgesConfig(TrainConfig):
+    """What the models share that learn groups, years, or both."""
 
-    model: str = "cnn"
     objective: Objective = "both"
     """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
     the sum of the two on one output over years."""
@@ -164,8 +177,17 @@ class CnnConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
+class CnnConfig(AgesConfig):
+    """How the cnn is trained."""
+
+    model: str = "cnn"
+
+
+@dataclass(frozen=True)
 class CapsNetConfig(TrainConfig):
     """How the capsnet is trained."""
+
+    smallest: ClassVar[int] = 32
 
     model: str = "capsnet"
     objective: Literal["margin"] = "margin"
@@ -183,7 +205,7 @@ class CapsNetConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_range(self, image_size=(32, 1024), routing_iters=(1, 20))
+        _check_range(self, routing_iters=(1, 20))
         _check_choice(self, stem=Stem)
 
     def architecture(self) -> dict[str, Any]:
@@ -192,7 +214,114 @@ class CapsNetConfig(TrainConfig):
         return super().architecture() | {name: getattr(self, name) for name in own}
 
 
-CONFIGS: dict[str, type[TrainConfig]] = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
+@dataclass(frozen=True)
+class ResNetConfig(AgesConfig):
+    """How the resnet is trained: its head first, then all layers, by one-cycle each."""
+
+    smallest: ClassVar[int] = 32
+    lowest_lr: ClassVar[float] = 0
+
+    model: str = "resnet"
+    arch: Arch = "resnet34"
+    init: str = "imagenet"
+    """imagenet: torchvision's weights; none: from scratch; or a file with a state dict."""
+    freeze_epochs: int | None = None
+    """Epochs that train the head alone, before all layers; None is 1, or 0 from scratch."""
+    epochs: int = 20
+    lr: float = 2e-3
+    """Highest learning rate; 0 has fastai's lr_find choose it."""
+    weight_decay: float = 0.01
+    schedule: Literal["onecycle"] = "onecycle"
+    dropout: float = 0.5
+    """In front of the last layer, and half of it in front of the hidden one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range(self, freeze_epochs=(0, 10_000))
+        _check_choice(self, arch=Arch, schedule=Literal["onecycle"])
+
+    @property
+    def frozen_epochs(self) -> int:
+        """Count the epochs that train the head alone."""
+        if self.freeze_epochs is None:
+            return 0 if self.init == "none" else 1
+        return self.freeze_epochs
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        return {"arch": self.arch, "dropout": self.dropout}
+
+
+SCRATCH = "scratch:tiny"
+"""The backbone that is no download, but a small model of the DINOv2 architecture, all trained."""
+
+
+@dataclass(frozen=True)
+class Dinov2Config(AgesConfig):
+    """How the dinov2 is trained: a head on a frozen backbone, unless more is asked for."""
+
+    smallest: ClassVar[int] = 0
+
+    model: str = "dinov2"
+    backbone: str = "facebook/dinov2-small"
+    """A hub id, a local folder, or scratch:tiny."""
+    revision: str = ""
+    """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
+    image_size: int = 0
+    """Side of the images the model sees, in pixels; 0 is the backbone's own."""
+    pool: Pool = "cls+mean"
+    """What the head sees: the [CLS] token, the mean of the patch tokens, or both."""
+    views: int = 1
+    """Views of each training image that heads learn from: the first plain, the others augmented."""
+    unfreeze: int = 0
+    """Last blocks of the backbone that are trained too, after the head, at a tenth of its rate."""
+    layer_decay: float = 0.75
+    """Learning rate of a block, as a share of the rate of the one behind it."""
+    drop_path: float = 0.1
+    """Stochastic depth of scratch:tiny."""
+    teacher: str = ""
+    """Weights whose answers scratch:tiny learns, beside the labels."""
+    epochs: int = 30
+    dropout: float = 0.1
+    augment: Augment = "strong"
+    weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range(
+            self, views=(1, 64), unfreeze=(0, 1000), layer_decay=(0.01, 1), drop_path=(0, 0.9)
+        )
+        _check_choice(self, pool=Pool)
+        if self.image_size and self.image_size < 16:
+            raise UsageError(f"--image-size: {self.image_size} is not between 16 and 1024")
+        if self.backbone.startswith("scratch:") and not self.from_scratch:
+            raise UsageError(f"--backbone: {self.backbone!r} is unknown, there is {SCRATCH}")
+        if self.from_scratch and (self.unfreeze or self.views > 1):
+            raise UsageError(f"--backbone {SCRATCH} is trained whole: no --unfreeze, no --views")
+        if self.teacher and not self.from_scratch:
+            raise UsageError(f"--teacher is for --backbone {SCRATCH}")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Tell whether all of the model is trained, from a random start."""
+        return self.backbone == SCRATCH
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Tell whether more than the head is trained."""
+        return self.from_scratch or self.unfreeze > 0
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; the backbone's come on top."""
+        return {"pool": self.pool, "dropout": self.dropout}
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {
+    "cnn": CnnConfig,
+    "capsnet": CapsNetConfig,
+    "resnet": ResNetConfig,
+    "dinov2": Dinov2Config,
+}
 
 
 def read_config(values: dict[str, Any]) -> TrainConfig:

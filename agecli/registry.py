@@ -17,6 +17,7 @@ class ModelSpec:
     name: str
     title: str
     home: str  # "module:class"; the class takes the weights file's `architecture` as keywords
+    trainer: str  # the module whose `settle` and `train` train it
 
     def build(self, **architecture: Any) -> nn.Module:
         """Construct the model from its architecture's keyword arguments."""
@@ -27,8 +28,21 @@ class ModelSpec:
 MODELS = {
     spec.name: spec
     for spec in [
-        ModelSpec("cnn", "CNN, four conv blocks", "agecli.models.cnn:CNN"),
-        ModelSpec("capsnet", "CapsNet, dynamic routing", "agecli.models.capsnet:CapsNet"),
+        ModelSpec(
+            "cnn", "CNN, four conv blocks", "agecli.models.cnn:CNN", "agecli.training.pytorch"
+        ),
+        ModelSpec(
+            "capsnet",
+            "CapsNet, dynamic routing",
+            "agecli.models.capsnet:CapsNet",
+            "agecli.training.pytorch",
+        ),
+        ModelSpec(
+            "resnet", "ResNet", "agecli.models.resnet:ResNet", "agecli.training.fastai"
+        ),
+        ModelSpec(
+            "dinov2", "DINOv2", "agecli.models.dinov2:Dinov2", "agecli.training.transformers"
+        ),
     ]
 }
 

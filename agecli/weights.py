@@ -166,3 +166,9 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
         )
         raise WeightsError(f"No {what} in {where}: {hint}")
     return found
+
+
+def named_weights(name: str | Path) -> list[Path]:
+    """List the weights files that a released model's name, a file, or a folder stands for."""
+    released = str(name) in MODELS and not Path(name).exists()
+    return find_weights(str(name)) if released else find_weights(where=Path(name))

@@ -42,6 +42,10 @@ Balance = Annotated[
     config.Balance,
     typer.Option(help="Weight of rare groups in the loss."),
 ]
+Augment = Annotated[
+    config.Augment,
+    typer.Option(help="Rotate, scale, shift and mirror; strong: change colours and erase parts, too."),
+]
 LabelSmoothing = Annotated[float, typer.Option(help="Label smoothing over the groups.")]
 LabelWidth = Annotated[
     float,
@@ -79,6 +83,64 @@ MemoryReport = Annotated[
         "--memory-report",
         help="Do not train: measure what a step of these settings needs, with --amp and "
         "--grad-checkpoint and without.",
+    ),
+]
+Arch = Annotated[config.Arch, typer.Option(help="Depth of the network.")]
+Init = Annotated[
+    str,
+    typer.Option(
+        metavar="imagenet|none|PATH",
+        help="What to start from: torchvision's ImageNet weights, nothing, or a state dict (.pth, "
+        ".safetensors).",
+    ),
+]
+FreezeEpochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Epochs of the head alone, before all layers; by default 1, or 0 with --init none."
+    ),
+]
+FoundRate = Annotated[
+    float,
+    typer.Option(
+        "--lr",
+        metavar="RATE|auto",
+        parser=lambda text: 0.0 if text == "auto" else float(text),
+        help="Highest learning rate; auto: fastai's lr_find chooses it.",
+    ),
+]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        metavar="ID|DIR|scratch:tiny",
+        help="DINOv2 backbone: a hub id, a local folder, or a small one that is trained whole.",
+    ),
+]
+Pool = Annotated[
+    config.Pool,
+    typer.Option(help="What the head sees: [CLS] token, mean of patch tokens, or both."),
+]
+BackboneImageSize = Annotated[
+    int,
+    typer.Option("--image-size", help="Side of the input in pixels; 0 = the backbone's own."),
+]
+Views = Annotated[
+    int,
+    typer.Option(help="Views of each training image: 1 = plain, more = augmented ones too."),
+]
+Unfreeze = Annotated[
+    int, typer.Option(metavar="N", help="Train the last N blocks too, after the head.")
+]
+LayerDecay = Annotated[
+    float, typer.Option(help="Rate of a block, as a share of the one behind it (--unfreeze).")
+]
+DropPath = Annotated[float, typer.Option(help="Stochastic depth of scratch:tiny.")]
+Teacher = Annotated[
+    str,
+    typer.Option(
+        metavar="WEIGHTS",
+        show_default=False,
+        help="A trained model whose answers scratch:tiny learns, beside the labels.",
     ),
 ]
 Device = Annotated[config.Device, typer.Option(help="Where to run.")]

@@ -10,7 +10,6 @@ import typer
 
 from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
-from agecli.registry import MODELS
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -60,9 +59,10 @@ def evaluate(
     from agecli.data.store import open_dataset
     from agecli.evaluation.plots import plot_confusion
     from agecli.inference.predictor import Predictor
+    from agecli.weights import named_weights
 
     dataset = open_dataset(data)
-    paths = [path for name in weights for path in _find(name)]
+    paths = [path for name in weights for path in named_weights(name)]
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
     predictors = [Predictor([path], device=device) for path in paths]
     if plots:
@@ -81,13 +81,6 @@ def evaluate(
             seen = f" ({_SEEN[split]})" if split in _SEEN else ""
             for table in score_tables(f"{name} on the {split} split{seen}", result.scores):
                 out.print(table)
-
-
-def _find(name: Path) -> list[Path]:
-    from agecli.weights import find_weights
-
-    released = str(name) in MODELS and not name.exists()
-    return find_weights(str(name)) if released else find_weights(where=name)
 
 
 def _run(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from agecli.commands import _options as options
-from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
-from agecli.errors import UsageError
+from agecli.commands._training import train_model
+from agecli.config import CapsNetConfig, CnnConfig
 
 CAPSNET_EXAMPLES = """\b
 Examples:
@@ -38,6 +37,7 @@ def cnn(
     weight_decay: options.WeightDecay = CnnConfig.weight_decay,
     schedule: options.Schedule = CnnConfig.schedule,
     dropout: options.Dropout = CnnConfig.dropout,
+    augment: options.Augment = CnnConfig.augment,
     balance: options.Balance = CnnConfig.balance,
     label_smoothing: options.LabelSmoothing = CnnConfig.label_smoothing,
     label_width: options.LabelWidth = CnnConfig.label_width,
@@ -60,7 +60,7 @@ def cnn(
     Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
     and last/, from which --resume goes on as if nothing had happened.
     """
-    _train(context, CnnConfig)
+    train_model(context, CnnConfig)
 
 
 def capsnet(
@@ -78,6 +78,7 @@ def capsnet(
     weight_decay: options.WeightDecay = CapsNetConfig.weight_decay,
     schedule: options.Schedule = CapsNetConfig.schedule,
     dropout: options.Dropout = CapsNetConfig.dropout,
+    augment: options.Augment = CapsNetConfig.augment,
     balance: options.Balance = CapsNetConfig.balance,
     ema: options.Ema = CapsNetConfig.ema,
     patience: options.Patience = CapsNetConfig.patience,
@@ -98,48 +99,4 @@ def capsnet(
     Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
     and last/, from which --resume goes on as if nothing had happened.
     """
-    _train(context, CapsNetConfig)
-
-
-def _train(context: typer.Context, kind: type[TrainConfig]) -> None:
-    """Run what the options ask for; those that are no settings of the training are taken out."""
-    from agecli.commands._display import show_result, training_display
-    from agecli.commands._memory import choose_for_budget, show_memory_report
-    from agecli.data.store import open_dataset
-    from agecli.training.runs import Run
-
-    settings: dict[str, Any] = context.params | {"data": str(context.params["data"])}
-    folder, resume = settings.pop("run"), settings.pop("resume")
-    memory_report, as_json = settings.pop("memory_report"), settings.pop("as_json")
-    if resume:
-        _refuse_settings(context)
-        run, config = Run.open(resume)
-        if not isinstance(config, kind):
-            way_on = f"agecli train {config.model} --resume {resume}"
-            raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
-    else:
-        config = kind(**settings)
-    if memory_report:
-        if config.vram_budget and not resume:
-            raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
-        show_memory_report(config, as_json)
-        return
-    if not resume:
-        dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
-        if config.vram_budget:
-            config = choose_for_budget(config, dataset)
-        run = Run.create(folder or Run.free_folder(config.model), config)
-    with training_display(config.model, run.folder) as display:
-        from agecli.training.pytorch import train
-
-        result = train(config, run, display)
-    show_result(result, run, as_json)
-
-
-def _refuse_settings(context: typer.Context) -> None:
-    """Refuse options that --resume would silently pass over."""
-    for name in context.params:
-        source = getattr(context.get_parameter_source(name), "name", "")
-        if name not in ("resume", "memory_report", "as_json") and source == "COMMANDLINE":
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")
+    train_model(context, CapsNetConfig)

@@ -41,6 +41,31 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
     figure.savefig(path, format="png")
 
 
+def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
+    """Draw the losses of a learning-rate search as PNG, and the rate that was chosen.
+
+    rates, losses: (steps,), as the search went. Raises OSError where the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    axes.plot(np.asarray(rates), np.asarray(losses), color="#2b6cb0", linewidth=2)
+    axes.axvline(chosen, color="#c05621", linewidth=1.5, linestyle="--")
+    axes.annotate(
+        f"chosen: {chosen:.1e}", (chosen, 1), xycoords=("data", "axes fraction"),
+        xytext=(6, -14), textcoords="offset points", color="#c05621",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("Learning rate", color=_INK)
+    axes.set_ylabel("Training loss, smoothed", color=_INK)
+    axes.set_title("Learning-rate search (fastai's lr_find, valley)", fontweight="bold",
+                   color=_INK, loc="left")  # fmt: skip
+    axes.tick_params(colors=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png")
+
+
 def _percent(share: float) -> str:
     return "" if share == 0 else "<1" if share < 0.5 else f"{share:.0f}"
 

@@ -36,6 +36,6 @@ def to_channels_last(model: nn.Module) -> nn.Module:
 
 def fold(model: nn.Module) -> None:
     """Fold every batch norm of a model into its convolution: the same answers, faster."""
-    for module in model.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
+    for module in list(model.modules()):
+        if callable(own := getattr(module, "fold", None)):
+            own()

@@ -25,6 +25,8 @@ from agecli.training.setup import build_model, rows_of
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
+    from agecli.training.observer import Observer
+    from agecli.training.runs import Run
 
 Result = TypeVar("Result")
 
@@ -119,6 +121,36 @@ def survey(config: TrainConfig, scheme: Scheme, device: str) -> Iterator[Surveye
             if footprint and (device != "cpu" or footprint.peak < memory_available()):
                 rate = _or_none(images_per_second, trial, scheme, device)
             yield Surveyed(trial, footprint, rate)
+
+
+def within_memory(
+    train: Callable[[TrainConfig, Run, Observer], Result],
+    config: TrainConfig,
+    run: Run,
+    observer: Observer,
+) -> Result:
+    """Train; out of memory under a --vram-budget, go on with half the micro-batch.
+
+    Raises TrainingError, with advice, where that cannot be.
+    """
+    while True:
+        try:
+            return train(config, run, observer)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            # One of several processes cannot change its batches alone.
+            alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+            smaller = halve_batch(config) if config.vram_budget and alone else None
+            if smaller is None:
+                raise TrainingError(advice(config)) from error
+        clear_device_cache()  # out here the error holds no tensors any more
+        config = smaller
+        run.configure(config)
+        observer.warned(
+            f"out of memory: going on with {config.accumulate} batches of {config.batch_size} "
+            "a step"
+        )
 
 
 def advice(config: TrainConfig) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli.ages import Scheme, expected_ages, group_probabilities, softmax
-from agecli.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
+from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
 from agecli.evaluation.metrics import score
@@ -53,20 +53,19 @@ class Trainer:
 
     def fit(self) -> list[dict[str, Any]]:
         """Train until the last epoch or until validation stops improving; return the history."""
+        config = self.config
         bare = self.accelerator.unwrap_model(self.model)
-        average = MovingAverage(bare, self.config.ema) if self.config.ema else None
+        average = MovingAverage(bare, config.ema) if config.ema else None
         history = self._resume(bare, average)
         self.observer.started(self.facts | {"done": len(history)})
         started = time.monotonic() - sum(record["seconds"] for record in history)
-        while not self._is_over(history):
+        while not is_over(history, config.epochs, config.patience):
             epoch = len(history)
             record = self._train_epoch(epoch, average)
             record |= self._validate(average.model if average else bare)
             self.schedule.after_epoch(record["val_loss"])
             record["seconds"] = time.monotonic() - started - sum(r["seconds"] for r in history)
-            best = min((r["val_loss"] for r in history), default=np.inf)
-            record["best"] = bool(record["val_loss"] < best)
-            history.append(record)
+            append_record(history, record)
             if self.accelerator.is_main_process:
                 if record["best"]:
                     self.save_best(average.model if average else bare, record)
@@ -86,8 +85,8 @@ class Trainer:
         for step, (images, rows) in enumerate(self.train.epoch(epoch)):
             ages = self._ages(rows)
             batch = to_augmented_input(
-                images.to(accelerator.device), config.image_size, IMAGENET_MEAN, IMAGENET_STD,
-                generator,
+                images.to(accelerator.device), config.image_size, config.mean, config.std,
+                generator, strong=config.augment == "strong",
             )  # (B, 3, S, S)  # fmt: skip
             with accelerator.accumulate(self.model):
                 loss = self.objective.training_loss(self.model, batch, ages)
@@ -115,11 +114,7 @@ class Trainer:
                     }
                 )
         train_loss = total.item() / len(self.train)
-        if not np.isfinite(train_loss):
-            raise TrainingError(
-                f"The loss became {train_loss} in epoch {epoch + 1}: lower --lr"
-                + (" or leave out --amp" if config.amp else "")
-            )
+        check_loss(train_loss, epoch, config)
         return {
             "epoch": epoch + 1,
             "train_loss": train_loss,
@@ -134,7 +129,8 @@ class Trainer:
         device = self.accelerator.device
         outputs, rows = [], []
         for images, batch_rows in self.validation.epoch():
-            batch = to_input(images.to(device), self.config.image_size, IMAGENET_MEAN, IMAGENET_STD)
+            config = self.config
+            batch = to_input(images.to(device), config.image_size, config.mean, config.std)
             with self.accelerator.autocast():
                 outputs.append(model(batch).float().cpu())
             rows.append(batch_rows)
@@ -145,25 +141,10 @@ class Trainer:
             parts = gather_object([(logits, order)])
             logits = torch.cat([part[0] for part in parts])
             order = np.concatenate([part[1] for part in parts])
-        loss = self.objective(logits.to(device), self._ages(order))
-        distribution = softmax(logits.numpy())
-        figures = score(
-            group_probabilities(distribution, self.scheme),
-            self.dataset.ages[order],
-            self.scheme,
-            expected_ages(distribution),
-        )
-        keys = ("exact", "one_off", "macro_f1", "mae")
-        return {"val_loss": loss.item()} | {
-            f"val_{key}": figures[key] for key in keys if figures.get(key) is not None
-        }
+        return validation_record(logits, order, self.objective, self.dataset, self.scheme)
 
     def _ages(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.dataset.ages[rows]).to(self.accelerator.device)
-
-    def _is_over(self, history: list[dict[str, Any]]) -> bool:
-        since_best = next((i for i, r in enumerate(reversed(history)) if r["best"]), 0)
-        return len(history) >= self.config.epochs or since_best >= self.config.patience
 
     def _state(
         self, bare: nn.Module, average: MovingAverage | None, history: list[dict[str, Any]]
@@ -190,6 +171,45 @@ class Trainer:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         return state["history"]
+
+
+def append_record(history: list[dict[str, Any]], record: dict[str, Any]) -> None:
+    """Add an epoch to the history, and to it whether it is the best so far."""
+    best = min((earlier["val_loss"] for earlier in history), default=np.inf)
+    record["best"] = bool(record["val_loss"] < best)
+    history.append(record)
+
+
+def is_over(history: list[dict[str, Any]], epochs: int, patience: int) -> bool:
+    """Tell whether all epochs are done, or validation has not improved for too many."""
+    since_best = next((i for i, record in enumerate(reversed(history)) if record["best"]), 0)
+    return len(history) >= epochs or since_best >= patience
+
+
+def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
+    """Raise TrainingError for an epoch's training loss that is no number."""
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"The loss became {loss} in epoch {epoch + 1}: lower --lr"
+            + (" or leave out --amp" if config.amp else "")
+        )
+
+
+def validation_record(
+    logits: Tensor, rows: np.ndarray, objective: Objective, dataset: Dataset, scheme: Scheme
+) -> dict[str, Any]:
+    """Score what a model answered on validation rows: logits (N, outputs) on the CPU."""
+    ages = dataset.ages[rows]
+    device = objective.group.device
+    loss = objective(logits.to(device), torch.from_numpy(ages).to(device))
+    distribution = softmax(logits.numpy())
+    figures = score(
+        group_probabilities(distribution, scheme), ages, scheme, expected_ages(distribution)
+    )
+    keys = ("exact", "one_off", "macro_f1", "mae")
+    return {"val_loss": loss.item()} | {
+        f"val_{key}": figures[key] for key in keys if figures.get(key) is not None
+    }
 
 
 class MovingAverage:
@@ -237,8 +257,9 @@ class Schedule:
             self.inner = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=2)
         elif config.schedule == "onecycle":
             self.inner = lr_scheduler.OneCycleLR(
-                optimizer, config.lr, total_steps=steps + 1, cycle_momentum=False
-            )
+                optimizer, [group["lr"] for group in optimizer.param_groups],
+                total_steps=steps + 1, cycle_momentum=False,
+            )  # fmt: skip
         else:
             self.inner = lr_scheduler.CosineAnnealingLR(optimizer, steps)
 

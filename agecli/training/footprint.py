@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from agecli.ages import YEARS, Scheme
-from agecli.config import IMAGENET_MEAN, IMAGENET_STD, PrepareConfig, TrainConfig
+from agecli.config import PrepareConfig, TrainConfig
 from agecli.data.batches import to_augmented_input
 from agecli.training.engine import MovingAverage
 from agecli.training.memory import keep_freed_memory
@@ -135,9 +135,11 @@ class DrySteps:
         images = torch.zeros(
             self.config.batch_size, side, side, 3, dtype=torch.uint8, device=self.device
         )
+        config = self.config
         batch = to_augmented_input(
-            images, self.config.image_size, IMAGENET_MEAN, IMAGENET_STD, self.generator
-        )
+            images, config.image_size, config.mean, config.std, self.generator,
+            strong=config.augment == "strong",
+        )  # fmt: skip
         ages = torch.full((len(batch),), self.age, device=self.device)
         return self.objective.training_loss(self._model, batch, ages)
 

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution
-from agecli.config import CnnConfig, TrainConfig
+from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
+from agecli.config import AgesConfig, Dinov2Config, TrainConfig
+from agecli.errors import UsageError
+from agecli.weights import load_weights, named_weights
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
 RECONSTRUCTION_WEIGHT = 0.02
@@ -21,7 +23,9 @@ RECONSTRUCTION_WEIGHT = 0.02
 
 def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> Objective:
     """Build the objective that a configuration names; train_ages decide on --balance."""
-    if isinstance(config, CnnConfig):
+    if isinstance(config, Dinov2Config) and config.teacher:
+        return DistilledObjective(config, scheme, train_ages)
+    if isinstance(config, AgesConfig):
         return AgeObjective(config, scheme, train_ages)
     return MarginObjective(config, scheme, train_ages)
 
@@ -67,7 +71,7 @@ class AgeObjective(Objective):
     membership: Tensor
     """(YEARS, groups) whether a year belongs to a group."""
 
-    def __init__(self, config: CnnConfig, scheme: Scheme, train_ages: NDArray) -> None:
+    def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         self.name, self.smoothing = config.objective, config.label_smoothing
         target = label_distribution(np.arange(YEARS), config.label_width)
@@ -100,6 +104,42 @@ class AgeObjective(Objective):
         picked = log_probabilities.gather(1, group.clamp(min=0)[:, None])[:, 0]  # (B,)
         losses = -(1 - smoothing) * picked - smoothing * log_probabilities.mean(dim=1)
         return (losses * known).sum() / known.sum().clamp(min=1e-6)
+
+
+class DistilledObjective(AgeObjective):
+    """The age objective, in equal parts with a teacher's answers (Hinton et al. 2015).
+
+    The teacher sees the student's augmented images, resized to its own size.
+    """
+
+    def __init__(self, config: Dinov2Config, scheme: Scheme, train_ages: NDArray) -> None:
+        super().__init__(config, scheme, train_ages)
+        path = named_weights(config.teacher)[0]
+        self.teacher, metadata = load_weights(path)
+        self.teacher.requires_grad_(False)
+        self.side = metadata.image_size
+        theirs = outputs_of(metadata.objective, Scheme.parse(metadata.scheme))
+        if theirs != outputs_of(config.objective, scheme):
+            raise UsageError(
+                f"--teacher: {path} answers {theirs} classes by its objective "
+                f"{metadata.objective!r}, not those of --objective {config.objective}"
+            )
+
+    def train(self, mode: bool = True) -> DistilledObjective:
+        """Switch to training or evaluation; the teacher stays in evaluation."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
+        """Add the cross-entropy with the teacher's distribution."""
+        logits = model(images)
+        size = (self.side, self.side)
+        with torch.no_grad():
+            seen = F.interpolate(images, size=size, mode="bilinear", antialias=True)
+            target = F.softmax(self.teacher(seen).float(), dim=1)
+        taught = F.cross_entropy(logits.float(), target)
+        return (self(logits, ages) + taught) / 2
 
 
 class MarginObjective(Objective):

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from agecli.ages import Scheme
-from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD, TrainConfig
+from agecli.config import TrainConfig
 from agecli.data.batches import Batches
-from agecli.data.store import Dataset, open_dataset
-from agecli.errors import DataError, TrainingError
-from agecli.training.budget import advice, halve_batch
+from agecli.data.store import open_dataset
+from agecli.training.budget import within_memory
 from agecli.training.engine import Schedule, Trainer, hash_seed
-from agecli.training.memory import clear_device_cache, is_out_of_memory
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
+from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.setup import (
-    architecture_of,
     build_model,
     build_optimizer,
+    describe_device,
     make_accelerator,
     rows_of,
 )
-from agecli.weights import Metadata, save_weights
+from agecli.weights import Metadata
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+
+def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
+    """Give the configuration as it is: these models start from nothing that is fetched."""
+    return config
 
 
 def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Metadata:
@@ -42,33 +42,24 @@ def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Me
     micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
     diverges or too little memory.
     """
-    observer = observer or Observer()
-    while True:
-        try:
-            return _train(config, run, observer)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            # One of several processes cannot change its batches alone.
-            alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-            smaller = halve_batch(config) if config.vram_budget and alone else None
-            if smaller is None:
-                raise TrainingError(advice(config)) from error
-        clear_device_cache()  # out here the error holds no tensors any more
-        config = smaller
-        run.configure(config)
-        observer.warned(
-            f"out of memory: going on with {config.accumulate} batches of {config.batch_size} "
-            "a step"
-        )
+    return within_memory(fit, config, run, observer or Observer())
 
 
-def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
+def fit(
+    config: TrainConfig,
+    run: Run,
+    observer: Observer,
+    *,
+    start: Callable[[nn.Module], object] = lambda model: None,
+    init: str = "random",
+) -> Metadata:
+    """Train once, without the retries. start: loads the weights to begin with, named init."""
     dataset = open_dataset(Path(config.data))
     scheme = Scheme.parse(dataset.receipt["scheme"])
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
+    start(model)
     optimizer = build_optimizer(config, model)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
     train_rows = rows_of(dataset, "train", objective, config)
@@ -85,43 +76,14 @@ def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
     )  # fmt: skip
     schedule = Schedule(optimizer, config, len(batches) // config.accumulate)
     model, optimizer = accelerator.prepare(model, optimizer)
-    facts = {
-        "model": config.model,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "train_images": len(train_rows),
-        "val_images": len(val_rows),
-        "device": _describe(accelerator),
-        "epochs": config.epochs,
-        "run": str(run.folder),
-    }
-
-    def metadata(record: dict[str, Any]) -> Metadata:
-        return Metadata(
-            model=config.model,
-            architecture=architecture_of(config, scheme),
-            objective=config.objective,
-            scheme=scheme.labels,
-            image_size=config.image_size,
-            mean=list(IMAGENET_MEAN),
-            std=list(IMAGENET_STD),
-            crop={"detector": DETECTOR, "margin": FACE_MARGIN},
-            split_hash=dataset.receipt["split_hash"],
-            training={
-                "data": dataset.receipt["sources"],
-                "train_images": len(train_rows),
-                "init": "random",
-                "best_epoch": record["epoch"],
-                "device": facts["device"],
-                "validation": {k: v for k, v in record.items() if k.startswith("val_")},
-                "config": {k: v for k, v in vars(config).items() if k not in ("data", "device")},
-            },
-        )
-
-    def save_best(best: nn.Module, record: dict[str, Any]) -> None:
-        save_weights(run.best, best.state_dict(), metadata(record))
-
+    place_name = describe_device(
+        accelerator.device, accelerator.mixed_precision, accelerator.num_processes
+    )
+    results = Results(
+        run, config, dataset, accelerator.device.type, place_name, len(train_rows), init
+    )
     if accelerator.is_main_process:
-        run.log(f"training on {facts['device']}, {len(train_rows)} images")
+        run.log(f"training on {results.place}, {len(train_rows)} images")
     history = Trainer(
         config=config,
         scheme=scheme,
@@ -134,49 +96,12 @@ def _train(config: TrainConfig, run: Run, observer: Observer) -> Metadata:
         train=batches,
         validation=Batches(dataset.images, val_rows, **place),
         run=run,
-        save_best=save_best,
+        save_best=lambda best, record: results.save_best(best.state_dict(), record),
         observer=observer,
-        facts=facts,
+        facts=results.facts(
+            sum(parameter.numel() for parameter in model.parameters()), len(val_rows), config.epochs
+        ),
     ).fit()
-    best = next(record for record in reversed(history) if record["best"])
-    seconds = round(sum(record["seconds"] for record in history))
-    final = metadata(best)
-    final = replace(final, training=final.training | {"epochs": len(history), "seconds": seconds})
-    if accelerator.is_main_process:
-        final = _test(run, final, dataset, accelerator.device.type, config)
-        run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
+    final = results.finish(history, main=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     return final
-
-
-def _test(
-    run: Run, final: Metadata, dataset: Dataset, device: Any, config: TrainConfig
-) -> Metadata:
-    """Score the best weights on the test split as users run them, and write that into the file."""
-    from safetensors.torch import load_file
-
-    from agecli.evaluation.report import evaluate_model
-    from agecli.inference.predictor import Predictor
-
-    # Users' predictor runs in fp32: under a budget it gets half the batch that training has.
-    batch_size = max(1, config.batch_size // 2) if config.vram_budget else TrainConfig.batch_size
-    try:
-        model = Predictor([run.best], device=device).models[0]
-        final = replace(
-            final, metrics=evaluate_model(model, dataset, "test", batch_size=batch_size).scores
-        )
-    except DataError:  # a small data set may have no test image with a group
-        pass
-    save_weights(run.best, load_file(run.best), final)
-    return final
-
-
-def _describe(accelerator: Accelerator) -> str:
-    name = accelerator.device.type
-    if name == "cuda":
-        name = torch.cuda.get_device_name(accelerator.device)
-    elif name == "cpu":
-        name = f"cpu, {torch.get_num_threads()} threads"
-    precision = "" if accelerator.mixed_precision == "no" else f", {accelerator.mixed_precision}"
-    many = f" × {accelerator.num_processes}" if accelerator.num_processes > 1 else ""
-    return name + many + precision

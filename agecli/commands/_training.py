@@ -1,0 +1,62 @@
+"""What every train command does with its options."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from agecli.config import TrainConfig
+from agecli.errors import UsageError
+from agecli.registry import MODELS
+
+
+def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
+    """Run what the options ask for; those that are no settings of the training are taken out."""
+    from agecli.commands._display import show_result, training_display
+    from agecli.commands._memory import choose_for_budget, show_memory_report
+    from agecli.data.store import open_dataset
+    from agecli.training.runs import Run
+
+    settings: dict[str, Any] = context.params | {"data": str(context.params["data"])}
+    folder, resume = settings.pop("run"), settings.pop("resume")
+    memory_report, as_json = settings.pop("memory_report"), settings.pop("as_json")
+    if resume:
+        _refuse_settings(context)
+        run, config = Run.open(resume)
+        if not isinstance(config, kind):
+            way_on = f"agecli train {config.model} --resume {resume}"
+            raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
+    else:
+        config = kind(**settings)
+    trainer = import_module(MODELS[config.model].trainer)
+    if not resume:  # say what is wrong before anything is made
+        dataset = None if memory_report else open_dataset(Path(config.data))
+        config = trainer.settle(config, announce=_say, dry=memory_report)
+    if memory_report:
+        if config.vram_budget and not resume:
+            raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
+        show_memory_report(config, as_json)
+        return
+    if not resume:
+        if config.vram_budget:
+            config = choose_for_budget(config, dataset)
+        run = Run.create(folder or Run.free_folder(config.model), config)
+    with training_display(config.model, run.folder) as display:
+        result = trainer.train(config, run, display)
+    show_result(result, run, as_json)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"agecli: {text}", err=True)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """Refuse options that --resume would silently pass over."""
+    for name in context.params:
+        source = getattr(context.get_parameter_source(name), "name", "")
+        if name not in ("resume", "memory_report", "as_json") and source == "COMMANDLINE":
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")

@@ -1,0 +1,181 @@
+"""The residual network (He et al. 2016), 18 to 50 layers, with fastai's head.
+
+The body has torchvision's parameter names, so that its state dicts load as they are; the head is
+`fastai.vision.learner.create_head`, layer by layer. Neither library is needed to use it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from agecli.models.checkpointing import checkpointed
+
+HIDDEN = 512
+
+
+class Block(nn.Module):
+    """A residual block: convolutions with batch norm, and a shortcut around them."""
+
+    expansion: ClassVar[int]
+    pairs: ClassVar[tuple[tuple[str, str], ...]]
+    """Names of the convolutions and their batch norms, in order."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        shortcut = self.downsample(x)
+        for index, (conv, norm) in enumerate(self.pairs):
+            x = torch.relu(x) if index else x
+            x = getattr(self, norm)(getattr(self, conv)(x))
+        return torch.relu(x + shortcut)
+
+    def fold(self) -> None:
+        """Fold the batch norms into the convolutions: the same answers, for inference only."""
+        for conv, norm in self.pairs:
+            _fold_pair(self, conv, norm)
+        if isinstance(self.downsample, nn.Sequential):
+            _fold_pair(self.downsample, "0", "1")
+
+
+class BasicBlock(Block):
+    """Two convolutions 3×3."""
+
+    expansion = 1
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__(inputs, width, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+
+class Bottleneck(Block):
+    """Convolutions 1×1, 3×3 (with the stride, as torchvision has it) and 1×1."""
+
+    expansion = 4
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__(inputs, width * self.expansion, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+
+
+DEPTHS: dict[str, tuple[type[Block], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+class Body(nn.Module):
+    """A ResNet without its classifier: a stem and four stages."""
+
+    def __init__(self, arch: str) -> None:
+        super().__init__()
+        block, depths = DEPTHS[arch]
+        self.grad_checkpoint = False  # recompute the stages in the backward pass
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        inputs = 64
+        for number, depth in enumerate(depths, start=1):
+            width = 64 << (number - 1)
+            blocks = []
+            for index in range(depth):
+                stride = 2 if number > 1 and index == 0 else 1
+                blocks.append(block(inputs, width, stride))
+                inputs = width * block.expansion
+            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+        self.width = inputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The four stages, in order."""
+        return [self.get_submodule(f"layer{number}") for number in (1, 2, 3, 4)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, 3, S, S) to features (B, width, S/32, S/32)."""
+        recompute = self.grad_checkpoint and self.training
+        x = checkpointed(self.stem, x) if recompute else self.stem(x)  # (B, 64, S/4, S/4)
+        for stage in self.stages:
+            x = checkpointed(stage, x) if recompute else stage(x)
+        return x
+
+    @property
+    def stem(self) -> nn.Module:
+        """The layers in front of the stages."""
+        return nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.maxpool)
+
+    def fold(self) -> None:
+        """Fold the stem's batch norm; the blocks have their own."""
+        _fold_pair(self, "conv1", "bn1")
+
+
+class ConcatPool(nn.Module):
+    """The maximum and the mean over all positions, joined, as fastai's AdaptiveConcatPool2d."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, 2·C)."""
+        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+
+
+class ResNet(nn.Module):
+    """A ResNet body, pooled, and a head with one hidden layer."""
+
+    def __init__(self, *, outputs: int, arch: str = "resnet34", dropout: float = 0.5) -> None:
+        super().__init__()
+        if arch not in DEPTHS:
+            raise ValueError(f"no arch {arch}")
+        self.body = Body(arch)
+        self.head = nn.Sequential(
+            ConcatPool(),
+            nn.Flatten(),
+            nn.BatchNorm1d(2 * self.body.width),
+            nn.Dropout(dropout / 2),
+            nn.Linear(2 * self.body.width, HIDDEN, bias=False),
+            nn.ReLU(),
+            nn.BatchNorm1d(HIDDEN),
+            nn.Dropout(dropout),
+            nn.Linear(HIDDEN, outputs, bias=False),
+        )
+
+    @property
+    def grad_checkpoint(self) -> bool:
+        """Recompute the stages in the backward pass."""
+        return self.body.grad_checkpoint
+
+    @grad_checkpoint.setter
+    def grad_checkpoint(self, wanted: bool) -> None:
+        self.body.grad_checkpoint = wanted
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, 3, S, S) to logits (B, outputs)."""
+        return self.head(self.body(x))
+
+
+def _fold_pair(module: nn.Module, conv: str, norm: str) -> None:
+    first, second = module.get_submodule(conv), module.get_submodule(norm)
+    if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+        setattr(module, conv, fuse_conv_bn_eval(first.eval(), second.eval()))
+        setattr(module, norm, nn.Identity())

@@ -1,0 +1,490 @@
+"""Train the resnet the fastai way: DataLoaders, vision_learner, head first, then all layers.
+
+Everything that is not fastai's own hangs on the learner's events as a small callback.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agecli.ages import IntArray, Scheme
+from agecli.config import ResNetConfig, TrainConfig
+from agecli.data.batches import ROTATION, SCALE, Batches, resize
+from agecli.data.store import Dataset, open_dataset
+from agecli.errors import UsageError, WeightsError
+from agecli.evaluation.plots import plot_rates
+from agecli.inference.predictor import find_device
+from agecli.models.hub import imagenet_state, read_state
+from agecli.models.resnet import ResNet
+from agecli.training.budget import within_memory
+from agecli.training.engine import (
+    REPORT_SECONDS,
+    MovingAverage,
+    append_record,
+    check_loss,
+    hash_seed,
+    is_over,
+    validation_record,
+)
+from agecli.training.memory import keep_freed_memory, limit_memory, memory_in_use
+from agecli.training.objectives import Objective, make_objective
+from agecli.training.observer import Observer
+from agecli.training.results import Results
+from agecli.training.runs import Run
+from agecli.training.setup import build_model, describe_device, mixed_precision, rows_of
+from agecli.weights import Metadata
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
+    from fastai.vision.all import (
+        Callback,
+        CancelFitException,
+        CastToTensor,
+        DataLoaders,
+        GradientAccumulation,
+        L,
+        Learner,
+        MixedPrecision,
+        Normalize,
+        OptimWrapper,
+        ProgressCallback,
+        RandomErasing,
+        TensorCategory,
+        TensorImage,
+        TfmdDL,
+        Transform,
+        aug_transforms,
+        noop,
+        params,
+        vision_learner,
+    )
+
+DISCRIMINATION = 100
+"""How many times lower the rate of a pre-trained body's first layers is, as in fine_tune."""
+
+
+def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
+    """Make sure of the weights that the training starts from; dry: it will not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("agecli train resnet runs in one process: start it without a launcher")
+    if not dry:
+        _initial_state(config, announce)
+    return config
+
+
+def train(config: ResNetConfig, run: Run, observer: Observer | None = None) -> Metadata:
+    """Train a resnet, or continue its run, and return the metadata of its best weights.
+
+    As `agecli.training.pytorch.train` does, and raises.
+    """
+    return within_memory(_train, config, run, observer or Observer())
+
+
+def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
+    dataset = open_dataset(Path(config.data))
+    scheme = Scheme.parse(dataset.receipt["scheme"])
+    device = torch.device(find_device(config.device))
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        limit_memory(config.budget_bytes())
+    _seed(config.seed)
+    model: Any = build_model(config, scheme)
+    if state := _initial_state(config):
+        _load_body(model, state, config.init)
+    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
+    rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
+    precision = mixed_precision(config, device.type)
+    place = describe_device(device, precision)
+    results = Results(
+        run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config)
+    )
+    average = MovingAverage(model.to(device), config.ema) if config.ema else None
+    saved = run.load()
+    keeper = Keeper(config, model, average, run, results, observer, saved)
+    scores = Scores(dataset, scheme, rows["val"], objective)
+    steps = [Steps(config, observer, keeper), scores, keeper]
+    learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
+    learn.add_cbs(_memory_savers(config, precision, device))
+    config = _find_rate(config, learn, run, observer) if config.lr == 0 else config
+    keeper.config = config
+    learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
+    run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
+    observer.started(
+        results.facts(
+            sum(p.numel() for p in model.parameters()), len(rows["val"]),
+            config.frozen_epochs + config.epochs,
+        ) | {"done": len(keeper.history)}
+    )  # fmt: skip
+    fit(config, learn, keeper)
+    return results.finish(keeper.history, frozen_epochs=config.frozen_epochs, lr=config.lr)
+
+
+def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
+    """Train the head with the body frozen, then all layers, as fastai's fine_tune does.
+
+    From scratch there is nothing to be careful with: one rate for all layers.
+    """
+    done, frozen = len(keeper.history), config.frozen_epochs
+    if done < frozen:
+        learn.freeze()
+        keeper.restore(phase_begun=done > 0)
+        learn.fit_one_cycle(frozen, slice(config.lr), pct_start=0.99, start_epoch=done)
+        done = frozen
+    if not keeper.is_over():
+        learn.unfreeze()
+        keeper.restore(phase_begun=done > frozen)
+        epoch = done - frozen
+        if config.init == "none":
+            learn.fit_one_cycle(config.epochs, config.lr, start_epoch=epoch)
+        else:
+            rates = slice(config.lr / 2 / DISCRIMINATION, config.lr / 2)
+            learn.fit_one_cycle(config.epochs, rates, pct_start=0.3, div=5.0, start_epoch=epoch)
+
+
+def make_loaders(
+    config: ResNetConfig, dataset: Dataset, rows: dict[str, IntArray], device: torch.device
+) -> DataLoaders:
+    """Build fastai's DataLoaders over the store; images are augmented in batches on the device."""
+    # The colours stay as they are in "light", as with the other models.
+    strong = config.augment == "strong"
+    augment = aug_transforms(
+        max_rotate=ROTATION, min_zoom=1 / SCALE, max_zoom=SCALE, max_warp=0.0, pad_mode="border",
+        max_lighting=0.3 if strong else 0.0, p_lighting=0.9, p_affine=0.9,
+    )  # fmt: skip
+    normalise = Normalize.from_stats(config.mean, config.std, cuda=device.type == "cuda")
+    loaders = []
+    for split, shuffle in (("train", True), ("val", False)):
+        transforms = [FromStore(config.image_size), normalise]
+        if shuffle:
+            transforms += [*augment, *([RandomErasing(p=0.5, sh=0.2)] if strong else [])]
+        batches = Batches(
+            dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
+            seed=config.seed, accumulate=config.accumulate if shuffle else 1,
+            workers=config.workers,
+        )  # fmt: skip
+        loaders.append(StoreLoader(batches, dataset.ages, transforms, device))
+    return DataLoaders(*loaders, device=device)
+
+
+class StoreLoader(TfmdDL):
+    """fastai's loader over the store's batches, which threads gather ahead."""
+
+    def __init__(
+        self, batches: Batches, ages: IntArray, transforms: list[Transform], device: torch.device
+    ) -> None:
+        self.batches, self.ages, self.epoch = batches, ages, 0
+        self._n_inp = 1  # or fastai would run a batch to find out
+        super().__init__(
+            batches.rows, bs=batches.batch_size, after_batch=transforms, num_workers=0,
+            device=device,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
+        """Yield (images, ages): uint8 (B, 3, S, S) and years (B,)."""
+        for images, rows in self.batches.epoch(self.epoch):
+            yield (
+                TensorImage(images.permute(0, 3, 1, 2)),
+                TensorCategory(torch.from_numpy(self.ages[rows])),
+            )
+
+
+class FromStore(Transform):
+    """Resize stored images exactly as for every other model, and scale them to 0 to 1."""
+
+    order = 0
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def encodes(self, batch: TensorImage) -> TensorImage:
+        """Map uint8 (B, 3, S, S) to float (B, 3, size, size)."""
+        images = batch.as_subclass(Tensor).permute(0, 2, 3, 1)  # (B, S, S, 3), as stored
+        return TensorImage(resize(images, self.size).div_(255))
+
+
+def make_learner(
+    config: ResNetConfig, model: ResNet, loaders: DataLoaders, objective: Objective
+) -> Learner:
+    """Build fastai's vision_learner around our body and head, so that `model` trains with it."""
+    learn = vision_learner(
+        loaders,
+        # vision_learner cuts a network off in front of its last pooling: the body is what remains.
+        lambda pretrained: nn.Sequential(model.body, nn.AdaptiveAvgPool2d(1)),
+        n_out=model.head[-1].out_features,
+        normalize=False,
+        pretrained=config.init != "none",
+        custom_head=model.head,
+        splitter=_split,
+        loss_func=objective,
+        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True),
+        wd=config.weight_decay,
+    )
+    learn.remove_cb(ProgressCallback)  # our display hears of the progress by a callback
+    learn.logger = noop
+    return learn
+
+
+def _split(network: nn.Sequential) -> L:
+    """Split a learner's network for its rates, as fastai does: early stages, late ones, head."""
+    body = network[0][0]
+    stem = [body.conv1, body.bn1, body.layer1, body.layer2]
+    return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
+
+
+def _memory_savers(config: TrainConfig, precision: str, device: torch.device) -> list[Callback]:
+    savers: list[Callback] = []
+    if precision != "no":
+        savers.append(AutocastOn(device.type, precision))
+    if config.accumulate > 1:
+        savers.append(GradientAccumulation(config.batch_size * config.accumulate))
+    return savers
+
+
+class AutocastOn(MixedPrecision):
+    """What `to_fp16` and `to_bf16` add, on any device: fastai's own knows CUDA alone."""
+
+    def __init__(self, device: str, precision: str) -> None:
+        super().__init__(amp_mode=precision)
+        self.device_type = device
+
+    def before_fit(self) -> None:
+        """Set the autocast of the device."""
+        super().before_fit()
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.amp_mode]
+        self.autocast = torch.autocast(self.device_type, dtype)
+
+
+class Averaging(Callback):
+    """Keeps the moving average of the weights, which is what is validated and saved."""
+
+    order = -20  # in front of fastai's TrainEvalCallback, which sets the mode of what is validated
+
+    def __init__(self, model: ResNet, average: MovingAverage) -> None:
+        self.original, self.average = model, average
+
+    def after_step(self) -> None:
+        """Take in an optimiser step."""
+        self.average.update(self.original)
+
+    def before_validate(self) -> None:
+        """Validate the average."""
+        self.trained, mean = self.learn.model, self.average.model
+        self.learn.model = nn.Sequential(mean.body, mean.head)
+
+    def after_validate(self) -> None:
+        """Go on with the trained weights."""
+        self.learn.model = self.trained
+
+
+class Scores(Callback):
+    """Scores each epoch's answers on validation, as every model's are."""
+
+    def __init__(
+        self, dataset: Dataset, scheme: Scheme, rows: IntArray, objective: Objective
+    ) -> None:
+        self.dataset, self.scheme, self.rows, self.objective = dataset, scheme, rows, objective
+
+    def before_train(self) -> None:
+        """Weigh rare groups as the training asks."""
+        self.objective.train()
+
+    def before_validate(self) -> None:
+        """Score without weights, and collect answers anew."""
+        self.objective.eval()
+        self.answers: list[Tensor] = []
+
+    def after_pred(self) -> None:
+        """Collect a batch's answers."""
+        if not self.training:
+            self.answers.append(self.pred.detach().float().cpu())
+
+    def after_validate(self) -> None:
+        """Score what was answered."""
+        self.learn.scores = validation_record(
+            torch.cat(self.answers), self.rows, self.objective, self.dataset, self.scheme
+        )
+
+
+class Steps(Callback):
+    """Tells the observer of the steps."""
+
+    def __init__(self, config: ResNetConfig, observer: Observer, keeper: Keeper) -> None:
+        self.config, self.observer, self.keeper = config, observer, keeper
+
+    def before_train(self) -> None:
+        """Start the clock."""
+        self.began = self.reported = time.monotonic()
+        self.total, self.images = 0.0, 0
+
+    def after_batch(self) -> None:
+        """Report a few times a second."""
+        if not self.training:
+            return
+        self.total += self.loss.item()
+        self.images += len(self.yb[0])
+        now, steps = time.monotonic(), len(self.dls.train)
+        if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
+            self.reported = now
+            self.observer.stepped({"step": self.iter + 1, "steps": steps} | self.facts())
+
+    def after_train(self) -> None:
+        """Leave the epoch's figures to the keeper."""
+        self.learn.train_figures = self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """Give the epoch's figures so far."""
+        return {
+            "epoch": len(self.keeper.history) + 1,
+            "loss": self.total / (self.iter + 1),
+            "lr": float(self.opt.hypers[-1]["lr"]),
+            "images_per_second": self.images / (time.monotonic() - self.began),
+            "memory": memory_in_use(next(self.learn.model.parameters()).device),
+        }
+
+
+class Keeper(Callback):
+    """Seeds each epoch, keeps its record, the best weights and the state, and stops early."""
+
+    order = 80  # behind all others: what it keeps is the whole epoch
+
+    def __init__(
+        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, run: Run,
+        results: Results, observer: Observer, saved: dict[str, Any] | None,
+    ) -> None:  # fmt: skip
+        self.config, self.original, self.average, self.run_folder = config, model, average, run
+        self.results, self.observer, self.saved = results, observer, saved
+        self.history: list[dict[str, Any]] = saved["history"] if saved else []
+        self.skip = 0
+
+    def restore(self, *, phase_begun: bool) -> None:
+        """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
+        if self.saved:
+            self.original.load_state_dict(self.saved["model"])
+            if self.average:
+                self.average.load_state_dict(self.saved["average"])
+            if phase_begun:
+                self.learn.opt.load_state_dict(self.saved["optimizer"])
+        self.scaler_state = self.saved["scaler"] if self.saved and phase_begun else None
+        self.saved = None
+
+    def is_over(self) -> bool:
+        """Tell whether all epochs are done, or validation has not improved for too many."""
+        epochs = self.config.frozen_epochs + self.config.epochs
+        return is_over(self.history, epochs, self.config.patience)
+
+    def before_fit(self) -> None:
+        """Count the epochs that this phase has behind it."""
+        phase_start = 0 if self.learn.opt.frozen_idx else self.config.frozen_epochs
+        self.skip = len(self.history) - phase_start
+        self.started = time.monotonic()
+        scaler = getattr(self.learn, "scaler", None)
+        if scaler and self.scaler_state:
+            scaler.load_state_dict(self.scaler_state)
+
+    def before_epoch(self) -> None:
+        """Draw all randomness of an epoch from the seed and its number: resuming repeats it."""
+        self.dls.train.epoch = len(self.history)
+        _seed(self.config.seed, len(self.history))
+
+    def after_epoch(self) -> None:
+        """Keep what the epoch gave; stop where validation has not improved for too long."""
+        if self.epoch < self.skip:  # fastai passes by what a resumed run has done already
+            return
+        figures = self.learn.train_figures
+        record = {
+            "epoch": len(self.history) + 1,
+            "phase": "head" if self.learn.opt.frozen_idx else "all",
+            "train_loss": figures["loss"],
+            "lr": figures["lr"],
+            "images_per_second": figures["images_per_second"],
+            **self.learn.scores,
+        }
+        check_loss(record["train_loss"], len(self.history), self.config)
+        record["seconds"] = time.monotonic() - self.started
+        self.started = time.monotonic()
+        append_record(self.history, record)
+        best = self.average.model if self.average else self.original
+        if record["best"]:
+            self.results.save_best(best.state_dict(), record)
+        scaler = getattr(self.learn, "scaler", None)
+        self.run_folder.save(
+            {
+                "history": self.history,
+                "model": self.original.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "optimizer": self.learn.opt.state_dict(),
+                "scaler": scaler.state_dict() if scaler else None,
+            }
+        )
+        self.observer.finished_epoch(record)
+        if record["phase"] == "all" and self.is_over():
+            raise CancelFitException
+
+
+def _find_rate(
+    config: ResNetConfig, learn: Learner, run: Run, observer: Observer
+) -> ResNetConfig:
+    """Have fastai's lr_find choose the rate; keep its plot, and the rate in the run's config."""
+    from dataclasses import replace
+
+    with tempfile.TemporaryDirectory() as folder:  # where it saves the model while it tries
+        learn.path, learn.model_dir = Path(folder), "."
+        rate = learn.lr_find(show_plot=False).valley
+    plot_rates(run.folder / "lr_find.png", learn.recorder.lrs, learn.recorder.losses, rate)
+    config = replace(config, lr=float(rate))
+    run.configure(config)
+    observer.warned(f"--lr auto: {rate:.1e}, plot in {run.folder / 'lr_find.png'}")
+    return config
+
+
+def _initial_state(
+    config: ResNetConfig, announce: Callable[[str], None] = lambda text: None
+) -> dict[str, Tensor] | None:
+    if config.init == "none":
+        return None
+    if config.init == "imagenet":
+        return imagenet_state(config.arch, announce)
+    return read_state(Path(config.init))
+
+
+def _load_body(model: ResNet, state: dict[str, Tensor], init: str) -> None:
+    """Load a body from a state dict of torchvision's ResNet, or from our own weights file."""
+    own = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
+    state = own or {name: t for name, t in state.items() if not name.startswith("fc.")}
+    try:
+        model.body.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).splitlines()[1].split())
+        raise WeightsError(
+            f"--init: {init} does not fit this --arch ({reason[:100]}): give another of the two"
+        ) from error
+
+
+def _describe_init(config: ResNetConfig) -> str:
+    return {"none": "random", "imagenet": f"ImageNet, torchvision's {config.arch}"}.get(
+        config.init, Path(config.init).name
+    )
+
+
+def _seed(*parts: int) -> None:
+    seed = hash_seed(*parts)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)

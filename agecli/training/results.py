@@ -1,0 +1,110 @@
+"""What a training leaves: the weights file of its best epoch, and its figures on the test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from agecli.ages import Scheme
+from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
+from agecli.data.store import Dataset
+from agecli.errors import DataError
+from agecli.training.runs import Run
+from agecli.training.setup import architecture_of
+from agecli.weights import Metadata, save_weights
+
+
+@dataclass(frozen=True)
+class Results:
+    """Writes the weights file of a run; every trainer keeps its best weights through it."""
+
+    run: Run
+    config: TrainConfig
+    dataset: Dataset
+    device: Any
+    """Where the model is scored: cpu, cuda or mps."""
+    place: str
+    """The device in words."""
+    train_images: int
+    init: str = "random"
+    """What the weights started from."""
+    backbone: dict[str, str] | None = None
+    """Id and revision of the backbone that is not in the file."""
+
+    def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
+        """Give what an observer hears at the start."""
+        return {
+            "model": self.config.model,
+            "parameters": parameters,
+            "train_images": self.train_images,
+            "val_images": val_images,
+            "device": self.place,
+            "epochs": epochs,
+            "run": str(self.run.folder),
+        }
+
+    def save_best(self, state: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Write the weights of an epoch that is the best so far, with its record."""
+        save_weights(self.run.best, state, self._metadata(record))
+
+    def finish(self, history: list[dict[str, Any]], *, main: bool = True, **facts: Any) -> Metadata:
+        """Score the best weights on the test split as users run them; write that into the file.
+
+        main: this is the process that scores and writes. facts: what else the file shall say of
+        its training.
+        """
+        best = next(record for record in reversed(history) if record["best"])
+        final = self._metadata(best)
+        seconds = round(sum(record["seconds"] for record in history))
+        facts = {"epochs": len(history), "seconds": seconds} | facts
+        final = replace(final, training=final.training | facts)
+        if main:
+            final = self._score(final)
+            self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
+        return final
+
+    def _score(self, final: Metadata) -> Metadata:
+        from safetensors.torch import load_file
+
+        from agecli.evaluation.report import evaluate_model
+        from agecli.inference.predictor import Predictor
+
+        # Users' predictor runs in fp32: under a budget it gets half the batch that training has.
+        config = self.config
+        budget = config.vram_budget
+        batch_size = max(1, config.batch_size // 2) if budget else TrainConfig.batch_size
+        try:
+            model = Predictor([self.run.best], device=self.device).models[0]
+            scores = evaluate_model(model, self.dataset, "test", batch_size=batch_size).scores
+            final = replace(final, metrics=scores)
+        except DataError:  # a small data set may have no test image with a group
+            pass
+        save_weights(self.run.best, load_file(self.run.best), final)
+        return final
+
+    def _metadata(self, record: dict[str, Any]) -> Metadata:
+        config, receipt = self.config, self.dataset.receipt
+        scheme = Scheme.parse(receipt["scheme"])
+        return Metadata(
+            model=config.model,
+            architecture=architecture_of(config, scheme),
+            objective=config.objective,
+            scheme=scheme.labels,
+            image_size=config.image_size,
+            mean=list(config.mean),
+            std=list(config.std),
+            crop={"detector": DETECTOR, "margin": FACE_MARGIN},
+            split_hash=receipt["split_hash"],
+            backbone=self.backbone,
+            training={
+                "data": receipt["sources"],
+                "train_images": self.train_images,
+                "init": self.init,
+                "best_epoch": record["epoch"],
+                "device": self.place,
+                "validation": {k: v for k, v in record.items() if k.startswith("val_")},
+                "config": {k: v for k, v in vars(config).items() if k not in ("data", "device")},
+            },
+        )
