@@ -9,12 +9,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__
-from agecli.commands import evaluate, predict, prepare, train_fastai, train_pytorch
+from agecli.commands import (
+    evaluate,
+    export,
+    predict,
+    prepare,
+    train_fastai,
+    train_pytorch,
+    train_transformers,
+)
 from agecli.errors import AgecliError
 
 app = typer.Typer(
     name="agecli",
-    help="Tell the age group from a face picture: prepare, train, evaluate, predict.",
+    help="Tell the age group from a face picture: prepare, train, evaluate, export, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: Rich's takes three times as long to import
@@ -27,7 +35,9 @@ app.add_typer(train, name="train")
 train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
 train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
 train.command(epilog=train_fastai.RESNET_EXAMPLES)(train_fastai.resnet)
+train.command(epilog=train_transformers.DINOV2_EXAMPLES)(train_transformers.dinov2)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 
 

@@ -37,9 +37,7 @@ MODELS = {
             "agecli.models.capsnet:CapsNet",
             "agecli.training.pytorch",
         ),
-        ModelSpec(
-            "resnet", "ResNet", "agecli.models.resnet:ResNet", "agecli.training.fastai"
-        ),
+        ModelSpec("resnet", "ResNet", "agecli.models.resnet:ResNet", "agecli.training.fastai"),
         ModelSpec(
             "dinov2", "DINOv2", "agecli.models.dinov2:Dinov2", "agecli.training.transformers"
         ),

@@ -40,9 +40,17 @@ class Metadata:
     """On the test split, with n; empty until it was evaluated."""
     training: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, str] | None = None
+    """Id (or folder) and revision of the backbone, where its weights are not in the file."""
     licence: str = "research use only: trained on UTKFace"
     agecli_version: str = __version__
     format: int = FORMAT
+
+    @property
+    def title(self) -> str:
+        """The model in words; a DINOv2 that was never pre-trained is called so."""
+        if self.model == "dinov2" and self.training.get("init") == "random":
+            return "DINOv2 architecture, from scratch"
+        return self.model
 
 
 def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> None:
@@ -106,7 +114,10 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
-    """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU."""
+    """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU.
+
+    Raises WeightsError for a file that does not fit its model, or whose backbone is not to be had.
+    """
     import torch
     from safetensors.torch import load_file
 
@@ -118,6 +129,10 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     try:
         with torch.device("meta"):  # no memory and no random numbers for what is overwritten
             model = MODELS[metadata.model].build(**metadata.architecture)
+        if metadata.backbone:
+            from agecli.models.dinov2 import backbone_state
+
+            tensors |= backbone_state(metadata.backbone["id"], metadata.backbone["revision"])
         model.load_state_dict(tensors, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

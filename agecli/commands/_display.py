@@ -27,6 +27,11 @@ SHOWN_EPOCHS = 8
 class PlainDisplay(Observer):
     """A line per epoch on stderr, for logs and pipes."""
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Say when it is done."""
+        if done == total:
+            err.print(f"{what}: {total:,} images", highlight=False, soft_wrap=True)
+
     def started(self, facts: dict[str, Any]) -> None:
         """Say what is trained on what."""
         err.print(_headline(facts), highlight=False, soft_wrap=True)
@@ -58,8 +63,14 @@ class LiveDisplay(Observer):
         self.epochs = self.bars.add_task("epoch", total=None, note="")
         self.steps = self.bars.add_task("step", total=None, note="")
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Move the bar of steps."""
+        self.bars.update(self.steps, total=total, completed=done, note=what)
+        self._refresh()
+
     def started(self, facts: dict[str, Any]) -> None:
         """Show what is trained, and empty bars."""
+        self.records = []  # a run of two stages starts twice
         self.live.console.print(_headline(facts), highlight=False)
         self.bars.update(self.epochs, total=facts["epochs"], completed=facts["done"])
         self._refresh()

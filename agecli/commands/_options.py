@@ -44,7 +44,9 @@ Balance = Annotated[
 ]
 Augment = Annotated[
     config.Augment,
-    typer.Option(help="Rotate, scale, shift and mirror; strong: change colours and erase parts, too."),
+    typer.Option(
+        help="Rotate, scale, shift and mirror; strong: change colours and erase parts, too."
+    ),
 ]
 LabelSmoothing = Annotated[float, typer.Option(help="Label smoothing over the groups.")]
 LabelWidth = Annotated[

@@ -33,7 +33,8 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
         config = kind(**settings)
     trainer = import_module(MODELS[config.model].trainer)
     if not resume:  # say what is wrong before anything is made
-        dataset = None if memory_report else open_dataset(Path(config.data))
+        if not memory_report:
+            dataset = open_dataset(Path(config.data))
         config = trainer.settle(config, announce=_say, dry=memory_report)
     if memory_report:
         if config.vram_budget and not resume:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agecli.training.runs import Run
 
 Result = TypeVar("Result")
+Config = TypeVar("Config", bound=TrainConfig)
 
 SPARE = 0.2
 """Share of the budget that is left free: for the context, workspaces and fragmentation."""
@@ -124,8 +125,8 @@ def survey(config: TrainConfig, scheme: Scheme, device: str) -> Iterator[Surveye
 
 
 def within_memory(
-    train: Callable[[TrainConfig, Run, Observer], Result],
-    config: TrainConfig,
+    train: Callable[[Config, Run, Observer], Result],
+    config: Config,
     run: Run,
     observer: Observer,
 ) -> Result:
@@ -167,7 +168,7 @@ def advice(config: TrainConfig) -> str:
     )
 
 
-def halve_batch(config: TrainConfig) -> TrainConfig | None:
+def halve_batch(config: Config) -> Config | None:
     """Halve the micro-batch at the same effective batch; None where that cannot be."""
     if config.batch_size % 2 or 2 * config.accumulate > MOST_ACCUMULATED:
         return None

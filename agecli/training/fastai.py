@@ -51,7 +51,6 @@ with warnings.catch_warnings():
     from fastai.vision.all import (
         Callback,
         CancelFitException,
-        CastToTensor,
         DataLoaders,
         GradientAccumulation,
         L,
@@ -241,7 +240,7 @@ def make_learner(
     return learn
 
 
-def _split(network: nn.Sequential) -> L:
+def _split(network: Any) -> L:
     """Split a learner's network for its rates, as fastai does: early stages, late ones, head."""
     body = network[0][0]
     stem = [body.conv1, body.bn1, body.layer1, body.layer2]
@@ -285,7 +284,8 @@ class Averaging(Callback):
 
     def before_validate(self) -> None:
         """Validate the average."""
-        self.trained, mean = self.learn.model, self.average.model
+        mean: Any = self.average.model
+        self.trained = self.learn.model
         self.learn.model = nn.Sequential(mean.body, mean.head)
 
     def after_validate(self) -> None:
@@ -438,9 +438,7 @@ class Keeper(Callback):
             raise CancelFitException
 
 
-def _find_rate(
-    config: ResNetConfig, learn: Learner, run: Run, observer: Observer
-) -> ResNetConfig:
+def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> ResNetConfig:
     """Have fastai's lr_find choose the rate; keep its plot, and the rate in the run's config."""
     from dataclasses import replace
 

@@ -11,6 +11,9 @@ class Observer:
     def started(self, facts: dict[str, Any]) -> None:
         """Hear what is about to be trained: model, parameters, images, device, run, epochs."""
 
+    def prepared(self, what: str, done: int, total: int) -> None:
+        """Hear how far work in front of the training is: features of so many images."""
+
     def stepped(self, progress: dict[str, Any]) -> None:
         """Hear of a step, a few times a second: epoch, step, steps, loss, lr, rate, memory."""
 

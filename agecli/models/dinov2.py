@@ -1,0 +1,184 @@
+"""The DINOv2 vision transformer (Oquab et al. 2024) of transformers, and a linear head on it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agecli.config import IMAGENET_MEAN, IMAGENET_STD, SCRATCH
+from agecli.errors import UsageError, WeightsError
+from agecli.models.hub import find_backbone
+
+KINDS = ("dinov2", "dinov2_with_registers")
+
+TINY: dict[str, Any] = {
+    "model_type": "dinov2", "hidden_size": 192, "num_hidden_layers": 8, "num_attention_heads": 3,
+    "image_size": 96, "patch_size": 12, "use_mask_token": False,
+}  # fmt: skip
+"""scratch:tiny: 64 patches, 3.6 M parameters."""
+
+ACTIVATION = "activation_checkpointing_enable"
+"""What transformers calls gradient checkpointing from a version of 5 on."""
+
+_NOT_OF_THE_MODEL = ("_name_or_path", "architectures", "dtype", "transformers_version")
+
+
+class Head(nn.Module):
+    """Standardisation by fixed statistics, dropout and a linear layer."""
+
+    mean: Tensor
+    """(features,) of the training images; 0 until it is measured."""
+    scale: Tensor
+    """(features,) 1 / standard deviation; 1 until it is measured."""
+
+    def __init__(self, features: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, outputs)
+
+    def standardise(self, mean: Tensor, scale: Tensor) -> None:
+        """Take the statistics (F,) of the features that it will see."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to logits (B, outputs)."""
+        return self.linear(self.dropout((features - self.mean) * self.scale))
+
+
+class Dinov2(nn.Module):
+    """A DINOv2 backbone, its tokens pooled, and a head.
+
+    backbone: what transformers' configuration says of it, as `describe_backbone` gives.
+    """
+
+    def __init__(
+        self, *, outputs: int, backbone: dict[str, Any], pool: str = "cls+mean", dropout: float = 0
+    ) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel
+
+        config = AutoConfig.for_model(**backbone)
+        self.backbone = AutoModel.from_config(config)
+        self.pool = pool
+        self.first_patch = 1 + getattr(config, "num_register_tokens", 0)
+        self.head = Head(config.hidden_size * len(pool.split("+")), outputs, dropout)
+
+    @property
+    def grad_checkpoint(self) -> bool:
+        """Recompute the blocks in the backward pass."""
+        return self.backbone.is_gradient_checkpointing
+
+    @grad_checkpoint.setter
+    def grad_checkpoint(self, wanted: bool) -> None:
+        if wanted != self.grad_checkpoint:
+            kind = "gradient" if not hasattr(self.backbone, ACTIVATION) else "activation"
+            getattr(self.backbone, f"{kind}_checkpointing_{'enable' if wanted else 'disable'}")()
+
+    def train_last(self, blocks: int) -> None:
+        """Freeze the backbone but its last blocks and the norm behind them."""
+        self.backbone.requires_grad_(False)
+        if blocks:
+            for part in (*self.backbone.encoder.layer[-blocks:], self.backbone.layernorm):
+                part.requires_grad_(True)
+
+    def layers_from_the_top(self) -> Iterator[list[nn.Parameter]]:
+        """Yield the weights of the head, of each block from the last on, of the embeddings."""
+        yield list(self.head.parameters())
+        last = list(self.backbone.layernorm.parameters())
+        for block in reversed(self.backbone.encoder.layer):
+            yield [*last, *block.parameters()]
+            last = []
+        yield list(self.backbone.embeddings.parameters())
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, 3, S, S) to what the head sees (B, F)."""
+        tokens = self.backbone(pixel_values=x).last_hidden_state  # (B, 1 + registers + patches, D)
+        parts = {"cls": lambda: tokens[:, 0], "mean": lambda: tokens[:, self.first_patch :].mean(1)}
+        return torch.cat([parts[name]() for name in self.pool.split("+")], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, 3, S, S) to logits (B, outputs)."""
+        return self.head(self.features(x))
+
+
+@lru_cache(maxsize=8)
+def describe_backbone(
+    name: str, revision: str, image_size: int, drop_path: float
+) -> dict[str, Any]:
+    """Give the configuration of a backbone: of scratch:tiny for an image size, or as it is stored.
+
+    Raises UsageError for a backbone that is no DINOv2, and as `find_backbone` does.
+    """
+    if name == SCRATCH:
+        patch = TINY["patch_size"]
+        if image_size % patch:
+            raise UsageError(f"--image-size: {image_size} is no multiple of the patches' {patch}")
+        return TINY | {"image_size": image_size, "drop_path_rate": drop_path}
+    from transformers import AutoConfig
+
+    folder, _ = find_backbone(name, revision)
+    with _one_line(name):
+        config = AutoConfig.from_pretrained(folder)
+    if config.model_type not in KINDS:
+        raise UsageError(f"--backbone: {name} is a {config.model_type}, no DINOv2: give another")
+    described = {k: v for k, v in config.to_diff_dict().items() if k not in _NOT_OF_THE_MODEL}
+    return {"model_type": config.model_type} | described
+
+
+def read_preprocessing(
+    name: str, revision: str, announce: Callable[[str], None] = lambda text: None
+) -> tuple[str, int, tuple[float, ...], tuple[float, ...]]:
+    """Give a backbone's revision and how it wants images: side in pixels, mean and deviation.
+
+    By its image processor, or without one by its configuration and as ImageNet.
+    """
+    from transformers import AutoImageProcessor
+
+    folder, revision = find_backbone(name, revision, announce)
+    if not (folder / "preprocessor_config.json").is_file():
+        side = describe_backbone(name, revision, 0, 0.0).get("image_size", 224)
+        return revision, side, IMAGENET_MEAN, IMAGENET_STD
+    with _one_line(name):
+        processor = AutoImageProcessor.from_pretrained(folder)
+        size = (processor.crop_size if processor.do_center_crop else None) or processor.size
+        side = size.get("height") or size["shortest_edge"]
+        return revision, side, tuple(processor.image_mean), tuple(processor.image_std)
+
+
+def backbone_state(name: str, revision: str) -> dict[str, Tensor]:
+    """Load a backbone's weights, named as in `Dinov2`, in fp32."""
+    from transformers import AutoModel
+
+    folder, _ = find_backbone(name, revision)
+    with _one_line(name):
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    return {f"backbone.{key}": tensor for key, tensor in model.state_dict().items()}
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Turn what transformers says of files that it cannot use into one line; print nothing."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        from transformers.utils import logging as messages
+
+        messages.disable_progress_bar()
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(
+            f"The backbone {name} cannot be used ({reason}): give another --backbone"
+        ) from error
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,144 @@
+"""Features of a frozen backbone: computed once, cached in the data folder, mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agecli.ages import IntArray
+from agecli.config import Dinov2Config
+from agecli.data.batches import Batches, to_augmented_input, to_input
+from agecli.data.store import Dataset
+from agecli.models.dinov2 import Dinov2
+from agecli.training.engine import hash_seed
+from agecli.training.setup import mixed_precision
+
+DTYPES = {torch.float32: "F32", torch.float64: "F64"}
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images there are."""
+
+
+def cached_features(
+    model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
+    *, view: int = 0, progress: Progress = lambda done, total: None,
+) -> Tensor:  # fmt: skip
+    """Give the features (N, F) of the store's rows, from the cache or computed into it.
+
+    view: 0 is the images as they are; others are augmented, each its own way. The cache is a
+    safetensors file in DATA/features, named by all that its content depends on. A computation that
+    was stopped goes on at the next row; of two processes, one waits for the other's result.
+    """
+    from safetensors import safe_open
+
+    key = _key(dataset, rows, config, device, view)
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    path = dataset.folder / "features" / f"{digest}.safetensors"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("a+b") as file, _locked(file):
+            if not path.is_file():  # another process may have made it meanwhile
+                _fill(file, model, dataset, rows, config, device, view, key, progress)
+                partial.replace(path)
+        partial.unlink(missing_ok=True)
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor("features")
+
+
+def _fill(
+    file: IO[bytes], model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config,
+    device: torch.device, view: int, key: dict[str, Any], progress: Progress,
+) -> None:  # fmt: skip
+    """Write the header, where it is not there, and the features of the rows that are missing."""
+    dtype, width = model.head.linear.weight.dtype, model.head.linear.in_features
+    row_bytes = width * dtype.itemsize
+    header = _header(dtype, (len(rows), width), {name: str(value) for name, value in key.items()})
+    if file.seek(0, 2) < len(header):
+        file.truncate(0)
+        file.write(header)
+    done = (file.tell() - len(header)) // row_bytes
+    file.truncate(len(header) + done * row_bytes)
+    for features in extract(model, dataset, rows[done:], config, device, view=view, start=done):
+        file.write(features.to(dtype).numpy().tobytes())
+        file.flush()
+        done += len(features)
+        progress(done, len(rows))
+
+
+@torch.inference_mode()
+def extract(
+    model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
+    *, view: int = 0, start: int = 0,
+) -> Iterator[Tensor]:  # fmt: skip
+    """Yield the features of the store's rows in batches (B, F), on the CPU.
+
+    start: the first row's number, from which an augmented view's randomness follows.
+    """
+    model.eval()
+    precision = mixed_precision(config, device.type)
+    dtype = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    batches = Batches(dataset.images, rows, batch_size=config.batch_size, workers=config.workers)
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        for images, batch in batches.epoch():
+            look = config.image_size, config.mean, config.std
+            if view:
+                seed = hash_seed(config.seed, view, start)
+                x = to_augmented_input(
+                    images.to(device), *look, torch.Generator(device).manual_seed(seed),
+                    strong=config.augment == "strong",
+                )  # fmt: skip
+            else:
+                x = to_input(images.to(device), *look)  # (B, 3, S, S)
+            start += len(batch)
+            yield model.features(x.to(model.head.linear.weight.dtype)).float().cpu()
+
+
+def _key(
+    dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device, view: int
+) -> dict[str, Any]:
+    """Give all that features depend on."""
+    key = {
+        "backbone": config.backbone,
+        "revision": config.revision,
+        "image_size": config.image_size,
+        "mean": config.mean,
+        "std": config.std,
+        "pool": config.pool,
+        "precision": mixed_precision(config, device.type),
+        "split_hash": dataset.receipt["split_hash"],
+        "rows": hashlib.sha256(np.asarray(rows, dtype=np.int64).tobytes()).hexdigest(),
+        "view": view,
+    }
+    return key | ({"seed": config.seed, "augment": config.augment} if view else {})
+
+
+def _header(dtype: torch.dtype, shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
+    """Give the head of a safetensors file with one tensor, whose rows are then appended."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    entry = {"dtype": DTYPES[dtype], "shape": list(shape), "data_offsets": [0, size]}
+    text = json.dumps({"__metadata__": metadata, "features": entry}).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
+    return len(text).to_bytes(8, "little") + text
+
+
+@contextmanager
+def _locked(file: IO[bytes]) -> Iterator[None]:
+    """Hold a lock on a file that ends with this process, however it ends; wait for it first."""
+    try:
+        import fcntl
+    except ImportError:  # no POSIX: without a lock
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

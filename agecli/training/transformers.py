@@ -1,0 +1,147 @@
+"""Train the dinov2: heads on a frozen backbone's features, its last blocks, or all from scratch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agecli.ages import Scheme
+from agecli.config import Dinov2Config
+from agecli.data.store import Dataset, open_dataset
+from agecli.errors import UsageError
+from agecli.inference.predictor import find_device
+from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
+from agecli.training import pytorch
+from agecli.training.budget import within_memory
+from agecli.training.features import cached_features
+from agecli.training.heads import Features, Sweep
+from agecli.training.memory import keep_freed_memory, limit_memory
+from agecli.training.objectives import make_objective
+from agecli.training.observer import Observer
+from agecli.training.results import Results
+from agecli.training.runs import Run
+from agecli.training.setup import build_model, describe_device, mixed_precision, rows_of
+from agecli.weights import Metadata, load_weights, named_weights, read_metadata
+
+
+def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) -> Dinov2Config:
+    """Find the backbone, and fill in its revision and how it wants images; fetch it if need be."""
+    if config.from_scratch:
+        config = replace(config, image_size=config.image_size or TINY["image_size"])
+        describe_backbone(config.backbone, "", config.image_size, config.drop_path)
+        _check_teacher(config)
+        return config
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("agecli train dinov2 runs in one process: start it without a launcher")
+    name = config.backbone
+    if Path(name).is_dir():
+        name = str(Path(name).resolve())
+    revision, side, mean, std = read_preprocessing(name, config.revision, announce)
+    return replace(
+        config, backbone=name, revision=revision, image_size=config.image_size or side,
+        mean=mean, std=std,
+    )  # fmt: skip
+
+
+def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> Metadata:
+    """Train a dinov2, or continue its run, and return the metadata of its best weights.
+
+    Frozen, the backbone sees each image once, and heads are trained on its features. With
+    `unfreeze`, the best head is where training the last blocks starts (Kumar et al. 2022). As
+    `agecli.training.pytorch.train` does, and raises.
+    """
+    observer = observer or Observer()
+    if config.from_scratch:
+        return pytorch.train(config, run, observer)
+    if not config.unfreeze:
+        return within_memory(_train_heads, config, run, observer)
+    head_run = Run(run.folder / "head")
+    if not (head_run.folder / "done").exists():
+        head_run.folder.mkdir(exist_ok=True)
+        within_memory(_train_heads, replace(config, unfreeze=0), head_run, observer)
+        (head_run.folder / "done").touch()
+
+    def start(model: Any) -> None:
+        model.load_state_dict(load_weights(head_run.best)[0].state_dict())
+
+    def tune(config: Dinov2Config, run: Run, observer: Observer) -> Metadata:
+        return pytorch.fit(config, run, observer, start=start, init=_origin(config))
+
+    return within_memory(tune, config, run, observer)
+
+
+def _train_heads(config: Dinov2Config, run: Run, observer: Observer) -> Metadata:
+    dataset = open_dataset(Path(config.data))
+    scheme = Scheme.parse(dataset.receipt["scheme"])
+    device = torch.device(find_device(config.device))
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        limit_memory(config.budget_bytes())
+    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
+    model: Any = build_model(config, scheme)
+    state = model.state_dict() | backbone_state(config.backbone, config.revision)
+    model.load_state_dict(state)
+    model.to(device)
+    train, val = _features(model, dataset, config, objective, device, observer)
+    place = describe_device(device, mixed_precision(config, device.type))
+    backbone = {"id": config.backbone, "revision": config.revision}
+    results = Results(
+        run, config, dataset, device.type, place, len(train.rows), _origin(config), backbone
+    )
+    outputs = model.head.linear.out_features
+    del model  # the heads need only its features
+    run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
+    sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
+    history, settings = sweep.fit(run, results, observer)
+    return results.finish(history, sweep=settings)
+
+
+def _features(
+    model: Any, dataset: Dataset, config: Dinov2Config, objective: Any, device: torch.device,
+    observer: Observer,
+) -> tuple[Features, Features]:  # fmt: skip
+    """Give the features of the images that train and that validate, in all their views.
+
+    All images of both splits are computed, whatever the objective, so that runs can share them.
+    """
+    import numpy as np
+
+    used = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
+    every = {s: used[s] if config.limit else dataset.rows(s) for s in used}
+    views: dict[str, list[Any]] = {"train": [], "val": []}
+    for split, view in [("val", 0), *(("train", view) for view in range(config.views))]:
+        what = f"{split} features" + (f", view {view + 1}" if view else "")
+
+        def tell(done: int, total: int, what: str = what) -> None:
+            observer.prepared(what, done, total)
+
+        features = cached_features(
+            model, dataset, every[split], config, device, view=view, progress=tell
+        )
+        places = np.searchsorted(every[split], used[split])
+        whole = len(places) == len(every[split])
+        views[split].append(features if whole else features[torch.from_numpy(places)])
+    return Features(views["train"], used["train"]), Features(views["val"], used["val"])
+
+
+def _origin(config: Dinov2Config) -> str:
+    return f"{config.backbone} at {config.revision}"
+
+
+def _check_teacher(config: Dinov2Config) -> None:
+    """Refuse a teacher that has seen images which are here for validation or test."""
+    if not config.teacher:
+        return
+    path = named_weights(config.teacher)[0]
+    split_hash = open_dataset(Path(config.data)).receipt["split_hash"]
+    if read_metadata(path).split_hash != split_hash:
+        raise UsageError(
+            f"--teacher: {path} was trained on another split than that of {config.data}, and may "
+            "have seen its test images: train one on this data set"
+        )
