@@ -11,7 +11,10 @@ HEAVY = (
     "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "optuna", "pandas", "PIL",
     "safetensors", "scipy", "torch", "torchvision", "transformers",
 )  # fmt: skip
-COMMANDS = ["", "prepare", "train", "train cnn", "train capsnet", "evaluate", "predict"]
+COMMANDS = [
+    "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
+    "evaluate", "export", "predict",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -75,6 +78,19 @@ def test_every_command_shows_an_example(cli, command: str):
         (["train", "capsnet", "--objective", "ages"], "--objective"),
         (["train", "capsnet", "--image-size", "31"], "--image-size"),
         (["train", "capsnet", "--routing-iters", "0"], "--routing-iters"),
+        (["train", "resnet", "--arch", "resnet99"], "--arch"),
+        (["train", "resnet", "--image-size", "31"], "--image-size"),
+        (["train", "resnet", "--freeze-epochs", "-1"], "--freeze-epochs"),
+        (["train", "resnet", "--lr", "fast"], "--lr"),
+        (["train", "resnet", "--lr", "-0.1"], "--lr"),
+        (["train", "dinov2", "--pool", "max"], "--pool"),
+        (["train", "dinov2", "--views", "0"], "--views"),
+        (["train", "dinov2", "--unfreeze", "-1"], "--unfreeze"),
+        (["train", "dinov2", "--image-size", "8"], "--image-size"),
+        (["train", "dinov2", "--backbone", "scratch:huge"], "scratch:tiny"),
+        (["train", "dinov2", "--backbone", "scratch:tiny", "--views", "2"], "--views"),
+        (["train", "dinov2", "--backbone", "x/y", "--teacher", "cnn"], "--teacher"),
+        (["export", "cnn", "x.safetensors"], "--with-backbone"),
         (["train", "vgg"], "vgg"),
         (["predict"], "PICTURE"),
         (["predict", "x.jpg", "--top", "0"], "--top"),

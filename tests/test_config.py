@@ -1,11 +1,21 @@
 """The defaults and their checks."""
 
+import inspect
+import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
-from agecli.config import CONFIGS, CapsNetConfig, CnnConfig, PrepareConfig, read_config
+from agecli.config import (
+    CONFIGS,
+    CapsNetConfig,
+    CnnConfig,
+    Dinov2Config,
+    PrepareConfig,
+    ResNetConfig,
+    read_config,
+)
 from agecli.errors import UsageError
 
 
@@ -40,11 +50,16 @@ def test_a_budget_is_read_in_bytes(text: str, count: int):
 
 @pytest.mark.parametrize(
     "config",
-    [CnnConfig(lr=0.5, objective="groups"), CapsNetConfig(stem="classic", share=False)],
+    [
+        CnnConfig(lr=0.5, objective="groups", augment="strong"),
+        CapsNetConfig(stem="classic", share=False),
+        ResNetConfig(arch="resnet18", init="none", freeze_epochs=3),
+        Dinov2Config(backbone="a/b", revision="c", views=2, mean=(0.1, 0.2, 0.3)),
+    ],
     ids=lambda config: config.model,
 )
 def test_a_configuration_survives_json(config):
-    assert read_config(asdict(config)) == config
+    assert read_config(json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_an_unknown_model_or_setting_is_named():
@@ -59,16 +74,30 @@ def test_prepare_checks_its_scheme():
         PrepareConfig(scheme="old,young")
 
 
+def test_from_scratch_no_epoch_trains_the_head_alone_unless_asked():
+    assert ResNetConfig().frozen_epochs == 1
+    assert ResNetConfig(init="none").frozen_epochs == 0
+    assert ResNetConfig(init="none", freeze_epochs=2).frozen_epochs == 2
+
+
+SETTLED = {
+    "cnn": {"model", "mean", "std"},
+    "capsnet": {"model", "mean", "std", "objective"},
+    "resnet": {"model", "mean", "std", "schedule"},
+    "dinov2": {"model", "mean", "std", "revision"},
+}
+"""What is no option: it is the model's own, or found when the training starts."""
+
+
 @pytest.mark.parametrize("model", CONFIGS)
 def test_train_offers_every_setting_with_the_configs_default(model: str):
-    import inspect
+    from agecli.commands import train_fastai, train_pytorch, train_transformers
 
-    from agecli.commands import train_pytorch
-
-    options = inspect.signature(getattr(train_pytorch, model)).parameters
-    fixed = ("model",) if model == "cnn" else ("model", "objective")
+    homes = train_pytorch, train_fastai, train_transformers
+    command = next(getattr(home, model) for home in homes if hasattr(home, model))
+    options = inspect.signature(command).parameters
     for field in fields(CONFIGS[model]):
-        if field.name in fixed:
+        if field.name in SETTLED[model]:
             continue
         default = options[field.name].default
         default = str(default) if isinstance(default, Path) else default

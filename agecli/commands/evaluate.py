@@ -67,12 +67,16 @@ def evaluate(
     predictors = [Predictor([path], device=device) for path in paths]
     if plots:
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
-    for name, predictor in zip(_names(paths), predictors, strict=True):
-        result = _run(predictor.models[0], dataset, split, flip, batch_size)
+    for file_name, predictor in zip(_names(paths), predictors, strict=True):
+        model = predictor.models[0]
+        result = _run(model, dataset, split, flip, batch_size)
+        name = file_name
+        if model.metadata.title != model.metadata.model:
+            name = f"{file_name} ({model.metadata.title})"
         if plots:
             title = f"{name}, {split} split: {result.scores['exact']:.1%} exact"
             title += f" of {result.scores['n']:,} images"
-            picture = plots / f"{name}-{split}-confusion.png"
+            picture = plots / f"{file_name}-{split}-confusion.png"
             plot_confusion(picture, result.scores["confusion"], result.scheme.labels, title)
             _say(f"wrote {picture}")
         if as_json:

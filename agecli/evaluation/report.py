@@ -34,6 +34,8 @@ class Evaluation:
     """What a model answered on a split, image by image, and how it scored."""
 
     model: str
+    title: str
+    """The model in words."""
     weights: Path | None
     data: Path
     split: str
@@ -57,6 +59,7 @@ class Evaluation:
         return {
             "weights": self.weights and str(self.weights),
             "model": self.model,
+            "title": self.title,
             "data": str(self.data),
             "split": self.split,
             "same_split": self.same_split,
@@ -99,6 +102,7 @@ def evaluate_model(
     expected = expected_ages(distribution)
     return Evaluation(
         model=model.metadata.model,
+        title=model.metadata.title,
         weights=model.path,
         data=dataset.folder,
         split=split,

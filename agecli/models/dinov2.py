@@ -69,23 +69,31 @@ class Dinov2(nn.Module):
         config = AutoConfig.for_model(**backbone)
         self.backbone = AutoModel.from_config(config)
         self.pool = pool
+        self._recomputes = False
         self.first_patch = 1 + getattr(config, "num_register_tokens", 0)
         self.head = Head(config.hidden_size * len(pool.split("+")), outputs, dropout)
 
     @property
     def grad_checkpoint(self) -> bool:
         """Recompute the blocks in the backward pass."""
-        return self.backbone.is_gradient_checkpointing
+        return self._recomputes
 
     @grad_checkpoint.setter
     def grad_checkpoint(self, wanted: bool) -> None:
-        if wanted != self.grad_checkpoint:
-            kind = "gradient" if not hasattr(self.backbone, ACTIVATION) else "activation"
-            getattr(self.backbone, f"{kind}_checkpointing_{'enable' if wanted else 'disable'}")()
+        if wanted == self._recomputes:
+            return
+        self._recomputes = wanted
+        kind = "activation" if hasattr(self.backbone, ACTIVATION) else "gradient"
+        if wanted:
+            getattr(self.backbone, f"{kind}_checkpointing_enable")({"use_reentrant": False})
+        else:
+            getattr(self.backbone, f"{kind}_checkpointing_disable")()
 
     def train_last(self, blocks: int) -> None:
         """Freeze the backbone but its last blocks and the norm behind them."""
         self.backbone.requires_grad_(False)
+        for block in self.backbone.encoder.layer[: len(self.backbone.encoder.layer) - blocks]:
+            block.gradient_checkpointing = False  # nothing of it waits for a backward pass
         if blocks:
             for part in (*self.backbone.encoder.layer[-blocks:], self.backbone.layernorm):
                 part.requires_grad_(True)
@@ -175,7 +183,7 @@ def _one_line(name: str) -> Iterator[None]:
 
         messages.disable_progress_bar()
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # strangers' files raise whatever their reader stumbles over
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(
             f"The backbone {name} cannot be used ({reason}): give another --backbone"

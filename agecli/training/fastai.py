@@ -10,7 +10,8 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) 
     """Make sure of the weights that the training starts from; dry: it will not."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("agecli train resnet runs in one process: start it without a launcher")
-    if not dry:
-        _initial_state(config, announce)
+    if not dry and (state := _initial_state(config, announce)):
+        _load_body(ResNet(outputs=1, arch=config.arch), state, config.init)
     return config
 
 
@@ -116,8 +117,13 @@ def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
     scores = Scores(dataset, scheme, rows["val"], objective)
     steps = [Steps(config, observer, keeper), scores, keeper]
     learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
-    learn.add_cbs(_memory_savers(config, precision, device))
-    config = _find_rate(config, learn, run, observer) if config.lr == 0 else config
+    # A batch holds fewer images than asked where there are no more.
+    learn.add_cbs(_memory_savers(config, learn.dls.train.bs, precision, device))
+    if config.lr == 0 and saved:  # it ran out of memory under a budget, and goes on as it was
+        config = replace(config, lr=saved["lr"])
+        run.configure(config)
+    elif config.lr == 0:
+        config = _find_rate(config, learn, run, observer)
     keeper.config = config
     learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
     run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
@@ -194,6 +200,11 @@ class StoreLoader(TfmdDL):
     def __len__(self) -> int:
         return len(self.batches)
 
+    def before_iter(self) -> None:
+        """Say which split this is, which fastai asks a dataset: only split 0 is augmented."""
+        super().before_iter()
+        self.after_batch.split_idx = 0 if self.batches.shuffle else 1
+
     def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
         """Yield (images, ages): uint8 (B, 3, S, S) and years (B,)."""
         for images, rows in self.batches.epoch(self.epoch):
@@ -232,7 +243,7 @@ def make_learner(
         custom_head=model.head,
         splitter=_split,
         loss_func=objective,
-        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True),
+        opt_func=partial(PlainRates, opt=torch.optim.AdamW, fused=True),
         wd=config.weight_decay,
     )
     learn.remove_cb(ProgressCallback)  # our display hears of the progress by a callback
@@ -247,12 +258,21 @@ def _split(network: Any) -> L:
     return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
 
 
-def _memory_savers(config: TrainConfig, precision: str, device: torch.device) -> list[Callback]:
+class PlainRates(OptimWrapper):
+    """A wrapped optimiser whose state can be loaded safely: schedules set numpy's floats."""
+
+    def _set_hyper(self, name: str, values: Iterable[float]) -> None:
+        super()._set_hyper(name, [float(value) for value in values])
+
+
+def _memory_savers(
+    config: TrainConfig, batch_size: int, precision: str, device: torch.device
+) -> list[Callback]:
     savers: list[Callback] = []
     if precision != "no":
         savers.append(AutocastOn(device.type, precision))
     if config.accumulate > 1:
-        savers.append(GradientAccumulation(config.batch_size * config.accumulate))
+        savers.append(GradientAccumulation(batch_size * config.accumulate))
     return savers
 
 
@@ -264,10 +284,11 @@ class AutocastOn(MixedPrecision):
         self.device_type = device
 
     def before_fit(self) -> None:
-        """Set the autocast of the device."""
-        super().before_fit()
-        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.amp_mode]
+        """Set the autocast of the device, and the scaler of its gradients."""
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.amp_mode.value]
         self.autocast = torch.autocast(self.device_type, dtype)
+        self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+        self.scales = L()
 
 
 class Averaging(Callback):
@@ -385,9 +406,10 @@ class Keeper(Callback):
         self.saved = None
 
     def is_over(self) -> bool:
-        """Tell whether all epochs are done, or validation has not improved for too many."""
-        epochs = self.config.frozen_epochs + self.config.epochs
-        return is_over(self.history, epochs, self.config.patience)
+        """Tell whether all epochs are done, or too many of all layers have not improved."""
+        config, frozen = self.config, self.config.frozen_epochs
+        enough = len(self.history) - frozen >= min(config.epochs, config.patience)
+        return enough and is_over(self.history, frozen + config.epochs, config.patience)
 
     def before_fit(self) -> None:
         """Count the epochs that this phase has behind it."""
@@ -427,6 +449,7 @@ class Keeper(Callback):
         self.run_folder.save(
             {
                 "history": self.history,
+                "lr": self.config.lr,
                 "model": self.original.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
                 "optimizer": self.learn.opt.state_dict(),
@@ -440,8 +463,6 @@ class Keeper(Callback):
 
 def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> ResNetConfig:
     """Have fastai's lr_find choose the rate; keep its plot, and the rate in the run's config."""
-    from dataclasses import replace
-
     with tempfile.TemporaryDirectory() as folder:  # where it saves the model while it tries
         learn.path, learn.model_dir = Path(folder), "."
         rate = learn.lr_find(show_plot=False).valley

@@ -67,7 +67,7 @@ def _fill(
     done = (file.tell() - len(header)) // row_bytes
     file.truncate(len(header) + done * row_bytes)
     for features in extract(model, dataset, rows[done:], config, device, view=view, start=done):
-        file.write(features.to(dtype).numpy().tobytes())
+        file.write(features.numpy().tobytes())
         file.flush()
         done += len(features)
         progress(done, len(rows))
@@ -98,7 +98,8 @@ def extract(
             else:
                 x = to_input(images.to(device), *look)  # (B, 3, S, S)
             start += len(batch)
-            yield model.features(x.to(model.head.linear.weight.dtype)).float().cpu()
+            kept = model.head.linear.weight.dtype
+            yield model.features(x.to(kept)).to("cpu", kept)
 
 
 def _key(

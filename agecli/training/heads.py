@@ -28,7 +28,7 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 
-RATES = (0.1, 0.3, 1.0, 3.0)
+RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates of the sweep, as factors of --lr."""
 DECAYS = (1.0, 10.0)
 """Weight decays of the sweep, as factors of --weight-decay."""
@@ -125,8 +125,9 @@ class Sweep:
             x[chosen] = features[torch.from_numpy(rows[chosen])]
         x = x.to(self.device)  # (B, F)
         ages = torch.from_numpy(self.dataset.ages[self.train.rows[rows]]).to(self.device)
-        losses = [self.objective(head(x), ages) for head in self.heads]
-        return torch.stack(losses).sum()
+        logits = torch.cat([head(x) for head in self.heads])  # (heads · B, outputs)
+        # All have the same images, so the mean over all is the mean of their losses.
+        return len(self.heads) * self.objective(logits, ages.repeat(len(self.heads)))
 
     @torch.inference_mode()
     def validate(self, head: Head) -> dict[str, Any]:

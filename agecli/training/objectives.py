@@ -68,15 +68,13 @@ class AgeObjective(Objective):
 
     target: Tensor
     """(YEARS, YEARS) distribution for each age."""
-    membership: Tensor
-    """(YEARS, groups) whether a year belongs to a group."""
 
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         self.name, self.smoothing = config.objective, config.label_smoothing
         target = label_distribution(np.arange(YEARS), config.label_width)
         self.register_buffer("target", torch.from_numpy(target))
-        self.register_buffer("membership", torch.from_numpy(scheme.year_matrix()).bool())
+        self.bounds = scheme.bounds
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
         """Tell which images count: all of them, or for groups alone those with a group."""
@@ -84,16 +82,16 @@ class AgeObjective(Objective):
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
         """Give the mean loss of logits (B, groups) or (B, YEARS) for ages (B,)."""
-        logits, years = logits.float(), ages.clamp(0, YEARS - 1)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half is too coarse
+        years = ages.clamp(0, YEARS - 1)
         weight = self._weights_of(years)
         if self.name == "groups":
             return self._group_loss(F.log_softmax(logits, dim=1), years, weight)
         losses = -(self.target[years] * F.log_softmax(logits, dim=1)).sum(dim=1)  # (B,)
         loss = (losses * weight).sum() / weight.sum()
         if self.name == "both":
-            # (B, groups, YEARS), of which a group's own years count
-            masked = torch.where(self.membership.T, logits[:, None], -torch.inf)
-            by_group = torch.logsumexp(masked, dim=2)  # (B, groups)
+            spans = [logits[:, low : high + 1].logsumexp(dim=1) for low, high in self.bounds]
+            by_group = torch.stack(spans, dim=1)  # (B, groups)
             loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), years, weight)
         return loss
 

@@ -9,7 +9,17 @@ from PIL import Image
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import batches
-from agecli.data.batches import Batches, augment, normalise, resize, to_input
+from agecli.data.batches import (
+    ERASED_AREA,
+    Batches,
+    augment,
+    erase,
+    normalise,
+    recolour,
+    resize,
+    to_augmented_input,
+    to_input,
+)
 from tests.faces import draw_face
 
 IMAGES = np.arange(100, dtype=np.uint8).repeat(4 * 4 * 3).reshape(100, 4, 4, 3)
@@ -217,3 +227,69 @@ def test_what_comes_in_from_beyond_the_border_is_the_border(monkeypatch):
     plain = torch.full((8, 3, 16, 16), 0.7)
     after = _augmented(plain, monkeypatch, rotation=45.0, scale=2.0, shift=0.5)
     torch.testing.assert_close(after, plain)
+
+
+# Strong augmentation
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_recolouring_is_pils_enhancement_by_the_factors_drawn(monkeypatch):
+    """Brightness as PIL's ImageEnhance; each image has factors of its own inside the range."""
+    monkeypatch.setattr(batches, "LIGHT", 0.3)
+    grey = torch.full((64, 3, 4, 4), 100.0)
+    changed = recolour(grey.clone(), seeded())  # contrast and saturation leave an even grey alone
+    factors = changed[:, 0, 0, 0] / 100
+    assert torch.allclose(changed, changed[:, :1, :1, :1].expand_as(changed), atol=1e-3)
+    assert 0.7 <= factors.min() < 0.8 and 1.2 < factors.max() <= 1.3
+
+
+def test_recolouring_keeps_values_in_range_and_without_light_the_image():
+    images = torch.rand(8, 3, 6, 6, generator=seeded()) * 255
+    changed = recolour(images.clone(), seeded(1))
+    assert changed.min() >= 0 and changed.max() <= 255
+    assert not torch.allclose(changed, images, atol=1)
+
+
+def test_no_change_of_colour_is_the_identity(monkeypatch):
+    monkeypatch.setattr(batches, "LIGHT", 0.0)
+    images = torch.rand(4, 3, 6, 6, generator=seeded()) * 255
+    assert torch.allclose(recolour(images.clone(), seeded(1)), images, atol=1e-3)
+
+
+def test_saturation_moves_along_the_grey_axis(monkeypatch):
+    images = torch.rand(16, 3, 5, 5, generator=seeded()) * 60 + 90
+    changed = recolour(images.clone(), seeded(1))
+    before = images - images.mean(1, keepdim=True)
+    after = changed - changed.mean(1, keepdim=True)
+    ratio = (after / before).flatten(1)  # brightness · contrast · saturation, one per image
+    assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio), atol=2e-2)
+    assert ratio[:, 0].std() > 0.1
+
+
+def test_erasing_fills_one_rectangle_in_about_half_of_the_images():
+    images = torch.full((400, 3, 40, 40), -1.0)
+    erased = erase(images, seeded()) >= 0
+    assert torch.equal(erased[:, 0], erased[:, 2])  # all channels
+    touched = erased.flatten(1).any(1)
+    assert 0.4 < touched.float().mean() < 0.6
+    low, high = ERASED_AREA
+    for mask in erased[touched, 0]:
+        rows, columns = mask.any(1), mask.any(0)
+        assert torch.equal(mask, rows[:, None] & columns[None])  # a rectangle ...
+        for line in (rows, columns):
+            places = line.nonzero()[:, 0]
+            assert places[-1] - places[0] + 1 == len(places)  # ... of one piece
+        share = mask.float().mean()
+        assert low * 0.5 < share < high * 1.3  # whole pixels
+
+
+def test_strong_augmentation_comes_on_top_of_the_light_one():
+    images = torch.randint(0, 256, (6, 20, 20, 3), dtype=torch.uint8, generator=seeded())
+    look = 20, IMAGENET_MEAN, IMAGENET_STD
+    light = to_augmented_input(images, *look, seeded(1))
+    strong = [to_augmented_input(images, *look, seeded(1), strong=True) for _ in range(2)]
+    assert torch.equal(*strong)
+    assert not torch.allclose(light, strong[0], atol=0.1)

@@ -1,0 +1,154 @@
+"""The cache of features against the backbone itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agecli.config import Dinov2Config
+from agecli.data.batches import to_input
+from agecli.data.store import Dataset, open_dataset
+from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
+from agecli.training import features as module
+from agecli.training.features import cached_features
+from agecli.training.transformers import settle
+from tests.models.backbones import WIDTH, save_backbone
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture
+def dataset(dataset_folder: Path, tmp_path: Path) -> Dataset:
+    """Give the drawn faces with a folder of their own for the cache."""
+    return replace(open_dataset(dataset_folder), folder=tmp_path)
+
+
+@pytest.fixture
+def config(backbone: Path, dataset_folder: Path) -> Dinov2Config:
+    plain = Dinov2Config(backbone=str(backbone), data=str(dataset_folder), batch_size=16)
+    return settle(plain, announce=print, dry=False)
+
+
+@pytest.fixture
+def model(backbone: Path) -> Dinov2:
+    model = Dinov2(outputs=3, backbone=describe_backbone(str(backbone), "", 0, 0.0))
+    model.load_state_dict(model.state_dict() | backbone_state(str(backbone), ""))
+    return model
+
+
+def count_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """List the batch sizes that go through the backbone."""
+    seen: list[int] = []
+    features = Dinov2.features
+
+    def counted(self: Dinov2, x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return features(self, x)
+
+    monkeypatch.setattr(Dinov2, "features", counted)
+    return seen
+
+
+def test_cached_features_are_the_backbones(model, dataset, config):
+    rows = dataset.rows("train")[:40]
+    cached = cached_features(model, dataset, rows, config, CPU)
+    model.eval()
+    with torch.inference_mode():
+        x = to_input(torch.from_numpy(dataset.images[rows]), 28, config.mean, config.std)
+        expected = model.features(x)
+    assert cached.shape == (40, 2 * WIDTH)
+    assert torch.allclose(cached, expected, atol=1e-5)
+
+
+def test_a_second_run_computes_nothing(monkeypatch, model, dataset, config):
+    rows = dataset.rows("train")
+    first = cached_features(model, dataset, rows, config, CPU)
+    seen = count_images(monkeypatch)
+    assert torch.equal(cached_features(model, dataset, rows, config, CPU), first)
+    assert seen == []
+
+
+def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, dataset, config):
+    rows = dataset.rows("train")[:50]
+    whole = cached_features(model, dataset, rows, replace(config, batch_size=10), CPU).clone()
+    (file,) = (dataset.folder / "features").iterdir()
+    file.unlink()
+
+    def stop(done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    ten = replace(config, batch_size=10)
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(model, dataset, rows, ten, CPU, progress=stop)
+    (partial,) = (dataset.folder / "features").iterdir()
+    assert partial.suffix == ".partial"
+    with partial.open("ab") as torn:
+        torn.write(b"half a row")
+    seen = count_images(monkeypatch)
+    assert torch.allclose(cached_features(model, dataset, rows, ten, CPU), whole, atol=1e-6)
+    assert seen == [10, 10, 10]
+    (file,) = (dataset.folder / "features").iterdir()
+    assert file.suffix == ".safetensors"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_size": 35}, {"mean": (0.1, 0.1, 0.1)}, {"revision": "other"}, {"amp": True},
+     {"pool": "cls"}],
+)  # fmt: skip
+def test_what_changes_features_has_a_cache_of_its_own(dataset, config, change: dict):
+    rows = dataset.rows("val")
+    keys = [module._key(dataset, rows, c, CPU, 0) for c in (config, replace(config, **change))]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.1}, {"seed": 5}, {"batch_size": 3}, {"epochs": 2}])
+def test_what_changes_nothing_shares_the_cache(dataset, config, change: dict):
+    rows = dataset.rows("val")
+    keys = [module._key(dataset, rows, c, CPU, 0) for c in (config, replace(config, **change))]
+    assert keys[0] == keys[1]
+
+
+def test_another_split_or_other_rows_have_caches_of_their_own(dataset, config):
+    rows = dataset.rows("val")
+    other = replace(dataset, receipt=dataset.receipt | {"split_hash": "x"})
+    keys = [
+        module._key(dataset, rows, config, CPU, 0),
+        module._key(other, rows, config, CPU, 0),
+        module._key(dataset, rows[1:], config, CPU, 0),
+        module._key(dataset, rows, config, CPU, 1),
+    ]
+    assert len({str(key) for key in keys}) == 4
+
+
+def test_views_differ_and_repeat(model, dataset, config):
+    rows = dataset.rows("train")[:20]
+    views = [cached_features(model, dataset, rows, config, CPU, view=v).clone() for v in range(3)]
+    assert not torch.allclose(views[0], views[1], atol=1e-3)
+    assert not torch.allclose(views[1], views[2], atol=1e-3)
+    for file in (dataset.folder / "features").iterdir():
+        file.unlink()
+    assert torch.equal(cached_features(model, dataset, rows, config, CPU, view=1), views[1])
+
+
+def test_the_cache_is_a_safetensors_file_of_any_reader(model, dataset, config):
+    from safetensors.numpy import load_file
+
+    rows = dataset.rows("val")
+    cached = cached_features(model, dataset, rows, config, CPU)
+    (file,) = (dataset.folder / "features").iterdir()
+    assert np.array_equal(load_file(file)["features"], cached.numpy())
+    assert file.stat().st_size < cached.nbytes + 1500
+
+
+def test_double_precision_is_kept(model, dataset, config):
+    rows = dataset.rows("val")[:5]
+    assert cached_features(model.double(), dataset, rows, config, CPU).dtype == torch.float64

@@ -1,0 +1,246 @@
+"""Trainings of the dinov2 on drawn faces, in its three ways."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from agecli.config import CnnConfig, Dinov2Config
+from agecli.errors import UsageError, WeightsError
+from agecli.exporting import export_with_backbone
+from agecli.inference.predictor import Predictor
+from agecli.models.dinov2 import Dinov2
+from agecli.training import pytorch
+from agecli.training.observer import Observer
+from agecli.training.runs import Run
+from agecli.training.setup import FINE_TUNING, build_model, build_optimizer
+from agecli.training.transformers import settle, train
+from agecli.weights import load_weights, read_metadata
+from tests.models.backbones import BLOCKS, save_backbone
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="module")
+def base(backbone: Path, dataset_folder: Path) -> Dinov2Config:
+    config = Dinov2Config(
+        backbone=str(backbone), data=str(dataset_folder), epochs=3, batch_size=16, device="cpu"
+    )
+    return settle(config, announce=print, dry=False)
+
+
+@pytest.fixture(scope="module")
+def head_run(base: Dinov2Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run.create(tmp_path_factory.mktemp("runs") / "head", base)
+    train(base, run)
+    return run
+
+
+def history(run: Run) -> list[dict]:
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_weights_file_holds_the_head_and_names_its_backbone(head_run: Run, backbone: Path):
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(head_run.best)
+    assert metadata.backbone["id"] == str(backbone)
+    assert metadata.backbone["revision"].startswith("sha256:")
+    assert all(name.startswith("head.") for name in load_file(head_run.best))
+    assert metadata.image_size == 28 and metadata.mean == [0.5, 0.4, 0.3]
+    assert metadata.metrics["n"] > 0
+    assert len(metadata.training["sweep"]) == 8
+    best = min(s["val_loss"] for s in metadata.training["sweep"])
+    assert metadata.training["validation"]["val_loss"] == best
+
+
+def test_images_pass_the_backbone_once(monkeypatch, base, dataset_folder, tmp_path):
+    """Features of train and validation, and the test split's at the end: one pass of the data."""
+    from agecli.data.store import open_dataset
+
+    seen: list[int] = []
+    features = Dinov2.features
+
+    def counted(self: Dinov2, x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return features(self, x)
+
+    monkeypatch.setattr(Dinov2, "features", counted)
+    config = replace(base, seed=3, mean=(0.4, 0.4, 0.4), epochs=4)  # no run has cached these
+    train(config, Run.create(tmp_path / "run", config))
+    dataset = open_dataset(dataset_folder)
+    everything = sum(len(dataset.rows(split)) for split in ("train", "val", "test"))
+    assert sum(seen) == everything
+
+
+def test_a_changed_backbone_is_refused(head_run: Run, backbone: Path, tmp_path: Path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    weights = backbone / "model.safetensors"
+    shutil.copy(weights, tmp_path / "kept")
+    state = load_file(weights)
+    state["layernorm.bias"] = state["layernorm.bias"] + 1
+    try:
+        save_file(state, weights, {"format": "pt"})
+        with pytest.raises(WeightsError, match="other weights"):
+            load_weights(head_run.best)
+    finally:
+        shutil.copy(tmp_path / "kept", weights)
+    load_weights(head_run.best)
+
+
+def test_an_exported_file_stands_alone_and_answers_alike(
+    head_run: Run, dataset_folder: Path, tmp_path: Path
+):
+    import numpy as np
+
+    from agecli.data.store import open_dataset
+
+    images = np.array(open_dataset(dataset_folder).images[:6])
+    whole = export_with_backbone(head_run.best, tmp_path / "whole.safetensors")
+    assert whole.backbone is None
+    answers = [
+        Predictor([path]).models[0].distributions(images)
+        for path in (head_run.best, tmp_path / "whole.safetensors")
+    ]
+    assert np.allclose(*answers, atol=2e-3)  # 16-bit weights
+    with pytest.raises(UsageError, match="inside"):
+        export_with_backbone(tmp_path / "whole.safetensors", tmp_path / "again.safetensors")
+
+
+class Stop(Observer):
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def finished_epoch(self, record: dict) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("unfreeze", "after"), [(0, 2), (1, 2), (1, 4)])
+def test_resuming_repeats_the_uninterrupted_run(base, tmp_path, unfreeze: int, after: int):
+    from safetensors.torch import load_file
+
+    config = replace(base, unfreeze=unfreeze)
+    runs = [Run.create(tmp_path / name, config) for name in ("whole", "parts")]
+    train(config, runs[0])
+    with pytest.raises(KeyboardInterrupt):
+        train(config, runs[1], Stop(after))
+    train(config, runs[1])
+    measured = ("seconds", "images_per_second")
+    told = [[{k: v for k, v in r.items() if k not in measured} for r in history(x)] for x in runs]
+    assert told[0] == told[1]
+    whole, parts = (load_file(run.best) for run in runs)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_unfreezing_trains_the_last_blocks_from_the_best_head(base, tmp_path):
+    config = replace(base, unfreeze=1, ema=0.0, epochs=2)
+    run = Run.create(tmp_path / "run", config)
+    metadata = train(config, run)
+    assert metadata.backbone is None
+    assert metadata.training["init"].startswith(config.backbone)
+    before, after = (
+        load_weights(path)[0] for path in (run.folder / "head/best.safetensors", run.best)
+    )
+    changed = [
+        any(
+            not torch.allclose(a, b, rtol=2e-3, atol=2e-3)
+            for a, b in zip(x.parameters(), y.parameters(), strict=True)
+        )
+        for x, y in zip(before.backbone.encoder.layer, after.backbone.encoder.layer, strict=True)
+    ]
+    assert changed[:-1] == [False] * (BLOCKS - 1)
+    assert not torch.equal(before.head.linear.weight, after.head.linear.weight)
+
+
+def test_rates_fall_from_the_head_down_and_vectors_do_not_decay(base):
+    from agecli.ages import Scheme
+
+    config = replace(base, unfreeze=BLOCKS, layer_decay=0.5)
+    model = build_model(config, Scheme.parse("adience8"))
+    optimizer = build_optimizer(config, model)
+    rate = {
+        id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]
+    }
+    top, bottom = model.backbone.encoder.layer[-1], model.backbone.encoder.layer[0]
+    assert rate[id(model.head.linear.weight)] == (config.lr, config.weight_decay)
+    assert rate[id(model.head.linear.bias)] == (config.lr, 0.0)
+    assert rate[id(top.mlp.fc1.weight)] == (config.lr * FINE_TUNING, config.weight_decay)
+    expected = config.lr * FINE_TUNING * 0.5 ** (BLOCKS - 1)
+    assert rate[id(bottom.mlp.fc1.weight)][0] == pytest.approx(expected)
+    assert id(model.backbone.embeddings.cls_token) not in rate  # frozen
+
+
+def test_from_scratch_all_is_trained_and_named_for_it(dataset_folder, tmp_path):
+    config = Dinov2Config(
+        backbone="scratch:tiny", data=str(dataset_folder), image_size=24, epochs=1, batch_size=64,
+        device="cpu",
+    )  # fmt: skip
+    config = settle(config, announce=print, dry=False)
+    run = Run.create(tmp_path / "run", config)
+    metadata = train(config, run)
+    assert metadata.title == "DINOv2 architecture, from scratch"
+    assert metadata.backbone is None
+    model, _ = load_weights(run.best)
+    assert sum(p.numel() for p in model.parameters()) > 3e6
+
+
+def test_a_teacher_is_learned_from(dataset_folder, tmp_path):
+    """Without labels' loss to speak of, the student's loss falls towards the teacher's entropy."""
+    from agecli.ages import Scheme
+    from agecli.training.objectives import DistilledObjective
+
+    cnn = CnnConfig(data=str(dataset_folder), image_size=16, epochs=1, batch_size=16, device="cpu")
+    teacher = Run.create(tmp_path / "cnn", cnn)
+    pytorch.train(cnn, teacher)
+    config = Dinov2Config(
+        backbone="scratch:tiny", data=str(dataset_folder), image_size=24,
+        teacher=str(teacher.folder), device="cpu", epochs=1, batch_size=32,
+    )  # fmt: skip
+    config = settle(config, announce=print, dry=False)
+    import numpy as np
+
+    objective = DistilledObjective(config, Scheme.parse("adience8"), np.arange(101))
+    images, ages = torch.randn(4, 3, 24, 24), torch.tensor([1, 5, 30, 70])
+    logits = torch.randn(4, 101)
+    module, _ = load_weights(teacher.best)
+    with torch.inference_mode():
+        seen = torch.nn.functional.interpolate(images, (16, 16), mode="bilinear", antialias=True)
+        target = module(seen).softmax(1)
+    taught = -(target * logits.log_softmax(1)).sum(1).mean()
+    expected = (objective(logits, ages) + taught) / 2
+    assert objective.training_loss(lambda x: logits, images, ages).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
+    objective.train()
+    assert not objective.teacher.training
+    train(config, Run.create(tmp_path / "run", config))
+
+
+def test_a_teacher_of_another_split_or_outputs_is_refused(dataset_folder, tmp_path):
+    config = Dinov2Config(backbone="scratch:tiny", data=str(dataset_folder), teacher="cnn")
+    with pytest.raises(UsageError, match="another split"):
+        settle(config, announce=print, dry=False)
+    from agecli.ages import Scheme
+    from agecli.training.objectives import make_objective
+
+    with pytest.raises(UsageError, match="--teacher"):
+        make_objective(
+            replace(config, objective="groups"), Scheme.parse("adience8"), torch.arange(9).numpy()
+        )
+
+
+def test_several_processes_are_refused_for_heads(monkeypatch, base):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="one process"):
+        settle(base, announce=print, dry=False)
