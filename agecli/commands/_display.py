@@ -64,7 +64,8 @@ class LiveDisplay(Observer):
         self.steps = self.bars.add_task("step", total=None, note="")
 
     def prepared(self, what: str, done: int, total: int) -> None:
-        """Move the bar of steps."""
+        """Move the bar of steps, the only one so far."""
+        self.bars.update(self.epochs, visible=False)
         self.bars.update(self.steps, total=total, completed=done, note=what)
         self._refresh()
 
@@ -72,7 +73,9 @@ class LiveDisplay(Observer):
         """Show what is trained, and empty bars."""
         self.records = []  # a run of two stages starts twice
         self.live.console.print(_headline(facts), highlight=False)
-        self.bars.update(self.epochs, total=facts["epochs"], completed=facts["done"])
+        done, total = facts["done"], facts["epochs"]
+        self.bars.update(self.epochs, total=total, completed=done, visible=True)
+        self.bars.update(self.steps, total=None, completed=0, note="")
         self._refresh()
 
     def stepped(self, progress: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from agecli.data.batches import to_input
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import TrainingError, UsageError, WeightsError
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
-from agecli.training import fastai
+from agecli.training import fastai, fastai_callbacks
 from agecli.training.fastai import make_loaders, settle, train
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
@@ -148,6 +148,22 @@ def test_a_run_trains_its_head_then_all_layers(
     assert metadata.training["best_epoch"] == best["epoch"]
 
 
+def validation_loss(run: Run, state: dict[str, torch.Tensor]) -> float:
+    """Give the loss, without weights, of a state on the validation images."""
+    from agecli.training.objectives import make_objective
+    from agecli.training.setup import build_model
+
+    _, config = Run.open(run.folder)
+    dataset, scheme = open_dataset(Path(config.data)), Scheme.parse("adience8")
+    model = build_model(config, scheme).eval()
+    model.load_state_dict(state)
+    rows = dataset.rows("val")
+    objective = make_objective(config, scheme, dataset.ages).eval()
+    with torch.no_grad():
+        logits = model(stored(dataset, rows, config.image_size))
+        return objective(logits, torch.from_numpy(dataset.ages[rows])).item()
+
+
 def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path, tmp_path: Path):
     from agecli.evaluation.report import evaluate_model
     from agecli.inference.predictor import Predictor
@@ -158,6 +174,8 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
     assert best["best"]  # the last one, for the comparisons below
     average, weights = kept["average"]["model"], load_file(run.best)
     assert not same(average, kept["model"])
+    assert best["val_loss"] == pytest.approx(validation_loss(run, average), rel=1e-4)
+    assert best["val_loss"] != pytest.approx(validation_loss(run, kept["model"]), rel=1e-3)
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor.float(), average[name].float(), rtol=1e-3, atol=1e-3)
     model = Predictor([run.best], device="cpu").models[0]
@@ -257,7 +275,7 @@ def test_resuming_keeps_accumulation_and_a_cut_in_the_middle_of_an_epoch(
     config = small(dataset_folder, batch_size=8, accumulate=2, epochs=2, ema=0)
     expected = run_training(config, tmp_path / "whole").load()["model"]
     calls = []
-    monkeypatch.setattr(fastai, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(fastai_callbacks, "REPORT_SECONDS", 0)
 
     class Cut(Observer):
         def stepped(self, progress: dict) -> None:
@@ -409,7 +427,7 @@ def test_a_found_rate_outlives_running_out_of_memory(
 def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Have the epochs' validation give these losses."""
     given = iter(losses)
-    monkeypatch.setattr(fastai, "validation_record", lambda *_: {"val_loss": next(given)})
+    monkeypatch.setattr(fastai_callbacks, "validation_record", lambda *_: {"val_loss": next(given)})
 
 
 def test_training_stops_when_validation_no_longer_improves(
@@ -498,18 +516,7 @@ def test_checkpointing_gives_the_same_training(dataset_folder: Path, tmp_path: P
 
 
 def test_balanced_training_is_validated_without_weights(dataset_folder: Path, tmp_path: Path):
-    from agecli.training.objectives import make_objective
-    from agecli.training.setup import build_model
-
     settings = {"balance": "full", "ema": 0, "limit": 0, "batch_size": 32}
     run = run_training(small(dataset_folder, **settings), tmp_path / "run")
-    dataset, scheme = open_dataset(dataset_folder), Scheme.parse("adience8")
-    _, config = Run.open(run.folder)
-    model = build_model(config, scheme)
-    model.load_state_dict(run.load()["model"])
-    model.eval()
-    rows = dataset.rows("val")
-    objective = make_objective(config, scheme, dataset.ages).eval()
-    with torch.no_grad():
-        loss = objective(model(stored(dataset, rows, 32)), torch.from_numpy(dataset.ages[rows]))
-    assert history(run)[0]["val_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    loss = validation_loss(run, run.load()["model"])
+    assert history(run)[0]["val_loss"] == pytest.approx(loss, rel=1e-4)

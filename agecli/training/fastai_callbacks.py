@@ -1,0 +1,234 @@
+"""What hangs on a fastai learner's events: precision, average, scores, progress, the run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.optimizer import OptimWrapper
+from torch import Tensor, nn
+
+from agecli.ages import IntArray, Scheme
+from agecli.config import ResNetConfig
+from agecli.data.store import Dataset
+from agecli.models.resnet import ResNet
+from agecli.training.engine import (
+    REPORT_SECONDS,
+    MovingAverage,
+    append_record,
+    check_loss,
+    hash_seed,
+    is_over,
+    validation_record,
+)
+from agecli.training.memory import memory_in_use
+from agecli.training.objectives import Objective
+from agecli.training.observer import Observer
+from agecli.training.results import Results
+from agecli.training.runs import Run
+
+
+class PlainRates(OptimWrapper):
+    """A wrapped optimiser whose state can be loaded safely: schedules set numpy's floats."""
+
+    def _set_hyper(self, name: str, values: Iterable[float]) -> None:
+        super()._set_hyper(name, [float(value) for value in values])
+
+
+class AutocastOn(MixedPrecision):
+    """What `to_fp16` and `to_bf16` add, on any device: fastai's own knows CUDA alone."""
+
+    def __init__(self, device: str, precision: str) -> None:
+        super().__init__(amp_mode=precision)
+        self.device_type = device
+
+    def before_fit(self) -> None:
+        """Set the autocast of the device, and the scaler of its gradients."""
+        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.amp_mode.value]
+        self.autocast = torch.autocast(self.device_type, dtype)
+        self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+        self.scales: list[float] = []
+
+
+class Averaging(Callback):
+    """Keeps the moving average of the weights, which is what is validated and saved."""
+
+    order = -20  # in front of fastai's TrainEvalCallback, which sets the mode of what is validated
+
+    def __init__(self, model: ResNet, average: MovingAverage) -> None:
+        self.original, self.average = model, average
+
+    def after_step(self) -> None:
+        """Take in an optimiser step."""
+        self.average.update(self.original)
+
+    def before_validate(self) -> None:
+        """Validate the average."""
+        mean: Any = self.average.model
+        self.trained = self.learn.model
+        self.learn.model = nn.Sequential(mean.body, mean.head)
+
+    def after_validate(self) -> None:
+        """Go on with the trained weights."""
+        self.learn.model = self.trained
+
+
+class Scores(Callback):
+    """Scores each epoch's answers on validation, as every model's are."""
+
+    def __init__(
+        self, dataset: Dataset, scheme: Scheme, rows: IntArray, objective: Objective
+    ) -> None:
+        self.dataset, self.scheme, self.rows, self.objective = dataset, scheme, rows, objective
+
+    def before_train(self) -> None:
+        """Weigh rare groups as the training asks."""
+        self.objective.train()
+
+    def before_validate(self) -> None:
+        """Score without weights, and collect answers anew."""
+        self.objective.eval()
+        self.answers: list[Tensor] = []
+
+    def after_pred(self) -> None:
+        """Collect a batch's answers."""
+        if not self.training:
+            self.answers.append(self.pred.detach().float().cpu())
+
+    def after_validate(self) -> None:
+        """Score what was answered."""
+        self.learn.scores = validation_record(
+            torch.cat(self.answers), self.rows, self.objective, self.dataset, self.scheme
+        )
+
+
+class Steps(Callback):
+    """Tells the observer of the steps."""
+
+    def __init__(self, config: ResNetConfig, observer: Observer, keeper: Keeper) -> None:
+        self.config, self.observer, self.keeper = config, observer, keeper
+
+    def before_train(self) -> None:
+        """Start the clock."""
+        self.began = self.reported = time.monotonic()
+        self.total, self.images = 0.0, 0
+
+    def after_batch(self) -> None:
+        """Report a few times a second."""
+        if not self.training:
+            return
+        self.total += self.loss.item()
+        self.images += len(self.yb[0])
+        now, steps = time.monotonic(), len(self.dls.train)
+        if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
+            self.reported = now
+            self.observer.stepped({"step": self.iter + 1, "steps": steps} | self.facts())
+
+    def after_train(self) -> None:
+        """Leave the epoch's figures to the keeper."""
+        self.learn.train_figures = self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """Give the epoch's figures so far."""
+        return {
+            "epoch": len(self.keeper.history) + 1,
+            "loss": self.total / (self.iter + 1),
+            "lr": float(self.opt.hypers[-1]["lr"]),
+            "images_per_second": self.images / (time.monotonic() - self.began),
+            "memory": memory_in_use(next(self.learn.model.parameters()).device),
+        }
+
+
+class Keeper(Callback):
+    """Seeds each epoch, keeps its record, the best weights and the state, and stops early."""
+
+    order = 80  # behind all others: what it keeps is the whole epoch
+
+    def __init__(
+        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, run: Run,
+        results: Results, observer: Observer, saved: dict[str, Any] | None,
+    ) -> None:  # fmt: skip
+        self.config, self.original, self.average, self.run_folder = config, model, average, run
+        self.results, self.observer, self.saved = results, observer, saved
+        self.history: list[dict[str, Any]] = saved["history"] if saved else []
+        self.skip = 0
+
+    def restore(self, *, phase_begun: bool) -> None:
+        """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
+        if self.saved:
+            self.original.load_state_dict(self.saved["model"])
+            if self.average:
+                self.average.load_state_dict(self.saved["average"])
+            if phase_begun:
+                self.learn.opt.load_state_dict(self.saved["optimizer"])
+        self.scaler_state = self.saved["scaler"] if self.saved and phase_begun else None
+        self.saved = None
+
+    def is_over(self) -> bool:
+        """Tell whether all epochs are done, or too many of all layers have not improved."""
+        config, frozen = self.config, self.config.frozen_epochs
+        enough = len(self.history) - frozen >= min(config.epochs, config.patience)
+        return enough and is_over(self.history, frozen + config.epochs, config.patience)
+
+    def before_fit(self) -> None:
+        """Count the epochs that this phase has behind it."""
+        phase_start = 0 if self.learn.opt.frozen_idx else self.config.frozen_epochs
+        self.skip = len(self.history) - phase_start
+        self.started = time.monotonic()
+        scaler = getattr(self.learn, "scaler", None)
+        if scaler and self.scaler_state:
+            scaler.load_state_dict(self.scaler_state)
+
+    def before_epoch(self) -> None:
+        """Draw all randomness of an epoch from the seed and its number: resuming repeats it."""
+        self.dls.train.epoch = len(self.history)
+        seed_all(self.config.seed, len(self.history))
+
+    def after_epoch(self) -> None:
+        """Keep what the epoch gave; stop where validation has not improved for too long."""
+        if self.epoch < self.skip:  # fastai passes by what a resumed run has done already
+            return
+        figures = self.learn.train_figures
+        record = {
+            "epoch": len(self.history) + 1,
+            "phase": "head" if self.learn.opt.frozen_idx else "all",
+            "train_loss": figures["loss"],
+            "lr": figures["lr"],
+            "images_per_second": figures["images_per_second"],
+            **self.learn.scores,
+        }
+        check_loss(record["train_loss"], len(self.history), self.config)
+        record["seconds"] = time.monotonic() - self.started
+        self.started = time.monotonic()
+        append_record(self.history, record)
+        best = self.average.model if self.average else self.original
+        if record["best"]:
+            self.results.save_best(best.state_dict(), record)
+        scaler = getattr(self.learn, "scaler", None)
+        self.run_folder.save(
+            {
+                "history": self.history,
+                "lr": self.config.lr,
+                "model": self.original.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "optimizer": self.learn.opt.state_dict(),
+                "scaler": scaler.state_dict() if scaler else None,
+            }
+        )
+        self.observer.finished_epoch(record)
+        if record["phase"] == "all" and self.is_over():
+            raise CancelFitException
+
+
+def seed_all(*parts: int) -> None:
+    """Seed every source of randomness that fastai draws from."""
+    seed = hash_seed(*parts)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
