@@ -47,7 +47,8 @@ def find_backbone(
         return _check_folder(Path(name), revision)
     if revision.startswith("sha256:"):
         raise WeightsError(
-            f"No folder {name} with the backbone {revision} here: give it as --backbone FOLDER"
+            f"No folder {name} with the backbone {revision} here: put it back, or take a file of "
+            "`agecli export --with-backbone`"
         )
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
