@@ -80,6 +80,7 @@ class TrainConfig:
 
     smallest: ClassVar[int] = 16
     """Least side of the images that the model can take."""
+    smallest_batch: ClassVar[int] = 1
     lowest_lr: ClassVar[float] = 1e-8
 
     model: str = ""
@@ -128,7 +129,8 @@ class TrainConfig:
         for name in ("mean", "std"):  # lists, where they come from config.json
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_range(
-            self, image_size=(self.smallest, 1024), epochs=(1, 10_000), batch_size=(1, 65_536),
+            self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
+            batch_size=(self.smallest_batch, 65_536),
             accumulate=(1, MOST_ACCUMULATED), lr=(self.lowest_lr, 10), weight_decay=(0, 10),
             dropout=(0, 0.95),
             ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
@@ -152,6 +154,16 @@ class TrainConfig:
                 "900MiB"
             )
         return size
+
+    @property
+    def title(self) -> str:
+        """The model's name, or what it is in truth."""
+        return self.model
+
+    @property
+    def averages(self) -> bool:
+        """Tell whether a moving average of the weights is kept."""
+        return self.ema > 0
 
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; its outputs come on top."""
@@ -219,6 +231,7 @@ class ResNetConfig(AgesConfig):
     """How the resnet is trained: its head first, then all layers, by one-cycle each."""
 
     smallest: ClassVar[int] = 32
+    smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
     lowest_lr: ClassVar[float] = 0
 
     model: str = "resnet"
@@ -310,6 +323,16 @@ class Dinov2Config(AgesConfig):
     def trains_backbone(self) -> bool:
         """Tell whether more than the head is trained."""
         return self.from_scratch or self.unfreeze > 0
+
+    @property
+    def title(self) -> str:
+        """The model's name; one that was never pre-trained is called so."""
+        return "DINOv2 architecture, from scratch" if self.from_scratch else self.model
+
+    @property
+    def averages(self) -> bool:
+        """Tell whether a moving average of the weights is kept; heads alone need none."""
+        return super().averages and self.trains_backbone
 
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; the backbone's come on top."""

@@ -12,12 +12,13 @@ from agecli.weights import Metadata, load_weights, read_metadata, save_weights
 def export_with_backbone(source: Path, out: Path) -> Metadata:
     """Write a weights file that needs no other: with the backbone's weights beside the head's.
 
-    Returns the new file's metadata. Raises UsageError where all is inside already.
+    Returns the new file's metadata. Raises UsageError where all is inside already, or OUT exists.
     """
-    if not (backbone := read_metadata(source).backbone):
+    if out.exists():
+        raise UsageError(f"OUT: {out} exists: give another name")
+    if not read_metadata(source).backbone:
         raise UsageError(f"--with-backbone: {source} has all its weights inside: use it as it is")
     model, metadata = load_weights(source)
-    origin = f"{backbone['id']} at {backbone['revision']}"
-    whole = replace(metadata, backbone=None, training=metadata.training | {"init": origin})
+    whole = replace(metadata, backbone=None)
     save_weights(out, model.state_dict(), whole)
     return whole

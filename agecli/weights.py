@@ -41,16 +41,11 @@ class Metadata:
     training: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, str] | None = None
     """Id (or folder) and revision of the backbone, where its weights are not in the file."""
+    title: str = ""
+    """The model's name, or what it is in truth: a DINOv2 may never have been pre-trained."""
     licence: str = "research use only: trained on UTKFace"
     agecli_version: str = __version__
     format: int = FORMAT
-
-    @property
-    def title(self) -> str:
-        """The model in words; a DINOv2 that was never pre-trained is called so."""
-        if self.model == "dinov2" and self.training.get("init") == "random":
-            return "DINOv2 architecture, from scratch"
-        return self.model
 
 
 def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> None:
@@ -132,7 +127,8 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
         if metadata.backbone:
             from agecli.models.dinov2 import backbone_state
 
-            tensors |= backbone_state(metadata.backbone["id"], metadata.backbone["revision"])
+            instead = f"run `agecli export {path} OUT --with-backbone` there"
+            tensors |= backbone_state(**metadata.backbone, instead=instead)
         model.load_state_dict(tensors, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -136,7 +136,7 @@ def show_result(result: Metadata, run: Run, as_json: bool) -> None:
     err.print(f"best epoch {result.training['best_epoch']}, weights in {run.best}", highlight=False)
     if not figures:
         return
-    out.print(figures_table(f"{result.title} on the test split", figures))
+    out.print(figures_table(f"{result.title or result.model} on the test split", figures))
 
 
 def _headline(facts: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
         box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
     )
     table.title = (
-        f"{config.model}, {config.image_size} px, batches of {config.batch_size}, {device}\n"
+        f"{config.title}, {config.image_size} px, batches of {config.batch_size}, {device}\n"
         f"Memory of a training step, {_method(device)}"
     )
     table.add_column("", no_wrap=True)

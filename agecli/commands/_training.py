@@ -31,14 +31,14 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
             raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
     else:
         config = kind(**settings)
+    if memory_report and config.vram_budget and not resume:
+        raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
     trainer = import_module(MODELS[config.model].trainer)
     if not resume:  # say what is wrong before anything is made
         if not memory_report:
             dataset = open_dataset(Path(config.data))
         config = trainer.settle(config, announce=_say, dry=memory_report)
     if memory_report:
-        if config.vram_budget and not resume:
-            raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
         show_memory_report(config, as_json)
         return
     if not resume:

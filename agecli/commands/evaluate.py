@@ -71,8 +71,8 @@ def evaluate(
         model = predictor.models[0]
         result = _run(model, dataset, split, flip, batch_size)
         name = file_name
-        if model.metadata.title != model.metadata.model:
-            name = f"{file_name} ({model.metadata.title})"
+        if result.title != result.model:
+            name = f"{file_name} ({result.title})"
         if plots:
             title = f"{name}, {split} split: {result.scores['exact']:.1%} exact"
             title += f" of {result.scores['n']:,} images"

@@ -60,5 +60,7 @@ def dinov2(
 
     Eight heads are trained at once on its features, at rates around --lr and decays from
     --weight-decay on, and the best on validation is kept. --unfreeze goes on with the last blocks.
+    For the heads alone, --batch-size is that of the backbone's one pass, and --schedule, --ema,
+    --accumulate, --grad-checkpoint, --layer-decay and --drop-path count for nothing.
     """
     train_model(context, Dinov2Config)

@@ -102,7 +102,7 @@ def evaluate_model(
     expected = expected_ages(distribution)
     return Evaluation(
         model=model.metadata.model,
-        title=model.metadata.title,
+        title=model.metadata.title or model.metadata.model,
         weights=model.path,
         data=dataset.folder,
         split=split,

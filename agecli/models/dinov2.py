@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD, SCRATCH
 from agecli.errors import UsageError, WeightsError
-from agecli.models.hub import find_backbone
+from agecli.models.hub import GIVE, find_backbone
 
 KINDS = ("dinov2", "dinov2_with_registers")
 
@@ -162,13 +162,21 @@ def read_preprocessing(
         return revision, side, tuple(processor.image_mean), tuple(processor.image_std)
 
 
-def backbone_state(name: str, revision: str) -> dict[str, Tensor]:
-    """Load a backbone's weights, named as in `Dinov2`, in fp32."""
+def backbone_state(id: str, revision: str, instead: str = GIVE) -> dict[str, Tensor]:
+    """Load a backbone's weights, named as in `Dinov2`, in fp32. instead: as in `find_backbone`."""
     from transformers import AutoModel
 
-    folder, _ = find_backbone(name, revision)
-    with _one_line(name):
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    folder, _ = find_backbone(id, revision, instead=instead)
+    with _one_line(id):
+        model, loading = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    # transformers draws what is missing at random; the mask token is of no use here.
+    if missing := sorted(key for key in loading["missing_keys"] if "mask_token" not in key):
+        raise WeightsError(
+            f"The backbone {id} lacks {len(missing)} of its weights, as {missing[0]}: "
+            "give a whole one"
+        )
     return {f"backbone.{key}": tensor for key, tensor in model.state_dict().items()}
 
 

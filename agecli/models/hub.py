@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 """Of a backbone's repository; its pickled twins are never fetched."""
+GIVE = "give their folder as --backbone FOLDER"
 DEADLINE = 4.0
 """Seconds that a host has to answer; the libraries' own retries take half a minute."""
 STALL = 30.0
@@ -35,15 +36,20 @@ STALL = 30.0
 
 
 def find_backbone(
-    name: str, revision: str = "", announce: Callable[[str], None] = lambda text: None
+    name: str,
+    revision: str = "",
+    announce: Callable[[str], None] = lambda text: None,
+    *,
+    instead: str = GIVE,
 ) -> tuple[Path, str]:
     """Find the folder and the revision of a backbone, fetching it where it is not cached.
 
     name: a local folder, whose revision is the hash of its weights, or a hub id, whose revision
     is a commit. revision: the one that is wanted; any by default. announce: told of a download.
+    instead: what an error advises to do with the files, fetched elsewhere.
     Raises UsageError for a name that is neither, WeightsError where the files cannot be had.
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() and (not revision or revision.startswith("sha256:")):
         return _check_folder(Path(name), revision)
     if revision.startswith("sha256:"):
         raise WeightsError(
@@ -59,7 +65,7 @@ def find_backbone(
         raise UsageError(
             f"--backbone: {name!r} is neither a folder nor a hub id as facebook/dinov2-small"
         ) from error
-    folder = _cached_backbone(name, revision) or _fetch_backbone(name, revision, announce)
+    folder = _cached_backbone(name, revision) or _fetch_backbone(name, revision, announce, instead)
     return folder, folder.name
 
 
@@ -146,7 +152,7 @@ def _check_folder(folder: Path, revision: str) -> tuple[Path, str]:
     if revision and revision != found:
         raise WeightsError(
             f"{folder} holds other weights ({found}) than those the file was trained on "
-            f"({revision}): give that backbone's folder or hub id as --backbone"
+            f"({revision}): put those back"
         )
     return folder, found
 
@@ -179,7 +185,9 @@ def _cached_backbone(name: str, revision: str) -> Path | None:
     return None if _lacks(folder) else folder
 
 
-def _fetch_backbone(name: str, revision: str, announce: Callable[[str], None]) -> Path:
+def _fetch_backbone(
+    name: str, revision: str, announce: Callable[[str], None], instead: str
+) -> Path:
     """Fetch a backbone into the hub's cache, or say in one line why not and what else to do."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
@@ -187,8 +195,8 @@ def _fetch_backbone(name: str, revision: str, announce: Callable[[str], None]) -
     host = urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
     wanted = f"{name} (revision {revision or 'main'})"
     ways = (
-        f"fetch its {', '.join(FILES[:-1])} and {FILES[-1]} elsewhere and give their folder as "
-        f"--backbone FOLDER, or copy another cache's models--{name.replace('/', '--')} into {cache}"
+        f"fetch its {', '.join(FILES[:-1])} and {FILES[-1]} elsewhere and {instead}, "
+        f"or copy another cache's models--{name.replace('/', '--')} into {cache}"
     )
     if constants.HF_HUB_OFFLINE:
         switches = [v for v in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(v)]

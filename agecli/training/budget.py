@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from agecli.ages import Scheme
-from agecli.config import MOST_ACCUMULATED, CapsNetConfig, TrainConfig
+from agecli.config import MOST_ACCUMULATED, CapsNetConfig, Dinov2Config, TrainConfig
 from agecli.errors import TrainingError, UsageError
 from agecli.training.footprint import Footprint, images_per_second, measure
 from agecli.training.memory import (
@@ -69,6 +69,8 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     room = int(config.budget_bytes() * (1 - SPARE))
     _check_weights(config, scheme, room)
     for micro_batch in _micro_batches(config.batch_size):
+        if micro_batch < config.smallest_batch:
+            break
         batches = config.accumulate * config.batch_size // micro_batch
         if batches > MOST_ACCUMULATED:
             break
@@ -156,7 +158,9 @@ def within_memory(
 
 def advice(config: TrainConfig) -> str:
     """Say, in the options' words, what to do when a training runs out of memory."""
-    ways = ["--amp"] * (not config.amp) + ["--grad-checkpoint"] * (not config.grad_checkpoint)
+    trained = not isinstance(config, Dinov2Config) or config.trains_backbone
+    ways = ["--amp"] * (not config.amp)
+    ways += ["--grad-checkpoint"] * (trained and not config.grad_checkpoint)
     if smaller := halve_batch(config):
         ways.append(f"--batch-size {smaller.batch_size} --accumulate {smaller.accumulate}")
     ways.append("a smaller --image-size")
@@ -170,7 +174,9 @@ def advice(config: TrainConfig) -> str:
 
 def halve_batch(config: Config) -> Config | None:
     """Halve the micro-batch at the same effective batch; None where that cannot be."""
-    if config.batch_size % 2 or 2 * config.accumulate > MOST_ACCUMULATED:
+    if config.batch_size % 2 or config.batch_size // 2 < config.smallest_batch:
+        return None
+    if 2 * config.accumulate > MOST_ACCUMULATED:
         return None
     return replace(config, batch_size=config.batch_size // 2, accumulate=config.accumulate * 2)
 
@@ -200,13 +206,17 @@ def _check_weights(config: TrainConfig, scheme: Scheme, room: int) -> None:
     """Refuse a model whose weights alone, with all that goes with them, are past the budget."""
     with torch.device("meta"):
         model = build_model(config, scheme)
-    copies = 5 if config.ema else 4  # weights, gradients, Adam's two moments, average
-    needed = copies * sum(parameter.nbytes for parameter in model.parameters())
+    copies = 5 if config.averages else 4  # weights, gradients, Adam's two moments, average
+
+    def held(parameter: torch.nn.Parameter) -> int:
+        return parameter.nbytes * (copies if parameter.requires_grad else 1 + config.averages)
+
+    needed = sum(map(held, model.parameters()))
     if needed > room:
-        name, largest = max(model.named_parameters(), key=lambda pair: pair[1].nbytes)
+        name, largest = max(model.named_parameters(), key=lambda pair: held(pair[1]))
         raise TrainingError(
             f"--vram-budget {config.vram_budget}: weights, gradients, optimiser and average need "
-            f"{gigabytes(needed)} for any batch, {gigabytes(copies * largest.nbytes)} of it the "
+            f"{gigabytes(needed)} for any batch, {gigabytes(held(largest))} of it the "
             f"parameter {name} {tuple(largest.shape)}, and with {SPARE:.0%} to spare "
             f"{gigabytes(room)} are left: take a smaller --image-size" + _or_else(config)
         )

@@ -55,7 +55,7 @@ class Trainer:
         """Train until the last epoch or until validation stops improving; return the history."""
         config = self.config
         bare = self.accelerator.unwrap_model(self.model)
-        average = MovingAverage(bare, config.ema) if config.ema else None
+        average = MovingAverage(bare, config.ema) if config.averages else None
         history = self._resume(bare, average)
         self.observer.started(self.facts | {"done": len(history)})
         started = time.monotonic() - sum(record["seconds"] for record in history)
@@ -63,6 +63,7 @@ class Trainer:
             epoch = len(history)
             record = self._train_epoch(epoch, average)
             record |= self._validate(average.model if average else bare)
+            check_loss(record["val_loss"], epoch, config)
             self.schedule.after_epoch(record["val_loss"])
             record["seconds"] = time.monotonic() - started - sum(r["seconds"] for r in history)
             append_record(history, record)
@@ -187,7 +188,7 @@ def is_over(history: list[dict[str, Any]], epochs: int, patience: int) -> bool:
 
 
 def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
-    """Raise TrainingError for an epoch's training loss that is no number."""
+    """Raise TrainingError for an epoch's loss that is no number."""
     if not np.isfinite(loss):
         raise TrainingError(
             f"The loss became {loss} in epoch {epoch + 1}: lower --lr"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli.ages import IntArray, Scheme
-from agecli.config import ResNetConfig, TrainConfig
+from agecli.config import ResNetConfig
 from agecli.data.batches import ROTATION, SCALE, Batches, resize
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError, WeightsError
@@ -29,10 +29,10 @@ from agecli.models.resnet import ResNet
 from agecli.training.budget import within_memory
 from agecli.training.engine import MovingAverage
 from agecli.training.fastai_callbacks import (
-    AutocastOn,
     Averaging,
     Keeper,
     PlainRates,
+    ScaledGradients,
     Scores,
     Steps,
     seed_all,
@@ -42,13 +42,18 @@ from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.setup import build_model, describe_device, mixed_precision, rows_of
+from agecli.training.setup import (
+    autocast_dtype,
+    build_model,
+    describe_device,
+    mixed_precision,
+    rows_of,
+)
 from agecli.weights import Metadata
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
     from fastai.vision.all import (
-        Callback,
         DataLoaders,
         GradientAccumulation,
         L,
@@ -96,8 +101,9 @@ def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
     if device.type == "cuda":
         limit_memory(config.budget_bytes())
     seed_all(config.seed)
-    model: Any = build_model(config, scheme)
-    if state := _initial_state(config):
+    model: Any = build_model(config, scheme).to(device)
+    saved = run.load()
+    if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
     rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
@@ -106,20 +112,23 @@ def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
     results = Results(
         run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config)
     )
-    average = MovingAverage(model.to(device), config.ema) if config.ema else None
-    saved = run.load()
+    learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
+    if precision != "no":
+        autocast = torch.autocast(device.type, autocast_dtype(precision))
+        learn.model.forward = autocast(learn.model.forward)
+        learn.add_cb(ScaledGradients(device.type, precision))
+    average = MovingAverage(model, config.ema) if config.ema else None
     keeper = Keeper(config, model, average, run, results, observer, saved)
     scores = Scores(dataset, scheme, rows["val"], objective)
     steps = [Steps(config, observer, keeper), scores, keeper]
-    learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
-    # A batch holds fewer images than asked where there are no more.
-    learn.add_cbs(_memory_savers(config, learn.dls.train.bs, precision, device))
     if config.lr == 0 and saved:  # it ran out of memory under a budget, and goes on as it was
         config = replace(config, lr=saved["lr"])
         run.configure(config)
     elif config.lr == 0:
         config = _find_rate(config, learn, run, observer)
     keeper.config = config
+    if config.accumulate > 1:  # counts images; a batch may have fewer than asked
+        learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
     learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
     run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
     observer.started(
@@ -143,6 +152,8 @@ def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
         keeper.restore(phase_begun=done > 0)
         learn.fit_one_cycle(frozen, slice(config.lr), pct_start=0.99, start_epoch=done)
         done = frozen
+    if keeper.failure:
+        raise keeper.failure
     if not keeper.is_over():
         learn.unfreeze()
         keeper.restore(phase_begun=done > frozen)
@@ -152,6 +163,8 @@ def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
         else:
             rates = slice(config.lr / 2 / DISCRIMINATION, config.lr / 2)
             learn.fit_one_cycle(config.epochs, rates, pct_start=0.3, div=5.0, start_epoch=epoch)
+    if keeper.failure:
+        raise keeper.failure
 
 
 def make_loaders(
@@ -251,17 +264,6 @@ def _split(network: Any) -> L:
     body = network[0][0]
     stem = [body.conv1, body.bn1, body.layer1, body.layer2]
     return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
-
-
-def _memory_savers(
-    config: TrainConfig, batch_size: int, precision: str, device: torch.device
-) -> list[Callback]:
-    savers: list[Callback] = []
-    if precision != "no":
-        savers.append(AutocastOn(device.type, precision))
-    if config.accumulate > 1:
-        savers.append(GradientAccumulation(batch_size * config.accumulate))
-    return savers
 
 
 def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> ResNetConfig:

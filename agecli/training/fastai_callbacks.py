@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 import time
+import warnings
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, CancelFitException
-from fastai.callback.fp16 import MixedPrecision
-from fastai.optimizer import OptimWrapper
 from torch import Tensor, nn
 
 from agecli.ages import IntArray, Scheme
 from agecli.config import ResNetConfig
 from agecli.data.store import Dataset
+from agecli.errors import TrainingError
 from agecli.models.resnet import ResNet
 from agecli.training.engine import (
     REPORT_SECONDS,
@@ -33,6 +33,12 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
+    from fastai.callback.core import Callback, CancelFitException
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.optimizer import OptimWrapper
+
 
 class PlainRates(OptimWrapper):
     """A wrapped optimiser whose state can be loaded safely: schedules set numpy's floats."""
@@ -41,18 +47,21 @@ class PlainRates(OptimWrapper):
         super()._set_hyper(name, [float(value) for value in values])
 
 
-class AutocastOn(MixedPrecision):
-    """What `to_fp16` and `to_bf16` add, on any device: fastai's own knows CUDA alone."""
+class ScaledGradients(MixedPrecision):
+    """What `to_fp16` and `to_bf16` add, but for autocast, which is the network's own here.
+
+    fastai's would stay on after an error, and knows CUDA alone.
+    """
 
     def __init__(self, device: str, precision: str) -> None:
         super().__init__(amp_mode=precision)
         self.device_type = device
 
     def before_fit(self) -> None:
-        """Set the autocast of the device, and the scaler of its gradients."""
-        dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[self.amp_mode.value]
-        self.autocast = torch.autocast(self.device_type, dtype)
-        self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+        """Set the scaler of the gradients, which only fp16 needs."""
+        self.autocast = nullcontext()
+        needed = self.amp_mode.value == "fp16"
+        self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=needed)
         self.scales: list[float] = []
 
 
@@ -158,6 +167,7 @@ class Keeper(Callback):
         self.results, self.observer, self.saved = results, observer, saved
         self.history: list[dict[str, Any]] = saved["history"] if saved else []
         self.skip = 0
+        self.failure: TrainingError | None = None
 
     def restore(self, *, phase_begun: bool) -> None:
         """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
@@ -203,7 +213,12 @@ class Keeper(Callback):
             "images_per_second": figures["images_per_second"],
             **self.learn.scores,
         }
-        check_loss(record["train_loss"], len(self.history), self.config)
+        try:
+            for loss in (record["train_loss"], record["val_loss"]):
+                check_loss(loss, len(self.history), self.config)
+        except TrainingError as error:
+            self.failure = error  # fastai would rewrite its message
+            raise CancelFitException from error
         record["seconds"] = time.monotonic() - self.started
         self.started = time.monotonic()
         append_record(self.history, record)

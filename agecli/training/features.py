@@ -16,9 +16,10 @@ from agecli.ages import IntArray
 from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
+from agecli.errors import TrainingError
 from agecli.models.dinov2 import Dinov2
 from agecli.training.engine import hash_seed
-from agecli.training.setup import mixed_precision
+from agecli.training.setup import autocast_dtype, mixed_precision
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 
@@ -64,9 +65,16 @@ def _fill(
     if file.seek(0, 2) < len(header):
         file.truncate(0)
         file.write(header)
+        file.flush()
+        file.seek(0, 2)
     done = (file.tell() - len(header)) // row_bytes
     file.truncate(len(header) + done * row_bytes)
     for features in extract(model, dataset, rows[done:], config, device, view=view, start=done):
+        if not torch.isfinite(features).all():
+            raise TrainingError(
+                f"{config.backbone} gives features that are no numbers"
+                + (": leave out --amp" if config.amp else ": give another --backbone")
+            )
         file.write(features.numpy().tobytes())
         file.flush()
         done += len(features)
@@ -83,23 +91,23 @@ def extract(
     start: the first row's number, from which an augmented view's randomness follows.
     """
     model.eval()
-    precision = mixed_precision(config, device.type)
-    dtype = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    dtype = autocast_dtype(mixed_precision(config, device.type))
     batches = Batches(dataset.images, rows, batch_size=config.batch_size, workers=config.workers)
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        for images, batch in batches.epoch():
-            look = config.image_size, config.mean, config.std
-            if view:
-                seed = hash_seed(config.seed, view, start)
-                x = to_augmented_input(
-                    images.to(device), *look, torch.Generator(device).manual_seed(seed),
-                    strong=config.augment == "strong",
-                )  # fmt: skip
-            else:
-                x = to_input(images.to(device), *look)  # (B, 3, S, S)
-            start += len(batch)
-            kept = model.head.linear.weight.dtype
-            yield model.features(x.to(kept)).to("cpu", kept)
+    kept = model.head.linear.weight.dtype
+    look = config.image_size, config.mean, config.std
+    for images, batch in batches.epoch():
+        if view:
+            seed = hash_seed(config.seed, view, start)
+            x = to_augmented_input(
+                images.to(device), *look, torch.Generator(device).manual_seed(seed),
+                strong=config.augment == "strong",
+            )  # fmt: skip
+        else:
+            x = to_input(images.to(device), *look)  # (B, 3, S, S)
+        start += len(batch)
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            features = model.features(x.to(kept))  # (B, F)
+        yield features.to("cpu", kept)
 
 
 def _key(

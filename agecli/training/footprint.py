@@ -23,7 +23,7 @@ from agecli.data.batches import to_augmented_input
 from agecli.training.engine import MovingAverage
 from agecli.training.memory import keep_freed_memory
 from agecli.training.objectives import make_objective
-from agecli.training.setup import build_model, build_optimizer, mixed_precision
+from agecli.training.setup import autocast_dtype, build_model, build_optimizer, mixed_precision
 
 STEPS = 2
 """Optimiser steps of a dry run: the first makes the optimiser's state, the second has it."""
@@ -109,10 +109,10 @@ class DrySteps:
         self.device = torch.device("cpu" if fake else device)
         self.mode: Any = nullcontext()
         precision = mixed_precision(config, device)
-        self.dtype = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+        self.dtype = autocast_dtype(precision)
         model = build_model(config, scheme).to(self.device)
         objective = make_objective(config, scheme, np.arange(YEARS)).to(self.device)
-        average = MovingAverage(model, config.ema) if config.ema else None
+        average = MovingAverage(model, config.ema) if config.averages else None
         if fake:
             self.mode = FakeTensorMode()
             with FakeCopyMode(self.mode):

@@ -100,6 +100,7 @@ class Sweep:
                     setting |= score
             winner = min(range(len(scores)), key=lambda index: scores[index]["val_loss"])
             record |= self.settings[winner] | scores[winner]
+            check_loss(record["val_loss"], len(history), self.config)
             record["seconds"] = time.monotonic() - started
             append_record(history, record)
             if record["best"]:

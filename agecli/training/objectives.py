@@ -123,6 +123,9 @@ class DistilledObjective(AgeObjective):
                 f"{metadata.objective!r}, not those of --objective {config.objective}"
             )
 
+        if [*metadata.mean, *metadata.std] != [*config.mean, *config.std]:
+            raise UsageError(f"--teacher: {path} normalises images otherwise: give another")
+
     def train(self, mode: bool = True) -> DistilledObjective:
         """Switch to training or evaluation; the teacher stays in evaluation."""
         super().train(mode)

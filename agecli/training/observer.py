@@ -21,4 +21,4 @@ class Observer:
         """Hear an epoch's line of metrics.jsonl."""
 
     def warned(self, text: str) -> None:
-        """Hear of something that went otherwise than asked."""
+        """Hear something worth a line: what went otherwise than asked, or was found out."""

@@ -59,7 +59,8 @@ def fit(
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
-    start(model)
+    if not run.begun:
+        start(model)
     optimizer = build_optimizer(config, model)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
     train_rows = rows_of(dataset, "train", objective, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -36,7 +37,7 @@ class Results:
     def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
         """Give what an observer hears at the start."""
         return {
-            "model": self.config.model,
+            "model": self.config.title,
             "parameters": parameters,
             "train_images": self.train_images,
             "val_images": val_images,
@@ -89,6 +90,7 @@ class Results:
         scheme = Scheme.parse(receipt["scheme"])
         return Metadata(
             model=config.model,
+            title=config.title,
             architecture=architecture_of(config, scheme),
             objective=config.objective,
             scheme=scheme.labels,
@@ -105,6 +107,12 @@ class Results:
                 "best_epoch": record["epoch"],
                 "device": self.place,
                 "validation": {k: v for k, v in record.items() if k.startswith("val_")},
-                "config": {k: v for k, v in vars(config).items() if k not in ("data", "device")},
+                "config": _public(config),
             },
         )
+
+
+def _public(config: TrainConfig) -> dict[str, Any]:
+    """Give a configuration's settings without this machine's paths."""
+    names = {k: v for k, v in vars(config).items() if k not in ("data", "device", "backbone")}
+    return names | {k: Path(names[k]).name for k in ("init", "teacher") if names.get(k)}

@@ -68,13 +68,18 @@ class Run:
         lines = (json.dumps(record) for record in state["history"])
         self._write("metrics.jsonl", "".join(line + "\n" for line in lines))
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether an epoch was finished."""
+        return self._state.exists()
+
     def load(self) -> dict[str, Any] | None:
         """Read back what `save` kept, or None where no epoch was finished."""
         import pickle
 
         import torch
 
-        if not self._state.exists():
+        if not self.begun:
             return None
         try:
             return torch.load(self._state, map_location="cpu", weights_only=True)

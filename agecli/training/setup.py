@@ -43,8 +43,10 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
     rows = rows[objective.uses(dataset.ages[rows])]
     if config.limit:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
-    if not len(rows):
-        raise DataError(f"{dataset.folder} has no {split} images to use: prepare more pictures")
+    if len(rows) < (config.smallest_batch if split == "train" else 1):
+        raise DataError(
+            f"{dataset.folder} has {len(rows)} {split} images to use: prepare more pictures"
+        )
     return rows
 
 
@@ -95,6 +97,11 @@ def mixed_precision(config: TrainConfig, device: str) -> Literal["no", "bf16", "
         device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     return "bf16" if fine else "fp16"
+
+
+def autocast_dtype(precision: str) -> torch.dtype | None:
+    """Give the type that `mixed_precision` names."""
+    return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:

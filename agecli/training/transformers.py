@@ -34,7 +34,8 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
     if config.from_scratch:
         config = replace(config, image_size=config.image_size or TINY["image_size"])
         describe_backbone(config.backbone, "", config.image_size, config.drop_path)
-        _check_teacher(config)
+        if not dry:
+            _check_teacher(config)
         return config
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("agecli train dinov2 runs in one process: start it without a launcher")
@@ -131,7 +132,8 @@ def _features(
 
 
 def _origin(config: Dinov2Config) -> str:
-    return f"{config.backbone} at {config.revision}"
+    name = Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone
+    return f"{name} at {config.revision}"
 
 
 def _check_teacher(config: Dinov2Config) -> None:

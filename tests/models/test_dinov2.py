@@ -171,3 +171,14 @@ def test_a_damaged_configuration_is_one_line(folder: Path, tmp_path: Path, conte
 def test_width_of_the_head_follows_the_pool(folder: Path):
     assert load(folder).head.linear.in_features == 2 * WIDTH
     assert load(folder, "cls").head.linear.in_features == WIDTH
+
+
+def test_a_backbone_that_lacks_weights_is_refused(folder: Path, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if "layer.1." not in name}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    with pytest.raises(WeightsError, match=r"lacks .* of its weights"):
+        backbone_state(str(tmp_path), "")

@@ -230,7 +230,9 @@ def test_what_is_neither_folder_nor_hub_id_is_a_wrong_option(name: str):
 
 
 def test_a_folder_that_is_gone_is_not_sought_on_the_hub():
-    with pytest.raises(WeightsError, match=r"No folder models/tiny .*sha256:0123.*export --with-backbone"):
+    with pytest.raises(
+        WeightsError, match=r"No folder models/tiny .*sha256:0123.*export --with-backbone"
+    ):
         find_backbone("models/tiny", "sha256:0123456789abcdef")
 
 

@@ -520,3 +520,47 @@ def test_balanced_training_is_validated_without_weights(dataset_folder: Path, tm
     run = run_training(small(dataset_folder, **settings), tmp_path / "run")
     loss = validation_loss(run, run.load()["model"])
     assert history(run)[0]["val_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_mixed_precision_ends_with_an_error(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Autocast that stays on would keep halved copies of the weights for ever."""
+
+    def fail(self: Body, x: torch.Tensor) -> torch.Tensor:
+        assert torch.is_autocast_enabled("cpu")
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Body, "forward", fail)
+    config = small(dataset_folder, amp=True)
+    with pytest.raises(RuntimeError, match="boom"):
+        train(config, Run.create(tmp_path / "run", config))
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_single_image_is_too_few_for_batch_norm(dataset_folder: Path, tmp_path: Path):
+    from agecli.errors import DataError
+    from agecli.training.budget import halve_batch
+
+    with pytest.raises(UsageError, match="--batch-size"):
+        small(dataset_folder, batch_size=1)
+    assert halve_batch(small(dataset_folder, batch_size=2)) is None
+    config = small(dataset_folder, limit=1)
+    with pytest.raises(DataError, match="1 train images"):
+        train(config, Run.create(tmp_path / "run", config))
+
+
+def test_a_run_goes_on_without_the_weights_it_started_from(dataset_folder: Path, tmp_path: Path):
+    start = tmp_path / "start.pth"
+    torch.save(Body("resnet18").state_dict(), start)
+    config = small(dataset_folder, init=str(start), freeze_epochs=1, epochs=1)
+    run = Run.create(tmp_path / "run", config)
+
+    class Cut(Observer):
+        def finished_epoch(self, record: dict) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, Cut())
+    start.unlink()
+    assert train(config, run).training["epochs"] == 2

@@ -152,3 +152,13 @@ def test_the_cache_is_a_safetensors_file_of_any_reader(model, dataset, config):
 def test_double_precision_is_kept(model, dataset, config):
     rows = dataset.rows("val")[:5]
     assert cached_features(model.double(), dataset, rows, config, CPU).dtype == torch.float64
+
+
+def test_features_that_are_no_numbers_are_not_kept(model, dataset, config):
+    from agecli.errors import TrainingError
+
+    with torch.no_grad():
+        model.backbone.layernorm.weight.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="no numbers"):
+        cached_features(model, dataset, dataset.rows("val"), config, CPU)
+    assert all(file.suffix == ".partial" for file in (dataset.folder / "features").iterdir())

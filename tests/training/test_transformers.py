@@ -113,6 +113,8 @@ def test_an_exported_file_stands_alone_and_answers_alike(
     assert np.allclose(*answers, atol=2e-3)  # 16-bit weights
     with pytest.raises(UsageError, match="inside"):
         export_with_backbone(tmp_path / "whole.safetensors", tmp_path / "again.safetensors")
+    with pytest.raises(UsageError, match="exists"):
+        export_with_backbone(head_run.best, tmp_path / "whole.safetensors")
 
 
 class Stop(Observer):
@@ -148,7 +150,7 @@ def test_unfreezing_trains_the_last_blocks_from_the_best_head(base, tmp_path):
     run = Run.create(tmp_path / "run", config)
     metadata = train(config, run)
     assert metadata.backbone is None
-    assert metadata.training["init"].startswith(config.backbone)
+    assert metadata.training["init"] == f"{Path(config.backbone).name} at {config.revision}"
     before, after = (
         load_weights(path)[0] for path in (run.folder / "head/best.safetensors", run.best)
     )
@@ -238,6 +240,20 @@ def test_a_teacher_of_another_split_or_outputs_is_refused(dataset_folder, tmp_pa
         make_objective(
             replace(config, objective="groups"), Scheme.parse("adience8"), torch.arange(9).numpy()
         )
+
+
+def test_a_frozen_backbone_is_not_budgeted_as_if_it_were_trained(base):
+    """Weights once, and for the head alone gradients and Adam's moments."""
+    from agecli.ages import Scheme
+    from agecli.training.footprint import measure
+
+    scheme = Scheme.parse("adience8")
+    frozen = measure(base, scheme, "cpu")
+    whole = measure(replace(base, unfreeze=BLOCKS), scheme, "cpu")
+    head = sum(p.nbytes for p in build_model(base, scheme).head.parameters())
+    assert (frozen.gradients, frozen.average) == (head, 0)
+    assert frozen.optimizer < 2.1 * head
+    assert whole.gradients > frozen.gradients and whole.average > 0
 
 
 def test_several_processes_are_refused_for_heads(monkeypatch, base):
