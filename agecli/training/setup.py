@@ -45,7 +45,7 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
     if len(rows) < (config.smallest_batch if split == "train" else 1):
         raise DataError(
-            f"{dataset.folder} has {len(rows)} {split} images to use: prepare more pictures"
+            f"{dataset.folder} has {len(rows) or 'no'} {split} images to use: prepare more pictures"
         )
     return rows
 
