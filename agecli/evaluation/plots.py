@@ -48,14 +48,18 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
     """
     from matplotlib.figure import Figure
 
+    losses = np.asarray(losses)
     figure = Figure(figsize=(7, 4.2), dpi=150, facecolor="white", layout="constrained")
     axes = figure.subplots()
-    axes.plot(np.asarray(rates), np.asarray(losses), color="#2b6cb0", linewidth=2)
+    axes.plot(np.asarray(rates), losses, color="#2b6cb0", linewidth=2)
     axes.axvline(chosen, color="#c05621", linewidth=1.5, linestyle="--")
     axes.annotate(
         f"chosen: {chosen:.1e}", (chosen, 1), xycoords=("data", "axes fraction"),
         xytext=(6, -14), textcoords="offset points", color="#c05621",
     )  # fmt: skip
+    # Where the search ends the loss explodes: what matters is how it fell before.
+    start, low = float(np.max(losses[:10])), float(np.min(losses))
+    axes.set_ylim(low - 0.1 * (start - low), start + 0.5 * (start - low) + 1e-6)
     axes.set_xscale("log")
     axes.set_xlabel("Learning rate", color=_INK)
     axes.set_ylabel("Training loss, smoothed", color=_INK)

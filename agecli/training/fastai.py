@@ -23,7 +23,6 @@ from agecli.data.batches import ROTATION, SCALE, Batches, resize
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.plots import plot_rates
-from agecli.inference.predictor import find_device
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet
 from agecli.training.budget import within_memory
@@ -37,7 +36,6 @@ from agecli.training.fastai_callbacks import (
     Steps,
     seed_all,
 )
-from agecli.training.memory import keep_freed_memory, limit_memory
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -45,6 +43,7 @@ from agecli.training.runs import Run
 from agecli.training.setup import (
     autocast_dtype,
     build_model,
+    choose_device,
     describe_device,
     mixed_precision,
     rows_of,
@@ -95,11 +94,7 @@ def train(config: ResNetConfig, run: Run, observer: Observer | None = None) -> M
 def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
     dataset = open_dataset(Path(config.data))
     scheme = Scheme.parse(dataset.receipt["scheme"])
-    device = torch.device(find_device(config.device))
-    if device.type == "cpu":
-        keep_freed_memory()
-    if device.type == "cuda":
-        limit_memory(config.budget_bytes())
+    device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)
     saved = run.load()

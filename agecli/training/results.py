@@ -53,8 +53,8 @@ class Results:
     def finish(self, history: list[dict[str, Any]], *, main: bool = True, **facts: Any) -> Metadata:
         """Score the best weights on the test split as users run them; write that into the file.
 
-        main: this is the process that scores and writes. facts: what else the file shall say of
-        its training.
+        main: this is the process that scores and writes, and no stage in front of another. facts:
+        what else the file shall say of its training.
         """
         best = next(record for record in reversed(history) if record["best"])
         final = self._metadata(best)

@@ -104,18 +104,24 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
     return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
+def choose_device(config: TrainConfig) -> torch.device:
+    """Choose the device, and take a --vram-budget on CUDA for the limit."""
+    from agecli.inference.predictor import find_device
+
+    device = torch.device(find_device(config.device))
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        limit_memory(config.budget_bytes())
+    return device
+
+
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Choose device and precision, and take a --vram-budget on CUDA for the limit."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from agecli.inference.predictor import find_device
-
-    device = find_device(config.device)
-    if device == "cpu":
-        keep_freed_memory()
-    if device == "cuda":
-        limit_memory(config.budget_bytes())
+    device = choose_device(config).type
     AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
     return Accelerator(
         cpu=device == "cpu",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,22 @@ from agecli.ages import Scheme
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError
-from agecli.inference.predictor import find_device
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
 from agecli.training import pytorch
 from agecli.training.budget import within_memory
 from agecli.training.features import cached_features
 from agecli.training.heads import Features, Sweep
-from agecli.training.memory import keep_freed_memory, limit_memory
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.setup import build_model, describe_device, mixed_precision, rows_of
+from agecli.training.setup import (
+    build_model,
+    choose_device,
+    describe_device,
+    mixed_precision,
+    rows_of,
+)
 from agecli.weights import Metadata, load_weights, named_weights, read_metadata
 
 
@@ -64,7 +69,8 @@ def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> M
     head_run = Run(run.folder / "head")
     if not (head_run.folder / "done").exists():
         head_run.folder.mkdir(exist_ok=True)
-        within_memory(_train_heads, replace(config, unfreeze=0), head_run, observer)
+        heads = partial(_train_heads, score=False)  # the test split is read once, at the end
+        within_memory(heads, replace(config, unfreeze=0), head_run, observer)
         (head_run.folder / "done").touch()
 
     def start(model: Any) -> None:
@@ -76,14 +82,12 @@ def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> M
     return within_memory(tune, config, run, observer)
 
 
-def _train_heads(config: Dinov2Config, run: Run, observer: Observer) -> Metadata:
+def _train_heads(
+    config: Dinov2Config, run: Run, observer: Observer, *, score: bool = True
+) -> Metadata:
     dataset = open_dataset(Path(config.data))
     scheme = Scheme.parse(dataset.receipt["scheme"])
-    device = torch.device(find_device(config.device))
-    if device.type == "cpu":
-        keep_freed_memory()
-    if device.type == "cuda":
-        limit_memory(config.budget_bytes())
+    device = choose_device(config)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
     model: Any = build_model(config, scheme)
     state = model.state_dict() | backbone_state(config.backbone, config.revision)
@@ -100,7 +104,7 @@ def _train_heads(config: Dinov2Config, run: Run, observer: Observer) -> Metadata
     run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
     sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
     history, settings = sweep.fit(run, results, observer)
-    return results.finish(history, sweep=settings)
+    return results.finish(history, main=score, sweep=settings)
 
 
 def _features(

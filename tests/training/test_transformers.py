@@ -149,7 +149,8 @@ def test_unfreezing_trains_the_last_blocks_from_the_best_head(base, tmp_path):
     config = replace(base, unfreeze=1, ema=0.0, epochs=2)
     run = Run.create(tmp_path / "run", config)
     metadata = train(config, run)
-    assert metadata.backbone is None
+    assert metadata.backbone is None and metadata.metrics["n"] > 0
+    assert read_metadata(run.folder / "head/best.safetensors").metrics == {}  # test is read once
     assert metadata.training["init"] == f"{Path(config.backbone).name} at {config.revision}"
     before, after = (
         load_weights(path)[0] for path in (run.folder / "head/best.safetensors", run.best)
