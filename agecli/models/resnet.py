@@ -174,6 +174,12 @@ class ResNet(nn.Module):
         return self.head(self.body(x))
 
 
+def body_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pick a body's weights from a state dict of torchvision's ResNet, or of our own."""
+    own = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
+    return own or {name: t for name, t in state.items() if not name.startswith("fc.")}
+
+
 def _fold_pair(module: nn.Module, conv: str, norm: str) -> None:
     first, second = module.get_submodule(conv), module.get_submodule(norm)
     if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):

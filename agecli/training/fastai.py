@@ -24,7 +24,7 @@ from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
-from agecli.models.resnet import ResNet
+from agecli.models.resnet import ResNet, body_state
 from agecli.training.budget import within_memory
 from agecli.training.engine import MovingAverage
 from agecli.training.fastai_callbacks import (
@@ -284,11 +284,8 @@ def _initial_state(
 
 
 def _load_body(model: ResNet, state: dict[str, Tensor], init: str) -> None:
-    """Load a body from a state dict of torchvision's ResNet, or from our own weights file."""
-    own = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
-    state = own or {name: t for name, t in state.items() if not name.startswith("fc.")}
     try:
-        model.body.load_state_dict(state)
+        model.body.load_state_dict(body_state(state))
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1].split())
         raise WeightsError(

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 SIDE, PATCH, WIDTH, BLOCKS = 28, 7, 24, 3
 
 
@@ -34,3 +36,20 @@ def save_backbone(folder: Path, *, registers: bool = False, processor: bool = Tr
             image_std=[0.2, 0.3, 0.25],
         ).save_pretrained(folder)
     return folder
+
+
+def count_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """List the batch sizes that go through the backbone."""
+    import torch
+
+    from agecli.models.dinov2 import Dinov2
+
+    seen: list[int] = []
+    features = Dinov2.features
+
+    def counted(self: Dinov2, x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return features(self, x)
+
+    monkeypatch.setattr(Dinov2, "features", counted)
+    return seen

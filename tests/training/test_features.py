@@ -14,7 +14,7 @@ from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training import features as module
 from agecli.training.features import cached_features
 from agecli.training.transformers import settle
-from tests.models.backbones import WIDTH, save_backbone
+from tests.models.backbones import WIDTH, count_images, save_backbone
 
 CPU = torch.device("cpu")
 
@@ -41,19 +41,6 @@ def model(backbone: Path) -> Dinov2:
     model = Dinov2(outputs=3, backbone=describe_backbone(str(backbone), "", 0, 0.0))
     model.load_state_dict(model.state_dict() | backbone_state(str(backbone), ""))
     return model
-
-
-def count_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """List the batch sizes that go through the backbone."""
-    seen: list[int] = []
-    features = Dinov2.features
-
-    def counted(self: Dinov2, x: torch.Tensor) -> torch.Tensor:
-        seen.append(len(x))
-        return features(self, x)
-
-    monkeypatch.setattr(Dinov2, "features", counted)
-    return seen
 
 
 def test_cached_features_are_the_backbones(model, dataset, config):

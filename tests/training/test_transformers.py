@@ -11,14 +11,13 @@ from agecli.config import CnnConfig, Dinov2Config
 from agecli.errors import UsageError, WeightsError
 from agecli.exporting import export_with_backbone
 from agecli.inference.predictor import Predictor
-from agecli.models.dinov2 import Dinov2
 from agecli.training import pytorch
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.training.setup import FINE_TUNING, build_model, build_optimizer
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
-from tests.models.backbones import BLOCKS, save_backbone
+from tests.models.backbones import BLOCKS, count_images, save_backbone
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +62,7 @@ def test_images_pass_the_backbone_once(monkeypatch, base, dataset_folder, tmp_pa
     """Features of train and validation, and the test split's at the end: one pass of the data."""
     from agecli.data.store import open_dataset
 
-    seen: list[int] = []
-    features = Dinov2.features
-
-    def counted(self: Dinov2, x: torch.Tensor) -> torch.Tensor:
-        seen.append(len(x))
-        return features(self, x)
-
-    monkeypatch.setattr(Dinov2, "features", counted)
+    seen = count_images(monkeypatch)
     config = replace(base, seed=3, mean=(0.4, 0.4, 0.4), epochs=4)  # no run has cached these
     train(config, Run.create(tmp_path / "run", config))
     dataset = open_dataset(dataset_folder)

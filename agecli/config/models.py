@@ -1,0 +1,188 @@
+"""How each model is trained: its own settings, with their meanings and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+from agecli.config.base import (
+    AgesConfig,
+    Arch,
+    Augment,
+    Pool,
+    Stem,
+    TrainConfig,
+    check_choice,
+    check_range,
+)
+from agecli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class CnnConfig(AgesConfig):
+    """How the cnn is trained."""
+
+    model: str = "cnn"
+
+
+@dataclass(frozen=True)
+class CapsNetConfig(TrainConfig):
+    """How the capsnet is trained."""
+
+    smallest: ClassVar[int] = 32
+
+    model: str = "capsnet"
+    objective: Literal["margin"] = "margin"
+    """Margin loss on the lengths of the group capsules, on images that have a group."""
+    epochs: int = 30
+    lr: float = 3e-3
+    dropout: float = 0.1
+    stem: Stem = "strided"
+    """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
+    routing_iters: int = 3
+    share: bool = True
+    """One set of transformation matrices for all positions, instead of one each."""
+    reconstruction: bool = False
+    """Reconstruct the picture from the true group's capsule, as a regulariser."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, routing_iters=(1, 20))
+        check_choice(self, stem=Stem)
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        own = ("stem", "routing_iters", "share", "reconstruction")
+        return super().architecture() | {name: getattr(self, name) for name in own}
+
+
+@dataclass(frozen=True)
+class ResNetConfig(AgesConfig):
+    """How the resnet is trained: its head first, then all layers, by one-cycle each."""
+
+    smallest: ClassVar[int] = 32
+    smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
+    lowest_lr: ClassVar[float] = 0
+
+    model: str = "resnet"
+    arch: Arch = "resnet34"
+    init: str = "imagenet"
+    """imagenet: torchvision's weights; none: from scratch; or a file with a state dict."""
+    freeze_epochs: int | None = None
+    """Epochs that train the head alone, before all layers; None is 1, or 0 from scratch."""
+    epochs: int = 20
+    lr: float = 2e-3
+    """Highest learning rate; 0 has fastai's lr_find choose it."""
+    weight_decay: float = 0.01
+    schedule: Literal["onecycle"] = "onecycle"
+    dropout: float = 0.5
+    """In front of the last layer, and half of it in front of the hidden one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, freeze_epochs=(0, 10_000))
+        check_choice(self, arch=Arch, schedule=Literal["onecycle"])
+
+    @property
+    def frozen_epochs(self) -> int:
+        """Count the epochs that train the head alone."""
+        if self.freeze_epochs is None:
+            return 0 if self.init == "none" else 1
+        return self.freeze_epochs
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        return {"arch": self.arch, "dropout": self.dropout}
+
+
+SCRATCH = "scratch:tiny"
+"""The backbone that is no download, but a small model of the DINOv2 architecture, all trained."""
+
+
+@dataclass(frozen=True)
+class Dinov2Config(AgesConfig):
+    """How the dinov2 is trained: a head on a frozen backbone, unless more is asked for."""
+
+    smallest: ClassVar[int] = 0
+
+    model: str = "dinov2"
+    backbone: str = "facebook/dinov2-small"
+    """A hub id, a local folder, or scratch:tiny."""
+    revision: str = ""
+    """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
+    image_size: int = 0
+    """Side of the images the model sees, in pixels; 0 is the backbone's own."""
+    pool: Pool = "cls+mean"
+    """What the head sees: the [CLS] token, the mean of the patch tokens, or both."""
+    views: int = 1
+    """Views of each training image that heads learn from: the first plain, the others augmented."""
+    unfreeze: int = 0
+    """Last blocks of the backbone that are trained too, after the head, at a tenth of its rate."""
+    layer_decay: float = 0.75
+    """Learning rate of a block, as a share of the rate of the one behind it."""
+    drop_path: float = 0.1
+    """Stochastic depth of scratch:tiny."""
+    teacher: str = ""
+    """Weights whose answers scratch:tiny learns, beside the labels."""
+    epochs: int = 30
+    dropout: float = 0.1
+    augment: Augment = "strong"
+    weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(
+            self, views=(1, 64), unfreeze=(0, 1000), layer_decay=(0.01, 1), drop_path=(0, 0.9)
+        )
+        check_choice(self, pool=Pool)
+        if self.image_size and self.image_size < 16:
+            raise UsageError(f"--image-size: {self.image_size} is not between 16 and 1024")
+        if self.backbone.startswith("scratch:") and not self.from_scratch:
+            raise UsageError(f"--backbone: {self.backbone!r} is unknown, there is {SCRATCH}")
+        if self.from_scratch and (self.unfreeze or self.views > 1):
+            raise UsageError(f"--backbone {SCRATCH} is trained whole: no --unfreeze, no --views")
+        if self.teacher and not self.from_scratch:
+            raise UsageError(f"--teacher is for --backbone {SCRATCH}")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Tell whether all of the model is trained, from a random start."""
+        return self.backbone == SCRATCH
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Tell whether more than the head is trained."""
+        return self.from_scratch or self.unfreeze > 0
+
+    @property
+    def title(self) -> str:
+        """The model's name; one that was never pre-trained is called so."""
+        return "DINOv2 architecture, from scratch" if self.from_scratch else self.model
+
+    @property
+    def averages(self) -> bool:
+        """Tell whether a moving average of the weights is kept; heads alone need none."""
+        return super().averages and self.trains_backbone
+
+    def architecture(self) -> dict[str, Any]:
+        """Give the model's constructor arguments that are settings; the backbone's come on top."""
+        return {"pool": self.pool, "dropout": self.dropout}
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {
+    "cnn": CnnConfig,
+    "capsnet": CapsNetConfig,
+    "resnet": ResNetConfig,
+    "dinov2": Dinov2Config,
+}
+
+
+def read_config(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
+    config = CONFIGS.get(values.get("model", ""))
+    if config is None:
+        raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
+    known = {f.name for f in fields(config)}
+    if unknown := sorted(set(values) - known):
+        raise UsageError(f"config.json has unknown settings: {', '.join(unknown)}")
+    return config(**values)
