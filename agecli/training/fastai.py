@@ -83,15 +83,17 @@ def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) 
     return config
 
 
-def train(config: ResNetConfig, run: Run, observer: Observer | None = None) -> Metadata:
+def train(
+    config: ResNetConfig, run: Run, observer: Observer | None = None, *, score: bool = True
+) -> Metadata:
     """Train a resnet, or continue its run, and return the metadata of its best weights.
 
     As `agecli.training.pytorch.train` does, and raises.
     """
-    return within_memory(_train, config, run, observer or Observer())
+    return within_memory(partial(_train, score=score), config, run, observer or Observer())
 
 
-def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
+def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
     dataset = open_dataset(Path(config.data))
     scheme = Scheme.parse(dataset.receipt["scheme"])
     device = choose_device(config)
@@ -133,7 +135,9 @@ def _train(config: ResNetConfig, run: Run, observer: Observer) -> Metadata:
         ) | {"done": len(keeper.history)}
     )  # fmt: skip
     fit(config, learn, keeper)
-    return results.finish(keeper.history, frozen_epochs=config.frozen_epochs, lr=config.lr)
+    return results.finish(
+        keeper.history, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr
+    )
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,18 @@ def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -
     return config
 
 
-def train(config: TrainConfig, run: Run, observer: Observer | None = None) -> Metadata:
+def train(
+    config: TrainConfig, run: Run, observer: Observer | None = None, *, score: bool = True
+) -> Metadata:
     """Train a model, or continue its run, and return the metadata of its best weights.
 
-    The weights file, RUN/best.safetensors, holds the test split's figures, read once, at the end.
+    The weights file, RUN/best.safetensors, holds the test split's figures, read once, at the end;
+    not score: it is not read at all.
     Out of memory under a --vram-budget, the run goes on from its last epoch with half the
     micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
     diverges or too little memory.
     """
-    return within_memory(fit, config, run, observer or Observer())
+    return within_memory(partial(fit, score=score), config, run, observer or Observer())
 
 
 def fit(
@@ -52,6 +56,7 @@ def fit(
     *,
     start: Callable[[nn.Module], object] = lambda model: None,
     init: str = "random",
+    score: bool = True,
 ) -> Metadata:
     """Train once, without the retries. start: loads the weights to begin with, named init."""
     dataset = open_dataset(Path(config.data))
@@ -103,6 +108,6 @@ def fit(
             sum(parameter.numel() for parameter in model.parameters()), len(val_rows), config.epochs
         ),
     ).fit()
-    final = results.finish(history, main=accelerator.is_main_process)
+    final = results.finish(history, score=score and accelerator.is_main_process)
     accelerator.wait_for_everyone()
     return final

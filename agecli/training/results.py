@@ -50,18 +50,20 @@ class Results:
         """Write the weights of an epoch that is the best so far, with its record."""
         save_weights(self.run.best, state, self._metadata(record))
 
-    def finish(self, history: list[dict[str, Any]], *, main: bool = True, **facts: Any) -> Metadata:
+    def finish(
+        self, history: list[dict[str, Any]], *, score: bool = True, **facts: Any
+    ) -> Metadata:
         """Score the best weights on the test split as users run them; write that into the file.
 
-        main: this is the process that scores and writes, and no stage in front of another. facts:
-        what else the file shall say of its training.
+        score: this is the process that scores and writes, and no stage in front of another and no
+        trial of a search. facts: what else the file shall say of its training.
         """
         best = next(record for record in reversed(history) if record["best"])
         final = self._metadata(best)
         seconds = round(sum(record["seconds"] for record in history))
         facts = {"epochs": len(history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
-        if main:
+        if score:
             final = self._score(final)
             self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
         return final

@@ -54,7 +54,9 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
     )  # fmt: skip
 
 
-def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> Metadata:
+def train(
+    config: Dinov2Config, run: Run, observer: Observer | None = None, *, score: bool = True
+) -> Metadata:
     """Train a dinov2, or continue its run, and return the metadata of its best weights.
 
     Frozen, the backbone sees each image once, and heads are trained on its features. With
@@ -63,9 +65,9 @@ def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> M
     """
     observer = observer or Observer()
     if config.from_scratch:
-        return pytorch.train(config, run, observer)
+        return pytorch.train(config, run, observer, score=score)
     if not config.unfreeze:
-        return within_memory(_train_heads, config, run, observer)
+        return within_memory(partial(_train_heads, score=score), config, run, observer)
     head_run = Run(run.folder / "head")
     if not (head_run.folder / "done").exists():
         head_run.folder.mkdir(exist_ok=True)
@@ -77,7 +79,7 @@ def train(config: Dinov2Config, run: Run, observer: Observer | None = None) -> M
         model.load_state_dict(load_weights(head_run.best)[0].state_dict())
 
     def tune(config: Dinov2Config, run: Run, observer: Observer) -> Metadata:
-        return pytorch.fit(config, run, observer, start=start, init=_origin(config))
+        return pytorch.fit(config, run, observer, start=start, init=_origin(config), score=score)
 
     return within_memory(tune, config, run, observer)
 
@@ -104,7 +106,7 @@ def _train_heads(
     run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
     sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
     history, settings = sweep.fit(run, results, observer)
-    return results.finish(history, main=score, sweep=settings)
+    return results.finish(history, score=score, sweep=settings)
 
 
 def _features(
