@@ -22,6 +22,8 @@ Stem = Annotated[
     typer.Option(help="Strided convolutions with batch norm, or the paper's two 9×9 ones."),
 ]
 RoutingIters = Annotated[int, typer.Option(help="Iterations of dynamic routing.")]
+PrimaryDim = Annotated[int, typer.Option(help="Values of a primary capsule.")]
+GroupDim = Annotated[int, typer.Option(help="Values of a group capsule.")]
 Share = Annotated[
     bool, typer.Option(help="All positions share the capsules' transformation matrices.")
 ]
@@ -111,6 +113,10 @@ FoundRate = Annotated[
         help="Highest learning rate; auto: fastai's lr_find chooses it.",
     ),
 ]
+RateRatio = Annotated[
+    float,
+    typer.Option(help="Rate of the head over that of a pre-trained body's first layers."),
+]
 Backbone = Annotated[
     str,
     typer.Option(
@@ -122,6 +128,7 @@ Pool = Annotated[
     config.Pool,
     typer.Option(help="What the head sees: [CLS] token, mean of patch tokens, or both."),
 ]
+Hidden = Annotated[int, typer.Option(help="Width of a hidden layer in the head; 0 = none.")]
 BackboneImageSize = Annotated[
     int,
     typer.Option("--image-size", help="Side of the input in pixels; 0 = the backbone's own."),
@@ -158,5 +165,23 @@ RunFolder = Annotated[
 Resume = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Continue a run with its own settings."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings from a TOML file or a run's config.json; options given here win.",
+    ),
+]
+FromStudy = Annotated[
+    Path | None,
+    typer.Option(metavar="STUDY", help="Settings from the best trial of `agecli tune`."),
+]
+ShowConfig = Annotated[
+    bool,
+    typer.Option(
+        "--show-config", help="Do not train: show all settings and where each comes from."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]

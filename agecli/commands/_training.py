@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from agecli.commands._settings import is_given
 from agecli.config import TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import MODELS
@@ -17,20 +18,25 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     """Run what the options ask for; those that are no settings of the training are taken out."""
     from agecli.commands._display import show_result, training_display
     from agecli.commands._memory import choose_for_budget, show_memory_report
+    from agecli.commands._settings import settings_of, show_settings
     from agecli.data.store import open_dataset
     from agecli.training.runs import Run
 
-    settings: dict[str, Any] = context.params | {"data": str(context.params["data"])}
-    folder, resume = settings.pop("run"), settings.pop("resume")
-    memory_report, as_json = settings.pop("memory_report"), settings.pop("as_json")
+    options: dict[str, Any] = context.params
+    folder, resume = options["run"], options["resume"]
+    memory_report, as_json = options["memory_report"], options["as_json"]
     if resume:
         _refuse_settings(context)
         run, config = Run.open(resume)
         if not isinstance(config, kind):
             way_on = f"agecli train {config.model} --resume {resume}"
             raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
+        sources = dict.fromkeys(vars(config), str(resume))
     else:
-        config = kind(**settings)
+        config, sources = settings_of(context, kind, options["config"], options["from_study"])
+    if options["show_config"]:
+        show_settings(config, sources, as_json)
+        return
     if memory_report and config.vram_budget and not resume:
         raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
     trainer = import_module(MODELS[config.model].trainer)
@@ -56,8 +62,8 @@ def _say(text: str) -> None:
 
 def _refuse_settings(context: typer.Context) -> None:
     """Refuse options that --resume would silently pass over."""
+    allowed = ("resume", "memory_report", "show_config", "as_json")
     for name in context.params:
-        source = getattr(context.get_parameter_source(name), "name", "")
-        if name not in ("resume", "memory_report", "as_json") and source == "COMMANDLINE":
+        if name not in allowed and is_given(context, name):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--resume keeps the run's own settings: leave out {flag}")

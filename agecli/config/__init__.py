@@ -28,8 +28,9 @@ from agecli.config.models import (
     CnnConfig,
     Dinov2Config,
     ResNetConfig,
-    read_config,
 )
+from agecli.config.settings import check_names, read_config, read_settings, read_table
+from agecli.config.space import Choice, Dimension, Float, Int, Space, read_space, write_toml
 
 __all__ = [
     "CONFIGS",
@@ -45,17 +46,27 @@ __all__ = [
     "Augment",
     "Balance",
     "CapsNetConfig",
+    "Choice",
     "CnnConfig",
     "Conflicts",
     "Device",
+    "Dimension",
     "Dinov2Config",
     "Fallback",
+    "Float",
+    "Int",
     "Objective",
     "Pool",
     "PrepareConfig",
     "ResNetConfig",
     "Schedule",
+    "Space",
     "Stem",
     "TrainConfig",
+    "check_names",
     "read_config",
+    "read_settings",
+    "read_space",
+    "read_table",
+    "write_toml",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
+from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError
 
 DETECTOR = "dlib-hog"
@@ -37,6 +38,12 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
 
 
+KINDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a text",
+    tuple: "a list of numbers",
+}  # fmt: skip
+
+
 def check_range(config: Any, **ranges: tuple[float, float]) -> None:
     """Raise UsageError, by its flag, for a setting outside its range; None is no setting."""
     for name, (low, high) in ranges.items():
@@ -44,6 +51,22 @@ def check_range(config: Any, **ranges: tuple[float, float]) -> None:
         if value is not None and not low <= value <= high:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag}: {value} is not between {low:g} and {high:g}")
+
+
+def check_types(config: Any) -> None:
+    """Raise UsageError, by its flag, for a setting that is not of its default's type.
+
+    A file may say anything. A whole number is a number, too.
+    """
+    for field in fields(config):
+        value, default = getattr(config, field.name), field.default
+        kind = (int, type(None)) if default is None else type(default)
+        if isinstance(value, int) and not isinstance(value, bool) and kind is float:
+            continue
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            flag = "--" + field.name.replace("_", "-")
+            wanted = "a whole number" if default is None else KINDS[type(default)]
+            raise UsageError(f"{flag}: {value!r} is not {wanted}")
 
 
 def check_choice(config: Any, **choices: Any) -> None:
@@ -130,6 +153,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # lists, where they come from config.json
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_types(self)
         check_range(
             self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
             batch_size=(self.smallest_batch, 65_536),
@@ -171,6 +195,17 @@ class TrainConfig:
         """Give the model's constructor arguments that are settings; its outputs come on top."""
         return {"image_size": self.image_size, "dropout": self.dropout}
 
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        return {
+            "lr": Float(3e-4, 1e-2, log=True),
+            "weight_decay": Float(1e-3, 0.3, log=True),
+            "dropout": Float(0.0, 0.6),
+            "batch_size": Choice((32, 64, 128)),
+            "schedule": Choice(get_args(Schedule)),
+            "augment": Choice(get_args(Augment)),
+        }
+
 
 @dataclass(frozen=True)
 class AgesConfig(TrainConfig):
@@ -188,3 +223,11 @@ class AgesConfig(TrainConfig):
         super().__post_init__()
         check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10))
         check_choice(self, objective=Objective)
+
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        own: Space = {
+            "objective": Choice(get_args(Objective)),
+            "label_width": Float(0.5, 2.0, log=True),
+        }
+        return super().space() | own

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from agecli.config.base import (
     AgesConfig,
@@ -15,6 +15,7 @@ from agecli.config.base import (
     check_choice,
     check_range,
 )
+from agecli.config.space import Choice, Float, Int, Space
 from agecli.errors import UsageError
 
 
@@ -40,6 +41,10 @@ class CapsNetConfig(TrainConfig):
     stem: Stem = "strided"
     """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
     routing_iters: int = 3
+    primary_dim: int = 8
+    """Values of a primary capsule."""
+    group_dim: int = 16
+    """Values of a group capsule."""
     share: bool = True
     """One set of transformation matrices for all positions, instead of one each."""
     reconstruction: bool = False
@@ -47,13 +52,23 @@ class CapsNetConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, routing_iters=(1, 20))
+        check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
         check_choice(self, stem=Stem)
 
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; its outputs come on top."""
-        own = ("stem", "routing_iters", "share", "reconstruction")
+        own = ("stem", "routing_iters", "primary_dim", "group_dim", "share", "reconstruction")
         return super().architecture() | {name: getattr(self, name) for name in own}
+
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        own: Space = {
+            "lr": Float(1e-3, 2e-2, log=True),
+            "routing_iters": Int(1, 5),
+            "primary_dim": Choice((4, 8, 16)),
+            "group_dim": Choice((8, 16, 32)),
+        }
+        return super().space() | own
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,8 @@ class ResNetConfig(AgesConfig):
     epochs: int = 20
     lr: float = 2e-3
     """Highest learning rate; 0 has fastai's lr_find choose it."""
+    rate_ratio: float = 100
+    """How many times lower the rate of a pre-trained body's first layers is than the head's."""
     weight_decay: float = 0.01
     schedule: Literal["onecycle"] = "onecycle"
     dropout: float = 0.5
@@ -80,7 +97,7 @@ class ResNetConfig(AgesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, freeze_epochs=(0, 10_000))
+        check_range(self, freeze_epochs=(0, 10_000), rate_ratio=(1, 1e6))
         check_choice(self, arch=Arch, schedule=Literal["onecycle"])
 
     @property
@@ -93,6 +110,14 @@ class ResNetConfig(AgesConfig):
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; its outputs come on top."""
         return {"arch": self.arch, "dropout": self.dropout}
+
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        space = super().space()
+        del space["schedule"]
+        if self.init == "none":
+            return space
+        return space | {"freeze_epochs": Int(0, 3), "rate_ratio": Float(3, 300, log=True)}
 
 
 SCRATCH = "scratch:tiny"
@@ -114,6 +139,8 @@ class Dinov2Config(AgesConfig):
     """Side of the images the model sees, in pixels; 0 is the backbone's own."""
     pool: Pool = "cls+mean"
     """What the head sees: the [CLS] token, the mean of the patch tokens, or both."""
+    hidden: int = 0
+    """Width of a hidden layer in the head; 0 is none, a linear head."""
     views: int = 1
     """Views of each training image that heads learn from: the first plain, the others augmented."""
     unfreeze: int = 0
@@ -132,7 +159,12 @@ class Dinov2Config(AgesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(
-            self, views=(1, 64), unfreeze=(0, 1000), layer_decay=(0.01, 1), drop_path=(0, 0.9)
+            self,
+            hidden=(0, 8192),
+            views=(1, 64),
+            unfreeze=(0, 1000),
+            layer_decay=(0.01, 1),
+            drop_path=(0, 0.9),
         )
         check_choice(self, pool=Pool)
         if self.image_size and self.image_size < 16:
@@ -166,7 +198,20 @@ class Dinov2Config(AgesConfig):
 
     def architecture(self) -> dict[str, Any]:
         """Give the model's constructor arguments that are settings; the backbone's come on top."""
-        return {"pool": self.pool, "dropout": self.dropout}
+        return {"pool": self.pool, "dropout": self.dropout, "hidden": self.hidden}
+
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        space = super().space() | {"pool": Choice(get_args(Pool)), "hidden": Choice((0, 128, 512))}
+        if self.unfreeze:
+            space["layer_decay"] = Float(0.5, 1.0)
+        if self.from_scratch:
+            space["drop_path"] = Float(0.0, 0.3)
+        if not self.trains_backbone:  # heads have their own batches and schedule
+            del space["batch_size"], space["schedule"]
+            if self.views == 1:
+                del space["augment"]
+        return space
 
 
 CONFIGS: dict[str, type[TrainConfig]] = {
@@ -175,14 +220,3 @@ CONFIGS: dict[str, type[TrainConfig]] = {
     "resnet": ResNetConfig,
     "dinov2": Dinov2Config,
 }
-
-
-def read_config(values: dict[str, Any]) -> TrainConfig:
-    """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
-    config = CONFIGS.get(values.get("model", ""))
-    if config is None:
-        raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
-    known = {f.name for f in fields(config)}
-    if unknown := sorted(set(values) - known):
-        raise UsageError(f"config.json has unknown settings: {', '.join(unknown)}")
-    return config(**values)

@@ -13,7 +13,7 @@ from agecli.models.blocks import ConvNorm
 from agecli.models.checkpointing import checkpointed
 from agecli.models.routing import route, squash
 
-TYPES, PRIMARY_DIM, GROUP_DIM = 32, 8, 16
+TYPES = 32
 WIDEST = 256
 """Channels of a stage at most."""
 LARGEST_GRID = 12
@@ -52,45 +52,46 @@ class ClassicStage(nn.Module):
 
 
 class PrimaryCapsules(nn.Module):
-    """A convolution whose channels are capsules of 8 values, squashed."""
+    """A convolution whose channels are capsules of `dim` values, squashed."""
 
-    def __init__(self, conv: nn.Module) -> None:
+    def __init__(self, conv: nn.Module, dim: int) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv, self.dim = conv, dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to primary capsules (B, types, positions, 8)."""
-        x = self.conv(x)  # (B, types · 8, G, G)
-        x = x.permute(0, 2, 3, 1)  # (B, G, G, types · 8), as it lies in channels-last memory
-        x = x.reshape(len(x), x.shape[1] * x.shape[2], -1, PRIMARY_DIM)  # (B, P, types, 8)
-        return squash(x).transpose(1, 2).contiguous()  # (B, types, P, 8)
+        """Map (B, C, H, W) to primary capsules (B, types, positions, dim)."""
+        x = self.conv(x)  # (B, types · dim, G, G)
+        x = x.permute(0, 2, 3, 1)  # (B, G, G, types · dim), as it lies in channels-last memory
+        x = x.reshape(len(x), x.shape[1] * x.shape[2], -1, self.dim)  # (B, P, types, dim)
+        return squash(x).transpose(1, 2).contiguous()  # (B, types, P, dim)
 
 
 class Decoder(nn.Module):
     """The paper's decoder, back from a group's capsule to the picture: 512, 1024, pixels."""
 
-    def __init__(self, groups: int) -> None:
+    def __init__(self, groups: int, dim: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(groups * GROUP_DIM, 512), nn.ReLU(),
+            nn.Linear(groups * dim, 512), nn.ReLU(),
             nn.Linear(512, 1024), nn.ReLU(),
             nn.Linear(1024, 3 * RECONSTRUCTED**2),
         )  # fmt: skip
 
     def forward(self, capsules: Tensor, groups: Tensor) -> Tensor:
-        """Map capsules (B, J, 16), of which one counts, to normalised pictures (B, 3, 32, 32)."""
+        """Map capsules (B, J, dim), of which one counts, to normalised pictures (B, 3, 32, 32)."""
         mask = F.one_hot(groups, capsules.shape[1])[..., None]  # (B, J, 1)
         pixels = self.layers((capsules * mask).flatten(1))
         return pixels.view(-1, 3, RECONSTRUCTED, RECONSTRUCTED)
 
 
 class CapsNet(nn.Module):
-    """Stem, primary capsules (8-D), and a group capsule (16-D) per age group by dynamic routing.
+    """Stem, primary capsules, and a group capsule per age group by dynamic routing.
 
     stem: "strided" (double convolutions that halve the side until at most 12×12 positions are left)
     or "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the paper).
     share: all positions share the transformation matrices; otherwise each has its own, as in the
-    paper. reconstruction: with a decoder, a regulariser in training.
+    paper. primary_dim, group_dim: values of a capsule, 8 and 16 in the paper. reconstruction: with
+    a decoder, a regulariser in training.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class CapsNet(nn.Module):
         dropout: float = 0.0,
         stem: str = "strided",
         routing_iters: int = 3,
+        primary_dim: int = 8,
+        group_dim: int = 16,
         share: bool = True,
         reconstruction: bool = False,
     ) -> None:
@@ -109,27 +112,28 @@ class CapsNet(nn.Module):
             raise ValueError("image_size must be at least 32: smaller leaves no primary capsules")
         self.grad_checkpoint = False  # recompute stages and capsules in the backward pass
         self.routing_iters = routing_iters
-        channels = TYPES * PRIMARY_DIM
+        channels = TYPES * primary_dim
         if stem == "classic":
             side = (image_size - 16 + 1) // 2
             self.stages = nn.ModuleList([ClassicStage(256)])
-            self.primary = PrimaryCapsules(nn.Conv2d(256, channels, 9, stride=2))
+            self.primary = PrimaryCapsules(nn.Conv2d(256, channels, 9, stride=2), primary_dim)
         else:
             widths, side = _strided_plan(image_size)
             self.stages = nn.ModuleList(
                 StridedStage(*pair) for pair in zip((3, *widths), widths, strict=False)
             )
-            self.primary = PrimaryCapsules(ConvNorm(widths[-1], channels, padding=0))
+            conv = ConvNorm(widths[-1], channels, padding=0)
+            self.primary = PrimaryCapsules(conv, primary_dim)
         self.dropout = nn.Dropout2d(dropout)
         positions = side * side
         own = () if share else (positions,)
-        # (types, groups, 8, 16), or (types, positions, groups, 8, 16)
-        matrices = torch.randn(TYPES, *own, outputs, PRIMARY_DIM, GROUP_DIM)
-        self.weight = nn.Parameter(matrices / math.sqrt(PRIMARY_DIM))
+        # (types, groups, primary, group), or (types, positions, groups, primary, group)
+        matrices = torch.randn(TYPES, *own, outputs, primary_dim, group_dim)
+        self.weight = nn.Parameter(matrices / math.sqrt(primary_dim))
         # Votes of one matrix add up over the positions, those of independent ones as their root
         # (and then routing, which picks those that agree, doubles them).
         self.scale = START * outputs / math.sqrt(TYPES) / (positions if share else 2 * side)
-        self.decoder = Decoder(outputs) if reconstruction else None
+        self.decoder = Decoder(outputs, group_dim) if reconstruction else None
 
     def forward(self, x: Tensor, groups: Tensor | None = None) -> Any:
         """Map normalised images (B, 3, S, S) to logits (B, groups): log-lengths of group capsules.
@@ -140,9 +144,9 @@ class CapsNet(nn.Module):
         """
         for stage in self.stages:
             x = self._run(stage, x)
-        u = self._run(self.primary, self.dropout(x))  # (B, types, positions, 8)
+        u = self._run(self.primary, self.dropout(x))  # (B, types, positions, primary)
         capsules = route(u, self.weight, iterations=self.routing_iters, scale=self.scale)
-        lengths = torch.linalg.vector_norm(capsules, dim=-1)  # (B, groups, 16) -> (B, groups)
+        lengths = torch.linalg.vector_norm(capsules, dim=-1)  # (B, groups, dim) -> (B, groups)
         logits = lengths.clamp(min=SHORTEST).log()
         if groups is None:
             return logits

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD, SCRATCH
@@ -30,19 +31,20 @@ _NOT_OF_THE_MODEL = ("_name_or_path", "architectures", "dtype", "transformers_ve
 
 
 class Head(nn.Module):
-    """Standardisation by fixed statistics, dropout and a linear layer."""
+    """Standardisation by fixed statistics, a hidden layer if asked for, dropout, a linear layer."""
 
     mean: Tensor
     """(features,) of the training images; 0 until it is measured."""
     scale: Tensor
     """(features,) 1 / standard deviation; 1 until it is measured."""
 
-    def __init__(self, features: int, outputs: int, dropout: float) -> None:
+    def __init__(self, features: int, outputs: int, dropout: float, hidden: int = 0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
+        self.hidden = nn.Linear(features, hidden) if hidden else None
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(features, outputs)
+        self.linear = nn.Linear(hidden or features, outputs)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
         """Take the statistics (F,) of the features that it will see."""
@@ -51,7 +53,10 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, F) to logits (B, outputs)."""
-        return self.linear(self.dropout((features - self.mean) * self.scale))
+        x = (features - self.mean) * self.scale
+        if self.hidden:
+            x = F.gelu(self.hidden(x))  # (B, hidden)
+        return self.linear(self.dropout(x))
 
 
 class Dinov2(nn.Module):
@@ -61,8 +66,9 @@ class Dinov2(nn.Module):
     """
 
     def __init__(
-        self, *, outputs: int, backbone: dict[str, Any], pool: str = "cls+mean", dropout: float = 0
-    ) -> None:
+        self, *, outputs: int, backbone: dict[str, Any], pool: str = "cls+mean",
+        dropout: float = 0, hidden: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         from transformers import AutoConfig, AutoModel
 
@@ -71,7 +77,7 @@ class Dinov2(nn.Module):
         self.pool = pool
         self._recomputes = False
         self.first_patch = 1 + getattr(config, "num_register_tokens", 0)
-        self.head = Head(config.hidden_size * len(pool.split("+")), outputs, dropout)
+        self.head = Head(config.hidden_size * len(pool.split("+")), outputs, dropout, hidden)
 
     @property
     def grad_checkpoint(self) -> bool:

@@ -70,9 +70,6 @@ with warnings.catch_warnings():
         vision_learner,
     )
 
-DISCRIMINATION = 100
-"""How many times lower the rate of a pre-trained body's first layers is, as in fine_tune."""
-
 
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Make sure of the weights that the training starts from; dry: it will not."""
@@ -160,7 +157,7 @@ def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
         if config.init == "none":
             learn.fit_one_cycle(config.epochs, config.lr, start_epoch=epoch)
         else:
-            rates = slice(config.lr / 2 / DISCRIMINATION, config.lr / 2)
+            rates = slice(config.lr / 2 / config.rate_ratio, config.lr / 2)
             learn.fit_one_cycle(config.epochs, rates, pct_start=0.3, div=5.0, start_epoch=epoch)
     if keeper.failure:
         raise keeper.failure

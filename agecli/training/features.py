@@ -59,7 +59,7 @@ def _fill(
     device: torch.device, view: int, key: dict[str, Any], progress: Progress,
 ) -> None:  # fmt: skip
     """Write the header, where it is not there, and the features of the rows that are missing."""
-    dtype, width = model.head.linear.weight.dtype, model.head.linear.in_features
+    dtype, width = model.head.linear.weight.dtype, len(model.head.mean)
     row_bytes = width * dtype.itemsize
     header = _header(dtype, (len(rows), width), {name: str(value) for name, value in key.items()})
     if file.seek(0, 2) < len(header):

@@ -62,7 +62,7 @@ class Sweep:
             {"lr": config.lr * rate, "weight_decay": config.weight_decay * decay}
             for rate, decay in product(RATES, DECAYS)
         ]
-        heads = [Head(width, outputs, config.dropout) for _ in self.settings]
+        heads = [Head(width, outputs, config.dropout, config.hidden) for _ in self.settings]
         self.heads: Any = nn.ModuleList(heads).to(device, dtype)
         mean, scale = standardisation(train.views[0])
         for head in heads:

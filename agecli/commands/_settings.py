@@ -1,0 +1,78 @@
+"""Where a training's settings come from: the defaults, a file, the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from agecli.config import TrainConfig, read_settings
+from agecli.errors import UsageError
+
+BEST = "best.toml"
+"""What `agecli tune` keeps its best settings in."""
+
+FOUND = ("revision", "mean", "std")
+"""Settings that belong to a dinov2's backbone, and are found with it."""
+
+
+def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
+    """Give a model's settings that are on the command line, as plain values."""
+    names = [f.name for f in fields(kind) if f.name in context.params]
+    given = {name: context.params[name] for name in names if is_given(context, name)}
+    return given | ({"data": str(given["data"])} if "data" in given else {})
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether an option is on the command line."""
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
+def settings_of(
+    context: typer.Context, kind: type[TrainConfig], file: Path | None, study: Path | None
+) -> tuple[TrainConfig, dict[str, str]]:
+    """Put a configuration together; tell of each setting that is no default where it comes from."""
+    if file and study:
+        raise UsageError("--config and --from-study both name a file of settings: give one")
+    if study:
+        file = study / BEST
+        if not file.is_file():
+            raise UsageError(
+                f"--from-study: {study} has no {BEST}: it is no folder of `agecli tune "
+                f"{kind.model}`, or none of its trials has finished"
+            )
+    values = read_settings(file, kind) if file else {}
+    given = given_options(context, kind)
+    if "backbone" in given:
+        values = {name: value for name, value in values.items() if name not in FOUND}
+    sources = dict.fromkeys(values, str(file)) | dict.fromkeys(given, "command line")
+    return kind(**(values | given)), sources
+
+
+def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -> None:
+    """Print all settings of a training, and where each comes from."""
+    from rich import box
+    from rich.table import Table
+
+    from agecli.commands._console import out
+
+    rows = {
+        name: {"value": value, "source": sources.get(name, "default")}
+        for name, value in vars(config).items()
+        if name != "model"
+    }
+    if as_json:
+        out.print_json(json.dumps({"model": config.model} | rows))
+        return
+    title = f"agecli train {config.model}"
+    table = Table(
+        "setting", "value", "from", title=title, title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for name, row in rows.items():
+        value, source = row["value"], row["source"]
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else json.dumps(value)
+        table.add_row(name, text, source, style="dim" if source == "default" else "")
+    out.print(table, highlight=False, markup=False)

@@ -1,0 +1,65 @@
+"""Settings from files: a run's config.json, a search's best.toml, or one's own."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from agecli.config.base import TrainConfig
+from agecli.config.models import CONFIGS
+from agecli.errors import UsageError
+
+
+def read_config(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
+    kind = CONFIGS.get(values.get("model", ""))
+    if kind is None:
+        raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
+    check_names(values, kind, "config.json")
+    return kind(**values)
+
+
+def read_settings(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
+    """Read a model's settings from a TOML or JSON file, which may name its model.
+
+    Raises UsageError, with the file's name, for one that cannot be read, is another model's or has
+    a setting that is unknown or has a wrong value.
+    """
+    values = read_table(path)
+    model = values.pop("model", kind.model)
+    if model != kind.model:
+        raise UsageError(f"--config: {path} is for {model}: `agecli train {model} --config {path}`")
+    check_names(values, kind, str(path))
+    try:
+        kind(**values)
+    except (UsageError, TypeError) as error:
+        raise UsageError(f"{path}: {str(error).removeprefix('--')}") from error
+    return values
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a TOML or JSON file of named values. Raises UsageError for any other."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise UsageError(f"{path} cannot be read: {reason}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no valid TOML or JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no named values")
+    return values
+
+
+def check_names(values: dict[str, Any], kind: type[TrainConfig], origin: str) -> None:
+    """Raise UsageError, with the origin's name, for settings that a model does not have."""
+    known = {field.name for field in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise UsageError(
+            f"{origin} has unknown settings: {', '.join(unknown)}; {kind.model} has "
+            f"{', '.join(sorted(known - {'model'}))}"
+        )
