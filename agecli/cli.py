@@ -17,18 +17,22 @@ from agecli.commands import (
     train_fastai,
     train_pytorch,
     train_transformers,
+    tune,
 )
 from agecli.errors import AgecliError
 
 app = typer.Typer(
     name="agecli",
-    help="Tell the age group from a face picture: prepare, train, evaluate, export, predict.",
+    help="Tell the age group from a face picture: prepare, train, tune, evaluate, export, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: Rich's takes three times as long to import
     add_completion=False,
 )
 train = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
+search = typer.Typer(
+    help="Search the settings with which a model trains best.", no_args_is_help=True
+)
 
 app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
 app.add_typer(train, name="train")
@@ -36,6 +40,9 @@ train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
 train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
 train.command(epilog=train_fastai.RESNET_EXAMPLES)(train_fastai.resnet)
 train.command(epilog=train_transformers.DINOV2_EXAMPLES)(train_transformers.dinov2)
+app.add_typer(search, name="tune")
+for name, command in tune.COMMANDS.items():
+    search.command(name, epilog=tune.EXAMPLES[name])(command)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=predict.EXAMPLES)(predict.predict)

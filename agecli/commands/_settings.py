@@ -9,11 +9,8 @@ from typing import Any
 
 import typer
 
-from agecli.config import TrainConfig, read_settings
+from agecli.config import BEST, TrainConfig, read_settings
 from agecli.errors import UsageError
-
-BEST = "best.toml"
-"""What `agecli tune` keeps its best settings in."""
 
 FOUND = ("revision", "mean", "std")
 """Settings that belong to a dinov2's backbone, and are found with it."""

@@ -29,10 +29,11 @@ from agecli.config.models import (
     Dinov2Config,
     ResNetConfig,
 )
-from agecli.config.settings import check_names, read_config, read_settings, read_table
+from agecli.config.settings import BEST, check_names, read_config, read_settings, read_table
 from agecli.config.space import Choice, Dimension, Float, Int, Space, read_space, write_toml
 
 __all__ = [
+    "BEST",
     "CONFIGS",
     "DETECTOR",
     "FACE_MARGIN",

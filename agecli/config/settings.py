@@ -12,6 +12,9 @@ from agecli.config.base import TrainConfig
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
 
+BEST = "best.toml"
+"""The file of a study's folder that has the best settings so far."""
+
 
 def read_config(values: dict[str, Any]) -> TrainConfig:
     """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""

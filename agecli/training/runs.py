@@ -68,6 +68,13 @@ class Run:
         lines = (json.dumps(record) for record in state["history"])
         self._write("metrics.jsonl", "".join(line + "\n" for line in lines))
 
+    def history(self) -> list[dict[str, Any]]:
+        """Give the records of the epochs so far, as metrics.jsonl has them."""
+        path = self.folder / "metrics.jsonl"
+        if not self.begun or not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
     @property
     def begun(self) -> bool:
         """Tell whether an epoch was finished."""

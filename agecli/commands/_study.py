@@ -1,0 +1,169 @@
+"""A search as a user sees it: the live display, plain lines where there is none, the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agecli.commands._console import err
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from agecli.tuning.study import Progress, Study
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 40
+"""Characters of the sparkline at most."""
+
+
+@contextmanager
+def search_display(study: Study, workers: int) -> Iterator[Callable[[Progress], None]]:
+    """Show a search on stderr; when it is interrupted, say how to go on."""
+    spec = study.spec
+    err.print(
+        f"{spec.model}: searching {', '.join(spec.space)} for the best {spec.metric}, "
+        f"{spec.base.epochs} epochs a trial, {workers} worker{'s' * (workers > 1)}, "
+        f"study {study.folder}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    try:
+        if err.is_terminal:
+            with Live(console=err, auto_refresh=False, transient=True) as live:
+                yield LiveSearch(live, study, workers).show
+        else:
+            yield PlainSearch(study).show
+    except KeyboardInterrupt:
+        err.print("stopped; finished trials and epochs are kept: run the same command to go on")
+        raise
+
+
+class PlainSearch:
+    """A line per finished trial, for logs and pipes."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.seen: set[int] | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Say which trials have finished since the last time."""
+        known = self.seen if self.seen is not None else {t.number for t in progress.finished}
+        for trial in progress.finished:
+            if trial.number not in known:
+                self._line(trial, progress)
+        self.seen = {trial.number for trial in progress.finished}
+
+    def _line(self, trial: FrozenTrial, progress: Progress) -> None:
+        state = trial.state.name.lower()
+        value = "" if trial.value is None else f" {value_text(self.study.spec.metric, trial.value)}"
+        best = ", best" if progress.best and progress.best.number == trial.number else ""
+        why = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
+        err.print(
+            f"trial {trial.number}: {state}{value}{why}, {options_text(trial.params)}{best} "
+            f"[{progress.done}/{progress.trials}]",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+class LiveSearch:
+    """Trials by state, the best so far and how it grew, and the time left."""
+
+    def __init__(self, live: Live, study: Study, workers: int) -> None:
+        self.live, self.study, self.workers = live, study, workers
+        self.last: Any = None
+
+    def show(self, progress: Progress) -> None:
+        """Draw what has changed."""
+        left = time_left(progress, self.workers)
+        state = (progress.done, progress.running, progress.best and progress.best.number, left)
+        if state == self.last:
+            return
+        self.last = state
+        facts = Table.grid(padding=(0, 2))
+        counts = f"{progress.done}/{progress.trials}"
+        facts.add_row("trials", ProgressBar(progress.trials, progress.done, width=24), counts)
+        states = f"running {progress.running}, finished {progress.complete}, "
+        states += f"given up {progress.pruned}, failed {progress.failed}"
+        lines: list[Any] = [facts, Text(f"{states}{left and f', about {left} left'}")]
+        if progress.best:
+            value = value_text(self.study.spec.metric, progress.best.value)
+            lines.append(Text(f"best {value}, trial {progress.best.number}  ", "bold", end=""))
+            lines.append(Text(sparkline(progress.history, self.study.spec.minimises), "green"))
+            lines.append(Text(options_text(progress.best.params), "dim"))
+        self.live.update(Group(*lines), refresh=True)
+
+
+def study_tables(summary: dict[str, Any]) -> list[Table]:
+    """Lay out the best trials, and the settings by their importance."""
+    metric, best, defaults = summary["metric"], summary["best"], summary["defaults"]
+    counts = ", ".join(f"{count} {state}" for state, count in summary["trials"].items() if count)
+    top = Table(
+        title=f"{summary['model']}: the best trials ({counts or 'none yet'})", title_justify="left",
+        title_style="bold", box=box.SIMPLE_HEAD,
+    )  # fmt: skip
+    for name in ("trial", metric.removeprefix("val_").replace("_", "-"), "epochs"):
+        top.add_column(name, justify="right", no_wrap=True)
+    top.add_column("settings")
+    for row in summary["top"]:
+        is_best, is_default = row == best, row == defaults
+        note = "the defaults: " if is_default else ""
+        cells = [str(row["trial"]), value_text(metric, row["value"]), str(row["epochs"])]
+        top.add_row(*cells, note + options_text(row["settings"]), style="bold" * is_best)
+    if not summary["importances"]:
+        return [top]
+    shares = Table(
+        title="Share of each setting in what makes the trials differ (fANOVA)",
+        title_justify="left", title_style="bold", box=None, show_header=False,
+    )  # fmt: skip
+    shares.add_column()
+    shares.add_column()
+    shares.add_column(justify="right")
+    for name, share in summary["importances"].items():
+        shares.add_row(name, ProgressBar(1.0, share, width=24), f"{share:.0%}")
+    return [top, shares]
+
+
+def options_text(settings: dict[str, Any]) -> str:
+    """Write settings as options of `agecli train`, numbers shortly."""
+    texts = (
+        f"--{name.replace('_', '-')} {f'{value:.3g}' if isinstance(value, float) else value}"
+        for name, value in settings.items()
+    )
+    return " ".join(texts)
+
+
+def value_text(metric: str, value: float | None) -> str:
+    """Write a value of the metric: a share in percent, a loss as it is."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if metric == "val_loss" else f"{value:.1%}"
+
+
+def sparkline(values: list[float], minimises: bool = False) -> str:
+    """Draw values as bars of eight heights, thinned to a line's width; better is higher."""
+    if len(values) > WIDTH:
+        values = [values[round(i * (len(values) - 1) / (WIDTH - 1))] for i in range(WIDTH)]
+    heights = [-value for value in values] if minimises else values
+    low, high = min(heights), max(heights)
+    span = high - low or 1.0
+    return "".join(BARS[round((h - low) / span * (len(BARS) - 1))] for h in heights)
+
+
+def time_left(progress: Progress, workers: int) -> str:
+    """Say about how long the trials that are left will take, in words; empty where unknown."""
+    if not progress.seconds:
+        return ""
+    minutes = (progress.trials - progress.done) * progress.seconds / max(1, workers) / 60
+    if minutes < 1:
+        return "a minute"
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    return f"{minutes // 60:.0f} h {minutes % 60:02.0f} min"

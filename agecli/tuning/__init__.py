@@ -1,0 +1,1 @@
+"""The search for settings: a study, its workers, and what they found."""

@@ -1,0 +1,127 @@
+"""What a search is to do: its space, its fixed settings, and the study that it goes on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from agecli.config import (
+    BEST,
+    Choice,
+    Dimension,
+    Space,
+    TrainConfig,
+    check_names,
+    read_space,
+    read_table,
+)  # fmt: skip
+from agecli.data.store import open_dataset
+from agecli.errors import UsageError
+from agecli.registry import MODELS
+from agecli.tuning.study import Spec, Study
+
+PLACE = ("data", "device")
+"""Settings of a machine, which may differ between the machines of a study."""
+
+CHANGES_LOSS = ("objective", "label_width")
+"""Settings that change what the validation loss is: under two of their values it is no measure."""
+
+
+def choose_space(
+    kind: type[TrainConfig], asked: dict[str, Any], file: Path | None, metric: str
+) -> tuple[Space, dict[str, Any]]:
+    """Give what is searched, by the model or by a file, and what is fixed, by options or the file.
+
+    Raises UsageError for a file with settings that the model does not have or values it refuses.
+    """
+    if file is None:
+        left_out = CHANGES_LOSS if metric == "val_loss" else ()
+        whole = kind(**asked).space().items()
+        return {n: d for n, d in whole if n not in asked and n not in left_out}, asked
+    space, fixed = read_space(read_table(file), str(file))
+    check_names(space | fixed, kind, str(file))
+    if twice := sorted((space | fixed).keys() & asked.keys()):
+        raise UsageError(f"{_flag(twice[0])} is in {file} as well: give it once")
+    if metric == "val_loss" and (unfit := sorted(space.keys() & set(CHANGES_LOSS))):
+        raise UsageError(
+            f"{file}: with another {unfit[0]} the validation loss is another measure: search it "
+            "with --metric val_exact"
+        )
+    try:
+        base = kind(**(asked | fixed))
+        for name, dimension in space.items():
+            for value in _ends(dimension):
+                replace(base, **{name: value})
+    except UsageError as error:
+        raise UsageError(f"{file}: {str(error).removeprefix('--')}") from error
+    return space, asked | fixed
+
+
+def open_study(
+    folder: Path, url: str, kind: type[TrainConfig], asked: dict[str, Any], goals: dict[str, Any],
+    file: Path | None, announce: Callable[[str], None],
+) -> Study:  # fmt: skip
+    """Open the study in a folder, or start it with what is asked for.
+
+    goals: metric and pruner, as far as given. Raises UsageError where the study that is there
+    searches something else.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("agecli tune starts its own --workers: start it without a launcher")
+    study = Study.open(folder, url)
+    if study is not None:
+        _check_same(study, kind, asked, goals, file)
+        return study
+    if (folder / BEST).exists():
+        raise UsageError(f"{folder} is a study on a database: give its --storage")
+    goals = {"metric": "val_exact", "pruner": "hyperband"} | goals
+    space, asked = choose_space(kind, asked, file, goals["metric"])
+    if not space:
+        raise UsageError("nothing is left to search: every setting of the space is given")
+    base = kind(**asked)
+    dataset = open_dataset(Path(base.data))
+    base = import_module(MODELS[base.model].trainer).settle(base, announce=announce, dry=False)
+    spec = Spec(
+        model=base.model, settings=asdict(base), asked=asked,
+        space={name: _plain(dimension) for name, dimension in space.items()},
+        split_hash=dataset.receipt["split_hash"], **goals,
+    )  # fmt: skip
+    return Study.create(folder, url, spec)
+
+
+def _check_same(
+    study: Study, kind: type[TrainConfig], asked: dict[str, Any], goals: dict[str, Any],
+    file: Path | None,
+) -> None:  # fmt: skip
+    spec = study.spec
+    way_on = "give the same again, or another --study"
+    if spec.model != kind.model:
+        raise UsageError(f"{study.folder} is a study of the {spec.model}: {way_on}")
+    known = spec.settings | spec.asked | {"metric": spec.metric, "pruner": spec.pruner}
+    for name, value in (asked | goals).items():
+        if name in spec.space:
+            raise UsageError(f"{study.folder} searches {_flag(name)}: leave it out, or {way_on}")
+        if name not in PLACE and value != known[name]:
+            raise UsageError(
+                f"{study.folder} was started with {_flag(name)} {known[name]}, not {value}: "
+                + way_on
+            )
+    if file and read_space(read_table(file), str(file))[0] != spec.dimensions:
+        raise UsageError(f"{study.folder} was started with another space than {file}: {way_on}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _ends(dimension: Dimension) -> tuple[Any, ...]:
+    return dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+
+
+def _plain(dimension: Dimension) -> Any:
+    """Give a dimension in TOML's form."""
+    return list(dimension.values) if isinstance(dimension, Choice) else asdict(dimension)

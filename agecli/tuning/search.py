@@ -1,0 +1,143 @@
+"""The search: starts workers on a study, watches them, and keeps the best settings on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agecli.data.workers import default_workers
+from agecli.errors import TrainingError
+from agecli.tuning.report import write_best
+from agecli.tuning.study import Progress, Study
+from agecli.tuning.worker import Job
+
+POLL_SECONDS = 0.5
+"""Between two looks at the study and its workers."""
+MOST_DEATHS = 5
+"""Workers in a row that may be killed without a trial being finished."""
+IDLE_SECONDS = 5.0
+"""Between two looks for trials of other machines that have died, once ours are done."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    log: Path
+    slot: int
+
+
+class Search:
+    """Workers of one machine on a study; on leaving the context none is left."""
+
+    def __init__(
+        self, study: Study, *, url: str, trials: int, workers: int, timeout: float | None,
+        place: dict[str, Any], gpus: int,
+    ) -> None:  # fmt: skip
+        deadline = time.time() + timeout if timeout else None
+        self.job = Job(str(study.folder), url, trials, place, deadline)
+        self.study, self.count, self.gpus = study, workers, gpus
+        self.workers: list[_Worker] = []
+        self.deaths = 0
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.process.kill()  # what it trains goes on from its last epoch
+            worker.process.wait()
+
+    def run(self, show: Callable[[Progress], None]) -> Progress:
+        """Work until all trials are over, or the time is up; show is called a few times a second.
+
+        Raises TrainingError, with a worker's own words, where none can work.
+        """
+        progress = self.study.progress(self.job.trials)
+        best = None
+        looked = 0.0
+        while True:
+            self._reap(progress)
+            late = self.job.deadline is not None and time.time() >= self.job.deadline
+            if not self.workers and (late or progress.done >= self.job.trials):
+                return progress
+            if (
+                not late
+                and len(self.workers) < self.count
+                and (time.monotonic() - looked > IDLE_SECONDS)
+            ):
+                looked = time.monotonic()
+                self._fill(progress)
+            show(progress)
+            time.sleep(POLL_SECONDS)
+            done = progress.done
+            progress = self.study.progress(self.job.trials)
+            self.deaths = 0 if progress.done > done else self.deaths
+            if progress.best and progress.best.number != best:
+                best = progress.best.number
+                write_best(self.study, progress.best)
+                show(progress)
+
+    def _fill(self, progress: Progress) -> None:
+        """Start workers where trials are left for them."""
+        free = set(range(self.count)) - {worker.slot for worker in self.workers}
+        left = self.study.left(self.job.trials)
+        for slot in sorted(free)[:left]:
+            self.workers.append(self._start(slot))
+
+    def _start(self, slot: int) -> _Worker:
+        """Start a worker with its share of the processors, or on its GPU."""
+        threads = max(1, default_workers() // self.count)
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        if given.isdecimal():
+            threads = min(threads, max(1, int(given)))
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+        }
+        if self.gpus:
+            seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self.gpus)))
+            devices = seen.split(",")
+            environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+        log = self.study.folder / f"worker-{slot + 1}.log"
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "agecli.tuning.worker"],
+                stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment,
+                # Ctrl-C is for us alone: a worker that hears of it would call its trial failed.
+                start_new_session=True,
+            )  # fmt: skip
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # then its log says why
+            process.stdin.write(json.dumps(asdict(self.job)).encode() + b"\n")
+            process.stdin.flush()  # stays open: its end is the worker's
+        return _Worker(process, log, slot)
+
+    def _reap(self, progress: Progress) -> None:
+        """Let go of workers that have ended; raise what one of them has stumbled over."""
+        for worker in [w for w in self.workers if w.process.poll() is not None]:
+            self.workers.remove(worker)
+            code = worker.process.returncode
+            if code == 1:
+                lines = worker.log.read_text(encoding="utf-8", errors="replace").split("\n")
+                reason = next((line for line in reversed(lines) if line.strip()), "no reason given")
+                raise TrainingError(reason.strip())
+            if code != 0:
+                self.deaths += 1
+            if self.deaths >= MOST_DEATHS:
+                raise TrainingError(
+                    f"{self.deaths} workers in a row were killed before they finished a trial "
+                    f"(the last by {_cause(code)}): take fewer --workers, or a smaller "
+                    f"--batch-size or --image-size; {worker.log} has what they said"
+                )
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}, as when memory runs out" if code < 0 else f"exit code {code}"

@@ -1,0 +1,272 @@
+"""A study: trials of settings on Optuna's storage, claimed one by one by any number of workers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna import Trial
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from agecli.config import Space, TrainConfig, read_config, read_space
+from agecli.errors import TrainingError, UsageError
+from agecli.locks import FileLock
+from agecli.tuning.sampling import Pruner, SeededSampler, holds, make_pruner, suggest
+from agecli.tuning.storage import JOURNAL, open_storage
+
+Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
+
+SPEC = "agecli"
+"""The study's attribute that holds its `Spec`."""
+MOST_ATTEMPTS = 3
+"""Times that a trial is tried whose worker is killed."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a study searches, for all its workers on all machines."""
+
+    model: str
+    settings: dict[str, Any]
+    """The configuration of every trial, but for what is searched."""
+    asked: dict[str, Any]
+    """What of it was on the command line."""
+    space: dict[str, Any]
+    """What is searched, in TOML's form."""
+    metric: Metric
+    pruner: Pruner
+    split_hash: str
+
+    @property
+    def base(self) -> TrainConfig:
+        """The configuration of every trial, but for what is searched."""
+        return read_config(self.settings)
+
+    @property
+    def dimensions(self) -> Space:
+        """What is searched."""
+        return read_space(self.space, SPEC)[0]
+
+    @property
+    def minimises(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.metric == "val_loss"
+
+
+@dataclass
+class Progress:
+    """How far a study is."""
+
+    trials: int
+    """How many there shall be."""
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    history: list[float] = field(default_factory=list)
+    """The best value so far after each finished trial."""
+    best: FrozenTrial | None = None
+    finished: list[FrozenTrial] = field(default_factory=list)
+    """Trials that are over, for whatever reason but a killed worker, in their order of time."""
+    seconds: float = 0.0
+    """A trial's mean time."""
+
+    @property
+    def done(self) -> int:
+        """Count the trials that are over."""
+        return self.complete + self.pruned + self.failed
+
+
+class Study:
+    """A study in a folder, its trials on a journal there or on a database."""
+
+    def __init__(self, folder: Path, inner: optuna.Study, spec: Spec, *, on_journal: bool) -> None:
+        self.folder, self.inner, self.spec, self.on_journal = folder, inner, spec, on_journal
+        inner.sampler = SeededSampler(spec.base.seed)
+        inner.pruner = make_pruner(spec.pruner, spec.base.epochs)
+        self._claim = FileLock(folder / "claim.lock")
+
+    @classmethod
+    def open(cls, folder: Path, url: str = "") -> Study | None:
+        """Open a study to go on with it, or give None where there is none."""
+        if not url and not (folder / JOURNAL).exists():
+            return None
+        with _quiet():
+            try:
+                name = folder.resolve().name
+                inner = optuna.load_study(study_name=name, storage=_open(folder, url))
+            except KeyError:
+                return None
+        kept = inner.user_attrs.get(SPEC)
+        if kept is None:  # killed while it was made
+            return None
+        try:
+            return cls(folder, inner, Spec(**kept), on_journal=not url)
+        except (TypeError, UsageError) as error:
+            raise TrainingError(
+                f"{folder} is a study of another version of agecli: start another with --study"
+            ) from error
+
+    @classmethod
+    def create(cls, folder: Path, url: str, spec: Spec) -> Study:
+        """Start a study, whose first trial is the defaults."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            inner = optuna.create_study(
+                study_name=folder.resolve().name, storage=_open(folder, url), load_if_exists=True,
+                direction="minimize" if spec.minimises else "maximize",
+            )  # fmt: skip
+        defaults = {name: getattr(spec.base, name) for name in spec.dimensions}
+        if all(holds(spec.dimensions[name], value) for name, value in defaults.items()):
+            inner.enqueue_trial(defaults)
+        inner.set_user_attr(SPEC, asdict(spec))
+        return cls(folder, inner, spec, on_journal=not url)
+
+    def work(self, trials: int, train: Callable[[Claimed], float]) -> bool:
+        """Take one trial and train it; False where none is left to take.
+
+        trials: how many the study shall have. train: gives the trial's value; raises TrialPruned
+        for one that is given up, TrainingError for one that fails.
+        """
+        claimed: Claimed | None = None
+
+        def objective(trial: Trial) -> float:
+            nonlocal claimed
+            claimed = Claimed.take(self, trial)
+            self._claim.release()
+            try:
+                return train(claimed)
+            except TrainingError as error:
+                trial.set_user_attr("error", str(error))
+                raise
+
+        self._claim.acquire()  # one at a time counts and takes, so that none is one too many
+        try:
+            self._fail_stale()
+            if not self._left(trials):
+                return False
+            self.inner.optimize(objective, n_trials=1, catch=(TrainingError,))
+        finally:
+            self._claim.release()
+            if claimed:  # only now is its end on record
+                claimed.release()
+        return True
+
+    def left(self, trials: int) -> int:
+        """Count the trials left to take, after a look for those whose worker has died."""
+        with self._claim:
+            self._fail_stale()
+            return self._left(trials)
+
+    def _left(self, trials: int) -> int:
+        progress = self.progress(trials)
+        return max(0, trials - progress.done - progress.running)
+
+    def progress(self, trials: int) -> Progress:
+        """Count the trials, by state, and follow the best value."""
+        progress = Progress(trials)
+        every = self.inner.get_trials(deepcopy=False)
+        progress.running = sum(trial.state == TrialState.RUNNING for trial in every)
+        over = [trial for trial in every if trial.state.is_finished() and not was_killed(trial)]
+        progress.finished = sorted(over, key=lambda trial: str(trial.datetime_complete))
+        for trial in progress.finished:
+            progress.complete += trial.state == TrialState.COMPLETE
+            progress.pruned += trial.state == TrialState.PRUNED
+            progress.failed += trial.state == TrialState.FAIL
+            if trial.state == TrialState.COMPLETE and self.beats(trial, progress.best):
+                progress.best = trial
+            if progress.best:
+                progress.history.append(progress.best.value or 0.0)
+        lasted = [trial.duration.total_seconds() for trial in over if trial.duration]
+        progress.seconds = sum(lasted) / max(1, len(lasted))
+        return progress
+
+    def beats(self, trial: FrozenTrial, other: FrozenTrial | None) -> bool:
+        """Tell whether a finished trial is better than another one, or than none."""
+        if other is None:
+            return True
+        assert trial.value is not None and other.value is not None
+        return (trial.value < other.value) if self.spec.minimises else (trial.value > other.value)
+
+    def _fail_stale(self) -> None:
+        """Find trials whose worker is gone, and try them again.
+
+        By the lock that it held; in a database by its signs of life, since it may be anywhere.
+        """
+        if not self.on_journal:
+            optuna.storages.fail_stale_trials(self.inner)
+            return
+        for trial in self.inner.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            lock = FileLock(self._lock_path(trial.number))
+            lock.path.parent.mkdir(parents=True, exist_ok=True)
+            if lock.acquire(wait=False):
+                ended = self.inner.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                if was_killed(ended):
+                    _try_again(self.inner, ended)
+                lock.path.unlink(missing_ok=True)
+                lock.release()
+
+    def _lock_path(self, number: int) -> Path:
+        return self.folder / "trials" / f"{number:04}.lock"
+
+
+@dataclass
+class Claimed:
+    """A trial that this process has taken, and nobody else trains."""
+
+    trial: Trial
+    folder: Path
+    """Its run; that of the first attempt, so that it goes on from there."""
+    settings: dict[str, Any]
+    """What is searched, with the trial's values."""
+    _lock: FileLock
+
+    @classmethod
+    def take(cls, study: Study, trial: Trial) -> Claimed:
+        """Hold a trial's lock, and draw its settings."""
+        lock = FileLock(study._lock_path(trial.number))
+        lock.path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        first = trial.user_attrs.get("first", trial.number)
+        settings = {
+            name: suggest(trial, name, dimension)
+            for name, dimension in study.spec.dimensions.items()
+        }
+        return cls(trial, study.folder / "trials" / f"{first:04}", settings, lock)
+
+    def release(self) -> None:
+        """Leave the lock."""
+        self._lock.path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def was_killed(trial: FrozenTrial) -> bool:
+    """Tell whether a trial ended because its worker did: another one is tried in its place."""
+    return trial.state == TrialState.FAIL and "error" not in trial.user_attrs
+
+
+def _try_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a killed trial once more, with the same settings."""
+    attempts = trial.user_attrs.get("attempts", 1)
+    if attempts < MOST_ATTEMPTS and trial.params:
+        first = trial.user_attrs.get("first", trial.number)
+        study.enqueue_trial(trial.params, user_attrs={"attempts": attempts + 1, "first": first})
+
+
+def _open(folder: Path, url: str) -> BaseStorage:
+    return open_storage(folder, url, _try_again)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Have Optuna say nothing but what went wrong."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

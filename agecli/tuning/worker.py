@@ -1,0 +1,148 @@
+"""A worker of a search: a process that takes trials of a study and trains them, one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from optuna import Trial, TrialPruned
+
+from agecli.config import TrainConfig
+from agecli.data.store import Dataset, open_dataset
+from agecli.errors import AgecliError, DataError, TrainingError
+from agecli.registry import MODELS
+from agecli.training.observer import Observer
+from agecli.training.runs import Run
+from agecli.tuning.study import Claimed, Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told on its standard input."""
+
+    folder: str
+    url: str
+    trials: int
+    place: dict[str, Any]
+    """Settings of this machine: where its data are, and its device."""
+    deadline: float | None = None
+    """Time, as of `time.time`, from which on no trial is begun."""
+
+
+def main() -> None:
+    """Work until no trial is left; end at once when standard input does, with whoever started it.
+
+    What went wrong is the last line on standard error; the exit code then is 1.
+    """
+    job = Job(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+    try:
+        work(job)
+    except AgecliError as error:
+        sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
+        sys.exit(1)
+
+
+def work(job: Job) -> None:
+    """Train trials until none is left, or the time is up."""
+    study = Study.open(Path(job.folder), job.url)
+    if study is None:
+        raise TrainingError(f"No study in {job.folder}")
+    base = replace(study.spec.base, **job.place)
+    dataset = open_dataset(Path(base.data))
+    if dataset.receipt["split_hash"] != study.spec.split_hash:
+        raise DataError(
+            f"--data: {base.data} has another split than this study's: prepare it from the same "
+            "pictures with the same options, or start another --study"
+        )
+
+    def train(claimed: Claimed) -> float:
+        return train_trial(base, dataset, claimed, study.spec.metric)
+
+    while job.deadline is None or time.time() < job.deadline:
+        if not study.work(job.trials, train):
+            break
+
+
+def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: str) -> float:
+    """Train a trial and give the metric of its best epoch, the one whose weights it would keep.
+
+    A trial that was begun before goes on where it stopped. Raises TrialPruned when it is given up.
+    """
+    run, config = _open_run(base, dataset, claimed)
+    reporter = Reporter(claimed.trial, run, metric)
+    try:
+        import_module(MODELS[config.model].trainer).train(config, run, reporter, score=False)
+    except (TrialPruned, TrainingError):
+        _strip(run)
+        raise
+    _strip(run)
+    return reporter.value
+
+
+class Reporter(Observer):
+    """Tells Optuna of each epoch, and gives a trial up when its pruner says so."""
+
+    def __init__(self, trial: Trial, run: Run, metric: str) -> None:
+        self.trial, self.run, self.metric = trial, run, metric
+        self.value = float("nan")
+        self.counts = True
+        for record in run.history():
+            self._take(record)
+
+    def started(self, facts: dict[str, Any]) -> None:
+        """Leave out a stage in front of the training itself."""
+        self.counts = facts["run"] == str(self.run.folder)
+
+    def finished_epoch(self, record: dict[str, Any]) -> None:
+        """Report an epoch; raise TrialPruned where it is the last that makes sense."""
+        if self.counts:
+            self._take(record)
+            if self.trial.should_prune():
+                raise TrialPruned
+
+    def _take(self, record: dict[str, Any]) -> None:
+        self.trial.report(record[self.metric], record["epoch"])
+        if record["best"]:
+            self.value = record[self.metric]
+
+
+def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Run, TrainConfig]:
+    """Open the run that an earlier attempt has left, or start one."""
+    from agecli.training.budget import plan_training
+    from agecli.training.setup import choose_device
+
+    config = replace(base, **claimed.settings)
+    if (claimed.folder / "config.json").exists():
+        run, kept = Run.open(claimed.folder)
+        if asdict(kept) | claimed.settings == asdict(kept):
+            return run, kept
+    shutil.rmtree(claimed.folder, ignore_errors=True)
+    if config.vram_budget:
+        config = plan_training(config, dataset, choose_device(config).type).config
+    return Run.create(claimed.folder, config), config
+
+
+def _strip(run: Run) -> None:
+    """Leave a finished trial's configuration and metrics; its weights are for `agecli train`."""
+    shutil.rmtree(run.folder / "last", ignore_errors=True)
+    shutil.rmtree(run.folder / "head", ignore_errors=True)
+    run.best.unlink(missing_ok=True)
+
+
+def _end_with_starter() -> None:
+    """End this process, in the middle of whatever it does, when its standard input ends."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
