@@ -63,7 +63,10 @@ def check_types(config: Any) -> None:
         kind = (int, type(None)) if default is None else type(default)
         if isinstance(value, int) and not isinstance(value, bool) and kind is float:
             continue
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if kind is tuple:
+            fits = fits and all(isinstance(part, float | int) for part in value)
+        if not fits:
             flag = "--" + field.name.replace("_", "-")
             wanted = "a whole number" if default is None else KINDS[type(default)]
             raise UsageError(f"{flag}: {value!r} is not {wanted}")
@@ -152,7 +155,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # lists, where they come from config.json
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         check_types(self)
         check_range(
             self, image_size=(self.smallest, 1024), epochs=(1, 10_000),

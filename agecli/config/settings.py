@@ -38,7 +38,7 @@ def read_settings(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
     check_names(values, kind, str(path))
     try:
         kind(**values)
-    except (UsageError, TypeError) as error:
+    except UsageError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('--')}") from error
     return values
 

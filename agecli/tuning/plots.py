@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from agecli.config import Choice, Dimension
+from agecli.config import Choice, Dimension, Float, Int
 from agecli.tuning.study import Progress, Study
 
 if TYPE_CHECKING:
@@ -100,8 +100,12 @@ def _slice(study: Study, complete: list[FrozenTrial]) -> Figure:
             at = [dimension.values.index(value) for value in at]
             axes.set_xticks(range(len(dimension.values)), map(str, dimension.values))
             axes.set_xlim(-0.5, len(dimension.values) - 0.5)
-        elif dimension.log:
-            axes.set_xscale("log")
+        else:
+            if dimension.log:
+                axes.set_xscale("log")
+            marks = [dimension.low, _middle(dimension), dimension.high]
+            axes.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
+            axes.minorticks_off()
         axes.scatter(at, values, c=[t.number for t in complete], cmap="Blues", edgecolor=GREY,
                      linewidth=0.5, vmin=-len(complete) / 2)  # fmt: skip
         axes.set_xlabel(name, color=INK)
@@ -122,6 +126,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
     figure, axes = _figure(max(8, 1.25 * len(names)), 4.6, "All settings of each finished trial")
     values = np.array([trial.value for trial in complete], dtype=float)
     low, high = float(values.min()), float(values.max())
+    mark = "{:.4f}".format if study.spec.minimises else "{:.1%}".format
     worth = (values - low) / (high - low or 1)
     good = 1 - worth if study.spec.minimises else worth
     for place in np.argsort(good):  # the best lie on top
@@ -136,7 +141,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
         else:
             marks = [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
         _scale(axes, place, marks)
-    _scale(axes, len(dimensions), [(0.0, f"{low:.3f}"), (1.0, f"{high:.3f}")])
+    _scale(axes, len(dimensions), [(0.0, mark(low)), (1.0, mark(high))])
     axes.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.3, len(names) - 0.5)
     axes.set_ylim(-0.08, 1.08)
@@ -165,6 +170,12 @@ def _position(dimension: Dimension, value: Any) -> float:
     if dimension.log:
         return float(np.log(value / low) / np.log(high / low))
     return float((value - low) / (high - low))
+
+
+def _middle(dimension: Float | Int) -> float:
+    """Give the value half-way on the dimension's scale."""
+    low, high = dimension.low, dimension.high
+    return float(np.sqrt(low * high)) if dimension.log else (low + high) / 2
 
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:

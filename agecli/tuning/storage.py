@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from optuna import Study
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
@@ -98,13 +100,12 @@ def _database(url: str, on_stale: OnStale) -> BaseStorage:
             raise UsageError(f'--storage: {scheme} needs a driver: pip install "agecli[{extra}]"')
         url = f"{extra}+{driver}://{rest}"
     try:
-        return RDBStorage(
-            url,
-            engine_kwargs={"pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=on_stale,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats, since 2021
+            return RDBStorage(
+                url, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE, heartbeat_stale_trial_callback=on_stale,
+            )  # fmt: skip
     except Exception as error:  # of SQLAlchemy, its drivers, and what stands behind them
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -97,12 +95,11 @@ class Study:
         """Open a study to go on with it, or give None where there is none."""
         if not url and not (folder / JOURNAL).exists():
             return None
-        with _quiet():
-            try:
-                name = folder.resolve().name
-                inner = optuna.load_study(study_name=name, storage=_open(folder, url))
-            except KeyError:
-                return None
+        try:
+            name = folder.resolve().name
+            inner = optuna.load_study(study_name=name, storage=_open(folder, url))
+        except KeyError:
+            return None
         kept = inner.user_attrs.get(SPEC)
         if kept is None:  # killed while it was made
             return None
@@ -117,11 +114,10 @@ class Study:
     def create(cls, folder: Path, url: str, spec: Spec) -> Study:
         """Start a study, whose first trial is the defaults."""
         folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
-            inner = optuna.create_study(
-                study_name=folder.resolve().name, storage=_open(folder, url), load_if_exists=True,
-                direction="minimize" if spec.minimises else "maximize",
-            )  # fmt: skip
+        inner = optuna.create_study(
+            study_name=folder.resolve().name, storage=_open(folder, url), load_if_exists=True,
+            direction="minimize" if spec.minimises else "maximize",
+        )  # fmt: skip
         defaults = {name: getattr(spec.base, name) for name in spec.dimensions}
         if all(holds(spec.dimensions[name], value) for name, value in defaults.items()):
             inner.enqueue_trial(defaults)
@@ -260,13 +256,5 @@ def _try_again(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _open(folder: Path, url: str) -> BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the library is silent
     return open_storage(folder, url, _try_again)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Have Optuna say nothing but what went wrong."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
