@@ -13,6 +13,7 @@ HEAVY = (
 )  # fmt: skip
 COMMANDS = [
     "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
+    "tune", "tune cnn", "tune capsnet", "tune resnet", "tune dinov2",
     "evaluate", "export", "predict",
 ]  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_version(cli):
 def test_every_command_shows_an_example(cli, command: str):
     result = cli(*command.split(), "--help", COLUMNS="100")
     assert result.returncode == 0
-    if command != "train":
+    if command not in ("train", "tune"):
         assert f"agecli {command}" in result.stdout
 
 
@@ -90,6 +91,15 @@ def test_every_command_shows_an_example(cli, command: str):
         (["train", "dinov2", "--backbone", "scratch:huge"], "scratch:tiny"),
         (["train", "dinov2", "--backbone", "scratch:tiny", "--views", "2"], "--views"),
         (["train", "dinov2", "--backbone", "x/y", "--teacher", "cnn"], "--teacher"),
+        (["train", "cnn", "--config", "gone.toml"], "gone.toml"),
+        (["train", "cnn", "--config", "a.toml", "--from-study", "s"], "--from-study"),
+        (["train", "cnn", "--resume", "r", "--config", "a.toml"], "--config"),
+        (["tune", "cnn", "--trials", "0"], "--trials"),
+        (["tune", "cnn", "--pruner", "axe"], "--pruner"),
+        (["tune", "cnn", "--metric", "test_exact"], "--metric"),
+        (["tune", "cnn", "--epochs", "0"], "--epochs"),
+        (["tune", "cnn", "--storage", "studies.db"], "--storage"),
+        (["tune", "vgg"], "vgg"),
         (["export", "cnn", "x.safetensors"], "--with-backbone"),
         (["train", "vgg"], "vgg"),
         (["predict"], "PICTURE"),

@@ -41,7 +41,7 @@ class Search:
         self, study: Study, *, url: str, trials: int, workers: int, timeout: float | None,
         place: dict[str, Any], gpus: int,
     ) -> None:  # fmt: skip
-        deadline = time.time() + timeout if timeout else None
+        deadline = None if timeout is None else time.time() + timeout
         self.job = Job(str(study.folder), url, trials, place, deadline)
         self.study, self.count, self.gpus = study, workers, gpus
         self.workers: list[_Worker] = []

@@ -107,7 +107,7 @@ class Reporter(Observer):
         if self.counts:
             self._take(record)
             if self.trial.should_prune():
-                raise TrialPruned
+                raise TrialPruned("given up by the pruner")  # fastai wants a message
 
     def _take(self, record: dict[str, Any]) -> None:
         self.trial.report(record[self.metric], record["epoch"])
