@@ -202,9 +202,9 @@ class TrainConfig:
     def space(self) -> Space:
         """Give what a search may change, where the other settings are these."""
         return {
-            "lr": Float(3e-4, 1e-2, log=True),
+            "lr": Float(3e-4, 5e-3, log=True),
             "weight_decay": Float(1e-3, 0.3, log=True),
-            "dropout": Float(0.0, 0.6),
+            "dropout": Float(0.0, 0.5),
             "batch_size": Choice((32, 64, 128)),
             "schedule": Choice(get_args(Schedule)),
             "augment": Choice(get_args(Augment)),

@@ -107,7 +107,7 @@ def _database(url: str, on_stale: OnStale) -> BaseStorage:
                 grace_period=GRACE, heartbeat_stale_trial_callback=on_stale,
             )  # fmt: skip
     except Exception as error:  # of SQLAlchemy, its drivers, and what stands behind them
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
         raise TrainingError(
             f"--storage: the database does not answer as it should ({reason}): check the URL, and "
             "that its server runs"
