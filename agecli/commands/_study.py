@@ -120,14 +120,13 @@ def study_tables(summary: dict[str, Any]) -> list[Table]:
     if not summary["importances"]:
         return [top]
     shares = Table(
-        title="Share of each setting in what makes the trials differ (fANOVA)",
-        title_justify="left", title_style="bold", box=None, show_header=False,
+        "Share of each setting in what makes the trials differ (fANOVA)", box=None,
+        header_style="bold", padding=0,
     )  # fmt: skip
-    shares.add_column()
-    shares.add_column()
-    shares.add_column(justify="right")
+    rows = Table.grid(padding=(0, 2))
     for name, share in summary["importances"].items():
-        shares.add_row(name, ProgressBar(1.0, share, width=24), f"{share:.0%}")
+        rows.add_row(name, ProgressBar(1.0, share, width=24), f"{share:4.0%}")
+    shares.add_row(rows)
     return [top, shares]
 
 

@@ -103,7 +103,12 @@ def _slice(study: Study, complete: list[FrozenTrial]) -> Figure:
         else:
             if dimension.log:
                 axes.set_xscale("log")
-            marks = [dimension.low, _middle(dimension), dimension.high]
+            low, high = dimension.low, dimension.high
+            marks = [low, _middle(dimension), high]
+            edge = (high / low) ** 0.05 if dimension.log else 0.05 * (high - low)
+            if low < high:
+                ends = (low / edge, high * edge) if dimension.log else (low - edge, high + edge)
+                axes.set_xlim(*ends)
             axes.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
             axes.minorticks_off()
         axes.scatter(at, values, c=[t.number for t in complete], cmap="Blues", edgecolor=GREY,
