@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agecli import __version__
+from agecli import __version__, launch
 from agecli.commands import (
     evaluate,
     export,
@@ -19,6 +20,9 @@ from agecli.commands import (
     train_transformers,
 )
 from agecli.errors import AgecliError
+
+OTHERS_WAIT = 3.0
+"""Seconds until a process of a launch that is not the first one tells of its failure."""
 
 app = typer.Typer(
     name="agecli",
@@ -60,7 +64,9 @@ def _root(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        launch.leave()
+        sys.exit(code)
     except AgecliError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -93,5 +99,10 @@ def _usage(error: Any) -> str:
 
 def _fail(message: str, code: int) -> NoReturn:
     if line := " ".join(message.split()):
-        print(f"agecli: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
+        where = ""
+        if not launch.is_main():
+            # What every process runs into is said once: the first one's end ends this one here.
+            time.sleep(OTHERS_WAIT)
+            where = f"rank {launch.rank()}: "
+        print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
     sys.exit(code)

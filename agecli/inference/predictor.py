@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from agecli import launch
 from agecli.ages import FloatArray, Scheme, expected_ages, group_probabilities, softmax
 from agecli.config import DETECTOR, FACE_MARGIN, FLIP, Device, Fallback
 from agecli.errors import UsageError, WeightsError
@@ -214,7 +215,10 @@ class Predictor:
 
 
 def find_device(name: str) -> str:
-    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here."""
+    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here.
+
+    Of several processes on a machine, each takes a GPU of its own for cuda.
+    """
     import torch
 
     have = {
@@ -223,9 +227,15 @@ def find_device(name: str) -> str:
         "cpu": True,
     }
     if name == "auto":
-        return next(device for device, here in have.items() if here)
+        name = next(device for device, here in have.items() if here)
     if not have.get(name):
         raise UsageError(f"--device: no {name} device here; use --device auto")
+    if name == "cuda" and launch.world() > 1:
+        if launch.local_world() > (count := torch.cuda.device_count()):
+            raise UsageError(
+                f"--device: {launch.local_world()} processes for {count} GPUs: start one for each"
+            )
+        torch.cuda.set_device(launch.local_rank())
     return name
 
 
