@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,9 @@ from agecli.weights import Metadata, find_weights, load_weights, read_metadata
 
 if TYPE_CHECKING:
     from torch import nn
+
+ROUND = 64
+"""Pictures per process that are answered before their answers are put together."""
 
 PATIENCE = 16
 """Pictures per batch of faces that are held back at most, however few faces they have."""
@@ -212,6 +216,26 @@ class Predictor:
                 },
                 age=None if ages is None else round(float(ages[index]), 1),
             )
+
+
+def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[Prediction]:
+    """Yield what `Predictor.predict` does; the processes of a launch share the work.
+
+    In rounds: each answers its part of the next sources, and all yield all of a round.
+    """
+    rank, world = launch.rank(), launch.world()
+    part = min(ROUND, -(-len(sources) // world))
+    starts = range(0, len(sources), part * world)
+    own = [
+        source for start in starts
+        for source in sources[start + rank * part : start + (rank + 1) * part]
+    ]  # fmt: skip
+    pictures = (list(rows) for _, rows in groupby(predictor.predict(own), lambda row: row.source))
+    for start in starts:
+        here = len(sources[start + rank * part : start + (rank + 1) * part])
+        for process in launch.gather(list(islice(pictures, here))):
+            for rows in process:
+                yield from rows
 
 
 def find_device(name: str) -> str:
