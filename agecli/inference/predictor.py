@@ -224,6 +224,9 @@ def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[
     In rounds: each answers its part of the next sources, and all yield all of a round.
     """
     rank, world = launch.rank(), launch.world()
+    if world == 1:
+        yield from predictor.predict(sources)
+        return
     part = min(ROUND, -(-len(sources) // world))
     starts = range(0, len(sources), part * world)
     own = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, TrainConfig
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
+from agecli.inference import predictor
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
 from agecli.training import engine, fastai, fastai_loaders, pytorch, transformers
 from agecli.training.features import cache_features
@@ -25,6 +27,7 @@ from agecli.training.objectives import AgeObjective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.training.setup import build_model
+from tests.faces import SPREAD_AGES, write_faces
 from tests.models.backbones import save_backbone
 
 GLOBAL_BATCH = 16
@@ -57,9 +60,12 @@ def exact_input(images, size, mean, std, *generator, strong=False):
 
 
 def run_training(config: TrainConfig, folder: Path, trainer=pytorch) -> None:
-    """Train; several processes are stopped after an epoch, and go on, as one need not."""
+    """Train; several processes are stopped after an epoch, and go on, as one need not.
+
+    Not where only the first process hears of epochs, those of the heads.
+    """
     run = launch.from_main(lambda: Run.create(folder, config))
-    if launch.world() > 1:
+    if launch.world() > 1 and trainer is not transformers:
         with pytest.raises(KeyboardInterrupt):
             trainer.train(config, run, StopAfter(1), score=False)
         run, config = launch.from_main(lambda: Run.open(folder))
@@ -84,6 +90,15 @@ def extract_features(config: Dinov2Config, out: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             cache_features(*where, stop)
     cache_features(*where)
+
+
+def call(arguments: list[object], out: Path, patch: pytest.MonkeyPatch) -> None:
+    """Call the command line, and keep what this process prints."""
+    from agecli.cli import app
+
+    patch.setattr(predictor, "ROUND", 2)
+    with out.with_suffix(f".{launch.rank()}").open("w") as file, redirect_stdout(file):
+        app([*map(str, arguments), "--device", "cpu"], standalone_mode=False)
 
 
 def run_all(dataset: Path, out: Path) -> None:
@@ -123,6 +138,14 @@ def run_all(dataset: Path, out: Path) -> None:
         run_training(tuned, out / "dinov2", transformers)
         torch.set_default_dtype(torch.float32)
         extract_features(tuned, out / "view")
+        pictures = dataset.with_name("pictures")
+        if not pictures.exists():
+            write_faces(pictures, [*SPREAD_AGES, 33])
+            (pictures / "broken.jpg").write_bytes(b"no picture")
+        predict = ["predict", pictures, "--crops", "--json", "--csv", out / "predicted.csv"]
+        call(predict, out / "predicted", patch)
+        scored = ["evaluate", "cnn", "--data", dataset, "--json", "--batch-size", 3]
+        call(scored, out / "evaluated", patch)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ def one(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two(one: Path, dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give what two processes leave."""
     out = tmp_path_factory.mktemp("two")
-    for result in launch("-m", "tests.training.parallel", dataset_folder, out):
-        assert result.returncode == 0, result.stderr
+    results = launch("-m", "tests.training.parallel", dataset_folder, out)
+    assert [result.returncode for result in results] == [0, 0], [r.stderr for r in results]
     return out
 
 
@@ -42,3 +42,17 @@ def test_features_of_two_processes_are_the_file_of_one(one: Path, two: Path):
     (first,), (second,) = ([*(out / "view" / "features").iterdir()] for out in (one, two))
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("predicted.0", 12), ("predicted.csv", 13), ("evaluated.0", 1)]
+)
+def test_two_processes_answer_as_one(one: Path, two: Path, name: str, lines: int):
+    assert (one / name).read_text() == (two / name).read_text()
+    assert len((one / name).read_text().splitlines()) == lines
+
+
+def test_only_the_first_process_speaks_and_writes(two: Path):
+    assert (two / "predicted.1").read_text() == (two / "evaluated.1").read_text() == ""
+    log = (two / "cnn" / "log.txt").read_text().splitlines()
+    assert len(log) == 2 and all("× 2" in line for line in log)  # it went on once
