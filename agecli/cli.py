@@ -70,7 +70,7 @@ def main() -> None:
     except AgecliError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+        _fail("interrupted" if launch.is_main() else "", 130)
     except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -82,6 +82,8 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
             _fail(_usage(error), 2)
+        if launch.is_loss(error):
+            _fail("another process of the launch has ended", 1)
         if os.environ.get("AGECLI_TRACEBACK"):
             raise
         _fail(

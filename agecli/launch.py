@@ -61,6 +61,11 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
+def is_loss(error: Exception) -> bool:
+    """Tell whether an error of torch means that another process has ended, which says why."""
+    return world() > 1 and "gloo/transport" in str(error)
+
+
 def broadcast(value: T) -> T:
     """Give all processes the first one's value, any that pickles."""
     if world() == 1:
