@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agecli import __version__
+from agecli import __version__, launch
 from agecli.commands import (
     evaluate,
     export,
@@ -20,6 +21,9 @@ from agecli.commands import (
     tune,
 )
 from agecli.errors import AgecliError
+
+OTHERS_WAIT = 3.0
+"""Seconds until a process of a launch that is not the first one tells of its failure."""
 
 app = typer.Typer(
     name="agecli",
@@ -67,11 +71,13 @@ def _root(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        launch.leave()
+        sys.exit(code)
     except AgecliError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+        _fail("interrupted" if launch.is_main() else "", 130)
     except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -83,6 +89,8 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
             _fail(_usage(error), 2)
+        if launch.is_loss(error):
+            _fail("another process of the launch has ended", 1)
         if os.environ.get("AGECLI_TRACEBACK"):
             raise
         _fail(
@@ -100,5 +108,10 @@ def _usage(error: Any) -> str:
 
 def _fail(message: str, code: int) -> NoReturn:
     if line := " ".join(message.split()):
-        print(f"agecli: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
+        where = ""
+        if not launch.is_main():
+            # What every process runs into is said once: the first one's end ends this one here.
+            time.sleep(OTHERS_WAIT)
+            where = f"rank {launch.rank()}: "
+        print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
     sys.exit(code)

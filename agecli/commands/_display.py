@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agecli import launch
 from agecli.commands._console import err, out
 from agecli.commands._scores import figures_table
 from agecli.training.observer import Observer
@@ -113,7 +114,13 @@ class LiveDisplay(Observer):
 
 @contextmanager
 def training_display(model: str, run: Path) -> Iterator[Observer]:
-    """Show a training on stderr; when it is interrupted, say how to go on."""
+    """Show a training on stderr; when it is interrupted, say how to go on.
+
+    Of several processes, only the first one shows it.
+    """
+    if not launch.is_main():
+        yield Observer()
+        return
     try:
         if err.is_terminal:
             with Live(console=err, refresh_per_second=4) as live:

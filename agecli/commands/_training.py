@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from agecli import launch
 from agecli.commands._settings import is_given
 from agecli.config import TrainConfig
 from agecli.errors import UsageError
@@ -27,15 +29,17 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     memory_report, as_json = options["memory_report"], options["as_json"]
     if resume:
         _refuse_settings(context)
-        run, config = Run.open(resume)
+        run, config = launch.from_main(lambda: Run.open(resume))
         if not isinstance(config, kind):
             way_on = f"agecli train {config.model} --resume {resume}"
             raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
         sources = dict.fromkeys(vars(config), str(resume))
     else:
-        config, sources = settings_of(context, kind, options["config"], options["from_study"])
+        files = options["config"], options["from_study"]
+        config, sources = launch.from_main(lambda: settings_of(context, kind, *files))
     if options["show_config"]:
-        show_settings(config, sources, as_json)
+        if launch.is_main():
+            show_settings(config, sources, as_json)
         return
     if memory_report and config.vram_budget and not resume:
         raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
@@ -43,17 +47,20 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     if not resume:  # say what is wrong before anything is made
         if not memory_report:
             dataset = open_dataset(Path(config.data))
-        config = trainer.settle(config, announce=_say, dry=memory_report)
+        settle = partial(trainer.settle, config, announce=_say, dry=memory_report)
+        config = launch.broadcast(launch.main_first(settle))
     if memory_report:
-        show_memory_report(config, as_json)
+        if launch.is_main():
+            show_memory_report(config, as_json)
         return
     if not resume:
         if config.vram_budget:
             config = choose_for_budget(config, dataset)
-        run = Run.create(folder or Run.free_folder(config.model), config)
+        run = launch.from_main(lambda: Run.create(folder or Run.free_folder(config.model), config))
     with training_display(config.model, run.folder) as display:
         result = trainer.train(config, run, display)
-    show_result(result, run, as_json)
+    if launch.is_main():
+        show_result(result, run, as_json)
 
 
 def _say(text: str) -> None:

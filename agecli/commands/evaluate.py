@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agecli import launch
 from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
 
@@ -52,7 +53,7 @@ def evaluate(
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, confusion.
 
-    With --json, one line per model.
+    With --json, one line per model. Several processes of a launcher share the images.
     """
     from agecli.commands._console import out
     from agecli.commands._scores import score_tables
@@ -65,11 +66,13 @@ def evaluate(
     paths = [path for name in weights for path in named_weights(name)]
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
     predictors = [Predictor([path], device=device) for path in paths]
-    if plots:
+    if plots and launch.is_main():
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
     for file_name, predictor in zip(_names(paths), predictors, strict=True):
         model = predictor.models[0]
         result = _run(model, dataset, split, flip, batch_size)
+        if not launch.is_main():
+            continue
         name = file_name
         if result.title != result.model:
             name = f"{file_name} ({result.title})"
@@ -95,13 +98,14 @@ def _run(
     from agecli.commands._console import err
     from agecli.evaluation.report import evaluate_model
 
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+    quiet = not err.is_terminal or not launch.is_main()
+    with Progress(console=err, transient=True, disable=quiet) as bar:
         task = bar.add_task(f"{model.path}", total=None)
         result = evaluate_model(
-            model, dataset, split, flip=flip, batch_size=batch_size,
+            model, dataset, split, flip=flip, batch_size=batch_size, parallel=True,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    if not result.same_split:
+    if not result.same_split and launch.is_main():
         _say(
             f"warning: {model.path} was trained on another split than that of {dataset.folder}: "
             "it may have seen these images, so its figures may be too good"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agecli import launch
 from agecli.commands import _options as options
 from agecli.config import FLIP, Fallback, TrainConfig
 from agecli.registry import DEFAULT_MODEL
@@ -79,6 +80,7 @@ def predict(
 
     One picture gets a bar per group; of many, every face gets a line. Results go
     to stdout (or, with --csv, to FILE alone), progress and warnings to stderr.
+    Several processes of a launcher share the pictures.
 
     Exit codes: 0 every picture has an answer; 3 some have none, their rows say
     why (no face found, unreadable); 1 failure; 2 wrong usage.
@@ -86,21 +88,26 @@ def predict(
     from agecli.commands._predictions import show_predictions
     from agecli.data.workers import default_workers
     from agecli.inference.pictures import find_pictures
-    from agecli.inference.predictor import Predictor
+    from agecli.inference.predictor import Predictor, predict_together
     from agecli.training.memory import keep_freed_memory
     from agecli.weights import find_weights
 
     keep_freed_memory()  # nearly halves a step of the model on the CPU
-    paths = find_pictures(pictures)
+    paths = launch.from_main(lambda: find_pictures(pictures))
     files = find_weights(model or ("all" if weights else DEFAULT_MODEL), weights)
     if workers is None:
-        workers = default_workers() if len(paths) >= MANY else 0
+        workers = default_workers() // launch.local_world() if len(paths) >= MANY else 0
     predictor = Predictor(
         files, device=device, crops=crops, fallback=fallback, flip=flip, batch_size=batch_size,
         workers=workers,
     )  # fmt: skip
+    predictions = predict_together(predictor, paths)
+    if not launch.is_main():
+        for _ in predictions:
+            pass  # the first process shows them
+        return
     unanswered = show_predictions(
-        predictor.predict(paths), paths, files,
+        predictions, paths, files,
         as_json=as_json, top=top, csv_path=csv, annotate=annotate,
     )  # fmt: skip
     if unanswered:

@@ -59,14 +59,15 @@ class Batches:
         """Yield (images, rows): uint8 (B, S, S, 3) in host memory, and their rows in the store."""
         with ThreadPoolExecutor(self.workers) as threads:
             flying: deque[Future[tuple[Tensor, NDArray[np.integer]]]] = deque()
-            for rows in self._plan(epoch):
+            for rows in self.plan(epoch):
                 flying.append(threads.submit(self._gather, rows))
                 if len(flying) > AHEAD * self.workers:
                     yield flying.popleft().result()
             while flying:
                 yield flying.popleft().result()
 
-    def _plan(self, epoch: int) -> Iterator[NDArray[np.integer]]:
+    def plan(self, epoch: int = 0) -> Iterator[NDArray[np.integer]]:
+        """Yield the rows of an epoch's batches."""
         order = self.rows
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agecli import launch
 from agecli.ages import (
     NO_GROUP,
     FloatArray,
@@ -75,11 +76,13 @@ def evaluate_model(
     *,
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
+    parallel: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """Score a model on the images of a split that are not excluded.
 
-    flip: average the answers for each image and its mirror image. Raises DataError where no image
+    flip: average the answers for each image and its mirror image. parallel: all processes of a
+    launch call this, and take turns at the batches. Raises DataError where no image
     of the split has an age in one of the model's groups, WeightsError where the answers are NaN.
     """
     rows = dataset.rows(split)
@@ -89,13 +92,17 @@ def evaluate_model(
             f"The {split} split of {dataset.folder} has no image in the groups "
             f"{', '.join(model.scheme.labels)}: give another --split or --data"
         )
-    answers = []
+    rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
+    answers = {}
     progress(0, len(rows))
-    for start in range(0, len(rows), batch_size):
+    for start in range(rank * batch_size, len(rows), world * batch_size):
         batch = rows[start : start + batch_size]
-        answers.append(model.distributions(np.take(dataset.images, batch, axis=0), flip=flip))
-        progress(start + len(batch), len(rows))
-    distribution = np.concatenate(answers)  # (N, groups) or (N, YEARS)
+        answers[start] = model.distributions(np.take(dataset.images, batch, axis=0), flip=flip)
+        progress(min(start + world * batch_size, len(rows)), len(rows))
+    if parallel:
+        answers = dict(part for process in launch.gather(answers) for part in process.items())
+    distribution = np.concatenate([answers[start] for start in sorted(answers)])
+    # (N, groups) or (N, YEARS)
     if not np.isfinite(distribution).all():
         raise WeightsError(f"{model.path} answers NaN, its training went astray: train it again")
     probabilities = group_probabilities(distribution, model.scheme)

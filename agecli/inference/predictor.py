@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from agecli import launch
 from agecli.ages import FloatArray, Scheme, expected_ages, group_probabilities, softmax
 from agecli.config import DETECTOR, FACE_MARGIN, FLIP, Device, Fallback
 from agecli.errors import UsageError, WeightsError
@@ -20,6 +22,9 @@ from agecli.weights import Metadata, find_weights, load_weights, read_metadata
 
 if TYPE_CHECKING:
     from torch import nn
+
+ROUND = 64
+"""Pictures per process that are answered before their answers are put together."""
 
 PATIENCE = 16
 """Pictures per batch of faces that are held back at most, however few faces they have."""
@@ -213,8 +218,34 @@ class Predictor:
             )
 
 
+def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[Prediction]:
+    """Yield what `Predictor.predict` does; the processes of a launch share the work.
+
+    In rounds: each answers its part of the next sources, and all yield all of a round.
+    """
+    rank, world = launch.rank(), launch.world()
+    if world == 1:
+        yield from predictor.predict(sources)
+        return
+    part = min(ROUND, -(-len(sources) // world))
+    starts = range(0, len(sources), part * world)
+    own = [
+        source for start in starts
+        for source in sources[start + rank * part : start + (rank + 1) * part]
+    ]  # fmt: skip
+    pictures = (list(rows) for _, rows in groupby(predictor.predict(own), lambda row: row.source))
+    for start in starts:
+        here = len(sources[start + rank * part : start + (rank + 1) * part])
+        for process in launch.gather(list(islice(pictures, here))):
+            for rows in process:
+                yield from rows
+
+
 def find_device(name: str) -> str:
-    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here."""
+    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here.
+
+    Of several processes on a machine, each takes a GPU of its own for cuda.
+    """
     import torch
 
     have = {
@@ -223,9 +254,15 @@ def find_device(name: str) -> str:
         "cpu": True,
     }
     if name == "auto":
-        return next(device for device, here in have.items() if here)
+        name = next(device for device, here in have.items() if here)
     if not have.get(name):
         raise UsageError(f"--device: no {name} device here; use --device auto")
+    if name == "cuda" and launch.world() > 1:
+        if launch.local_world() > (count := torch.cuda.device_count()):
+            raise UsageError(
+                f"--device: {launch.local_world()} processes for {count} GPUs: start one for each"
+            )
+        torch.cuda.set_device(launch.local_rank())
     return name
 
 

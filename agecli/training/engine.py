@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agecli import launch
 from agecli.ages import Scheme, expected_ages, group_probabilities, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
@@ -114,7 +115,7 @@ class Trainer:
                         "memory": memory_in_use(accelerator.device),
                     }
                 )
-        train_loss = total.item() / len(self.train)
+        train_loss = launch.mean(total.item() / len(self.train))
         check_loss(train_loss, epoch, config)
         return {
             "epoch": epoch + 1,
@@ -128,21 +129,13 @@ class Trainer:
         model.eval()
         self.objective.eval()
         device = self.accelerator.device
-        outputs, rows = [], []
-        for images, batch_rows in self.validation.epoch():
+        answers = []
+        for images, rows in self.validation.epoch():
             config = self.config
             batch = to_input(images.to(device), config.image_size, config.mean, config.std)
             with self.accelerator.autocast():
-                outputs.append(model(batch).float().cpu())
-            rows.append(batch_rows)
-        logits, order = torch.cat(outputs), np.concatenate(rows)
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import gather_object
-
-            parts = gather_object([(logits, order)])
-            logits = torch.cat([part[0] for part in parts])
-            order = np.concatenate([part[1] for part in parts])
-        return validation_record(logits, order, self.objective, self.dataset, self.scheme)
+                answers.append((model(batch).float().cpu(), rows))
+        return gathered_record(answers, self.objective, self.dataset, self.scheme)
 
     def _ages(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.dataset.ages[rows]).to(self.accelerator.device)
@@ -161,7 +154,7 @@ class Trainer:
         }
 
     def _resume(self, bare: nn.Module, average: MovingAverage | None) -> list[dict[str, Any]]:
-        state = self.run.load()
+        state = launch.from_main(self.run.load)
         if state is None:
             return []
         bare.load_state_dict(state["model"])
@@ -194,6 +187,18 @@ def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
             f"The loss became {loss} in epoch {epoch + 1}: lower --lr"
             + (" or leave out --amp" if config.amp else "")
         )
+
+
+def gathered_record(
+    answers: list[tuple[Tensor, np.ndarray]], objective: Objective, dataset: Dataset, scheme: Scheme
+) -> dict[str, Any]:
+    """Score what all processes answered in batches: logits (B, outputs) and rows; the same on all.
+
+    Some may have no batch. One scores for all: others' last bits may stop them at another epoch.
+    """
+    parts = [part for process in launch.gather(answers) for part in process]
+    logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
+    return launch.from_main(lambda: validation_record(logits, rows, objective, dataset, scheme))
 
 
 def validation_record(

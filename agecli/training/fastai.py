@@ -1,14 +1,14 @@
 """Train the resnet the fastai way: DataLoaders, vision_learner, head first, then all layers.
 
-Everything that is not fastai's own hangs on the learner's events: `fastai_callbacks`.
+Everything that is not fastai's own hangs on the learner's events: `fastai_callbacks`; its batches
+come from the store: `fastai_loaders`.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,25 +17,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import IntArray, Scheme
+from agecli import launch
+from agecli.ages import Scheme
 from agecli.config import ResNetConfig
-from agecli.data.batches import ROTATION, SCALE, Batches, resize
-from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
+from agecli.models.synced import share_statistics
 from agecli.training.budget import within_memory
 from agecli.training.engine import MovingAverage
 from agecli.training.fastai_callbacks import (
     Averaging,
     Keeper,
+    Parallel,
     PlainRates,
     ScaledGradients,
     Scores,
     Steps,
     seed_all,
 )
+from agecli.training.fastai_loaders import make_loaders
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -46,6 +48,7 @@ from agecli.training.setup import (
     choose_device,
     describe_device,
     mixed_precision,
+    open_shared,
     rows_of,
 )
 from agecli.weights import Metadata
@@ -57,14 +60,7 @@ with warnings.catch_warnings():
         GradientAccumulation,
         L,
         Learner,
-        Normalize,
         ProgressCallback,
-        RandomErasing,
-        TensorCategory,
-        TensorImage,
-        TfmdDL,
-        Transform,
-        aug_transforms,
         noop,
         params,
         vision_learner,
@@ -73,11 +69,13 @@ with warnings.catch_warnings():
 
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Make sure of the weights that the training starts from; dry: it will not."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("agecli train resnet runs in one process: start it without a launcher")
+    if config.lr == 0 and launch.world() > 1:
+        raise UsageError(
+            "--lr auto searches in one process: find it there, and give it as a number"
+        )
     if not dry and (state := _initial_state(config, announce)):
         _load_body(ResNet(outputs=1, arch=config.arch), state, config.init)
-    return config
+    return replace(config, freeze_epochs=config.frozen_epochs)
 
 
 def train(
@@ -91,18 +89,20 @@ def train(
 
 
 def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
-    dataset = open_dataset(Path(config.data))
+    dataset = open_shared(config)
     scheme = Scheme.parse(dataset.receipt["scheme"])
     device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)
-    saved = run.load()
+    share_statistics(model)
+    saved = launch.from_main(run.load)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
+    objective.parallel = True
     rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
     precision = mixed_precision(config, device.type)
-    place = describe_device(device, precision)
+    place = describe_device(device, precision, launch.world())
     results = Results(
         run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config)
     )
@@ -113,7 +113,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
         learn.add_cb(ScaledGradients(device.type, precision))
     average = MovingAverage(model, config.ema) if config.ema else None
     keeper = Keeper(config, model, average, run, results, observer, saved)
-    scores = Scores(dataset, scheme, rows["val"], objective)
+    scores = Scores(dataset, scheme, learn.dls.valid.batches, objective)
     steps = [Steps(config, observer, keeper), scores, keeper]
     if config.lr == 0 and saved:  # it ran out of memory under a budget, and goes on as it was
         config = replace(config, lr=saved["lr"])
@@ -124,7 +124,10 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     if config.accumulate > 1:  # counts images; a batch may have fewer than asked
         learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
     learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
-    run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
+    if launch.world() > 1:
+        learn.add_cb(Parallel(cpu=device.type == "cpu"))
+    if launch.is_main():
+        run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
     observer.started(
         results.facts(
             sum(p.numel() for p in model.parameters()), len(rows["val"]),
@@ -132,9 +135,8 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
         ) | {"done": len(keeper.history)}
     )  # fmt: skip
     fit(config, learn, keeper)
-    return results.finish(
-        keeper.history, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr
-    )
+    finish = partial(results.finish, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr)
+    return launch.from_main(lambda: finish(keeper.history))
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
@@ -161,76 +163,6 @@ def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
             learn.fit_one_cycle(config.epochs, rates, pct_start=0.3, div=5.0, start_epoch=epoch)
     if keeper.failure:
         raise keeper.failure
-
-
-def make_loaders(
-    config: ResNetConfig, dataset: Dataset, rows: dict[str, IntArray], device: torch.device
-) -> DataLoaders:
-    """Build fastai's DataLoaders over the store; images are augmented in batches on the device."""
-    # The colours stay as they are in "light", as with the other models.
-    strong = config.augment == "strong"
-    augment = aug_transforms(
-        max_rotate=ROTATION, min_zoom=1 / SCALE, max_zoom=SCALE, max_warp=0.0, pad_mode="border",
-        max_lighting=0.3 if strong else 0.0, p_lighting=0.9, p_affine=0.9,
-    )  # fmt: skip
-    normalise = Normalize.from_stats(config.mean, config.std, cuda=device.type == "cuda")
-    loaders = []
-    for split, shuffle in (("train", True), ("val", False)):
-        transforms = [FromStore(config.image_size), normalise]
-        if shuffle:
-            transforms += [*augment, *([RandomErasing(p=0.5, sh=0.2)] if strong else [])]
-        batches = Batches(
-            dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
-            seed=config.seed, accumulate=config.accumulate if shuffle else 1,
-            workers=config.workers,
-        )  # fmt: skip
-        loaders.append(StoreLoader(batches, dataset.ages, transforms, device))
-    return DataLoaders(*loaders, device=device)
-
-
-class StoreLoader(TfmdDL):
-    """fastai's loader over the store's batches, which threads gather ahead."""
-
-    def __init__(
-        self, batches: Batches, ages: IntArray, transforms: list[Transform], device: torch.device
-    ) -> None:
-        self.batches, self.ages, self.epoch = batches, ages, 0
-        self._n_inp = 1  # or fastai would run a batch to find out
-        super().__init__(
-            batches.rows, bs=batches.batch_size, after_batch=transforms, num_workers=0,
-            device=device,
-        )  # fmt: skip
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def before_iter(self) -> None:
-        """Say which split this is, which fastai asks a dataset: only split 0 is augmented."""
-        super().before_iter()
-        self.after_batch.split_idx = 0 if self.batches.shuffle else 1
-
-    def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
-        """Yield (images, ages): uint8 (B, 3, S, S) and years (B,)."""
-        for images, rows in self.batches.epoch(self.epoch):
-            yield (
-                TensorImage(images.permute(0, 3, 1, 2)),
-                TensorCategory(torch.from_numpy(self.ages[rows])),
-            )
-
-
-class FromStore(Transform):
-    """Resize stored images exactly as for every other model, and scale them to 0 to 1."""
-
-    order = 0
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def encodes(self, batch: TensorImage) -> TensorImage:
-        """Map uint8 (B, 3, S, S) to float (B, 3, size, size)."""
-        images = batch.as_subclass(Tensor).permute(0, 2, 3, 1)  # (B, S, S, 3), as stored
-        return TensorImage(resize(images, self.size).div_(255))
 
 
 def make_learner(

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import IntArray, Scheme
+from agecli import launch
+from agecli.ages import Scheme
 from agecli.config import ResNetConfig
+from agecli.data.batches import Batches
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
 from agecli.models.resnet import ResNet
@@ -23,9 +25,9 @@ from agecli.training.engine import (
     MovingAverage,
     append_record,
     check_loss,
+    gathered_record,
     hash_seed,
     is_over,
-    validation_record,
 )
 from agecli.training.memory import memory_in_use
 from agecli.training.objectives import Objective
@@ -37,6 +39,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
     from fastai.callback.core import Callback, CancelFitException
     from fastai.callback.fp16 import MixedPrecision
+    from fastai.distributed import DistributedTrainer
     from fastai.optimizer import OptimWrapper
 
 
@@ -63,6 +66,33 @@ class ScaledGradients(MixedPrecision):
         needed = self.amp_mode.value == "fp16"
         self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=needed)
         self.scales: list[float] = []
+
+
+class Parallel(DistributedTrainer):
+    """fastai's own training in several processes.
+
+    But our loaders give each process its share already, and our batch norm, which shares its
+    statistics on the CPU, too, is in the network.
+    """
+
+    def __init__(self, *, cpu: bool) -> None:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
+        super().__init__(sync_bn=False, cpu=cpu)
+
+    def _wrap_dl(self, dl: Any) -> Any:
+        return dl
+
+    def before_validate(self) -> None:
+        """Validate the network itself: its wrapper keeps the processes in step."""
+        self.wrapped = self.learn.model
+        self.learn.model = getattr(self.wrapped, "module", self.wrapped)
+
+    def after_validate(self) -> None:
+        """Go on with the wrapper, unless it was an average that was validated."""
+        if self.learn.model is getattr(self.wrapped, "module", None):
+            self.learn.model = self.wrapped
 
 
 class Averaging(Callback):
@@ -92,9 +122,11 @@ class Scores(Callback):
     """Scores each epoch's answers on validation, as every model's are."""
 
     def __init__(
-        self, dataset: Dataset, scheme: Scheme, rows: IntArray, objective: Objective
+        self, dataset: Dataset, scheme: Scheme, batches: Batches, objective: Objective
     ) -> None:
-        self.dataset, self.scheme, self.rows, self.objective = dataset, scheme, rows, objective
+        self.dataset, self.scheme, self.batches, self.objective = (
+            dataset, scheme, batches, objective
+        )  # fmt: skip
 
     def before_train(self) -> None:
         """Weigh rare groups as the training asks."""
@@ -112,9 +144,8 @@ class Scores(Callback):
 
     def after_validate(self) -> None:
         """Score what was answered."""
-        self.learn.scores = validation_record(
-            torch.cat(self.answers), self.rows, self.objective, self.dataset, self.scheme
-        )
+        answers = list(zip(self.answers, self.batches.plan(), strict=True))
+        self.learn.scores = gathered_record(answers, self.objective, self.dataset, self.scheme)
 
 
 class Steps(Callback):
@@ -133,7 +164,7 @@ class Steps(Callback):
         if not self.training:
             return
         self.total += self.loss.item()
-        self.images += len(self.yb[0])
+        self.images += len(self.yb[0]) * launch.world()
         now, steps = time.monotonic(), len(self.dls.train)
         if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
             self.reported = now
@@ -141,7 +172,8 @@ class Steps(Callback):
 
     def after_train(self) -> None:
         """Leave the epoch's figures to the keeper."""
-        self.learn.train_figures = self.facts()
+        figures = self.facts()
+        self.learn.train_figures = figures | {"loss": launch.mean(figures["loss"])}
 
     def facts(self) -> dict[str, Any]:
         """Give the epoch's figures so far."""
@@ -198,7 +230,7 @@ class Keeper(Callback):
     def before_epoch(self) -> None:
         """Draw all randomness of an epoch from the seed and its number: resuming repeats it."""
         self.dls.train.epoch = len(self.history)
-        seed_all(self.config.seed, len(self.history))
+        seed_all(self.config.seed, len(self.history), launch.rank())
 
     def after_epoch(self) -> None:
         """Keep what the epoch gave; stop where validation has not improved for too long."""
@@ -222,6 +254,13 @@ class Keeper(Callback):
         record["seconds"] = time.monotonic() - self.started
         self.started = time.monotonic()
         append_record(self.history, record)
+        if launch.is_main():
+            self._save(record)
+        self.observer.finished_epoch(record)
+        if record["phase"] == "all" and self.is_over():
+            raise CancelFitException
+
+    def _save(self, record: dict[str, Any]) -> None:
         best = self.average.model if self.average else self.original
         if record["best"]:
             self.results.save_best(best.state_dict(), record)
@@ -236,9 +275,6 @@ class Keeper(Callback):
                 "scaler": scaler.state_dict() if scaler else None,
             }
         )
-        self.observer.finished_epoch(record)
-        if record["phase"] == "all" and self.is_over():
-            raise CancelFitException
 
 
 def seed_all(*parts: int) -> None:

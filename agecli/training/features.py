@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agecli import launch
 from agecli.ages import IntArray
 from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
+from agecli.locks import FileLock
 from agecli.models.dinov2 import Dinov2
 from agecli.training.engine import hash_seed
 from agecli.training.setup import autocast_dtype, mixed_precision
@@ -27,49 +30,67 @@ Progress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
 
 
-def cached_features(
+def cache_features(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
-    *, view: int = 0, progress: Progress = lambda done, total: None,
-) -> Tensor:  # fmt: skip
-    """Give the features (N, F) of the store's rows, from the cache or computed into it.
+    view: int = 0, progress: Progress = lambda done, total: None,
+) -> Path:  # fmt: skip
+    """Compute the features of the store's rows, where the cache lacks them; give its file.
 
     view: 0 is the images as they are; others are augmented, each its own way. The cache is a
     safetensors file in DATA/features, named by all that its content depends on. A computation that
-    was stopped goes on at the next row; of two processes, one waits for the other's result.
+    was stopped goes on at the next batch; of two trainings, one waits for the other's result. All
+    processes of a launch compute; the first one has the file.
     """
-    from safetensors import safe_open
-
     key = _key(dataset, rows, config, device, view)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = dataset.folder / "features" / f"{digest}.safetensors"
+    compute = partial(extract, model, dataset, rows, config, device, view)
+    if not launch.is_main():
+        for _ in compute(launch.broadcast(0)):
+            pass  # the first process has it
+        return path
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("a+b") as file, _locked(file):
-            if not path.is_file():  # another process may have made it meanwhile
-                _fill(file, model, dataset, rows, config, device, view, key, progress)
-                partial.replace(path)
-        partial.unlink(missing_ok=True)
+        unfinished = path.with_suffix(".partial")
+        with FileLock(unfinished):
+            if not path.is_file():  # another training may have made it meanwhile
+                with unfinished.open("a+b") as file:
+                    _fill(file, model, len(rows), config, key, compute, progress)
+                unfinished.replace(path)
+                return path
+        unfinished.unlink(missing_ok=True)
+    launch.broadcast(len(rows))  # nothing is left to compute
+    return path
+
+
+def read_features(path: Path) -> Tensor:
+    """Map a cache file's features (N, F) into memory."""
+    from safetensors import safe_open
+
     with safe_open(path, framework="pt") as file:
         return file.get_tensor("features")
 
 
 def _fill(
-    file: IO[bytes], model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config,
-    device: torch.device, view: int, key: dict[str, Any], progress: Progress,
+    file: IO[bytes], model: Dinov2, count: int, config: Dinov2Config, key: dict[str, Any],
+    compute: Callable[[int], Iterator[Tensor]], progress: Progress,
 ) -> None:  # fmt: skip
-    """Write the header, where it is not there, and the features of the rows that are missing."""
+    """Write the header, where it is not there, and the features of the rows that are missing.
+
+    compute: gives the features from a row on.
+    """
     dtype, width = model.head.linear.weight.dtype, len(model.head.mean)
     row_bytes = width * dtype.itemsize
-    header = _header(dtype, (len(rows), width), {name: str(value) for name, value in key.items()})
+    header = _header(dtype, (count, width), {name: str(value) for name, value in key.items()})
     if file.seek(0, 2) < len(header):
         file.truncate(0)
         file.write(header)
         file.flush()
         file.seek(0, 2)
     done = (file.tell() - len(header)) // row_bytes
+    done -= done % config.batch_size  # a view is random batch by batch
     file.truncate(len(header) + done * row_bytes)
-    for features in extract(model, dataset, rows[done:], config, device, view=view, start=done):
+    for features in compute(launch.broadcast(done)):
         if not torch.isfinite(features).all():
             raise TrainingError(
                 f"{config.backbone} gives features that are no numbers"
@@ -78,24 +99,44 @@ def _fill(
         file.write(features.numpy().tobytes())
         file.flush()
         done += len(features)
-        progress(done, len(rows))
+        progress(done, count)
+
+
+def extract(
+    model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
+    view: int = 0, start: int = 0,
+) -> Iterator[Tensor]:  # fmt: skip
+    """Yield the features of the store's rows from a row on, in batches (B, F) on the CPU.
+
+    The processes of a launch take turns at the batches, and all yield all of them.
+    """
+    starts = range(start, len(rows), config.batch_size)
+    own = _compute(
+        model, dataset, rows, config, device, view, starts[launch.rank() :: launch.world()]
+    )
+    for _ in range(0, len(starts), launch.world()):
+        for features in launch.gather(next(own, None)):
+            if features is not None:  # there may be no batch for all in the last round
+                yield features
 
 
 @torch.inference_mode()
-def extract(
+def _compute(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
-    *, view: int = 0, start: int = 0,
+    view: int, starts: range,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yield the features of the store's rows in batches (B, F), on the CPU.
+    """Yield the features of the batches that start at some rows' numbers.
 
-    start: the first row's number, from which an augmented view's randomness follows.
+    An augmented view's randomness follows from the number.
     """
     model.eval()
     dtype = autocast_dtype(mixed_precision(config, device.type))
-    batches = Batches(dataset.images, rows, batch_size=config.batch_size, workers=config.workers)
+    size = config.batch_size
+    own = np.concatenate([rows[:0], *(rows[start : start + size] for start in starts)])
+    batches = Batches(dataset.images, own, batch_size=size, workers=config.workers)
     kept = model.head.linear.weight.dtype
     look = config.image_size, config.mean, config.std
-    for images, batch in batches.epoch():
+    for start, (images, _) in zip(starts, batches.epoch(), strict=True):
         if view:
             seed = hash_seed(config.seed, view, start)
             x = to_augmented_input(
@@ -104,7 +145,6 @@ def extract(
             )  # fmt: skip
         else:
             x = to_input(images.to(device), *look)  # (B, 3, S, S)
-        start += len(batch)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             features = model.features(x.to(kept))  # (B, F)
         yield features.to("cpu", kept)
@@ -136,18 +176,3 @@ def _header(dtype: torch.dtype, shape: tuple[int, int], metadata: dict[str, str]
     text = json.dumps({"__metadata__": metadata, "features": entry}).encode()
     text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
     return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold a lock on a file that ends with this process, however it ends; wait for it first."""
-    try:
-        import fcntl
-    except ImportError:  # no POSIX: without a lock
-        yield
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)

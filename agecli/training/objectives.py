@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agecli import launch
 from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
@@ -37,6 +38,8 @@ class Objective(nn.Module):
     """(YEARS,) group of each age, or NO_GROUP."""
     weight: Tensor
     """(YEARS,) weight of each age's images."""
+    parallel = False
+    """The processes of a launch train together: the mean of their losses is that of all images."""
 
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
@@ -56,6 +59,17 @@ class Objective(nn.Module):
 
     def _weights_of(self, years: Tensor) -> Tensor:
         return self.weight[years] if self.training else torch.ones_like(years, dtype=torch.float)
+
+    def _mean(self, losses: Tensor, weight: Tensor) -> Tensor:
+        """Give the weighted mean of losses (B,), of which some or all may weigh nothing.
+
+        Of several processes each gives its share of the mean over all of their images, times their
+        number: their own means would count a heavy image less among other heavy ones.
+        """
+        total = weight.sum()
+        if self.parallel and self.training:
+            total = launch.gather_tensor(total).mean()
+        return (losses * weight).sum() / total.clamp(min=1e-6)
 
 
 class AgeObjective(Objective):
@@ -88,7 +102,7 @@ class AgeObjective(Objective):
         if self.name == "groups":
             return self._group_loss(F.log_softmax(logits, dim=1), years, weight)
         losses = -(self.target[years] * F.log_softmax(logits, dim=1)).sum(dim=1)  # (B,)
-        loss = (losses * weight).sum() / weight.sum()
+        loss = self._mean(losses, weight)
         if self.name == "both":
             spans = [logits[:, low : high + 1].logsumexp(dim=1) for low, high in self.bounds]
             by_group = torch.stack(spans, dim=1)  # (B, groups)
@@ -101,7 +115,7 @@ class AgeObjective(Objective):
         smoothing = self.smoothing if self.training else 0.0
         picked = log_probabilities.gather(1, group.clamp(min=0)[:, None])[:, 0]  # (B,)
         losses = -(1 - smoothing) * picked - smoothing * log_probabilities.mean(dim=1)
-        return (losses * known).sum() / known.sum().clamp(min=1e-6)
+        return self._mean(losses, known)
 
 
 class DistilledObjective(AgeObjective):
@@ -167,7 +181,7 @@ class MarginObjective(Objective):
         present = F.one_hot(self.group[years], lengths.shape[1])
         missing = present * F.relu(MARGIN_PRESENT - lengths) ** 2
         spurious = ABSENT_WEIGHT * (1 - present) * F.relu(lengths - MARGIN_ABSENT) ** 2
-        return ((missing + spurious).sum(dim=1) * weight).sum() / weight.sum()
+        return self._mean((missing + spurious).sum(dim=1), weight)
 
 
 def balance_weights(groups: NDArray, count: int, balance: str) -> NDArray[np.float32]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from agecli import launch
 from agecli.ages import Scheme
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
-from agecli.data.store import open_dataset
+from agecli.models.synced import share_statistics
 from agecli.training.budget import within_memory
 from agecli.training.engine import Schedule, Trainer, hash_seed
 from agecli.training.objectives import make_objective
@@ -25,6 +25,7 @@ from agecli.training.setup import (
     build_optimizer,
     describe_device,
     make_accelerator,
+    open_shared,
     rows_of,
 )
 from agecli.weights import Metadata
@@ -59,15 +60,17 @@ def fit(
     score: bool = True,
 ) -> Metadata:
     """Train once, without the retries. start: loads the weights to begin with, named init."""
-    dataset = open_dataset(Path(config.data))
+    dataset = open_shared(config)
     scheme = Scheme.parse(dataset.receipt["scheme"])
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
-    if not run.begun:
-        start(model)
+    share_statistics(model)
+    if launch.is_main() and not run.begun:
+        start(model)  # the others get its weights as they are wrapped
     optimizer = build_optimizer(config, model)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
+    objective.parallel = True
     train_rows = rows_of(dataset, "train", objective, config)
     val_rows = rows_of(dataset, "val", objective, config)
     place: dict[str, Any] = {
@@ -108,6 +111,4 @@ def fit(
             sum(parameter.numel() for parameter in model.parameters()), len(val_rows), config.epochs
         ),
     ).fit()
-    final = results.finish(history, score=score and accelerator.is_main_process)
-    accelerator.wait_for_everyone()
-    return final
+    return launch.from_main(lambda: results.finish(history, score=score))

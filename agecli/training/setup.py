@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from agecli import launch
 from agecli.ages import IntArray, Scheme, outputs_of
 from agecli.config import Dinov2Config, TrainConfig
+from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError
 from agecli.models.blocks import to_channels_last
 from agecli.registry import MODELS
@@ -18,11 +21,21 @@ from agecli.training.memory import keep_freed_memory, limit_memory
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from agecli.data.store import Dataset
     from agecli.training.objectives import Objective
 
 FINE_TUNING = 0.1
 """Rate of a pre-trained backbone's last block, as a share of its new head's."""
+
+
+def open_shared(config: TrainConfig) -> Dataset:
+    """Open a training's data set. Raises DataError where processes would have different ones."""
+    dataset = open_dataset(Path(config.data))
+    if dataset.receipt["split_hash"] != launch.broadcast(dataset.receipt["split_hash"]):
+        raise DataError(
+            f"{config.data} is another data set here than for the first process: prepare it on all "
+            "machines from the same files, with the same options"
+        )
+    return dataset
 
 
 def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
@@ -123,6 +136,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
     device = choose_device(config).type
     AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
+    launch.join()
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=mixed_precision(config, device),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from agecli.ages import Scheme
+from agecli import launch
+from agecli.ages import IntArray, Scheme
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
 from agecli.training import pytorch
 from agecli.training.budget import within_memory
-from agecli.training.features import cached_features
+from agecli.training.features import cache_features, read_features
 from agecli.training.heads import Features, Sweep
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
@@ -29,9 +30,13 @@ from agecli.training.setup import (
     choose_device,
     describe_device,
     mixed_precision,
+    open_shared,
     rows_of,
 )
 from agecli.weights import Metadata, load_weights, named_weights, read_metadata
+
+BOTH = "cls+mean"
+"""The pooling under which features are cached: it holds the others, so that runs can share them."""
 
 
 def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) -> Dinov2Config:
@@ -42,8 +47,6 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
         if not dry:
             _check_teacher(config)
         return config
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("agecli train dinov2 runs in one process: start it without a launcher")
     name = config.backbone
     if Path(name).is_dir():
         name = str(Path(name).resolve())
@@ -59,8 +62,9 @@ def train(
 ) -> Metadata:
     """Train a dinov2, or continue its run, and return the metadata of its best weights.
 
-    Frozen, the backbone sees each image once, and heads are trained on its features. With
-    `unfreeze`, the best head is where training the last blocks starts (Kumar et al. 2022). As
+    Frozen, the backbone sees each image once, and heads are trained on its features, by the first
+    process of a launch alone. With `unfreeze`, the best head is where training the last blocks
+    starts (Kumar et al. 2022). As
     `agecli.training.pytorch.train` does, and raises.
     """
     observer = observer or Observer()
@@ -69,11 +73,14 @@ def train(
     if not config.unfreeze:
         return within_memory(partial(_train_heads, score=score), config, run, observer)
     head_run = Run(run.folder / "head")
-    if not (head_run.folder / "done").exists():
-        head_run.folder.mkdir(exist_ok=True)
+    marker = head_run.folder / "done"
+    if not launch.from_main(marker.exists):
+        if launch.is_main():
+            head_run.folder.mkdir(exist_ok=True)
         heads = partial(_train_heads, score=False)  # the test split is read once, at the end
         within_memory(heads, replace(config, unfreeze=0), head_run, observer)
-        (head_run.folder / "done").touch()
+        if launch.is_main():
+            marker.touch()
 
     def start(model: Any) -> None:
         model.load_state_dict(load_weights(head_run.best)[0].state_dict())
@@ -87,54 +94,75 @@ def train(
 def _train_heads(
     config: Dinov2Config, run: Run, observer: Observer, *, score: bool = True
 ) -> Metadata:
-    dataset = open_dataset(Path(config.data))
+    dataset = open_shared(config)
     scheme = Scheme.parse(dataset.receipt["scheme"])
     device = choose_device(config)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
-    model: Any = build_model(config, scheme)
+    seen = replace(config, pool=BOTH)
+    model: Any = build_model(seen, scheme)
     state = model.state_dict() | backbone_state(config.backbone, config.revision)
     model.load_state_dict(state)
     model.to(device)
-    train, val = _features(model, dataset, config, objective, device, observer)
+    used = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
+    files = _cache(model, dataset, seen, used, device, observer)
+    outputs = model.head.linear.out_features
+    del model  # the heads need only its features
     place = describe_device(device, mixed_precision(config, device.type))
     backbone = {"id": config.backbone, "revision": config.revision}
     results = Results(
-        run, config, dataset, device.type, place, len(train.rows), _origin(config), backbone
+        run, config, dataset, device.type, place, len(used["train"]), _origin(config), backbone
     )
-    outputs = model.head.linear.out_features
-    del model  # the heads need only its features
-    run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
-    sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
-    history, settings = sweep.fit(run, results, observer)
-    return results.finish(history, score=score, sweep=settings)
+
+    def fit() -> Metadata:
+        train, val = (_read(dataset, config, used[s], s, files[s]) for s in ("train", "val"))
+        run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
+        sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
+        history, settings = sweep.fit(run, results, observer)
+        return results.finish(history, score=score, sweep=settings)
+
+    return launch.from_main(fit)
 
 
-def _features(
-    model: Any, dataset: Dataset, config: Dinov2Config, objective: Any, device: torch.device,
-    observer: Observer,
-) -> tuple[Features, Features]:  # fmt: skip
-    """Give the features of the images that train and that validate, in all their views.
+def _every(dataset: Dataset, config: Dinov2Config, used: IntArray, split: str) -> IntArray:
+    """Give the rows whose features are cached: all of a split, so that runs can share them."""
+    return used if config.limit else dataset.rows(split)
 
-    All images of both splits are computed, whatever the objective, so that runs can share them.
-    """
-    import numpy as np
 
-    used = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
-    every = {s: used[s] if config.limit else dataset.rows(s) for s in used}
-    views: dict[str, list[Any]] = {"train": [], "val": []}
+def _cache(
+    model: Any, dataset: Dataset, config: Dinov2Config, used: dict[str, IntArray],
+    device: torch.device, observer: Observer,
+) -> dict[str, list[Path]]:  # fmt: skip
+    """Compute the features of the images that train and that validate, in all their views."""
+    files: dict[str, list[Path]] = {"train": [], "val": []}
     for split, view in [("val", 0), *(("train", view) for view in range(config.views))]:
         what = f"{split} features" + (f", view {view + 1}" if view else "")
 
         def tell(done: int, total: int, what: str = what) -> None:
             observer.prepared(what, done, total)
 
-        features = cached_features(
-            model, dataset, every[split], config, device, view=view, progress=tell
-        )
-        places = np.searchsorted(every[split], used[split])
-        whole = len(places) == len(every[split])
-        views[split].append(features if whole else features[torch.from_numpy(places)])
-    return Features(views["train"], used["train"]), Features(views["val"], used["val"])
+        every = _every(dataset, config, used[split], split)
+        files[split].append(cache_features(model, dataset, every, config, device, view, tell))
+    return files
+
+
+def _read(
+    dataset: Dataset, config: Dinov2Config, used: IntArray, split: str, files: list[Path]
+) -> Features:
+    """Read the cached features of the images that are used, in all their views."""
+    import numpy as np
+
+    every = _every(dataset, config, used, split)
+    views = [_pooled(read_features(file), config.pool) for file in files]
+    if len(used) < len(every):
+        places = torch.from_numpy(np.searchsorted(every, used))
+        views = [features[places] for features in views]
+    return Features(views, used)
+
+
+def _pooled(features: Tensor, pool: str) -> Tensor:
+    """Pick what a head sees of features (N, 2 · D) under both poolings."""
+    width = features.shape[1] // 2
+    return {"cls": features[:, :width], "mean": features[:, width:], BOTH: features}[pool]
 
 
 def _origin(config: Dinov2Config) -> str:

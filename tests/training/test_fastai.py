@@ -19,7 +19,8 @@ from agecli.data.store import Dataset, open_dataset
 from agecli.errors import TrainingError, UsageError, WeightsError
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
 from agecli.training import fastai, fastai_callbacks
-from agecli.training.fastai import make_loaders, settle, train
+from agecli.training.fastai import settle, train
+from agecli.training.fastai_loaders import make_loaders
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 
@@ -360,10 +361,10 @@ def test_a_fitting_body_settles_and_a_dry_run_needs_none(dataset_folder: Path, p
     assert settle(config, announce=print, dry=True) == config
 
 
-def test_a_launcher_is_refused(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_search_for_a_rate_refuses_a_launcher(dataset_folder: Path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="one process"):
-        settle(small(dataset_folder), announce=print, dry=True)
+    with pytest.raises(UsageError, match="--lr auto searches in one process"):
+        settle(small(dataset_folder, lr=0), announce=print, dry=True)
 
 
 # The search for a rate

@@ -12,11 +12,16 @@ from agecli.data.batches import to_input
 from agecli.data.store import Dataset, open_dataset
 from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training import features as module
-from agecli.training.features import cached_features
+from agecli.training.features import cache_features, read_features
 from agecli.training.transformers import settle
 from tests.models.backbones import WIDTH, count_images, save_backbone
 
 CPU = torch.device("cpu")
+
+
+def cached_features(*arguments, **settings) -> torch.Tensor:
+    """Compute features into the cache, and read them."""
+    return read_features(cache_features(*arguments, **settings))
 
 
 @pytest.fixture(scope="module")

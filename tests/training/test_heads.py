@@ -12,7 +12,7 @@ from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
-from agecli.training.features import cached_features
+from agecli.training.features import cache_features, read_features
 from agecli.training.heads import DECAYS, RATES, Features, Sweep, standardisation
 from agecli.training.objectives import make_objective
 from agecli.training.transformers import settle
@@ -51,7 +51,9 @@ def parts(dataset_folder: Path, tmp_path: Path):
     objective = make_objective(config, scheme, dataset.ages).double()
     rows = {split: dataset.rows(split) for split in ("train", "val")}
     features = {
-        split: Features([cached_features(model, dataset, rows[split], config, CPU)], rows[split])
+        split: Features(
+            [read_features(cache_features(model, dataset, rows[split], config, CPU))], rows[split]
+        )
         for split in rows
     }
     sweep = Sweep(

@@ -247,9 +247,3 @@ def test_a_frozen_backbone_is_not_budgeted_as_if_it_were_trained(base):
     assert (frozen.gradients, frozen.average) == (head, 0)
     assert frozen.optimizer < 2.1 * head
     assert whole.gradients > frozen.gradients and whole.average > 0
-
-
-def test_several_processes_are_refused_for_heads(monkeypatch, base):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="one process"):
-        settle(base, announce=print, dry=False)

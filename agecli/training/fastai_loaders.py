@@ -1,0 +1,104 @@
+"""fastai's DataLoaders over the store's batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agecli import launch
+from agecli.ages import IntArray
+from agecli.config import ResNetConfig
+from agecli.data.batches import ROTATION, SCALE, Batches, resize
+from agecli.data.store import Dataset
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
+    from fastai.vision.all import (
+        DataLoaders,
+        Normalize,
+        RandomErasing,
+        TensorCategory,
+        TensorImage,
+        TfmdDL,
+        Transform,
+        aug_transforms,
+        to_detach,
+    )
+
+
+def make_loaders(
+    config: ResNetConfig, dataset: Dataset, rows: dict[str, IntArray], device: torch.device
+) -> DataLoaders:
+    """Build fastai's DataLoaders over the store; images are augmented in batches on the device."""
+    # The colours stay as they are in "light", as with the other models.
+    strong = config.augment == "strong"
+    augment = aug_transforms(
+        max_rotate=ROTATION, min_zoom=1 / SCALE, max_zoom=SCALE, max_warp=0.0, pad_mode="border",
+        max_lighting=0.3 if strong else 0.0, p_lighting=0.9, p_affine=0.9,
+    )  # fmt: skip
+    normalise = Normalize.from_stats(config.mean, config.std, cuda=device.type == "cuda")
+    loaders = []
+    for split, shuffle in (("train", True), ("val", False)):
+        transforms = [FromStore(config.image_size), normalise]
+        if shuffle:
+            transforms += [*augment, *([RandomErasing(p=0.5, sh=0.2)] if strong else [])]
+        batches = Batches(
+            dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
+            seed=config.seed, accumulate=config.accumulate if shuffle else 1,
+            workers=config.workers, rank=launch.rank(), world=launch.world(),
+        )  # fmt: skip
+        loaders.append(StoreLoader(batches, dataset.ages, transforms, device))
+    return DataLoaders(*loaders, device=device)
+
+
+class StoreLoader(TfmdDL):
+    """fastai's loader over the store's batches, which threads gather ahead."""
+
+    def __init__(
+        self, batches: Batches, ages: IntArray, transforms: list[Transform], device: torch.device
+    ) -> None:
+        self.batches, self.ages, self.epoch = batches, ages, 0
+        self._n_inp = 1  # or fastai would run a batch to find out
+        super().__init__(
+            batches.rows, bs=batches.batch_size, after_batch=transforms, num_workers=0,
+            device=device,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def before_iter(self) -> None:
+        """Say which split this is, which fastai asks a dataset: only split 0 is augmented."""
+        super().before_iter()
+        self.after_batch.split_idx = 0 if self.batches.shuffle else 1
+
+    def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
+        """Detach a batch's tensors, and gather none: processes need not have as many batches."""
+        return to_detach(b, cpu, gather=False)
+
+    def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
+        """Yield (images, ages): uint8 (B, 3, S, S) and years (B,)."""
+        for images, rows in self.batches.epoch(self.epoch):
+            yield (
+                TensorImage(images.permute(0, 3, 1, 2)),
+                TensorCategory(torch.from_numpy(self.ages[rows])),
+            )
+
+
+class FromStore(Transform):
+    """Resize stored images exactly as for every other model, and scale them to 0 to 1."""
+
+    order = 0
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def encodes(self, batch: TensorImage) -> TensorImage:
+        """Map uint8 (B, 3, S, S) to float (B, 3, size, size)."""
+        images = batch.as_subclass(Tensor).permute(0, 2, 3, 1)  # (B, S, S, 3), as stored
+        return TensorImage(resize(images, self.size).div_(255))
