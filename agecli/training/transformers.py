@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agecli import launch
 from agecli.ages import IntArray, Scheme
-from agecli.config import Dinov2Config
+from agecli.config import Dinov2Config, Pool
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
@@ -35,7 +35,7 @@ from agecli.training.setup import (
 )
 from agecli.weights import Metadata, load_weights, named_weights, read_metadata
 
-BOTH = "cls+mean"
+BOTH: Pool = "cls+mean"
 """The pooling under which features are cached: it holds the others, so that runs can share them."""
 
 

@@ -70,6 +70,25 @@ def test_images_pass_the_backbone_once(monkeypatch, base, dataset_folder, tmp_pa
     assert sum(seen) == everything
 
 
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_other_poolings_share_the_cached_features(
+    head_run: Run, base: Dinov2Config, pool, tmp_path: Path, monkeypatch, dataset_folder: Path
+):
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.report import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    with monkeypatch.context() as patched:
+        seen = count_images(patched)
+        run = Run.create(tmp_path / "run", replace(base, pool=pool, hidden=6))
+        metadata = train(replace(base, pool=pool, hidden=6), run, score=False)
+        assert not seen
+    # The whole model, through the predictor, answers as its head did on the features.
+    model = Predictor([run.best]).models[0]
+    exact = evaluate_model(model, open_dataset(dataset_folder), "val").scores["exact"]
+    assert exact == metadata.training["validation"]["val_exact"]
+
+
 def test_a_changed_backbone_is_refused(head_run: Run, backbone: Path, tmp_path: Path):
     import shutil
 
