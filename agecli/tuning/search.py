@@ -17,7 +17,7 @@ from agecli.data.workers import default_workers
 from agecli.errors import TrainingError
 from agecli.tuning.report import write_best
 from agecli.tuning.study import Progress, Study
-from agecli.tuning.worker import Job
+from agecli.tuning.worker import REFUSED, Job
 
 POLL_SECONDS = 0.5
 """Between two looks at the study and its workers."""
@@ -125,19 +125,21 @@ class Search:
         for worker in [w for w in self.workers if w.process.poll() is not None]:
             self.workers.remove(worker)
             code = worker.process.returncode
-            if code == 1:
-                lines = worker.log.read_text(encoding="utf-8", errors="replace").split("\n")
-                reason = next((line for line in reversed(lines) if line.strip()), "no reason given")
-                raise TrainingError(reason.strip())
-            if code != 0:
+            if code == REFUSED:
+                raise TrainingError(_last_line(worker.log))
+            if code > 0:
+                last = _last_line(worker.log)
+                raise TrainingError(f"A worker ended with {last}: see {worker.log}")
+            if code < 0:
                 self.deaths += 1
             if self.deaths >= MOST_DEATHS:
                 raise TrainingError(
                     f"{self.deaths} workers in a row were killed before they finished a trial "
-                    f"(the last by {_cause(code)}): take fewer --workers, or a smaller "
-                    f"--batch-size or --image-size; {worker.log} has what they said"
+                    f"(the last by signal {-code}, as when memory runs out): take fewer --workers, "
+                    "or a smaller --batch-size or --image-size"
                 )
 
 
-def _cause(code: int) -> str:
-    return f"signal {-code}, as when memory runs out" if code < 0 else f"exit code {code}"
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")

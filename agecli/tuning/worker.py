@@ -23,6 +23,9 @@ from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.tuning.study import Claimed, Study
 
+REFUSED = 3
+"""Exit code of a worker that says in one line why no worker can work."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -40,7 +43,7 @@ class Job:
 def main() -> None:
     """Work until no trial is left; end at once when standard input does, with whoever started it.
 
-    What went wrong is the last line on standard error; the exit code then is 1.
+    What is wrong with the search is the last line on standard error; the exit code then is REFUSED.
     """
     job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_starter, daemon=True).start()
@@ -48,7 +51,7 @@ def main() -> None:
         work(job)
     except AgecliError as error:
         sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
-        sys.exit(1)
+        sys.exit(REFUSED)
 
 
 def work(job: Job) -> None:
