@@ -11,6 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+def environment() -> dict[str, str]:
+    """Give the environment in which our own tree is found, with a thread for each process."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
 def launch(*arguments: object, world: int = 2) -> list[subprocess.CompletedProcess[str]]:
     """Run `python ARGUMENTS` in each of several processes on this machine; wait for them all."""
     with socket.socket() as probe:
@@ -18,13 +23,13 @@ def launch(*arguments: object, world: int = 2) -> list[subprocess.CompletedProce
         port = str(probe.getsockname()[1])
     place = dict(
         WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=port, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1",
+        MASTER_PORT=port,
     )  # fmt: skip
     command = [sys.executable, *map(str, arguments)]
     processes = [
         subprocess.Popen(
             command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env=environment() | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(world)
     ]  # fmt: skip

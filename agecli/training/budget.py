@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from agecli import launch
 from agecli.ages import Scheme
 from agecli.config import MOST_ACCUMULATED, CapsNetConfig, Dinov2Config, TrainConfig
 from agecli.errors import TrainingError, UsageError
@@ -59,7 +59,7 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     large as it can be, since batch norm sees no more than that. Decided by dry runs of two steps.
     Raises TrainingError, with the part that cannot fit, where nothing does.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launch.world() > 1:
         raise UsageError(
             "--vram-budget plans for one process: give --batch-size, --accumulate, --amp and "
             "--grad-checkpoint as it chose them there"
@@ -143,7 +143,7 @@ def within_memory(
             if not is_out_of_memory(error):
                 raise
             # One of several processes cannot change its batches alone.
-            alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+            alone = launch.world() == 1
             smaller = halve_batch(config) if config.vram_budget and alone else None
             if smaller is None:
                 raise TrainingError(advice(config)) from error

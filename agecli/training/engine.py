@@ -21,7 +21,7 @@ from agecli.evaluation.metrics import score
 from agecli.training.memory import memory_in_use
 from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
-from agecli.training.runs import Run
+from agecli.training.runs import Run, check_world
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -146,6 +146,7 @@ class Trainer:
         scaler = self.accelerator.scaler
         return {
             "history": history,
+            "world": launch.world(),
             "model": bare.state_dict(),
             "average": average.state_dict() if average else None,
             "optimizer": self.optimizer.state_dict(),
@@ -157,6 +158,7 @@ class Trainer:
         state = launch.from_main(self.run.load)
         if state is None:
             return []
+        check_world(state)
         bare.load_state_dict(state["model"])
         if average:
             average.load_state_dict(state["average"])

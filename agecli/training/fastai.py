@@ -41,7 +41,7 @@ from agecli.training.fastai_loaders import make_loaders
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
-from agecli.training.runs import Run
+from agecli.training.runs import Run, check_world
 from agecli.training.setup import (
     autocast_dtype,
     build_model,
@@ -96,6 +96,8 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     model: Any = build_model(config, scheme).to(device)
     share_statistics(model)
     saved = launch.from_main(run.load)
+    if saved:
+        check_world(saved)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)

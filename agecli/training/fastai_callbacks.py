@@ -268,6 +268,7 @@ class Keeper(Callback):
         self.run_folder.save(
             {
                 "history": self.history,
+                "world": launch.world(),
                 "lr": self.config.lr,
                 "model": self.original.state_dict(),
                 "average": self.average.state_dict() if self.average else None,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agecli import launch
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 
@@ -102,3 +103,12 @@ class Run:
         partial = self.folder / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(self.folder / name)
+
+
+def check_world(state: dict[str, Any]) -> None:
+    """Raise TrainingError where a run's state is that of another number of processes."""
+    if (processes := state.get("world", 1)) != launch.world():
+        raise TrainingError(
+            f"This run has batches of {processes} processes, and here {launch.world()} would go on "
+            f"with it: start {processes}, or a new run"
+        )

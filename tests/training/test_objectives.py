@@ -139,3 +139,26 @@ def test_reconstruction_adds_its_error():
     total = loss.training_loss(model, images, ages)
     assert total.item() == pytest.approx(loss(logits, ages).item() + 0.02 * 2.0**2)
     assert seen == [[0, 4]]
+
+
+@pytest.mark.parametrize("name", ["groups", "both"])
+def test_processes_give_their_shares_of_the_mean_over_all_images(monkeypatch, name: str):
+    from agecli import launch
+
+    loss = objective(name, balance="full").train()
+    loss.parallel = True
+    logits = torch.randn(6, 8 if name == "groups" else YEARS)
+    ages = torch.from_numpy(AGES)
+    whole = loss(logits, ages)
+    totals: list[list[torch.Tensor]] = [[], []]
+    parts = [slice(0, 2), slice(2, 6)]
+    for part, heard in zip(parts, totals, strict=True):
+        monkeypatch.setattr(launch, "gather_tensor", lambda t, h=heard: h.append(t) or t[None])
+        loss(logits[part], ages[part])
+    losses = []
+    for part in parts:
+        both = iter(zip(*totals, strict=True))
+        monkeypatch.setattr(launch, "gather_tensor", lambda t, b=both: torch.stack(next(b)))
+        losses.append(loss(logits[part], ages[part]))
+    torch.testing.assert_close(sum(losses) / 2, whole)
+    torch.testing.assert_close(loss.eval()(logits, ages), objective(name).eval()(logits, ages))
