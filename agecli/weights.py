@@ -1,4 +1,7 @@
-"""Weights files: one safetensors file that knows its model, preprocessing, data and results."""
+"""Weights files: one safetensors file that knows its model, preprocessing, data and results.
+
+ONNX files of `agecli export` say the same of themselves.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
 from agecli.errors import UsageError, WeightsError
+from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "agecli"
+ONNX = ".onnx"
+SUFFIXES = (".safetensors", ONNX)
 
 
 @dataclass(frozen=True)
@@ -48,20 +54,21 @@ class Metadata:
     format: int = FORMAT
 
 
-def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> None:
-    """Write a weights file whole or not at all; matrices are stored as 16-bit floats.
+def save_weights(
+    path: Path, state: dict[str, Tensor], metadata: Metadata, *, half: bool = True
+) -> None:
+    """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
 
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
     """
     import torch
     from safetensors.torch import save
 
-    tensors = {
-        name: tensor.detach()
-        .to("cpu", torch.float16 if tensor.is_floating_point() and tensor.ndim > 1 else None)
-        .contiguous()
-        for name, tensor in state.items()
-    }
+    def stored(tensor: Tensor) -> Tensor:
+        shrinks = half and tensor.is_floating_point() and tensor.ndim > 1
+        return tensor.detach().to("cpu", torch.float16 if shrinks else None).contiguous()
+
+    tensors = {name: stored(tensor) for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -72,21 +79,13 @@ def save_weights(path: Path, state: dict[str, Tensor], metadata: Metadata) -> No
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read a weights file's metadata, without its tensors and without torch.
+    """Read a weights or ONNX file's metadata, without its tensors and without torch.
 
     Raises WeightsError for a missing, cut or foreign file, or one of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}): copy or train it again"
-        ) from error
+    text = _read_text(path)
     if text is None:
         raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
     try:
@@ -108,6 +107,21 @@ def read_metadata(path: Path) -> Metadata:
     return metadata
 
 
+def _read_text(path: Path) -> str | None:
+    from safetensors import SafetensorError, safe_open
+
+    kind = "ONNX" if path.suffix == ONNX else "safetensors"
+    try:
+        if path.suffix == ONNX:
+            return read_property(path, KEY)
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get(KEY)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a whole {kind} file ({error}): copy or make it again"
+        ) from error
+
+
 def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU.
 
@@ -117,6 +131,8 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     from safetensors.torch import load_file
 
     metadata = read_metadata(path)
+    if path.suffix == ONNX:
+        raise WeightsError(f"{path} is an export, to predict with: give the weights it was made of")
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in load_file(path).items()
@@ -157,10 +173,10 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     if where.is_file():
         return [where]
     if not where.is_dir():
-        raise WeightsError(f"No weights at {where}: give a .safetensors file or a folder of them")
+        raise WeightsError(f"No weights at {where}: give a weights file or a folder of them")
     if (best := where / "best.safetensors").is_file():  # a run folder
         return [best]
-    paths = sorted(where.glob("*.safetensors"))
+    paths = sorted(path for path in where.iterdir() if path.suffix in SUFFIXES)
     if model == "all":
         order = list(MODELS)
         found = sorted(paths, key=lambda p: order.index(p.stem) if p.stem in order else len(order))

@@ -15,7 +15,7 @@ from agecli.config import FLIP, TrainConfig
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
     from agecli.evaluation.report import Evaluation
-    from agecli.inference.predictor import LoadedModel
+    from agecli.inference.model import Model
 
 EXAMPLES = """\b
 Examples:
@@ -90,9 +90,7 @@ def evaluate(
                 out.print(table)
 
 
-def _run(
-    model: LoadedModel, dataset: Dataset, split: str, flip: bool, batch_size: int
-) -> Evaluation:
+def _run(model: Model, dataset: Dataset, split: str, flip: bool, batch_size: int) -> Evaluation:
     from rich.progress import Progress
 
     from agecli.commands._console import err

@@ -1,4 +1,4 @@
-"""Every default, once: `base` has what all models share, `models` what each adds."""
+"""Every default, once: `base` has what all models share, `models` what each adds, `export` an export's."""
 
 from agecli.config.base import (
     DETECTOR,
@@ -21,6 +21,7 @@ from agecli.config.base import (
     Stem,
     TrainConfig,
 )
+from agecli.config.export import FORMS, ExportConfig, Form, Precision
 from agecli.config.models import (
     CONFIGS,
     SCRATCH,
@@ -38,6 +39,7 @@ __all__ = [
     "DETECTOR",
     "FACE_MARGIN",
     "FLIP",
+    "FORMS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "MOST_ACCUMULATED",
@@ -53,11 +55,14 @@ __all__ = [
     "Device",
     "Dimension",
     "Dinov2Config",
+    "ExportConfig",
     "Fallback",
     "Float",
+    "Form",
     "Int",
     "Objective",
     "Pool",
+    "Precision",
     "PrepareConfig",
     "ResNetConfig",
     "Schedule",

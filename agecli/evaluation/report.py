@@ -24,7 +24,7 @@ from agecli.evaluation import metrics
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
-    from agecli.inference.predictor import LoadedModel
+    from agecli.inference.model import Model
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: LoadedModel,
+    model: Model,
     dataset: Dataset,
     split: str = "test",
     *,

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from agecli import launch
-from agecli.ages import FloatArray, Scheme, expected_ages, group_probabilities, softmax
+from agecli.ages import FloatArray, expected_ages, group_probabilities, softmax
 from agecli.config import DETECTOR, FACE_MARGIN, FLIP, Device, Fallback
 from agecli.errors import UsageError, WeightsError
 from agecli.inference.faces import Face
+from agecli.inference.model import Model
 from agecli.inference.pictures import Picture, Reading, View, read_pictures
 from agecli.registry import DEFAULT_MODEL
-from agecli.weights import Metadata, find_weights, load_weights, read_metadata
+from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,8 +50,8 @@ class Prediction:
     error: str | None = None
 
 
-class LoadedModel:
-    """A model ready to answer, with all that its weights file says of it.
+class LoadedModel(Model):
+    """A model that torch runs.
 
     module: maps normalised images (N, 3, S, S) to logits (N, outputs), and lies on the device. It
     is in eval mode only while it answers, so it may be a model in training.
@@ -63,19 +64,12 @@ class LoadedModel:
         path: Path | None = None,
         device: str = "cpu",
     ) -> None:
+        super().__init__(metadata, path)
         self.module = module
-        self.metadata = metadata
-        self.path = path
         self.device = device
-        self.name = metadata.model
-        self.scheme = Scheme.parse(metadata.scheme)
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Give the distribution (N, outputs), over groups or years, of face crops.
-
-        images: uint8 (N, S, S, 3) of any S; they are resized as PIL's BILINEAR does. flip: average
-        the answers for each image and its mirror image.
-        """
+        """Do as `Model.distributions` says."""
         import torch
 
         from agecli.data.batches import to_input
@@ -139,17 +133,9 @@ class Predictor:
         self._workers = workers
 
     @cached_property
-    def models(self) -> list[LoadedModel]:
+    def models(self) -> list[Model]:
         """The models, loaded on first use: meanwhile the workers find the first faces."""
-        from agecli.models.blocks import fold, to_channels_last
-
-        device = find_device(self._device)
-        models = []
-        for path in self._paths:
-            module, metadata = load_weights(path)
-            fold(module)
-            module = to_channels_last(module.to(device))
-            models.append(LoadedModel(module, metadata, path, device))
+        models = [load_model(path, self._device) for path in self._paths]
         names = [model.name for model in models]
         for model in models:
             if names.count(model.name) > 1:
@@ -186,7 +172,7 @@ class Predictor:
             for _ in reading.faces:
                 yield from next(rows)
 
-    def _rows(self, model: LoadedModel, readings: list[Reading]) -> Iterator[Prediction]:
+    def _rows(self, model: Model, readings: list[Reading]) -> Iterator[Prediction]:
         """Run a model over the faces of readings, a batch at a time, and name its answers."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         distribution = np.concatenate(
@@ -239,6 +225,23 @@ def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[
         for process in launch.gather(list(islice(pictures, here))):
             for rows in process:
                 yield from rows
+
+
+def load_model(path: Path, device: Device = "auto") -> Model:
+    """Make a weights file's model ready to answer: run by torch, or an ONNX file by onnxruntime.
+
+    Raises UsageError for a device that is not here, and as `load_weights` or `OnnxModel` do.
+    """
+    if path.suffix == ONNX:
+        from agecli.inference.onnx import OnnxModel
+
+        return OnnxModel(path, device)
+    from agecli.models.blocks import fold, to_channels_last
+
+    place = find_device(device)
+    module, metadata = load_weights(path)
+    fold(module)
+    return LoadedModel(to_channels_last(module.to(place)), metadata, path, place)
 
 
 def find_device(name: str) -> str:

@@ -62,7 +62,7 @@ class PrimaryCapsules(nn.Module):
         """Map (B, C, H, W) to primary capsules (B, types, positions, dim)."""
         x = self.conv(x)  # (B, types · dim, G, G)
         x = x.permute(0, 2, 3, 1)  # (B, G, G, types · dim), as it lies in channels-last memory
-        x = x.reshape(len(x), x.shape[1] * x.shape[2], -1, self.dim)  # (B, P, types, dim)
+        x = x.reshape(x.shape[0], x.shape[1] * x.shape[2], -1, self.dim)  # (B, P, types, dim)
         return squash(x).transpose(1, 2).contiguous()  # (B, types, P, dim)
 
 

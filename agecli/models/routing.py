@@ -48,7 +48,8 @@ class _WeightedVotes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, weight: Tensor, iterations: int, scale: float) -> Tensor:
         with torch.autocast(u.device.type, enabled=False):
-            shape = (len(u), weight.shape[-3], weight.shape[-1])  # (B, J, O)
+            # u.shape[0], not len(u), which would fix the batch size of an exported model
+            shape = (u.shape[0], weight.shape[-3], weight.shape[-1])  # (B, J, O)
             groups = torch.zeros(shape, dtype=_wide(u), device=u.device)
             for _ in range(iterations - 1):
                 votes = _sum_votes(_couple(u, weight, groups), u, weight)

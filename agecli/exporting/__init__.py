@@ -1,0 +1,1 @@
+"""From a weights file to a portable one: other precisions, ONNX, torch.export, folders for a hub."""

@@ -1,0 +1,127 @@
+"""Export a weights file: write it in another form, check it beside the original, keep it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from agecli.config import ExportConfig, Form
+from agecli.errors import UsageError
+from agecli.exporting import onnx
+from agecli.exporting.card import model_card
+from agecli.exporting.parity import HELD, Answer, Parity, check, compare, held_images
+from agecli.inference.predictor import load_model
+from agecli.weights import Metadata, load_weights, read_metadata, save_weights
+
+CALIBRATION = 128
+"""Validation images that set the ranges of 8-bit activations; they are not among the held ones."""
+
+
+def export(source: Path, out: Path, config: ExportConfig, *, card: bool = False) -> Parity:
+    """Write a weights file in another form, once its answers have shown to be the original's.
+
+    card: write a model card beside it, under the same name with the ending .md. Returns how the
+    answers differ. Raises UsageError where OUT exists or the options do not go together,
+    WeightsError for an export that cannot be made or answers otherwise: then nothing is left.
+    """
+    with _whole(out, *([_card_of(out)] if card else [])) as folder:
+        parity, metadata = _write(source, folder / out.name, config)
+        if card:
+            text = model_card(metadata, out.name, config.precision, parity)
+            (folder / _card_of(out).name).write_text(text, encoding="utf-8")
+    return parity
+
+
+def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
+    """Write a folder that can be uploaded to a model hub as it is, and used with --weights.
+
+    It holds model.safetensors (or .onnx, .pt2), config.json with the metadata, and README.md, the
+    model card. Otherwise as `export`.
+    """
+    with _whole(out) as folder:
+        whole = folder / out.name
+        whole.mkdir()
+        file = whole / f"model.{config.to}"
+        parity, metadata = _write(source, file, config)
+        text = json.dumps(asdict(metadata), indent=2)
+        (whole / "config.json").write_text(text + "\n", encoding="utf-8")
+        card = model_card(metadata, file.name, config.precision, parity)
+        (whole / "README.md").write_text(card, encoding="utf-8")
+    return parity
+
+
+def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:
+    original = load_model(source, "cpu")
+    size = original.metadata.image_size
+    held = held_images(size, config.data, skip=CALIBRATION, count=HELD)
+    metadata = original.metadata
+    if config.to == "safetensors":
+        metadata = _write_safetensors(source, file, config)
+    else:
+        metadata = replace(metadata, backbone=None)
+        if config.precision == "int8":  # the figures are those of the model before
+            metadata = replace(metadata, metrics={})
+        program = onnx.to_program(source)
+        if config.to == "pt2":
+            onnx.write_program(program, file, metadata)
+        elif config.precision == "int8":
+            plain = file.with_name("fp32.onnx")
+            onnx.write_onnx(program, plain, metadata)
+            images = held_images(size, config.data, count=CALIBRATION).images
+            onnx.quantise(plain, file, images)
+            plain.unlink()
+        else:
+            onnx.write_onnx(program, file, metadata)
+    parity = compare(original, _answers(file, config.to), held)
+    instead = "leave --int8 out" if config.precision == "int8" else "please report it"
+    check(parity, config.precision, source, instead)
+    return parity, metadata
+
+
+def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metadata:
+    metadata = read_metadata(source)
+    if config.with_backbone and not metadata.backbone:
+        raise UsageError(f"--with-backbone: {source} has all its weights inside: leave it out")
+    model, _ = load_weights(source)
+    state = model.state_dict()
+    if config.with_backbone:
+        metadata = replace(metadata, backbone=None)
+    elif metadata.backbone:
+        state = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+    save_weights(file, state, metadata, half=config.precision == "fp16")
+    return metadata
+
+
+def _answers(file: Path, form: Form) -> Answer:
+    if form == "pt2":
+        return onnx.load_program(file)
+    model = load_model(file, "cpu")
+    return lambda images: model.distributions(images, flip=False)
+
+
+def _card_of(out: Path) -> Path:
+    return out.with_suffix(".md")
+
+
+@contextmanager
+def _whole(out: Path, *others: Path) -> Iterator[Path]:
+    """Give a hidden folder to write into; what is in it takes its names when the block ends well.
+
+    Raises UsageError where one of the names is taken.
+    """
+    for path in (out, *others):
+        if path.exists():
+            raise UsageError(f"OUT: {path} exists: give another name")
+    folder = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        for path in (*others, out):
+            (folder / path.name).rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""Write models as ONNX and as torch.export's programs. The home of onnx and onnxscript."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agecli.ages import FloatArray, Scheme
+from agecli.errors import AgecliError, WeightsError
+from agecli.exporting.parity import BATCH, Answer
+from agecli.inference.onnx import INSTALL
+from agecli.weights import KEY, Metadata, load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+QUANTISED = ("Conv", "Gemm", "MatMul")
+"""What is computed in 8 bits; what lies between stays in floats."""
+
+
+def to_program(source: Path) -> ExportedProgram:
+    """Trace a weights file's model with its pre- and postprocessing, for batches of any size.
+
+    Raises WeightsError where torch cannot.
+    """
+    import torch
+
+    from agecli.models.portable import INPUT, Portable
+
+    module, meta = load_weights(source)
+    portable = Portable(
+        module, scheme=Scheme.parse(meta.scheme), mean=meta.mean, std=meta.std,
+        temperature=meta.temperature,
+    )  # fmt: skip
+    size = meta.image_size
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with _in_one_line(source), torch.no_grad():
+        return torch.export.export(
+            portable.eval(), (example,), dynamic_shapes={INPUT: {0: torch.export.Dim("N")}}
+        )
+
+
+def write_program(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
+    """Write a .pt2 file for `torch.export.load`, with the metadata in the extra file `agecli`."""
+    import torch
+
+    with _in_one_line(out):
+        torch.export.save(program, out, extra_files={KEY: json.dumps(asdict(metadata))})
+
+
+def load_program(path: Path) -> Answer:
+    """Load a .pt2 file; it gives the groups' probabilities (N, groups) of images."""
+    import torch
+
+    with _in_one_line(path):
+        module: nn.Module = torch.export.load(path).module()
+
+    def answer(images: np.ndarray) -> FloatArray:
+        with torch.no_grad():
+            return module(torch.from_numpy(images))[0].numpy()
+
+    return answer
+
+
+def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
+    """Write an ONNX file that describes itself: the metadata under the key `agecli`.
+
+    Raises AgecliError without onnx and onnxscript, WeightsError where torch cannot.
+    """
+    import torch
+
+    from agecli.models.portable import INPUT, OUTPUTS
+
+    need_onnx(out)
+    names = list(OUTPUTS[: len(program.graph_signature.user_outputs)])
+    with _in_one_line(out):
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+        )
+        assert exported is not None
+        exported.model.metadata_props[KEY] = json.dumps(asdict(metadata))
+        exported.save(out, external_data=False)
+
+
+def quantise(path: Path, out: Path, images: np.ndarray) -> None:
+    """Write a copy of an ONNX file whose convolutions and matrix products run in 8 bits.
+
+    images: uint8 (N, size, size, 3), by which the ranges of activations are set. Weights have a
+    scale per channel and 7 bits: with 8, processors without VNNI overflow.
+    """
+    from onnxruntime import quantization
+
+    from agecli.models.portable import INPUT
+
+    class Reader(quantization.CalibrationDataReader):
+        batches = iter([{INPUT: images[i : i + BATCH]} for i in range(0, len(images), BATCH)])
+
+        def get_next(self) -> Any:
+            return next(self.batches, None)
+
+    with _in_one_line(path):
+        quantization.quantize_static(
+            path, out, Reader(), op_types_to_quantize=list(QUANTISED), per_channel=True,
+            reduce_range=True, activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )  # fmt: skip
+
+
+def need_onnx(out: Path) -> None:
+    """Raise AgecliError, with the command to type, where a package for ONNX is missing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise AgecliError(f"{out} needs {error.name}: {INSTALL}") from error
+
+
+@contextmanager
+def _in_one_line(name: Path) -> Iterator[None]:
+    """Turn whatever an exporter stumbles over into one line; print nothing."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(f"{name} cannot be exported ({reason}): use --to safetensors") from error
+    finally:
+        logging.disable(disabled)

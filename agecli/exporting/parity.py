@@ -1,0 +1,123 @@
+"""The check that every export passes before it is kept: beside the original, on held images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from agecli.ages import FloatArray, group_probabilities
+from agecli.config import Precision
+from agecli.data.images import square
+from agecli.data.store import open_dataset
+from agecli.errors import DataError, WeightsError
+from agecli.inference.model import Model
+
+LIMITS: dict[Precision, tuple[float, float]] = {
+    "fp32": (1e-4, 0.999),
+    "fp16": (5e-3, 0.999),
+    "int8": (1.0, 0.98),
+}
+"""Largest difference of a probability, and least share of images with the same top group."""
+
+HELD = 512
+"""Images that an export is checked on, at most."""
+DRAWN = 128
+"""Pictures that are drawn where there is no data set."""
+BATCH = 64
+
+Answer = Callable[[np.ndarray], FloatArray]
+"""Maps uint8 (N, S, S, 3) to a distribution (N, outputs)."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an export's answers differ from the original's."""
+
+    images: str
+    """What it was checked on, in words."""
+    difference: float
+    """The largest of a group's probability."""
+    same: float
+    """The share of images with the same top group."""
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.images}, probabilities differ by at most {self.difference:.1e}, "
+            f"{self.same:.1%} have the same top group"
+        )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Images of a model's own side that it was not trained on."""
+
+    images: np.ndarray
+    """uint8 (N, size, size, 3)"""
+    words: str
+    """What they are."""
+
+
+def held_images(size: int, data: Path | None, *, skip: int = 0, count: int = HELD) -> Held:
+    """Give validation images of a data set, evenly chosen; or without one drawn pictures.
+
+    skip: leave out every image that a call with `count=skip` gives. Raises DataError where there
+    is no data set, or it has no validation images to spare.
+    """
+    if data is None:
+        return Held(_draw(size), f"{DRAWN} drawn pictures")
+    dataset = open_dataset(data)
+    rows = dataset.rows("val")
+    rows = np.setdiff1d(rows, _spread(rows, skip))
+    if not len(rows):
+        raise DataError(f"The val split of {data} has too few images: give another --data")
+    rows = _spread(rows, count)
+    images = np.stack([square(Image.fromarray(dataset.images[row]), size) for row in rows])
+    return Held(images, f"{len(rows):,} validation images of {data}")
+
+
+def compare(original: Model, answer: Answer, held: Held) -> Parity:
+    """Run both over the held images; neither sees a mirror image."""
+    ours, theirs = [
+        group_probabilities(
+            np.concatenate(
+                [run(held.images[i : i + BATCH]) for i in range(0, len(held.images), BATCH)]
+            ),
+            original.scheme,
+        )
+        for run in (lambda batch: original.distributions(batch, flip=False), answer)
+    ]  # (N, groups)
+    difference = float(abs(ours - theirs).max())
+    same = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
+    return Parity(held.words, difference, same)
+
+
+def check(parity: Parity, precision: Precision, source: Path, instead: str) -> None:
+    """Raise WeightsError for an export whose answers are not the original's, NaN included."""
+    difference, same = LIMITS[precision]
+    if not (parity.difference <= difference and parity.same >= same):
+        limits = f"at least {same:.1%} must" if difference == 1 else f"{difference:.0e} is allowed"
+        raise WeightsError(
+            f"The {precision} export of {source} answers otherwise: {parity} ({limits}): {instead}"
+        )
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Take so many rows at even distances, or all."""
+    if count >= len(rows):
+        return rows
+    return rows[np.linspace(0, len(rows), count, endpoint=False).astype(int)]
+
+
+def _draw(size: int) -> np.ndarray:
+    """Draw smooth random pictures (DRAWN, size, size, 3), coarse to fine, the same every time."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for number in range(DRAWN):
+        side = 3 + number % 14
+        noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        pictures.append(square(Image.fromarray(noise), size))
+    return np.stack(pictures)

@@ -1,0 +1,30 @@
+"""What the predictor and the evaluation ask of a model, whatever runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from agecli.ages import FloatArray, Scheme
+from agecli.config import FLIP
+from agecli.weights import Metadata
+
+
+class Model(ABC):
+    """A model ready to answer, with all that its file says of it."""
+
+    def __init__(self, metadata: Metadata, path: Path | None = None) -> None:
+        self.metadata = metadata
+        self.path = path
+        self.name = metadata.model
+        self.scheme = Scheme.parse(metadata.scheme)
+
+    @abstractmethod
+    def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
+        """Give the distribution (N, outputs), over groups or years, of face crops.
+
+        images: uint8 (N, S, S, 3) of any S; they are resized as PIL's BILINEAR does. flip: average
+        the answers for each image and its mirror image.
+        """
