@@ -1,4 +1,4 @@
-"""Every default, once: `base` has what all models share, `models` what each adds, `export` an export's."""
+"""Every default, once: `base` has what all models share, `models` what each adds."""
 
 from agecli.config.base import (
     DETECTOR,

@@ -1,1 +1,1 @@
-"""From a weights file to a portable one: other precisions, ONNX, torch.export, folders for a hub."""
+"""From a weights file to a portable one: precisions, ONNX, torch.export, folders for a hub."""

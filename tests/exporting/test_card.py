@@ -1,0 +1,40 @@
+"""The model card, read back."""
+
+from pathlib import Path
+
+import yaml
+
+from agecli.exporting.card import model_card
+from agecli.exporting.parity import Parity
+from agecli.weights import read_metadata
+from tests.exporting.models import write_model
+
+PARITY = Parity("512 validation images of data", 1e-6, 1.0)
+
+
+def card_of(path: Path, file: str = "model.safetensors", **changes: object) -> tuple[dict, str]:
+    metadata = read_metadata(write_model(path / "w.safetensors", "cnn", **changes))
+    _, front, text = model_card(metadata, file, "fp32", PARITY).split("---\n", 2)
+    return yaml.safe_load(front), text
+
+
+def test_a_card_holds_what_the_metadata_say(tmp_path: Path):
+    front, text = card_of(tmp_path)
+    assert (front["license"], front["pipeline_tag"]) == ("other", "image-classification")
+    (result,) = front["model-index"][0]["results"]
+    assert result["dataset"]["name"] == "UTKFace"
+    assert [metric["value"] for metric in result["metrics"]] == [0.75, 0.958, 0.666, 5.108]
+    for part in (
+        "75.0% (72.8% – 77.1%)", "| 1,516 |", "25-32 (majority baseline)", "40.6%", "5.11 years",
+        "| 0-2 | 144 | 95.0% | 92.0% | 93.5% |", "0123456789abcdef", "16,709 images of UTKFace",
+        "--weights model.safetensors", "MIT", "non-commercial research", str(PARITY),
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
+    backbone = {"id": "facebook/dinov2-small", "revision": "abc"}
+    front, text = card_of(tmp_path, "model.onnx", metrics={}, backbone=backbone, training={})
+    assert "model-index" not in front
+    assert "agecli evaluate" in text and "agecli[onnx]" in text
+    assert "`facebook/dinov2-small` (revision `abc`) is not inside" in text

@@ -1,0 +1,149 @@
+"""Exports of every model, run by their own runtimes, against plain torch."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agecli.ages import Scheme
+from agecli.config import ExportConfig
+from agecli.errors import AgecliError, UsageError, WeightsError
+from agecli.exporting import export as module
+from agecli.exporting.export import export, export_folder
+from agecli.inference.predictor import Predictor
+from agecli.weights import find_weights, load_weights, read_metadata
+from tests.exporting.models import SIDE, SIZES, write_model
+
+TEMPERATURE = 1.7
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("cnn") / "cnn.safetensors", temperature=TEMPERATURE)
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def truth(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Group probabilities and ages, from the model as it was trained, in double precision."""
+    model, meta = load_weights(path)
+    x = torch.from_numpy(pixels).double().permute(0, 3, 1, 2) / 255
+    x = (x - torch.tensor(meta.mean).view(3, 1, 1)) / torch.tensor(meta.std).view(3, 1, 1)
+    with torch.no_grad():
+        chances = (model.double()(x) / meta.temperature).softmax(1).numpy()
+    if chances.shape[1] == len(meta.scheme):
+        return chances, None
+    bounds = Scheme.parse(meta.scheme).bounds
+    groups = np.stack([chances[:, low : high + 1].sum(1) for low, high in bounds], axis=1)
+    return groups / groups.sum(1, keepdims=True), chances @ np.arange(101)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_onnx_answers_as_the_model_for_batches_of_any_size(name: str, tmp_path: Path):
+    import onnxruntime
+
+    source = write_model(tmp_path / f"{name}.safetensors", name, temperature=TEMPERATURE)
+    out = tmp_path / f"{name}.onnx"
+    parity = export(source, out, ExportConfig("onnx", "fp32"))
+    assert parity.difference < 1e-4 and parity.same == 1
+    session = onnxruntime.InferenceSession(out)
+    for count in (1, 5):
+        groups, ages = truth(source, images(count))
+        answers = session.run(None, {"images": images(count)})
+        np.testing.assert_allclose(answers[0], groups, atol=1e-4)
+        if ages is not None:
+            np.testing.assert_allclose(answers[1], ages, atol=1e-2)
+    assert [output.name for output in session.get_outputs()] == (
+        ["probabilities"] if name == "capsnet" else ["probabilities", "age", "years"]
+    )
+    assert read_metadata(out) == read_metadata(source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, source.name]
+
+
+def test_pt2_answers_as_the_model(cnn: Path, tmp_path: Path):
+    out = tmp_path / "cnn.pt2"
+    export(cnn, out, ExportConfig("pt2", "fp32"))
+    extra = {"agecli": ""}
+    program = torch.export.load(out, extra_files=extra).module()
+    groups, ages = truth(cnn, images(3))
+    answers = program(torch.from_numpy(images(3)))
+    np.testing.assert_allclose(answers[0], groups, atol=1e-4)
+    np.testing.assert_allclose(answers[1], ages, atol=1e-2)
+    assert json.loads(extra["agecli"])["temperature"] == TEMPERATURE
+
+
+def test_precisions_of_a_safetensors_file(cnn: Path, tmp_path: Path):
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    assert export(cnn, whole, ExportConfig(precision="fp32")).difference == 0
+    export(whole, half, ExportConfig(precision="fp16"), card=True)
+    assert half.read_bytes() == cnn.read_bytes()
+    assert whole.stat().st_size > 1.9 * half.stat().st_size
+    assert "16-bit" in (tmp_path / "half.md").read_text()
+
+
+def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):
+    folder = tmp_path / "hub"
+    export_folder(cnn, folder, ExportConfig())
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    assert json.loads((folder / "config.json").read_text())["model"] == "cnn"
+    (plain,) = Predictor([cnn], device="cpu", crops=True).predict(images(1))
+    (loaded,) = Predictor(find_weights(where=folder), device="cpu", crops=True).predict(images(1))
+    assert loaded == plain
+    with pytest.raises(UsageError, match="exists"):
+        export_folder(cnn, folder, ExportConfig())
+
+
+def test_int8_is_calibrated_and_loses_the_figures(cnn: Path, dataset_folder: Path, tmp_path: Path):
+    out = tmp_path / "cnn.onnx"
+    parity = export(cnn, out, ExportConfig("onnx", "int8", data=dataset_folder))
+    assert "validation images" in parity.images
+    assert 0 < parity.difference < 0.1 and parity.same >= 0.98
+    assert out.stat().st_size < 0.6 * cnn.stat().st_size
+    assert read_metadata(out) == replace(read_metadata(cnn), metrics={})
+
+
+def test_an_export_that_answers_otherwise_is_refused(
+    cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    other = write_model(tmp_path / "other.safetensors")  # of another temperature
+    monkeypatch.setattr(module.onnx, "write_program", lambda program, out, metadata: out.touch())
+    wrong = Predictor([other], device="cpu").models[0]
+    monkeypatch.setattr(
+        module.onnx, "load_program", lambda path: lambda x: wrong.distributions(x, flip=False)
+    )
+    monkeypatch.setattr(module.onnx, "to_program", lambda source: None)
+    with pytest.raises(WeightsError, match="answers otherwise: on 128 drawn pictures"):
+        export(cnn, tmp_path / "cnn.pt2", ExportConfig("pt2", "fp32"), card=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"to": "onnx"}, "--dtype"),
+        ({"to": "pt2", "precision": "int8", "data": Path()}, "--int8"),
+        ({"to": "onnx", "precision": "int8"}, "--data"),
+        ({"to": "onnx", "precision": "fp32", "with_backbone": True}, "--with-backbone"),
+    ],
+)
+def test_options_that_do_not_go_together(settings: dict, named: str):
+    with pytest.raises(UsageError, match=named):
+        ExportConfig(**settings)
+
+
+def test_a_missing_package_names_the_command(
+    cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(AgecliError, match=r'onnxscript: pip install "agecli\[onnx\]"'):
+        export(cnn, tmp_path / "cnn.onnx", ExportConfig("onnx", "fp32"))
+    assert not list(tmp_path.iterdir())
