@@ -8,8 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
-    "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "optuna", "pandas", "PIL",
-    "safetensors", "scipy", "torch", "torchvision", "transformers",
+    "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "onnx", "onnxruntime",
+    "onnxscript", "optuna", "pandas", "PIL", "safetensors", "scipy", "torch",
+    "torchvision", "transformers",
 )  # fmt: skip
 COMMANDS = [
     "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
@@ -100,7 +101,8 @@ def test_every_command_shows_an_example(cli, command: str):
         (["tune", "cnn", "--epochs", "0"], "--epochs"),
         (["tune", "cnn", "--storage", "studies.db"], "--storage"),
         (["tune", "vgg"], "vgg"),
-        (["export", "cnn", "x.safetensors"], "--with-backbone"),
+        (["export", "cnn", "x.onnx", "--int8"], "--data"),
+        (["export", "cnn"], "--hub-folder"),
         (["train", "vgg"], "vgg"),
         (["predict"], "PICTURE"),
         (["predict", "x.jpg", "--top", "0"], "--top"),

@@ -13,12 +13,9 @@ from agecli.config import ExportConfig, Form
 from agecli.errors import UsageError
 from agecli.exporting import onnx
 from agecli.exporting.card import model_card
-from agecli.exporting.parity import HELD, Answer, Parity, check, compare, held_images
+from agecli.exporting.parity import Answer, Parity, calibration_images, check, compare, held_images
 from agecli.inference.predictor import load_model
 from agecli.weights import Metadata, load_weights, read_metadata, save_weights
-
-CALIBRATION = 128
-"""Validation images that set the ranges of 8-bit activations; they are not among the held ones."""
 
 
 def export(source: Path, out: Path, config: ExportConfig, *, card: bool = False) -> Parity:
@@ -57,7 +54,7 @@ def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
 def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:
     original = load_model(source, "cpu")
     size = original.metadata.image_size
-    held = held_images(size, config.data, skip=CALIBRATION, count=HELD)
+    held = held_images(size, config.data)
     metadata = original.metadata
     if config.to == "safetensors":
         metadata = _write_safetensors(source, file, config)
@@ -71,8 +68,8 @@ def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Meta
         elif config.precision == "int8":
             plain = file.with_name("fp32.onnx")
             onnx.write_onnx(program, plain, metadata)
-            images = held_images(size, config.data, count=CALIBRATION).images
-            onnx.quantise(plain, file, images)
+            assert config.data
+            onnx.quantise(plain, file, calibration_images(size, config.data))
             plain.unlink()
         else:
             onnx.write_onnx(program, file, metadata)

@@ -12,7 +12,7 @@ from PIL import Image
 from agecli.ages import FloatArray, group_probabilities
 from agecli.config import Precision
 from agecli.data.images import square
-from agecli.data.store import open_dataset
+from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError, WeightsError
 from agecli.inference.model import Model
 
@@ -25,6 +25,8 @@ LIMITS: dict[Precision, tuple[float, float]] = {
 
 HELD = 512
 """Images that an export is checked on, at most."""
+CALIBRATION = 128
+"""Images that set the ranges of 8-bit activations, at most."""
 DRAWN = 128
 """Pictures that are drawn where there is no data set."""
 BATCH = 64
@@ -61,22 +63,25 @@ class Held:
     """What they are."""
 
 
-def held_images(size: int, data: Path | None, *, skip: int = 0, count: int = HELD) -> Held:
+def held_images(size: int, data: Path | None) -> Held:
     """Give validation images of a data set, evenly chosen; or without one drawn pictures.
 
-    skip: leave out every image that a call with `count=skip` gives. Raises DataError where there
-    is no data set, or it has no validation images to spare.
+    Raises DataError where there is no data set, or it has no validation images.
     """
     if data is None:
         return Held(_draw(size), f"{DRAWN} drawn pictures")
     dataset = open_dataset(data)
     rows = dataset.rows("val")
-    rows = np.setdiff1d(rows, _spread(rows, skip))
+    rows = _spread(np.setdiff1d(rows, _calibrating(rows)), HELD)
     if not len(rows):
-        raise DataError(f"The val split of {data} has too few images: give another --data")
-    rows = _spread(rows, count)
-    images = np.stack([square(Image.fromarray(dataset.images[row]), size) for row in rows])
-    return Held(images, f"{len(rows):,} validation images of {data}")
+        raise DataError(f"The val split of {data} has no images: give another --data")
+    return Held(_load(dataset, rows, size), f"{len(rows):,} validation images of {data}")
+
+
+def calibration_images(size: int, data: Path) -> np.ndarray:
+    """Give validation images (N, size, size, 3) that are not among the held ones."""
+    dataset = open_dataset(data)
+    return _load(dataset, _calibrating(dataset.rows("val")), size)
 
 
 def compare(original: Model, answer: Answer, held: Held) -> Parity:
@@ -103,6 +108,15 @@ def check(parity: Parity, precision: Precision, source: Path, instead: str) -> N
         raise WeightsError(
             f"The {precision} export of {source} answers otherwise: {parity} ({limits}): {instead}"
         )
+
+
+def _calibrating(rows: np.ndarray) -> np.ndarray:
+    """Choose the rows for calibration: of few, a quarter."""
+    return _spread(rows, min(CALIBRATION, -(-len(rows) // 4)))
+
+
+def _load(dataset: Dataset, rows: np.ndarray, size: int) -> np.ndarray:
+    return np.stack([square(Image.fromarray(dataset.images[row]), size) for row in rows])
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""agecli train dinov2 and export, as a user runs them."""
+"""agecli export, and train dinov2, as a user runs them."""
 
 import json
 from pathlib import Path
 
 from tests.models.backbones import save_backbone
 
+PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 SMALL = ["--epochs", 2, "--device", "cpu"]
 
 
@@ -42,12 +43,42 @@ def test_a_missing_backbone_is_one_line(cli, one_line, dataset_folder, tmp_path:
     assert not (tmp_path / "runs").exists()
 
 
+def test_onnx_from_the_command_line_answers_like_its_weights(
+    cli, dataset_folder, toy_onnx, tmp_path: Path
+):
+    source, out = toy_onnx.with_name("cnn.safetensors"), tmp_path / "cnn.onnx"
+    result = cli("export", source, out, "--data", dataset_folder, "--card")
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert result.stdout.startswith(f"{out} (") and "validation images of" in result.stdout
+    assert (tmp_path / "cnn.md").read_text().startswith("---\nlicense: ")
+    scores = [
+        json.loads(cli("evaluate", path, "--data", dataset_folder, "--json").stdout)
+        for path in (source, out)
+    ]
+    assert scores[0]["exact"] == scores[1]["exact"]
+    assert abs(scores[0]["mae"] - scores[1]["mae"]) < 1e-3
+
+
+def test_a_hub_folder_from_the_command_line(cli, toy_onnx, tmp_path: Path):
+    source, folder = toy_onnx.with_name("cnn.safetensors"), tmp_path / "hub"
+    result = cli("export", source, "--hub-folder", folder)
+    assert result.returncode == 0 and "model.safetensors" in result.stdout, result.stderr
+    rows = cli("predict", PORTRAIT, "--weights", folder, "--model", "all", "--json")
+    plain = cli("predict", PORTRAIT, "--weights", source, "--json")
+    assert rows.stdout == plain.stdout != ""
+
+
 def test_wrong_usage_of_export_is_one_line(cli, one_line, tmp_path: Path):
-    assert "--with-backbone" in one_line(cli("export", "cnn", tmp_path / "x.safetensors"), 2)
-    line = one_line(cli("export", "cnn", tmp_path / "x.bin", "--with-backbone"), 2)
-    assert "x.bin" in line
-    line = one_line(cli("export", "cnn", tmp_path / "x.safetensors", "--with-backbone"), 2)
-    assert "inside" in line
+    def line(*arguments: object) -> str:
+        return one_line(cli("export", "cnn", *arguments), 2)
+
+    assert "--hub-folder" in line()
+    assert "x.bin ends in none of .safetensors, .onnx, .pt2" in line(tmp_path / "x.bin")
+    assert "no .onnx file" in line(tmp_path / "x.pt2", "--to", "onnx")
+    assert "--to" in line(tmp_path / "x.pt2", "--to", "torchscript")
+    assert "inside" in line(tmp_path / "x.safetensors", "--with-backbone")
+    assert "--data" in line(tmp_path / "x.onnx", "--int8")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_memory_report_of_the_dinov2(cli, tmp_path: Path):

@@ -105,7 +105,7 @@ def test_int8_is_calibrated_and_loses_the_figures(cnn: Path, dataset_folder: Pat
     parity = export(cnn, out, ExportConfig("onnx", "int8", data=dataset_folder))
     assert "validation images" in parity.images
     assert 0 < parity.difference < 0.1 and parity.same >= 0.98
-    assert out.stat().st_size < 0.6 * cnn.stat().st_size
+    assert out.stat().st_size < 0.7 * cnn.stat().st_size  # whose matrices have 16 bits
     assert read_metadata(out) == replace(read_metadata(cnn), metrics={})
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agecli.errors import DataError, WeightsError
-from agecli.exporting.parity import Parity, check, held_images
+from agecli.data.store import open_dataset
+from agecli.errors import WeightsError
+from agecli.exporting.parity import Parity, calibration_images, check, held_images
 
 
 def test_drawn_pictures_are_varied_and_the_same_every_time():
@@ -16,15 +17,17 @@ def test_drawn_pictures_are_varied_and_the_same_every_time():
     assert (held_images(24, None).images == held.images).all()
 
 
-def test_held_and_skipped_images_are_apart(dataset_folder: Path):
-    calibration = held_images(32, dataset_folder, count=8).images.reshape(8, -1)
-    held = held_images(32, dataset_folder, skip=8)
-    pixels = held.images.reshape(len(held.images), -1)
-    both = np.concatenate([calibration, pixels])
-    assert len(np.unique(both, axis=0)) == len(both)
-    assert held.words == f"{len(pixels)} validation images of {dataset_folder}"
-    with pytest.raises(DataError, match="--data"):
-        held_images(32, dataset_folder, skip=10_000)
+def test_held_images_calibrate_nothing(dataset_folder: Path):
+    calibration = calibration_images(32, dataset_folder)
+    held = held_images(32, dataset_folder)
+    both = np.concatenate([calibration, held.images]).reshape(-1, 32 * 32 * 3)
+    assert (
+        len(np.unique(both, axis=0))
+        == len(both)
+        == (open_dataset(dataset_folder).splits == "val").sum()
+    )
+    assert len(calibration) == -(-len(both) // 4)
+    assert held.words == f"{len(held.images)} validation images of {dataset_folder}"
 
 
 @pytest.mark.parametrize(
