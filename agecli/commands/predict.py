@@ -61,7 +61,7 @@ def predict(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE|DIR", help="Other weights than the released ones."),
+        typer.Option(metavar="FILE|DIR", help="Other weights than the released ones; ONNX, too."),
     ] = None,
     flip: Annotated[
         bool, typer.Option(help="Average each face's answer with its mirror image's.")

@@ -52,31 +52,33 @@ def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
 
 
 def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:
+    """Write the file, and check it. Returns how its answers differ, and its metadata."""
     original = load_model(source, "cpu")
-    size = original.metadata.image_size
-    held = held_images(size, config.data)
-    metadata = original.metadata
-    if config.to == "safetensors":
-        metadata = _write_safetensors(source, file, config)
-    else:
-        metadata = replace(metadata, backbone=None)
-        if config.precision == "int8":  # the figures are those of the model before
-            metadata = replace(metadata, metrics={})
-        program = onnx.to_program(source)
-        if config.to == "pt2":
-            onnx.write_program(program, file, metadata)
-        elif config.precision == "int8":
-            plain = file.with_name("fp32.onnx")
-            onnx.write_onnx(program, plain, metadata)
-            assert config.data
-            onnx.quantise(plain, file, calibration_images(size, config.data))
-            plain.unlink()
-        else:
-            onnx.write_onnx(program, file, metadata)
+    held = held_images(original.metadata.image_size, config.data)
+    write = _write_safetensors if config.to == "safetensors" else _write_program
+    metadata = write(source, file, config)
     parity = compare(original, _answers(file, config.to), held)
-    instead = "leave --int8 out" if config.precision == "int8" else "please report it"
-    check(parity, config.precision, source, instead)
+    check(parity, config.precision, source)
     return parity, metadata
+
+
+def _write_program(source: Path, file: Path, config: ExportConfig) -> Metadata:
+    if config.to == "onnx":
+        onnx.need_onnx(file)
+    metadata = replace(read_metadata(source), backbone=None)
+    program = onnx.to_program(source)
+    if config.to == "pt2":
+        onnx.write_program(program, file, metadata)
+    elif config.precision == "int8":
+        metadata = replace(metadata, metrics={})  # they are the original's, which answers otherwise
+        images = calibration_images(metadata.image_size, config.data)
+        plain = file.with_name("fp32.onnx")
+        onnx.write_onnx(program, plain, metadata)
+        onnx.quantise(plain, file, images)
+        plain.unlink()
+    else:
+        onnx.write_onnx(program, file, metadata)
+    return metadata
 
 
 def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metadata:

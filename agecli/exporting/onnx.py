@@ -78,13 +78,12 @@ def load_program(path: Path) -> Answer:
 def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
     """Write an ONNX file that describes itself: the metadata under the key `agecli`.
 
-    Raises AgecliError without onnx and onnxscript, WeightsError where torch cannot.
+    Raises WeightsError where torch cannot.
     """
     import torch
 
     from agecli.models.portable import INPUT, OUTPUTS
 
-    need_onnx(out)
     names = list(OUTPUTS[: len(program.graph_signature.user_outputs)])
     with _in_one_line(out):
         exported = torch.onnx.export(
@@ -141,7 +140,7 @@ def need_onnx(out: Path) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise AgecliError(f"{out} needs {error.name}: {INSTALL}") from error
+        raise AgecliError(f"{out.name} needs {error.name}: {INSTALL}") from error
 
 
 @contextmanager
@@ -155,6 +154,8 @@ def _in_one_line(name: Path) -> Iterator[None]:
             yield
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise WeightsError(f"{name} cannot be exported ({reason}): use --to safetensors") from error
+        raise WeightsError(
+            f"{name.name} cannot be exported ({reason}): use --to safetensors, and please report it"
+        ) from error
     finally:
         logging.disable(disabled)

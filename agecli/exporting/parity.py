@@ -16,12 +16,13 @@ from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError, WeightsError
 from agecli.inference.model import Model
 
-LIMITS: dict[Precision, tuple[float, float]] = {
-    "fp32": (1e-4, 0.999),
-    "fp16": (5e-3, 0.999),
-    "int8": (1.0, 0.98),
+LIMITS: dict[Precision, tuple[float, float, str]] = {
+    "fp32": (1e-4, 0.999, "use --to safetensors, and please report it"),
+    "fp16": (5e-3, 0.999, "give --dtype fp32"),
+    "int8": (1.0, 0.98, "leave --int8 out"),
 }
-"""Largest difference of a probability, and least share of images with the same top group."""
+"""Largest difference of a probability, least share of images with the same top group, and what to
+do where they are not kept."""
 
 HELD = 512
 """Images that an export is checked on, at most."""
@@ -78,8 +79,9 @@ def held_images(size: int, data: Path | None) -> Held:
     return Held(_load(dataset, rows, size), f"{len(rows):,} validation images of {data}")
 
 
-def calibration_images(size: int, data: Path) -> np.ndarray:
+def calibration_images(size: int, data: Path | None) -> np.ndarray:
     """Give validation images (N, size, size, 3) that are not among the held ones."""
+    assert data is not None  # ExportConfig sees to it
     dataset = open_dataset(data)
     return _load(dataset, _calibrating(dataset.rows("val")), size)
 
@@ -100,13 +102,14 @@ def compare(original: Model, answer: Answer, held: Held) -> Parity:
     return Parity(held.words, difference, same)
 
 
-def check(parity: Parity, precision: Precision, source: Path, instead: str) -> None:
+def check(parity: Parity, precision: Precision, source: Path) -> None:
     """Raise WeightsError for an export whose answers are not the original's, NaN included."""
-    difference, same = LIMITS[precision]
+    difference, same, instead = LIMITS[precision]
     if not (parity.difference <= difference and parity.same >= same):
-        limits = f"at least {same:.1%} must" if difference == 1 else f"{difference:.0e} is allowed"
+        bound = f"at most {difference:.0e} and " if difference < 1 else ""
         raise WeightsError(
-            f"The {precision} export of {source} answers otherwise: {parity} ({limits}): {instead}"
+            f"The {precision} export of {source} answers otherwise: {parity} "
+            f"(allowed: {bound}at least {same:.1%}): {instead}"
         )
 
 
