@@ -76,7 +76,7 @@ def held_images(size: int, data: Path | None) -> Held:
     rows = _spread(np.setdiff1d(rows, _calibrating(rows)), HELD)
     if not len(rows):
         raise DataError(f"The val split of {data} has no images: give another --data")
-    return Held(_load(dataset, rows, size), f"{len(rows):,} validation images of {data}")
+    return Held(_load(dataset, rows, size), f"{len(rows):,} validation images of {data.name}")
 
 
 def calibration_images(size: int, data: Path | None) -> np.ndarray:

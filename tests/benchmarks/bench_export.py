@@ -2,9 +2,11 @@
 
     python tests/benchmarks/bench_export.py WEIGHTS... --data data/utkface
 
-Each of the weights is exported to ONNX, in fp32 and in 8 bits. Rates are the best of several
-rounds, taken in turns, so that other work on the machine disturbs all sides alike. Then a cold
-`agecli predict` with the first ONNX file against `import torch`.
+Each of the weights is exported to ONNX, in fp32 and in 8 bits, and run one image at a time and
+64 at a time, beside the predictor's torch model (batch norms folded, channels last) and the plain
+one. Rates are the best of several rounds, taken in turns, so that other work on the machine
+disturbs all sides alike. Then a cold `agecli predict` with the first ONNX file against
+`import torch`.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from agecli.errors import WeightsError
 from agecli.exporting.export import export
 from agecli.exporting.parity import held_images
 from agecli.inference.model import Model
-from agecli.inference.predictor import load_model
+from agecli.inference.predictor import LoadedModel, load_model
 from agecli.training.memory import keep_freed_memory
+from agecli.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
 PORTRAIT = ROOT / "demo/examples/astronaut.jpg"
@@ -34,13 +37,14 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def best_rates(models: dict[str, Model], images, rounds: int) -> dict[str, float]:
+def best_rates(models: dict[str, Model], images, batch: int, rounds: int) -> dict[str, float]:
     """Give each model's images per second."""
     best = dict.fromkeys(models, 0.0)
     for _ in range(rounds):
         for name, model in models.items():
             start = time.perf_counter()
-            model.distributions(images, flip=False)
+            for first in range(0, len(images), batch):
+                model.distributions(images[first : first + batch], flip=False)
             best[name] = max(best[name], len(images) / (time.perf_counter() - start))
     return best
 
@@ -55,7 +59,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / "0-fp32.onnx"
         for number, source in enumerate(wanted.weights):
-            models = {"torch": load_model(source, "cpu")}
+            models: dict[str, Model] = {
+                "plain torch": LoadedModel(*load_weights(source)),
+                "torch": load_model(source, "cpu"),
+            }
             for precision in ("fp32", "int8"):
                 out = Path(folder) / f"{number}-{precision}.onnx"
                 try:
@@ -66,9 +73,13 @@ def main() -> None:
                 print(f"{source}: {precision}, {out.stat().st_size / 1e6:.1f} MB, {parity}")
                 models[precision] = load_model(out, "cpu")
             images = held_images(models["torch"].metadata.image_size, wanted.data).images[:64]
-            rates = best_rates(models, images, wanted.rounds)
-            for name, rate in rates.items():
-                print(f"  {name}: {rate:.0f} images/s, {rate / rates['torch']:.2f} times torch's")
+            for batch in (1, 64):
+                rates = best_rates(models, images, batch, wanted.rounds)
+                for name, rate in rates.items():
+                    ratio = rate / rates["torch"]
+                    print(
+                        f"  {batch} at a time, {name}: {rate:.0f} images/s, {ratio:.2f} × torch's"
+                    )
         cold = [sys.executable, "-m", "agecli", "predict", str(PORTRAIT), "--weights", str(first)]
         torch = [sys.executable, "-c", "import torch"]
         times = [(seconds(cold), seconds(torch)) for _ in range(wanted.rounds // 3)]

@@ -27,7 +27,7 @@ def test_held_images_calibrate_nothing(dataset_folder: Path):
         == (open_dataset(dataset_folder).splits == "val").sum()
     )
     assert len(calibration) == -(-len(both) // 4)
-    assert held.words == f"{len(held.images)} validation images of {dataset_folder}"
+    assert held.words == f"{len(held.images)} validation images of {dataset_folder.name}"
 
 
 @pytest.mark.parametrize(
