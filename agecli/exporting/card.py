@@ -136,6 +136,8 @@ def _figures(metrics: dict[str, Any]) -> str:
     if "mae" in metrics:
         rows.append(("mean error of age", metrics["n_ages"], f"{metrics['mae']:.2f} years"))
         rows.append(("age within 5 years", "", f"{metrics['cs5']:.1%}"))
+    if "ece" in metrics:
+        rows.append(("calibration error (ECE)", "", f"{metrics['ece']:.1%}"))
     overall = _table(("on the test split", "images", "(95 % interval)"), rows)
     per_group = _table(
         ("group", "images", "precision", "recall", "F1"),
