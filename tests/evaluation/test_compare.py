@@ -42,7 +42,7 @@ def test_pairs_are_compared_on_the_same_images():
     ]  # fmt: skip
     assert pairs[0].difference == pytest.approx(good.mean() - worse.mean())
     assert pairs[0].interval[0] > 0 and pairs[0].p < 1e-6
-    assert pairs[1].interval[0] <= 0 <= pairs[1].interval[1] and pairs[1].p == 1
+    assert pairs[1].interval[0] <= 0 <= pairs[1].interval[1] and pairs[1].p >= 0.5
 
 
 def test_slices_are_the_figures_of_their_images_alone():
