@@ -48,6 +48,8 @@ class Evaluation:
     """(N,) rows of the data set; the arrays below follow their order."""
     ages: IntArray
     """(N,) labels in years."""
+    distribution: FloatArray
+    """(N, groups) or (N, YEARS), as the model answers."""
     probabilities: FloatArray
     """(N, groups)"""
     expected: FloatArray | None
@@ -118,6 +120,7 @@ def evaluate_model(
         scheme=model.scheme,
         rows=rows,
         ages=ages,
+        distribution=distribution,
         probabilities=probabilities,
         expected=expected,
         scores=metrics.score(probabilities, ages, model.scheme, expected),
