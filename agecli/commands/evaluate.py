@@ -27,6 +27,7 @@ Examples:
   agecli evaluate runs/cnn
   agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
   agecli evaluate runs/cnn --json | jq .exact
+  agecli evaluate cnn capsnet runs/cnn --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
 
@@ -52,6 +53,15 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="Draw the confusion matrices as PNG."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Write a page with all figures: HTML, Markdown."
+        ),
+    ] = None,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
+    ] = False,
     gates: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +90,7 @@ def evaluate(
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
     from agecli.evaluation import comparison
+    from agecli.evaluation.page import write_page
     from agecli.inference.predictor import Predictor
     from agecli.weights import named_weights
 
@@ -105,6 +116,14 @@ def evaluate(
     failures = [text for text in checks if text]
     if plots:
         _plot(rows, split, plots)
+    if report:
+        what = f"{len(rows)} models" if pairs else _title(rows[0])
+        files = write_page(
+            report, f"{what} on the {split} split of {dataset.folder.name}", rows, pairs,
+            dict(zip(names, results, strict=True)), dataset.ids[results[0].rows],
+            dataset.images if show_faces else None,
+        )  # fmt: skip
+        _say(f"wrote {files[0]}")
     if as_json:
         for line in [*rows, *([{"pairs": pairs}] if pairs else [])]:
             typer.echo(json.dumps(line, allow_nan=False))
