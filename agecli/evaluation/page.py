@@ -23,10 +23,10 @@ STYLE = """
   :root { --ink: #e4e7eb; --soft: #9aa5b1; --line: #3e4c59; --page: #16191d }
   img.plot { filter: invert(.89) hue-rotate(180deg) } }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page);
-  max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+  max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap } th:first-child, td:first-child { text-align: left }
 th { color: var(--soft); font-weight: 600 } p.note { color: var(--soft) }
 img.plot { max-width: 100%; height: auto; margin: .6rem 0 }
@@ -55,7 +55,8 @@ def write_page(
     sections: list[Section] = [("Models", [_models(rows), _about(rows[0])])]
     if pairs:
         sections.append(("Differences in exact accuracy", [_pairs(pairs)]))
-    sections.append(("Slices", [_slices(rows)]))
+    note = "Exact accuracy, its 95 % interval (Wilson), and the bias in groups: + is too old."
+    sections.append(("Slices", [_slices(rows), note]))
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))
     page, text = folder / "index.html", folder / "report.md"
@@ -141,17 +142,26 @@ def _pairs(pairs: list[dict[str, Any]]) -> Grid:
 
 
 def _slices(rows: list[dict[str, Any]]) -> Grid:
-    grid = Grid([["slice", "model", "images", "exact", "95 %", "1-off", "bias"]])
-    for row in rows:
-        for part in row["slices"]:
-            cells = ["too few", "", "", ""]
-            if part["exact"] is not None:
-                low, high = part["interval"]
-                worst = ", the worst" * (part == row["worst_slice"])
-                cells = [f"{part['exact']:.1%}{worst}", f"{100 * low:.0f} – {100 * high:.0f}",
-                         f"{part['one_off']:.1%}", f"{part['bias']:+.2f}"]  # fmt: skip
-            grid.append([f"{part['by']}: {part['value']}", row["name"], f"{part['n']:,}", *cells])
+    """Lay out the slices: per model exact accuracy, its 95 % interval, and the bias in groups."""
+    grid = Grid([["slice", "images", *(row["name"] for row in rows)]])
+    places = {(part["by"], part["value"]): part["n"] for row in rows for part in row["slices"]}
+    for (by, value), count in places.items():
+        cells = []
+        for row in rows:
+            own = next((s for s in row["slices"] if (s["by"], s["value"]) == (by, value)), None)
+            cells.append(_figures(own, worst=own == row["worst_slice"]))
+        grid.append([f"{by}: {value}", f"{count:,}", *cells])
     return grid
+
+
+def _figures(part: dict[str, Any] | None, *, worst: bool) -> str:
+    if part is None:
+        return ""
+    if part["exact"] is None:
+        return "too few"
+    low, high = part["interval"]
+    text = f"{part['exact']:.1%} ({100 * low:.0f} – {100 * high:.0f}), {part['bias']:+.2f}"
+    return "worst: " * worst + text
 
 
 def _html(title: str, sections: list[Section]) -> str:
