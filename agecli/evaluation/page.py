@@ -13,6 +13,7 @@ import numpy as np
 from agecli.ages import NO_GROUP
 from agecli.evaluation.plots import plot_confusion, plot_errors, plot_reliability
 from agecli.evaluation.report import Evaluation
+from agecli.files import write_text
 
 MISTAKES = 12
 """Most confident wrong answers that are listed per model."""
@@ -60,8 +61,8 @@ def write_page(
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))
     page, text = folder / "index.html", folder / "report.md"
-    _write(page, _html(title, sections))
-    _write(text, _markdown(title, sections))
+    write_text(page, _html(title, sections))
+    write_text(text, _markdown(title, sections))
     return [page, text, *sorted(folder.glob("*.png"))]
 
 
@@ -219,9 +220,3 @@ def _markdown(title: str, sections: list[Section]) -> str:
             elif isinstance(part, str):
                 lines.append(part)
     return "\n\n".join(lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
