@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from agecli import launch
 from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
+from agecli.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
     from agecli.data.store import Dataset
     from agecli.evaluation.report import Evaluation
     from agecli.inference.model import Model
@@ -22,7 +27,12 @@ Examples:
   agecli evaluate runs/cnn
   agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
   agecli evaluate runs/cnn --json | jq .exact
+  agecli evaluate cnn capsnet runs/cnn --report report
+  agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
+
+GATE_FAILED = 4
+"""The exit code where a --gate does not hold."""
 
 Split = Literal["test", "val", "train"]
 
@@ -43,6 +53,26 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="Draw the confusion matrices as PNG."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Write a page with all figures: HTML, Markdown."
+        ),
+    ] = None,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
+    ] = False,
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="FIGURE>=X",
+            help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Score models of other splits, too, and mark them.")
+    ] = False,
     flip: Annotated[
         bool, typer.Option(help="Average each image's answer with its mirror image's.")
     ] = FLIP,
@@ -51,43 +81,100 @@ def evaluate(
     ] = TrainConfig.batch_size,
     device: options.Device = TrainConfig.device,
 ) -> None:
-    """Score models on images they have not seen: accuracy, errors in years, confusion.
+    """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
-    With --json, one line per model. Several processes of a launcher share the images.
+    Several models are compared with each other and with their ensemble. With --json, a line per
+    model, and of several one for the ensemble and one with their differences in pairs. Several
+    processes of a launcher share the images. Exit code 4: a --gate does not hold.
     """
     from agecli.commands._console import out
-    from agecli.commands._scores import score_tables
     from agecli.data.store import open_dataset
-    from agecli.evaluation.plots import plot_confusion
+    from agecli.evaluation import comparison
+    from agecli.evaluation.page import write_page
     from agecli.inference.predictor import Predictor
     from agecli.weights import named_weights
 
     dataset = open_dataset(data)
     paths = [path for name in weights for path in named_weights(name)]
+    names = _names(paths)
+    if not force:
+        _refuse_other_splits(paths, dataset)
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
     predictors = [Predictor([path], device=device) for path in paths]
     if plots and launch.is_main():
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
-    for file_name, predictor in zip(_names(paths), predictors, strict=True):
-        model = predictor.models[0]
-        result = _run(model, dataset, split, flip, batch_size)
-        if not launch.is_main():
-            continue
-        name = file_name
-        if result.title != result.model:
-            name = f"{file_name} ({result.title})"
-        if plots:
-            title = f"{name}, {split} split: {result.scores['exact']:.1%} exact"
-            title += f" of {result.scores['n']:,} images"
-            picture = plots / f"{file_name}-{split}-confusion.png"
-            plot_confusion(picture, result.scores["confusion"], result.scheme.labels, title)
-            _say(f"wrote {picture}")
-        if as_json:
-            typer.echo(json.dumps(result.summary(), allow_nan=False))
-        else:
-            seen = f" ({_SEEN[split]})" if split in _SEEN else ""
-            for table in score_tables(f"{name} on the {split} split{seen}", result.scores):
-                out.print(table)
+    results = [_run(one.models[0], dataset, split, flip, batch_size) for one in predictors]
+    if not launch.is_main():
+        return
+    pairs = []
+    if len(results) > 1:
+        pairs = comparison.pairs(names, results)
+        if together := comparison.make_ensemble(results):
+            names, results = [*names, comparison.ENSEMBLE], [*results, together]
+    rows = [comparison.describe(name, result) for name, result in zip(names, results, strict=True)]
+    checks = (comparison.check_gate(gate, row) for row in rows for gate in gates or ())
+    failures = [text for text in checks if text]
+    if plots:
+        _plot(rows, split, plots)
+    if report:
+        what = f"{len(rows)} models" if pairs else _title(rows[0])
+        files = write_page(
+            report, f"{what} on the {split} split of {dataset.folder.name}", rows, pairs,
+            dict(zip(names, results, strict=True)), dataset.ids[results[0].rows],
+            dataset.images if show_faces else None,
+        )  # fmt: skip
+        _say(f"wrote {files[0]}")
+    if as_json:
+        for line in [*rows, *([{"pairs": pairs}] if pairs else [])]:
+            typer.echo(json.dumps(line, allow_nan=False))
+    else:
+        seen = f" ({_SEEN[split]})" if split in _SEEN else ""
+        for table in _tables(f"the {split} split{seen}", rows, pairs):
+            out.print(table)
+    for text in failures:
+        _say(f"--gate: {text}")
+    if failures:
+        raise typer.Exit(GATE_FAILED)
+
+
+def _tables(where: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Iterator[Table]:
+    from agecli.commands import _comparison as tables
+    from agecli.commands._scores import score_tables
+
+    if len(rows) == 1:
+        yield from score_tables(f"{_title(rows[0])} on {where}", rows[0])
+    else:
+        yield from tables.comparison_tables(f"{len(rows)} models on {where}", rows)
+        yield tables.pairs_table(pairs)
+    if len({str([(s["by"], s["value"]) for s in row["slices"]]) for row in rows}) == 1:
+        yield tables.slices_table(rows)
+
+
+def _plot(rows: list[dict[str, Any]], split: str, folder: Path) -> None:
+    from agecli.evaluation.plots import plot_confusion
+
+    for row in rows:
+        title = f"{_title(row)}, {split} split: {row['exact']:.1%} exact of {row['n']:,} images"
+        picture = folder / f"{row['name']}-{split}-confusion.png"
+        plot_confusion(picture, row["confusion"], list(row["per_group"]), title)
+        _say(f"wrote {picture}")
+
+
+def _title(row: dict[str, Any]) -> str:
+    same = row["title"] in (row["model"], row["name"])
+    return row["name"] if same else f"{row['name']} ({row['title']})"
+
+
+def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
+    """Refuse models that may have seen the images that they would be scored on."""
+    from agecli.weights import read_metadata
+
+    for path in paths:
+        if read_metadata(path).split_hash != dataset.receipt["split_hash"]:
+            raise DataError(
+                f"{path} was trained on another split than that of {dataset.folder}: it may have "
+                "seen these images, so its figures may be too good (--force scores and marks it)"
+            )
 
 
 def _run(model: Model, dataset: Dataset, split: str, flip: bool, batch_size: int) -> Evaluation:
@@ -104,10 +191,7 @@ def _run(model: Model, dataset: Dataset, split: str, flip: bool, batch_size: int
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     if not result.same_split and launch.is_main():
-        _say(
-            f"warning: {model.path} was trained on another split than that of {dataset.folder}: "
-            "it may have seen these images, so its figures may be too good"
-        )
+        _say(f"warning: {model.path} may have seen these images (*)")
     return result
 
 

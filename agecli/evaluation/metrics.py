@@ -17,6 +17,9 @@ from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme
 CS_YEARS = 5
 """An age counts as right in the cumulative score when it is at most so many years off."""
 
+BINS = 15
+"""Bins of the calibration error, as in Guo et al. 2017."""
+
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: a 95 % interval
 
 
@@ -64,6 +67,44 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
     return _share(group_figures(confusion)["f1"].sum(), occurs.sum())
 
 
+def quadratic_kappa(confusion: NDArray[np.integer]) -> float:
+    """Give the agreement beyond chance, errors weighed by their squared distance (Cohen 1968).
+
+    1 is perfect, 0 is chance; 0 where only one group occurs and chance is perfect.
+    """
+    groups = np.arange(len(confusion))
+    weights = (groups[:, None] - groups) ** 2
+    chance = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / max(confusion.sum(), 1)
+    expected = (weights * chance).sum()
+    return float(1 - (weights * confusion).sum() / expected) if expected else 0.0
+
+
+def calibration_bins(
+    probabilities: FloatArray, truth: IntArray, bins: int = BINS
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Sort images by the probability of their answer into bins of equal width.
+
+    probabilities: (N, groups); truth: (N,). Returns how many images a bin has, their mean
+    probability and the share that is right, each (bins,); 0 for an empty bin.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(place, minlength=bins)
+    some = np.maximum(images, 1)
+    return (
+        images,
+        np.bincount(place, confidence, minlength=bins) / some,
+        np.bincount(place, right, minlength=bins) / some,
+    )
+
+
+def calibration_error(probabilities: FloatArray, truth: IntArray, bins: int = BINS) -> float:
+    """Give the expected calibration error, ECE (Guo et al. 2017, eq. 3)."""
+    images, confidence, accuracy = calibration_bins(probabilities, truth, bins)
+    return _share((images * np.abs(confidence - accuracy)).sum(), images.sum())
+
+
 def mean_absolute_error(truth: IntArray, answer: FloatArray) -> float:
     """Give the mean distance in years between ages (N,) and answered ages (N,)."""
     return float(np.abs(answer - truth).mean())
@@ -82,13 +123,15 @@ def score(
     probabilities: (N, groups); the answer is the likeliest group. ages: (N,), labels in years.
     expected: (N,), answered ages in years, or None where the model gives none.
 
-    Gap ages have no right group: `n`, `exact`, `exact_interval`, `one_off`, `macro_f1`,
-    `majority` (accuracy of always answering `majority_group`, the group with most of these
-    images), `per_group` and `confusion` (rows are true groups) are over the images whose age has
-    a group. `n_ages`, `mae` (years) and `cs5` are over all N, and absent without `expected`.
+    Gap ages have no right group: `n`, `exact`, `exact_interval`, `one_off`, `macro_f1`, `kappa`
+    (quadratic), `ece` (calibration error), `majority` (accuracy of always answering
+    `majority_group`, the group with most of these images), `per_group` and `confusion` (rows are
+    true groups) are over the images whose age has a group. Over all N are `nearest` (accuracy with
+    each age counted to its nearest group) and, absent without `expected`, `n_ages`, `mae` (years)
+    and `cs5`.
     Shares are 0 to 1.
     """
-    truth = scheme.groups_of(ages)
+    truth, nearest = scheme.groups_of(ages), scheme.nearest_groups(ages)
     known = truth != NO_GROUP
     confusion = confusion_matrix(truth[known], probabilities[known].argmax(axis=1), len(scheme))
     images = confusion.sum(axis=1)
@@ -99,6 +142,9 @@ def score(
         "exact_interval": list(wilson_interval(exact, n)),
         "one_off": one_off_accuracy(confusion),
         "macro_f1": macro_f1(confusion),
+        "kappa": quadratic_kappa(confusion),
+        "ece": calibration_error(probabilities[known], truth[known]),
+        "nearest": float((probabilities.argmax(axis=1) == nearest).mean()) if len(ages) else 0.0,
         "majority": _share(images.max(), n),
         "majority_group": scheme.labels[images.argmax()],
         "per_group": {

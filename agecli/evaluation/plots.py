@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from agecli.evaluation.metrics import calibration_bins, calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_INK = "#1f2933"
+_INK, _BLUE = "#1f2933", "#2b6cb0"
+_YEARS = 5
+"""Years that an error is averaged over."""
 _CELL_INCHES = 0.62
 
 
@@ -63,10 +68,66 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
     axes.set_xscale("log")
     axes.set_xlabel("Learning rate", color=_INK)
     axes.set_ylabel("Training loss, smoothed", color=_INK)
-    axes.set_title("Learning-rate search (fastai's lr_find, valley)", fontweight="bold",
-                   color=_INK, loc="left")  # fmt: skip
+    _finish(figure, axes, "Learning-rate search (fastai's lr_find, valley)", path)
+
+
+def plot_reliability(
+    path: Path, probabilities: NDArray[np.floating], truth: NDArray[np.integer], title: str
+) -> None:
+    """Draw how often answers are right against how sure the model was of them, as PNG.
+
+    probabilities: (N, groups); truth: (N,) groups. Raises OSError where it cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    images, confidence, accuracy = calibration_bins(probabilities, truth)
+    error = calibration_error(probabilities, truth)
+    figure = Figure(figsize=(6, 4.6), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    full = images > 0
+    axes.plot([0, 1], [0, 1], color="#9fb3c8", linewidth=1, linestyle="--", label="ideal")
+    axes.scatter(
+        confidence[full], accuracy[full], s=12 + 300 * images[full] / images.sum(), color=_BLUE,
+        label="images, by area", zorder=2,
+    )  # fmt: skip
+    axes.set_xlabel("Probability of the answer", color=_INK)
+    axes.set_ylabel("Share that is right", color=_INK)
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False, labelcolor=_INK, loc="upper left", markerscale=0.6)
+    _finish(figure, axes, f"{title}: calibration error {error:.1%}", path)
+
+
+def plot_errors(
+    path: Path, ages: NDArray[np.integer], expected: NDArray[np.floating], title: str
+) -> None:
+    """Draw the error in years over the age, its mean and middle half per five years, as PNG.
+
+    ages, expected: (N,) in years. Raises OSError where the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.2), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    error, place = expected - ages, ages // _YEARS
+    bins = np.unique(place)
+    middle = [bin * _YEARS + _YEARS / 2 for bin in bins]
+    quarters = np.array([np.quantile(error[place == bin], (0.25, 0.75)) for bin in bins])
+    axes.axhline(0, color="#9fb3c8", linewidth=1)
+    axes.vlines(middle, quarters[:, 0], quarters[:, 1], color="#90b4de", linewidth=7,
+                label="middle half")  # fmt: skip
+    axes.plot(middle, [error[place == bin].mean() for bin in bins], "o-", color=_BLUE,
+              markersize=4, label="mean")  # fmt: skip
+    axes.set_xlabel("Age in years", color=_INK)
+    axes.set_ylabel("Answered too old (+) or young (−), years", color=_INK)
+    axes.legend(frameon=False, labelcolor=_INK)
+    _finish(figure, axes, f"{title}: error over age", path)
+
+
+def _finish(figure: Figure, axes: Axes, title: str, path: Path) -> None:
     axes.tick_params(colors=_INK)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontweight="bold", color=_INK, loc="left")
     figure.savefig(path, format="png")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agecli import launch
 from agecli.ages import (
@@ -48,12 +50,20 @@ class Evaluation:
     """(N,) rows of the data set; the arrays below follow their order."""
     ages: IntArray
     """(N,) labels in years."""
+    distribution: FloatArray
+    """(N, groups) or (N, YEARS), as the model answers."""
     probabilities: FloatArray
     """(N, groups)"""
     expected: FloatArray | None
     """(N,) answered ages in years, where the objective gives them."""
     scores: dict[str, Any]
     """`metrics.score` of the above."""
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    """What the manifest knows of the images, (N,) each."""
+    temperature: float = 1.0
+    """That of the weights file."""
+    images_per_second: float = 0.0
+    """Of the model alone, on this machine."""
 
     def summary(self) -> dict[str, Any]:
         """Give what was evaluated on what, and the scores, as plain values for JSON."""
@@ -95,12 +105,14 @@ def evaluate_model(
     rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
     answers = {}
     progress(0, len(rows))
+    began = time.monotonic()
     for start in range(rank * batch_size, len(rows), world * batch_size):
         batch = rows[start : start + batch_size]
         answers[start] = model.distributions(np.take(dataset.images, batch, axis=0), flip=flip)
         progress(min(start + world * batch_size, len(rows)), len(rows))
     if parallel:
         answers = dict(part for process in launch.gather(answers) for part in process.items())
+    seconds = time.monotonic() - began
     distribution = np.concatenate([answers[start] for start in sorted(answers)])
     # (N, groups) or (N, YEARS)
     if not np.isfinite(distribution).all():
@@ -118,7 +130,11 @@ def evaluate_model(
         scheme=model.scheme,
         rows=rows,
         ages=ages,
+        distribution=distribution,
         probabilities=probabilities,
         expected=expected,
         scores=metrics.score(probabilities, ages, model.scheme, expected),
+        columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
+        temperature=model.metadata.temperature,
+        images_per_second=len(rows) / max(seconds, 1e-9),
     )

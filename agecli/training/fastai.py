@@ -69,10 +69,7 @@ with warnings.catch_warnings():
 
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Make sure of the weights that the training starts from; dry: it will not."""
-    if config.lr == 0 and launch.world() > 1:
-        raise UsageError(
-            "--lr auto searches in one process: find it there, and give it as a number"
-        )
+    _check_search(config)
     if not dry and (state := _initial_state(config, announce)):
         _load_body(ResNet(outputs=1, arch=config.arch), state, config.init)
     return replace(config, freeze_epochs=config.frozen_epochs)
@@ -121,6 +118,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
         config = replace(config, lr=saved["lr"])
         run.configure(config)
     elif config.lr == 0:
+        _check_search(config)
         config = _find_rate(config, learn, run, observer)
     keeper.config = config
     if config.accumulate > 1:  # counts images; a batch may have fewer than asked
@@ -194,6 +192,12 @@ def _split(network: Any) -> L:
     body = network[0][0]
     stem = [body.conv1, body.bn1, body.layer1, body.layer2]
     return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
+
+
+def _check_search(config: ResNetConfig) -> None:
+    """Refuse the search for a rate in several processes: fastai saves and loads in one alone."""
+    if config.lr == 0 and launch.world() > 1:
+        raise UsageError("--lr auto searches in one process: find a rate there, and give it here")
 
 
 def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> ResNetConfig:

@@ -19,7 +19,7 @@ from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
-from agecli.locks import FileLock
+from agecli.files import FileLock
 from agecli.models.dinov2 import Dinov2
 from agecli.training.engine import hash_seed
 from agecli.training.setup import autocast_dtype, mixed_precision

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import IntArray, Scheme
+from agecli.ages import FloatArray, IntArray, Scheme, softmax
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset
 from agecli.models.dinov2 import Head
@@ -131,14 +131,27 @@ class Sweep:
         return len(self.heads) * self.objective(logits, ages.repeat(len(self.heads)))
 
     @torch.inference_mode()
+    def answers(self, run: Run) -> tuple[FloatArray, IntArray]:
+        """Give what the run's best head answers on the validation features, and their ages."""
+        from safetensors.torch import load_file
+
+        head = self.heads[0]
+        state = {name.removeprefix("head."): t for name, t in load_file(run.best).items()}
+        head.load_state_dict(state)
+        head.eval()
+        return softmax(self._logits(head).numpy()), self.dataset.ages[self.val.rows]
+
+    @torch.inference_mode()
     def validate(self, head: Head) -> dict[str, Any]:
         """Score a head on the validation features."""
         head.eval()
         self.objective.eval()
-        logits = torch.cat(
-            [head(part.to(self.device)).float().cpu() for part in self.val.views[0].split(4096)]
-        )
+        logits = self._logits(head)
         return validation_record(logits, self.val.rows, self.objective, self.dataset, self.scheme)
+
+    def _logits(self, head: Head) -> Tensor:
+        parts = self.val.views[0].split(4096)
+        return torch.cat([head(part.to(self.device)).float().cpu() for part in parts])
 
     def _train_epoch(self, epoch: int, observer: Observer) -> dict[str, Any]:
         seed = hash_seed(self.config.seed, epoch)

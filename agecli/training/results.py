@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from agecli.ages import Scheme
+from agecli.ages import FloatArray, IntArray, Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
 from agecli.training.runs import Run
 from agecli.training.setup import architecture_of
 from agecli.weights import Metadata, save_weights
+
+Answers = tuple[FloatArray, IntArray]
+"""Distributions (N, outputs) at temperature 1, and the ages (N,) of their images."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,15 @@ class Results:
         save_weights(self.run.best, state, self._metadata(record))
 
     def finish(
-        self, history: list[dict[str, Any]], *, score: bool = True, **facts: Any
-    ) -> Metadata:
-        """Score the best weights on the test split as users run them; write that into the file.
+        self, history: list[dict[str, Any]], *, score: bool = True,
+        validation: Answers | None = None, **facts: Any,
+    ) -> Metadata:  # fmt: skip
+        """Calibrate the best weights and score them on the test split as users run them.
 
-        score: this is the process that scores and writes, and no stage in front of another and no
-        trial of a search. facts: what else the file shall say of its training.
+        Temperature and figures are written into the file. score: this is the process that scores
+        and writes, and no stage in front of another and no trial of a search. validation: what the
+        weights answer there, where that is known for less than running the model. facts: what else
+        the file shall say of its training.
         """
         best = next(record for record in reversed(history) if record["best"])
         final = self._metadata(best)
@@ -64,13 +72,14 @@ class Results:
         facts = {"epochs": len(history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
         if score:
-            final = self._score(final)
+            final = self._score(final, validation)
             self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
         return final
 
-    def _score(self, final: Metadata) -> Metadata:
+    def _score(self, final: Metadata, validation: Answers | None) -> Metadata:
         from safetensors.torch import load_file
 
+        from agecli.evaluation.calibration import fit_temperature
         from agecli.evaluation.report import evaluate_model
         from agecli.inference.predictor import Predictor
 
@@ -78,12 +87,16 @@ class Results:
         config = self.config
         budget = config.vram_budget
         batch_size = max(1, config.batch_size // 2) if budget else TrainConfig.batch_size
-        try:
-            model = Predictor([self.run.best], device=self.device).models[0]
-            scores = evaluate_model(model, self.dataset, "test", batch_size=batch_size).scores
-            final = replace(final, metrics=scores)
-        except DataError:  # a small data set may have no test image with a group
-            pass
+        model = Predictor([self.run.best], device=self.device).models[0]
+        evaluate = partial(evaluate_model, model, self.dataset, batch_size=batch_size)
+        with suppress(DataError):  # a small data set may have no such image with a group
+            if validation is None:
+                answered = evaluate("val")
+                validation = answered.distribution, answered.ages
+            final = replace(final, temperature=fit_temperature(*validation, model.scheme))
+            model.metadata = replace(model.metadata, temperature=final.temperature)
+        with suppress(DataError):
+            final = replace(final, metrics=evaluate("test").scores)
         save_weights(self.run.best, load_file(self.run.best), final)
         return final
 

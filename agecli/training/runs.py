@@ -11,6 +11,7 @@ from typing import Any
 from agecli import launch
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
+from agecli.files import write_text
 
 
 class Run:
@@ -35,7 +36,7 @@ class Run:
 
     def configure(self, config: TrainConfig) -> None:
         """Keep the configuration that the run goes on with."""
-        self._write("config.json", json.dumps(asdict(config), indent=1) + "\n")
+        write_text(self.folder / "config.json", json.dumps(asdict(config), indent=1) + "\n")
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
@@ -67,7 +68,7 @@ class Run:
         torch.save(state, partial)
         partial.replace(self._state)
         lines = (json.dumps(record) for record in state["history"])
-        self._write("metrics.jsonl", "".join(line + "\n" for line in lines))
+        write_text(self.folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
     def history(self) -> list[dict[str, Any]]:
         """Give the records of the epochs so far, as metrics.jsonl has them."""
@@ -98,11 +99,6 @@ class Run:
         """Add a line with the time to log.txt."""
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    def _write(self, name: str, text: str) -> None:
-        partial = self.folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.folder / name)
 
 
 def check_world(state: dict[str, Any]) -> None:

@@ -118,7 +118,8 @@ def _train_heads(
         run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
         sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
         history, settings = sweep.fit(run, results, observer)
-        return results.finish(history, score=score, sweep=settings)
+        answers = sweep.answers(run) if score else None
+        return results.finish(history, score=score, validation=answers, sweep=settings)
 
     return launch.from_main(fit)
 

@@ -11,6 +11,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import BEST, write_toml
+from agecli.files import write_text
 from agecli.tuning.plots import draw_plots
 from agecli.tuning.study import Progress, Study
 
@@ -30,9 +31,7 @@ def write_best(study: Study, best: FrozenTrial) -> Path:
     settings = {"model": spec.model} | given | best.params
     title = f"# Trial {best.number}: {spec.metric} {best.value:.4f}, {len(_epochs(best))} epochs\n"
     path = study.folder / BEST
-    partial = path.with_suffix(".partial")
-    partial.write_text(title + write_toml(settings), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, title + write_toml(settings))
     return path
 
 
@@ -78,9 +77,7 @@ def write_report(study: Study, progress: Progress, summary: dict[str, Any]) -> l
     """Draw the plots as PNG, and write one HTML file that holds them all."""
     pictures = draw_plots(study, progress, summary["importances"])
     page = study.folder / "report.html"
-    partial = page.with_suffix(".partial")
-    partial.write_text(_page(summary, pictures), encoding="utf-8")
-    partial.replace(page)
+    write_text(page, _page(summary, pictures))
     return [*pictures, page]
 
 

@@ -59,11 +59,16 @@ class SeededSampler(BaseSampler):
 
 
 def make_pruner(name: Pruner, epochs: int) -> BasePruner:
-    """Build a pruner: Hyperband (Li et al. 2018), the median rule, or none."""
-    if name == "hyperband":
-        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    """Build a pruner: Hyperband (Li et al. 2018), the median rule, or none.
+
+    None judges a trial by its first epoch, nor by the first ninth of a long training: while
+    one-cycle's rate is high the better settings often look worse.
+    """
+    first = max(2, epochs // 9)
+    if name == "hyperband" and first < epochs:
+        return HyperbandPruner(min_resource=first, max_resource=epochs, reduction_factor=3)
     if name == "median":
-        return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1)
+        return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=first)
     return NopPruner()
 
 

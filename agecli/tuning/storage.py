@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
 
 from agecli.errors import TrainingError, UsageError
-from agecli.locks import FileLock
+from agecli.files import FileLock
 
 JOURNAL = "journal.log"
 HEARTBEAT, GRACE = 15, 60

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Space, TrainConfig, read_config, read_space
 from agecli.errors import TrainingError, UsageError
-from agecli.locks import FileLock
+from agecli.files import FileLock
 from agecli.tuning.sampling import Pruner, SeededSampler, holds, make_pruner, suggest
 from agecli.tuning.storage import JOURNAL, open_storage
 

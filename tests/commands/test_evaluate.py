@@ -13,7 +13,7 @@ from agecli.ages import Scheme, outputs_of
 from agecli.commands.evaluate import EXAMPLES, evaluate
 from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
-from agecli.errors import DataError, WeightsError
+from agecli.errors import DataError, UsageError, WeightsError
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, save_weights
 
@@ -119,12 +119,57 @@ def test_other_splits_are_labelled(data, run_folder, split):
     assert f"on the {split} split (it" in text
 
 
-def test_another_split_hash_is_a_warning_of_one_line(data, tmp_path):
+def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
     path = _write_weights(tmp_path / "other.safetensors", split_hash="other")
-    result = _run(path, "--data", data, "--json")
-    assert result.stderr.startswith(f"agecli: warning: {path} was trained on another split")
+    with pytest.raises(DataError, match=r"trained on another split.*--force"):
+        _run(path, "--data", data, "--json")
+    result = _run(path, "--data", data, "--json", "--force")
+    assert result.stderr.startswith(f"agecli: warning: {path} may have seen these images")
     assert result.stderr.count("\n") == 1
     assert json.loads(result.stdout)["same_split"] is False
+    assert "other (*)" in _run(path, run_folder, "--data", data, "--force").stdout
+
+
+def test_a_gate_decides_on_the_exit_code(data, run_folder):
+    def gate(*conditions, code=0):
+        options = [part for condition in conditions for part in ("--gate", condition)]
+        return _run(run_folder, "--data", data, "--json", *options, code=code)
+
+    exact = json.loads(gate("exact>=0", "ece<=1").stdout)["exact"]
+    failed = gate("exact >= 0", "exact>=1.01", code=4)
+    assert failed.stderr == f"agecli: --gate: cnn: exact is {exact:.4g}, not >= 1.01\n"
+    for wrong in ("exact", "exact>0.5", "fame>=1", "worst_slice>=0"):  # each slice is too small
+        with pytest.raises(UsageError, match="--gate"):
+            gate(wrong)
+
+
+def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_path):
+    other = _write_weights(tmp_path / "two.safetensors", seed=1)
+    lines = _run(run_folder, other, "--data", data, "--json").stdout.splitlines()
+    first, second, together, last = map(json.loads, lines)
+    assert [row["name"] for row in (first, second, together)] == ["cnn", "two", "ensemble"]
+    assert together["mae"] <= max(first["mae"], second["mae"])
+    (pair,) = last["pairs"]
+    assert pair["difference"] == pytest.approx(first["exact"] - second["exact"])
+    text = _run(run_folder, other, "--data", data).stdout
+    assert "3 models on the test split" in text and "not told apart" in text
+    assert "Images by true group" not in text
+
+
+def test_the_calibration_error_follows_the_files_temperature(data, run_folder, tmp_path):
+    from dataclasses import replace
+
+    from safetensors.torch import load_file
+
+    from agecli.weights import read_metadata
+
+    source = run_folder / "best.safetensors"
+    warm = tmp_path / "warm.safetensors"
+    save_weights(warm, load_file(source), replace(read_metadata(source), temperature=3.0))
+    cold, hot = (json.loads(_run(path, "--data", data, "--json").stdout) for path in (source, warm))
+    assert (cold["temperature"], hot["temperature"]) == (1.0, 3.0)
+    assert hot["ece_raw"] == pytest.approx(cold["ece"], abs=1e-6) == cold["ece_raw"]
+    assert hot["ece"] != hot["ece_raw"]
 
 
 def test_groups_alone_give_no_years(data, tmp_path):
@@ -137,10 +182,10 @@ def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp
     other = _write_weights(tmp_path / "cnn.safetensors", seed=1, margin=0.1)
     plots = tmp_path / "new" / "plots"
     result = _run(run_folder, other, "--data", data, "--json", "--plots", plots)
-    first, second = map(json.loads, result.stdout.splitlines())
+    first, second, *_ = map(json.loads, result.stdout.splitlines())
     assert first["mae"] != second["mae"]
-    names = ["cnn-2-test-confusion.png", "cnn-test-confusion.png"]
-    assert sorted(path.name for path in plots.iterdir()) == names
+    names = [f"{name}-test-confusion.png" for name in ("cnn", "cnn-2", "ensemble")]
+    assert sorted(path.name for path in plots.iterdir()) == sorted(names)
     for name in names:
         with Image.open(plots / name) as image:
             assert image.format == "PNG"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import (
     accuracy_score,
+    cohen_kappa_score,
     confusion_matrix,
     f1_score,
     mean_absolute_error,
@@ -42,6 +43,29 @@ def test_group_figures_equal_scikit_learns(seed):
     np.testing.assert_allclose(figures["f1"], f1)
     assert np.array_equal(confusion.sum(axis=1), support)
     assert metrics.macro_f1(confusion) == pytest.approx(f1_score(truth, answer, average="macro"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quadratic_kappa_equals_scikit_learns(seed):
+    truth, answer = _random(seed)
+    confusion = metrics.confusion_matrix(truth, answer, 8)
+    expected = cohen_kappa_score(truth, answer, weights="quadratic")
+    assert metrics.quadratic_kappa(confusion) == pytest.approx(expected)
+    assert metrics.quadratic_kappa(np.diag([3, 4])) == 1
+    assert metrics.quadratic_kappa(np.diag([3, 0])) == 0
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    # Four images are answered with 0.95 and three of them right, two with 0.55 and both right.
+    probabilities = np.array([[0.95, 0.05]] * 4 + [[0.45, 0.55]] * 2)
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    gap = (4 * abs(0.95 - 0.75) + 2 * abs(0.55 - 1)) / 6
+    assert metrics.calibration_error(probabilities, truth) == pytest.approx(gap)
+    images, confidence, accuracy = metrics.calibration_bins(probabilities, truth, bins=10)
+    assert images.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]
+    assert confidence[9] == pytest.approx(0.95) and accuracy[9] == 0.75
+    assert metrics.calibration_bins(np.eye(2), np.array([0, 1]), bins=10)[0][9] == 2
+    assert metrics.calibration_error(np.zeros((0, 2)), np.array([], int)) == 0
 
 
 @pytest.mark.parametrize(

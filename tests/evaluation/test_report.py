@@ -36,7 +36,7 @@ class Reader:
 
     path = Path("reader.safetensors")
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="cnn", title="", split_hash="same")
+    metadata = SimpleNamespace(model="cnn", title="", split_hash="same", temperature=1.0)
 
     def __init__(self, *, outputs=YEARS, wrong=0):
         self.outputs, self.wrong, self.calls = outputs, wrong, []
@@ -89,7 +89,7 @@ def test_the_summary_is_json_and_names_what_was_scored(dataset):
 
 def test_weights_of_another_split_are_known(dataset):
     model = Reader()
-    model.metadata = SimpleNamespace(model="cnn", title="", split_hash="other")
+    model.metadata = SimpleNamespace(model="cnn", title="", split_hash="other", temperature=1.0)
     assert not evaluate_model(model, dataset).same_split
 
 

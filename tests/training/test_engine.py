@@ -171,6 +171,25 @@ def test_a_run_holds_what_the_design_says(dataset_folder: Path, tmp_path: Path):
     assert metadata.training["epochs"] == 2
 
 
+def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_path: Path):
+    from dataclasses import replace
+
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.report import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    model = Predictor([run.best], device="cpu").models[0]
+    kept = model.metadata.temperature
+    model.metadata = replace(model.metadata, temperature=1.0)
+    result = evaluate_model(model, open_dataset(dataset_folder), "val")
+    assert kept == pytest.approx(
+        fit_temperature(result.distribution, result.ages, result.scheme), rel=1e-6
+    )
+    assert kept != 1
+
+
 def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
     dataset_folder: Path, tmp_path: Path
 ):

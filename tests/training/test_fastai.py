@@ -428,7 +428,7 @@ def test_a_found_rate_outlives_running_out_of_memory(
 def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Have the epochs' validation give these losses."""
     given = iter(losses)
-    monkeypatch.setattr(fastai_callbacks, "validation_record", lambda *_: {"val_loss": next(given)})
+    monkeypatch.setattr(fastai_callbacks, "gathered_record", lambda *_: {"val_loss": next(given)})
 
 
 def test_training_stops_when_validation_no_longer_improves(

@@ -8,7 +8,7 @@ import torch
 
 from agecli.config import CnnConfig
 from agecli.errors import TrainingError, UsageError
-from agecli.training.runs import Run
+from agecli.training.runs import Run, check_world
 
 
 def test_a_run_keeps_its_configuration(tmp_path: Path):
@@ -64,10 +64,19 @@ def test_what_is_no_run_is_named(tmp_path: Path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(TrainingError, match="damaged"):
         Run.open(tmp_path)
-    for text in ("[]", '{"model": "cnn", "vram_budget": 4}'):
-        (tmp_path / "config.json").write_text(text)
-        with pytest.raises(TrainingError, match="damaged"):
-            Run.open(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(TrainingError, match="damaged"):
+        Run.open(tmp_path)
+    (tmp_path / "config.json").write_text('{"model": "cnn", "vram_budget": 4}')
+    with pytest.raises(UsageError, match="--vram-budget: 4 is not a text"):
+        Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "wings": 2}')
     with pytest.raises(UsageError, match="wings"):
         Run.open(tmp_path)
+
+
+def test_another_number_of_processes_cannot_go_on():
+    check_world({"history": []})
+    check_world({"history": [], "world": 1})
+    with pytest.raises(TrainingError, match="start 4, or a new run"):
+        check_world({"history": [], "world": 4})

@@ -58,6 +58,21 @@ def test_the_weights_file_holds_the_head_and_names_its_backbone(head_run: Run, b
     assert metadata.training["validation"]["val_loss"] == best
 
 
+def test_the_temperature_is_that_of_the_whole_model(head_run: Run, dataset_folder: Path):
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.report import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    model = Predictor([head_run.best]).models[0]
+    kept = model.metadata.temperature
+    model.metadata = replace(model.metadata, temperature=1.0)
+    result = evaluate_model(model, open_dataset(dataset_folder), "val")
+    expected = fit_temperature(result.distribution, result.ages, result.scheme)
+    assert kept == pytest.approx(expected, rel=1e-3)
+    assert kept != 1
+
+
 def test_images_pass_the_backbone_once(monkeypatch, base, dataset_folder, tmp_path):
     """Features of train and validation, and the test split's at the end: one pass of the data."""
     from agecli.data.store import open_dataset

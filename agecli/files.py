@@ -1,4 +1,4 @@
-"""A lock between processes that ends with its holder, however that ends."""
+"""Files among processes: written whole or not at all; locks that end with their holder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ try:
     import fcntl
 except ImportError:  # no POSIX
     fcntl = None  # type: ignore[assignment]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under another name, and give it its own when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 class FileLock:

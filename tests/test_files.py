@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agecli.locks import FileLock
+from agecli.files import FileLock
 
-HOLD = "import sys, time; from pathlib import Path; from agecli.locks import FileLock\n"
+HOLD = "import sys, time; from pathlib import Path; from agecli.files import FileLock\n"
 HOLD += "FileLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
 
 

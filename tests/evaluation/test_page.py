@@ -1,0 +1,97 @@
+"""The page of a comparison, made of drawn figures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agecli.ages import Scheme
+from agecli.evaluation import comparison, metrics
+from agecli.evaluation.page import write_page
+from agecli.evaluation.report import Evaluation
+
+SCHEME = Scheme.parse("adience8")
+
+
+def make_result(name: str, seed: int) -> Evaluation:
+    random = np.random.default_rng(seed)
+    ages = np.random.default_rng(0).integers(0, 90, size=300)
+    chances = random.dirichlet(np.ones(8), size=300)
+    expected = ages + random.normal(size=300) * 5
+    return Evaluation(
+        model=name, title=name, weights=None, data=Path("data"), split="test", flip=False,
+        same_split=True, scheme=SCHEME, rows=np.arange(300), ages=ages, distribution=chances,
+        probabilities=chances, expected=expected,
+        scores=metrics.score(chances, ages, SCHEME, expected),
+        columns={"sex": np.array(["male", "female"] * 150), "race": np.array(["<b>"] * 300)},
+        images_per_second=100.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory):
+    results = {name: make_result(name, seed) for seed, name in enumerate(("one", "two"), 1)}
+    rows = [comparison.describe(name, result) for name, result in results.items()]
+    pairs = comparison.pairs(list(results), list(results.values()))
+    ids = np.array([f"{number}.jpg" for number in range(300)])
+    folder = tmp_path_factory.mktemp("page")
+    files = write_page(folder, "Two & two", rows, pairs, results, ids, None)
+    return folder, files, rows
+
+
+def test_the_page_needs_no_other_file(page):
+    folder, files, _ = page
+    text = files[0].read_text()
+    assert text.count("data:image/png;base64,") == 6
+    assert not re.search(r"(src|href)=.?(?!.?data:)", text.replace('src="data:', ""))
+    assert "Two &amp; two" in text and "race: &lt;b&gt;" in text
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
+    assert sorted(path.name for path in files) == sorted(p.name for p in folder.iterdir())
+
+
+def test_markdown_and_html_tell_the_same_figures(page):
+    _, files, rows = page
+    for text in (file.read_text() for file in files[:2]):
+        for row in rows:
+            assert f"{row['exact']:.1%}" in text and f"{row['kappa']:.3f}" in text
+            assert f"worst: {row['worst_slice']['exact']:.1%}" in text
+
+
+def test_the_surest_mistakes_are_listed_by_file(page):
+    _, files, _ = page
+    text = files[1].read_text()
+    result = make_result("one", 1)
+    truth = SCHEME.groups_of(result.ages)
+    wrong = (truth >= 0) & (result.probabilities.argmax(axis=1) != truth)
+    surest = np.flatnonzero(wrong)[result.probabilities.max(axis=1)[wrong].argmax()]
+    table = text[text.index("most confident mistakes") :].splitlines()
+    assert table[2].startswith(f"| {surest}.jpg | {result.ages[surest]} |")
+
+
+def test_faces_are_shown_only_on_request(tmp_path: Path):
+    result = make_result("one", 1)
+    rows = [comparison.describe("one", result)]
+    ids = np.arange(300).astype(str)
+    faces = np.zeros((300, 4, 4, 3), np.uint8)
+    files = write_page(tmp_path, "One", rows, [], {"one": result}, ids, faces)
+    assert files[0].read_text().count("<figure>") == 12
+    assert "figure" not in files[1].read_text()
+
+
+def test_a_gate_names_what_fails():
+    row = comparison.describe("one", make_result("one", 1))
+    assert comparison.check_gate("exact>=0", row) is None
+    assert comparison.check_gate("mae <= 50", row) is None
+    failed = comparison.check_gate("worst_slice>=0.99", row)
+    assert failed and failed.startswith("one: worst_slice is")
+
+
+def test_the_ensemble_averages_probabilities():
+    results = [make_result("one", 1), make_result("two", 2)]
+    together = comparison.make_ensemble(results)
+    assert together is not None
+    mean = (results[0].probabilities + results[1].probabilities) / 2
+    np.testing.assert_allclose(together.probabilities, mean)
+    assert together.scores["exact"] == metrics.score(mean, results[0].ages, SCHEME)["exact"]
+    assert together.images_per_second == 50
