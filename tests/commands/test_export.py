@@ -52,7 +52,7 @@ def test_onnx_from_the_command_line_answers_like_its_weights(
     assert result.stdout.startswith(f"{out} (") and "validation images of" in result.stdout
     assert (tmp_path / "cnn.md").read_text().startswith("---\nlicense: ")
     scores = [
-        json.loads(cli("evaluate", path, "--data", dataset_folder, "--json").stdout)
+        json.loads(cli("evaluate", path, "--data", dataset_folder, "--json", "--force").stdout)
         for path in (source, out)
     ]
     assert scores[0]["exact"] == scores[1]["exact"]
