@@ -43,7 +43,8 @@ def search(data: Path, folder: Path, workers: int, seconds: float) -> tuple[int,
         env=os.environ | {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         os.close(inside)
-        drain = subprocess.Popen(["cat"], stdin=terminal, stdout=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        drain = subprocess.Popen(["cat"], stdin=terminal, **quiet)
         shown = psutil.Process(process.pid)
         time.sleep(SETTLED)
         start, used = time.monotonic(), sum(shown.cpu_times()[:2])
