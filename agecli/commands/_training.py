@@ -35,8 +35,7 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
             raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
         sources = dict.fromkeys(vars(config), str(resume))
     else:
-        files = options["config"], options["from_study"]
-        config, sources = launch.from_main(lambda: settings_of(context, kind, *files))
+        config, sources = settings_of(context, kind, options["config"], options["from_study"])
     if options["show_config"]:
         if launch.is_main():
             show_settings(config, sources, as_json)

@@ -89,7 +89,8 @@ def calibration_bins(
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    # A model that went astray answers NaN, which is in no bin: it goes to the first.
+    place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(np.int64) - 1, 0, bins - 1)
     images = np.bincount(place, minlength=bins)
     some = np.maximum(images, 1)
     return (

@@ -144,7 +144,7 @@ def run_all(dataset: Path, out: Path) -> None:
             (pictures / "broken.jpg").write_bytes(b"no picture")
         predict = ["predict", pictures, "--crops", "--json", "--csv", out / "predicted.csv"]
         call(predict, out / "predicted", patch)
-        scored = ["evaluate", "cnn", "--data", dataset, "--json", "--batch-size", 3]
+        scored = ["evaluate", "cnn", "--data", dataset, "--json", "--force", "--batch-size", 3]
         call(scored, out / "evaluated", patch)
 
 

@@ -1,6 +1,7 @@
 """Two processes against one with the same batches."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,11 @@ def test_features_of_two_processes_are_the_file_of_one(one: Path, two: Path):
     ("name", "lines"), [("predicted.0", 12), ("predicted.csv", 13), ("evaluated.0", 1)]
 )
 def test_two_processes_answer_as_one(one: Path, two: Path, name: str, lines: int):
-    assert (one / name).read_text() == (two / name).read_text()
-    assert len((one / name).read_text().splitlines()) == lines
+    texts = [(folder / name).read_text() for folder in (one, two)]
+    # How fast it was is all that may differ.
+    alone, together = (re.sub(r'"images_per_second": [0-9.]+', "", text) for text in texts)
+    assert alone == together
+    assert len(alone.splitlines()) == lines
 
 
 def test_only_the_first_process_speaks_and_writes(two: Path):

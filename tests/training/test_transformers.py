@@ -9,7 +9,7 @@ import torch
 
 from agecli.config import CnnConfig, Dinov2Config
 from agecli.errors import UsageError, WeightsError
-from agecli.exporting import export_with_backbone
+from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
 from agecli.training import pytorch
 from agecli.training.observer import Observer
@@ -130,17 +130,18 @@ def test_an_exported_file_stands_alone_and_answers_alike(
     from agecli.data.store import open_dataset
 
     images = np.array(open_dataset(dataset_folder).images[:6])
-    whole = export_with_backbone(head_run.best, tmp_path / "whole.safetensors")
-    assert whole.backbone is None
+    config = ExportConfig("safetensors", "fp16", True)
+    export(head_run.best, tmp_path / "whole.safetensors", config)
+    assert read_metadata(tmp_path / "whole.safetensors").backbone is None
     answers = [
         Predictor([path]).models[0].distributions(images)
         for path in (head_run.best, tmp_path / "whole.safetensors")
     ]
     assert np.allclose(*answers, atol=2e-3)  # 16-bit weights
     with pytest.raises(UsageError, match="inside"):
-        export_with_backbone(tmp_path / "whole.safetensors", tmp_path / "again.safetensors")
+        export(tmp_path / "whole.safetensors", tmp_path / "again.safetensors", config)
     with pytest.raises(UsageError, match="exists"):
-        export_with_backbone(head_run.best, tmp_path / "whole.safetensors")
+        export(head_run.best, tmp_path / "whole.safetensors", config)
 
 
 class Stop(Observer):
