@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli.config import CnnConfig, Dinov2Config
+from agecli.config import CnnConfig, Dinov2Config, ExportConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
