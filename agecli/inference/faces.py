@@ -1,4 +1,4 @@
-"""Find faces and crop them as UTKFace's chips were cropped. The only home of dlib."""
+"""Find faces in pictures. The only home of dlib."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from agecli.config import FACE_MARGIN
-from agecli.data.images import square
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels; right and bottom lie just outside."""
+from agecli.inference.crops import Box, crop_box, crop_face, side
 
 DETECTOR_FILE = Path(__file__).with_name("frontal_face_detector.svm")
 
@@ -38,10 +34,16 @@ LEAST_SCORE = 0.15
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face: its box in the picture's pixels, and the detector's score (0 is weak)."""
+    """A detected face.
+
+    box: the square around its centre in the picture's pixels, before it is turned by the angle.
+    """
 
     box: tuple[int, int, int, int]
     score: float
+    """The detector's: 0 is weak."""
+    angle: float = 0.0
+    """Tilt of the head in degrees, clockwise as seen."""
 
 
 def detect(image: Image.Image) -> list[Face]:
@@ -55,44 +57,18 @@ def detect(image: Image.Image) -> list[Face]:
     """
     longest, shortest = max(image.size), min(image.size)
     faces = _search(image, CLOSE_SIDE / longest)
-    if len(faces) == 1 and _side(faces[0].box) > CLOSE * longest:
+    if len(faces) == 1 and side(faces[0].box) > CLOSE * longest:
         return faces
     scale = min(1, FIRST_SIDE / longest)
     faces = _search(image, scale, LEAST_SCORE)
-    if all(_side(face.box) < PORTRAIT * shortest for face in faces):
+    if all(side(face.box) < PORTRAIT * shortest for face in faces):
         unseen = SMALLEST / scale if faces else longest
         for face in _search(image, min(2, FINER_SIDE / longest), LEAST_SCORE):
             known = any(_overlap(face.box, other.box) > 0.3 for other in faces)
-            if not known and _side(face.box) < unseen:
+            if not known and side(face.box) < unseen:
                 faces.append(face)
     faces = [Face(_refine(image, face.box), face.score) for face in faces]
-    return sorted(faces, key=lambda face: _side(face.box), reverse=True)
-
-
-def crop_box(box: Box, margin: float = FACE_MARGIN) -> Box:
-    """Give the square around a face's box that shows the margin, in box sides, on each side."""
-    left, top, right, bottom = box
-    half = max(right - left, bottom - top) * (0.5 + margin)
-    x, y = (left + right) / 2, (top + bottom) / 2
-    return x - half, y - half, x + half, y + half
-
-
-def crop_face(image: Image.Image, box: Box, size: int) -> np.ndarray:
-    """Cut the box out of an RGB picture, resized with antialiasing to uint8 (size, size, 3).
-
-    What lies beyond the border is filled with the border's pixels, so that the face keeps its
-    place in the crop.
-    """
-    left, top = int(np.floor(box[0])), int(np.floor(box[1]))
-    right, bottom = int(np.ceil(box[2])), int(np.ceil(box[3]))
-    beyond = (-left, -top, right - image.width, bottom - image.height)
-    if max(beyond) > 0:
-        pad_left, pad_top, pad_right, pad_bottom = (max(0, n) for n in beyond)
-        inside = (left + pad_left, top + pad_top, right - pad_right, bottom - pad_bottom)
-        widths = ((pad_top, pad_bottom), (pad_left, pad_right), (0, 0))
-        image = Image.fromarray(np.pad(np.asarray(image.crop(inside)), widths, mode="edge"))
-        box = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-    return square(image, size, box)
+    return sorted(faces, key=lambda face: side(face.box), reverse=True)
 
 
 def crop_largest(image: Image.Image) -> Image.Image | None:
@@ -101,7 +77,7 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
     if not faces:
         return None
     box = crop_box(faces[0].box)
-    return Image.fromarray(crop_face(image, box, round(_side(box))))
+    return Image.fromarray(crop_face(image, box, round(side(box))))
 
 
 @cache
@@ -141,20 +117,16 @@ def _search(image: Image.Image, scale: float, least_score: float = 0) -> list[Fa
 def _refine(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
     """Look at a face in three sizes, and give the mean of the boxes found."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    half = _side(box) * REFINE_REGION / 2
+    half = side(box) * REFINE_REGION / 2
     boxes = []
     for size in REFINE_SIZES:
-        side = round(size * REFINE_REGION)
-        region = Image.fromarray(crop_face(image, (x - half, y - half, x + half, y + half), side))
-        if found := _search(region, 1, 0):
+        pixels = round(size * REFINE_REGION)
+        region = crop_face(image, (x - half, y - half, x + half, y + half), pixels)
+        if found := _search(Image.fromarray(region), 1, 0):
             best = max(found, key=lambda face: face.score)
-            boxes.append(np.array(best.box) * (2 * half / side) + [x - half, y - half] * 2)
+            boxes.append(np.array(best.box) * (2 * half / pixels) + [x - half, y - half] * 2)
     left, top, right, bottom = np.mean(boxes, axis=0) if boxes else box
     return round(left), round(top), round(right), round(bottom)
-
-
-def _side(box: Box) -> float:
-    return max(box[2] - box[0], box[3] - box[1])
 
 
 def _overlap(a: Box, b: Box) -> float:

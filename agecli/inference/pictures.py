@@ -21,7 +21,8 @@ from agecli.config import Fallback
 from agecli.data.images import SUFFIXES, read_image, square
 from agecli.data.workers import WorkerPool
 from agecli.errors import DataError, ImageError
-from agecli.inference.faces import Face, crop_box, crop_face, detect
+from agecli.inference.crops import crop_box, crop_face
+from agecli.inference.faces import Face, detect
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 """A file's path, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
