@@ -51,7 +51,7 @@ def test_a_budget_is_read_in_bytes(text: str, count: int):
 @pytest.mark.parametrize(
     "config",
     [
-        CnnConfig(lr=0.5, objective="groups", augment="strong"),
+        CnnConfig(lr=0.5, objective="groups", augment="wild"),
         CapsNetConfig(stem="classic", share=False),
         ResNetConfig(arch="resnet18", init="none", freeze_epochs=3),
         Dinov2Config(backbone="a/b", revision="c", views=2, mean=(0.1, 0.2, 0.3)),

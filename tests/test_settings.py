@@ -71,7 +71,7 @@ SPACE = {
     "lr": Float(1e-4, 0.01, log=True),
     "dropout": Float(0.0, 0.5),
     "epochs": Int(1, 64, log=True),
-    "augment": Choice(("light", "strong")),
+    "augment": Choice(("none", "light", "wild")),
     "amp": Choice((True, False)),
 }
 

@@ -47,7 +47,7 @@ Balance = Annotated[
 Augment = Annotated[
     config.Augment,
     typer.Option(
-        help="Rotate, scale, shift and mirror; strong: change colours and erase parts, too."
+        help="light: rotate, scale, shift, mirror; wild: also soften, recolour, compress, erase."
     ),
 ]
 LabelSmoothing = Annotated[float, typer.Option(help="Label smoothing over the groups.")]

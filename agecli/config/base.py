@@ -31,7 +31,7 @@ Objective = Literal["groups", "ages", "both"]
 Stem = Literal["strided", "classic"]
 Schedule = Literal["plateau", "onecycle", "cosine"]
 Balance = Literal["none", "sqrt", "full"]
-Augment = Literal["light", "strong"]
+Augment = Literal["none", "light", "wild"]
 Arch = Literal["resnet18", "resnet34", "resnet50"]
 Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -129,7 +129,7 @@ class TrainConfig:
     schedule: Schedule = "onecycle"
     dropout: float = 0.25
     augment: Augment = "light"
-    """light: rotate, scale, shift and mirror; strong: change the colours and erase a part, too."""
+    """light: rotate, scale, shift and mirror; wild: also soften, recolour, compress and erase."""
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     ema: float = 0.998

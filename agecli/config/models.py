@@ -153,7 +153,7 @@ class Dinov2Config(AgesConfig):
     """Weights whose answers scratch:tiny learns, beside the labels."""
     epochs: int = 30
     dropout: float = 0.1
-    augment: Augment = "strong"
+    augment: Augment = "wild"
     weight_decay: float = 0.05
 
     def __post_init__(self) -> None:

@@ -12,15 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agecli.config import Augment
+from agecli.data.augment import augment
+
 AHEAD = 2
 """Batches gathered ahead per thread."""
-
-ROTATION, SCALE, SHIFT = 15.0, 1.15, 0.06
-"""Augmentation: largest angle in degrees, scale factor, and shift in image sides."""
-
-LIGHT, ERASED, ERASED_AREA = 0.4, 0.5, (0.02, 0.2)
-"""Strong augmentation: largest change of brightness, contrast and saturation, share of images
-with an erased rectangle, and its least and largest area."""
 
 
 class Batches:
@@ -96,18 +92,11 @@ def to_augmented_input(
     size: int,
     mean: Sequence[float],
     std: Sequence[float],
-    generator: torch.Generator,
-    *,
-    strong: bool = False,
+    kind: Augment,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Do as `to_input`, and augment at random between resizing and normalising.
-
-    strong: change the colours and erase a part, too.
-    """
-    batch = augment(resize(images, size), generator)
-    if strong:
-        batch = erase(recolour(batch, generator), generator)
-    return normalise(batch, mean, std)
+    """Do as `to_input`, and augment at random between resizing and normalising."""
+    return normalise(augment(resize(images, size), kind, generator), mean, std)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -126,59 +115,3 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     centre = torch.tensor(mean, device=batch.device).view(shape) * 255
     spread = torch.tensor(std, device=batch.device).view(shape) * 255
     return batch.sub_(centre).div_(spread)
-
-
-def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate, scale, shift and mirror a batch (B, 3, S, S) at random, each image its own way."""
-    count = len(batch)
-
-    def uniform() -> Tensor:  # (B,), from -1 to 1
-        return torch.rand(count, generator=generator, device=batch.device) * 2 - 1
-
-    angle = uniform() * (ROTATION * torch.pi / 180)
-    scale = torch.exp(uniform() * float(np.log(SCALE)))
-    mirror = torch.where(uniform() < 0, -1.0, 1.0)
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    affine = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, uniform() * 2 * SHIFT], dim=1),
-            torch.stack([sin * mirror, cos, uniform() * 2 * SHIFT], dim=1),
-        ],
-        dim=1,
-    )  # (B, 2, 3)
-    grid = F.affine_grid(affine, list(batch.shape), align_corners=False)  # (B, S, S, 2)
-    return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
-
-
-def recolour(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast and saturation of a batch (B, 3, S, S), values 0 to 255."""
-    shape = (3, len(batch), 1, 1, 1)
-    change = 1 + LIGHT * (torch.rand(shape, generator=generator, device=batch.device) * 2 - 1)
-    brightness, contrast, saturation = change
-    batch = batch * brightness
-    mean = batch.mean(dim=(1, 2, 3), keepdim=True)
-    batch = torch.lerp(mean, batch, contrast)
-    grey = batch.mean(dim=1, keepdim=True)
-    return torch.lerp(grey, batch, saturation).clamp_(0, 255)
-
-
-def erase(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill a rectangle in some images of a batch (B, 3, S, S) with noise (Zhong et al. 2020)."""
-    count, side = len(batch), batch.shape[-1]
-
-    def uniform(low: float, high: float) -> Tensor:  # (B, 1)
-        draw = torch.rand((count, 1), generator=generator, device=batch.device)
-        return low + (high - low) * draw
-
-    chosen = uniform(0, 1) < ERASED
-    area, stretch = uniform(*ERASED_AREA), torch.exp(uniform(-0.7, 0.7))
-    place = torch.arange(side, device=batch.device) / side  # (S,)
-
-    def inside(extent: Tensor) -> Tensor:  # (B, S)
-        start = uniform(0, 1) * (1 - extent)
-        return (place >= start) & (place < start + extent)
-
-    rows, columns = inside((area * stretch).sqrt()), inside((area / stretch).sqrt())
-    mask = (chosen & rows)[:, None, :, None] & columns[:, None, None, :]  # (B, 1, S, S)
-    noise = torch.rand(batch.shape, generator=generator, device=batch.device) * 255
-    return torch.where(mask, noise, batch)

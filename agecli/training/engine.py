@@ -88,7 +88,7 @@ class Trainer:
             ages = self._ages(rows)
             batch = to_augmented_input(
                 images.to(accelerator.device), config.image_size, config.mean, config.std,
-                generator, strong=config.augment == "strong",
+                config.augment, generator,
             )  # (B, 3, S, S)  # fmt: skip
             with accelerator.accumulate(self.model):
                 loss = self.objective.training_loss(self.model, batch, ages)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from agecli import launch
 from agecli.ages import IntArray
-from agecli.config import ResNetConfig
-from agecli.data.batches import ROTATION, SCALE, Batches, resize
+from agecli.config import Augment, ResNetConfig
+from agecli.data.augment import augment
+from agecli.data.batches import Batches, resize
 from agecli.data.store import Dataset
 
 with warnings.catch_warnings():
@@ -20,12 +21,10 @@ with warnings.catch_warnings():
     from fastai.vision.all import (
         DataLoaders,
         Normalize,
-        RandomErasing,
         TensorCategory,
         TensorImage,
         TfmdDL,
         Transform,
-        aug_transforms,
         to_detach,
     )
 
@@ -34,18 +33,10 @@ def make_loaders(
     config: ResNetConfig, dataset: Dataset, rows: dict[str, IntArray], device: torch.device
 ) -> DataLoaders:
     """Build fastai's DataLoaders over the store; images are augmented in batches on the device."""
-    # The colours stay as they are in "light", as with the other models.
-    strong = config.augment == "strong"
-    augment = aug_transforms(
-        max_rotate=ROTATION, min_zoom=1 / SCALE, max_zoom=SCALE, max_warp=0.0, pad_mode="border",
-        max_lighting=0.3 if strong else 0.0, p_lighting=0.9, p_affine=0.9,
-    )  # fmt: skip
     normalise = Normalize.from_stats(config.mean, config.std, cuda=device.type == "cuda")
     loaders = []
     for split, shuffle in (("train", True), ("val", False)):
-        transforms = [FromStore(config.image_size), normalise]
-        if shuffle:
-            transforms += [*augment, *([RandomErasing(p=0.5, sh=0.2)] if strong else [])]
+        transforms = [FromStore(config.image_size), Augmented(config.augment), normalise]
         batches = Batches(
             dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
             seed=config.seed, accumulate=config.accumulate if shuffle else 1,
@@ -102,3 +93,17 @@ class FromStore(Transform):
         """Map uint8 (B, 3, S, S) to float (B, 3, size, size)."""
         images = batch.as_subclass(Tensor).permute(0, 2, 3, 1)  # (B, S, S, 3), as stored
         return TensorImage(resize(images, self.size).div_(255))
+
+
+class Augmented(Transform):
+    """Augment training images as for every other model."""
+
+    order, split_idx = 1, 0
+
+    def __init__(self, kind: Augment) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def encodes(self, batch: TensorImage) -> TensorImage:
+        """Change a batch (B, 3, S, S), values 0 to 1."""
+        return TensorImage(augment(batch.as_subclass(Tensor) * 255, self.kind).div_(255))

@@ -140,9 +140,8 @@ def _compute(
         if view:
             seed = hash_seed(config.seed, view, start)
             x = to_augmented_input(
-                images.to(device), *look, torch.Generator(device).manual_seed(seed),
-                strong=config.augment == "strong",
-            )  # fmt: skip
+                images.to(device), *look, config.augment, torch.Generator(device).manual_seed(seed)
+            )
         else:
             x = to_input(images.to(device), *look)  # (B, 3, S, S)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):

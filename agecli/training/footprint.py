@@ -137,8 +137,7 @@ class DrySteps:
         )
         config = self.config
         batch = to_augmented_input(
-            images, config.image_size, config.mean, config.std, self.generator,
-            strong=config.augment == "strong",
+            images, config.image_size, config.mean, config.std, config.augment, self.generator,
         )  # fmt: skip
         ages = torch.full((len(batch),), self.age, device=self.device)
         return self.objective.training_loss(self._model, batch, ages)

@@ -60,7 +60,8 @@ class Stepper:
 
     def prepare(self, images: Tensor) -> Tensor:
         """Resize, augment and normalise a batch as the trainer does."""
-        return to_augmented_input(images, self.size, IMAGENET_MEAN, IMAGENET_STD, self.generator)
+        look = self.size, IMAGENET_MEAN, IMAGENET_STD
+        return to_augmented_input(images, *look, "light", self.generator)
 
 
 def rate(step: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""Batches: which rows come when; resizing against PIL, augmentation against hand-made turns."""
+"""Batches: which rows come when; resizing against PIL."""
 
 from itertools import chain
 
@@ -8,16 +8,10 @@ import torch
 from PIL import Image
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD
-from agecli.data import batches
 from agecli.data.batches import (
-    ERASED_AREA,
     Batches,
-    augment,
-    erase,
     normalise,
-    recolour,
     resize,
-    to_augmented_input,
     to_input,
 )
 from tests.faces import draw_face
@@ -149,147 +143,3 @@ def test_the_stored_images_are_not_changed():
     stored = torch.from_numpy(IMAGES[:5].copy())
     normalise(resize(stored, 4), (0.5,) * 3, (0.5,) * 3)
     assert (stored.numpy() == IMAGES[:5]).all()
-
-
-# Augmentation
-
-
-def _batch(count=64, side=32):
-    rng = torch.Generator().manual_seed(0)
-    low = torch.rand(count, 3, 6, 6, generator=rng)  # smooth, so that half a pixel is little
-    return torch.nn.functional.interpolate(low, (side, side), mode="bicubic")
-
-
-def _augmented(batch, monkeypatch, *, rotation=0.0, scale=1.0, shift=0.0, seed=0):
-    monkeypatch.setattr(batches, "ROTATION", rotation)
-    monkeypatch.setattr(batches, "SCALE", scale)
-    monkeypatch.setattr(batches, "SHIFT", shift)
-    return augment(batch, torch.Generator().manual_seed(seed))
-
-
-def _mirrored(before, after):
-    """Tell per image whether it was mirrored (1), left as it is (0) or changed otherwise (2)."""
-    same = (after - before).abs().amax((1, 2, 3)) < 1e-4
-    flipped = (after - before.flip(3)).abs().amax((1, 2, 3)) < 1e-4
-    return torch.where(same, 0, torch.where(flipped, 1, 2)).tolist()
-
-
-def test_without_ranges_an_image_stays_or_is_mirrored_half_of_the_time(monkeypatch):
-    batch = _batch()
-    kinds = _mirrored(batch, _augmented(batch, monkeypatch))
-    assert set(kinds) == {0, 1}
-    assert 16 <= sum(kinds) <= 48
-
-
-@pytest.mark.parametrize(
-    "ranges",
-    [{"rotation": 15.0}, {"scale": 1.15}, {"shift": 0.06}],
-    ids=lambda item: next(iter(item)),
-)
-def test_each_range_changes_every_image_its_own_way(monkeypatch, ranges):
-    one = _batch(1).expand(16, -1, -1, -1)
-    after = _augmented(one, monkeypatch, **ranges)
-    assert _mirrored(one, after) == [2] * 16
-    assert len(after.flatten(1).unique(dim=0)) == 16
-
-
-def test_the_generator_decides(monkeypatch):
-    batch = _batch()
-    one, same, other = (_augmented(batch, monkeypatch, rotation=15.0, seed=s) for s in (1, 1, 2))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
-
-
-def test_a_quarter_turn_is_numpys(monkeypatch):
-    batch = _batch(8)
-    monkeypatch.setattr(torch, "rand", lambda count, **_: torch.ones(count))  # all at their most
-    after = _augmented(batch, monkeypatch, rotation=90.0)
-    turns = [torch.rot90(batch, times, (2, 3)) for times in (1, 3)]
-    assert min((after - turn).abs().max() for turn in turns) < 1e-4
-
-
-def test_a_shift_is_in_image_sides(monkeypatch):
-    batch = _batch(4)
-    monkeypatch.setattr(torch, "rand", lambda count, **_: torch.ones(count))
-    after = _augmented(batch, monkeypatch, shift=0.25)
-    torch.testing.assert_close(after[:, :, :24, :24], batch[:, :, 8:, 8:], atol=1e-4, rtol=0)
-
-
-def test_a_scale_of_two_shows_the_middle_twice_as_large_or_all_half_as_large(monkeypatch):
-    ramp = torch.linspace(-1, 1, 32).expand(1, 3, 32, 32)
-    monkeypatch.setattr(torch, "rand", lambda count, **_: torch.ones(count))
-    after = _augmented(ramp, monkeypatch, scale=2.0)
-    slope = (after[0, 0, 16, 17] - after[0, 0, 16, 16]) / (ramp[0, 0, 0, 1] - ramp[0, 0, 0, 0])
-    assert slope == pytest.approx(2, abs=1e-3)
-
-
-def test_what_comes_in_from_beyond_the_border_is_the_border(monkeypatch):
-    plain = torch.full((8, 3, 16, 16), 0.7)
-    after = _augmented(plain, monkeypatch, rotation=45.0, scale=2.0, shift=0.5)
-    torch.testing.assert_close(after, plain)
-
-
-# Strong augmentation
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def test_recolouring_is_pils_enhancement_by_the_factors_drawn(monkeypatch):
-    """Brightness as PIL's ImageEnhance; each image has factors of its own inside the range."""
-    monkeypatch.setattr(batches, "LIGHT", 0.3)
-    grey = torch.full((64, 3, 4, 4), 100.0)
-    changed = recolour(grey.clone(), seeded())  # contrast and saturation leave an even grey alone
-    factors = changed[:, 0, 0, 0] / 100
-    assert torch.allclose(changed, changed[:, :1, :1, :1].expand_as(changed), atol=1e-3)
-    assert 0.7 <= factors.min() < 0.8 and 1.2 < factors.max() <= 1.3
-
-
-def test_recolouring_keeps_values_in_range_and_without_light_the_image():
-    images = torch.rand(8, 3, 6, 6, generator=seeded()) * 255
-    changed = recolour(images.clone(), seeded(1))
-    assert changed.min() >= 0 and changed.max() <= 255
-    assert not torch.allclose(changed, images, atol=1)
-
-
-def test_no_change_of_colour_is_the_identity(monkeypatch):
-    monkeypatch.setattr(batches, "LIGHT", 0.0)
-    images = torch.rand(4, 3, 6, 6, generator=seeded()) * 255
-    assert torch.allclose(recolour(images.clone(), seeded(1)), images, atol=1e-3)
-
-
-def test_saturation_moves_along_the_grey_axis(monkeypatch):
-    images = torch.rand(16, 3, 5, 5, generator=seeded()) * 60 + 90
-    changed = recolour(images.clone(), seeded(1))
-    before = images - images.mean(1, keepdim=True)
-    after = changed - changed.mean(1, keepdim=True)
-    ratio = (after / before).flatten(1)  # brightness · contrast · saturation, one per image
-    assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio), atol=2e-2)
-    assert ratio[:, 0].std() > 0.1
-
-
-def test_erasing_fills_one_rectangle_in_about_half_of_the_images():
-    images = torch.full((400, 3, 40, 40), -1.0)
-    erased = erase(images, seeded()) >= 0
-    assert torch.equal(erased[:, 0], erased[:, 2])  # all channels
-    touched = erased.flatten(1).any(1)
-    assert 0.4 < touched.float().mean() < 0.6
-    low, high = ERASED_AREA
-    for mask in erased[touched, 0]:
-        rows, columns = mask.any(1), mask.any(0)
-        assert torch.equal(mask, rows[:, None] & columns[None])  # a rectangle ...
-        for line in (rows, columns):
-            places = line.nonzero()[:, 0]
-            assert places[-1] - places[0] + 1 == len(places)  # ... of one piece
-        share = mask.float().mean()
-        assert low * 0.5 < share < high * 1.3  # whole pixels
-
-
-def test_strong_augmentation_comes_on_top_of_the_light_one():
-    images = torch.randint(0, 256, (6, 20, 20, 3), dtype=torch.uint8, generator=seeded())
-    look = 20, IMAGENET_MEAN, IMAGENET_STD
-    light = to_augmented_input(images, *look, seeded(1))
-    strong = [to_augmented_input(images, *look, seeded(1), strong=True) for _ in range(2)]
-    assert torch.equal(*strong)
-    assert not torch.allclose(light, strong[0], atol=0.1)

@@ -54,7 +54,7 @@ def plain(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> Tra
     return replace(config, batch_size=config.batch_size // launch.world())
 
 
-def exact_input(images, size, mean, std, *generator, strong=False):
+def exact_input(images, size, mean, std, *augmentation):
     """Stand in for `to_input` and `to_augmented_input`: in double precision, and not augmented."""
     return to_input(images, size, mean, std).double()
 

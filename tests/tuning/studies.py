@@ -9,7 +9,7 @@ from agecli.tuning.study import Spec, Study
 
 SPACE: dict[str, Any] = {
     "lr": {"low": 1e-4, "high": 1e-2, "log": True},
-    "augment": ["light", "strong"],
+    "augment": ["none", "light", "wild"],
 }
 
 
