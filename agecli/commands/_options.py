@@ -90,6 +90,13 @@ MemoryReport = Annotated[
     ),
 ]
 Arch = Annotated[config.Arch, typer.Option(help="Depth of the network.")]
+InitWeights = Annotated[
+    str,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="Weights to begin with: a file, a run, or a released model; none is from scratch.",
+    ),
+]
 Init = Annotated[
     str,
     typer.Option(

@@ -21,6 +21,7 @@ CNN_EXAMPLES = """\b
 Examples:
   agecli train cnn --image-size 128 --amp
   agecli train cnn --objective groups --epochs 10 --run runs/groups
+  agecli train cnn --init weights/cnn.safetensors --image-size 96 --epochs 6 --lr 3e-4
   agecli train cnn --resume runs/cnn
 """
 
@@ -30,6 +31,7 @@ def cnn(
     data: options.Data = Path(CnnConfig.data),
     image_size: options.ImageSize = CnnConfig.image_size,
     objective: options.Objective = CnnConfig.objective,
+    init: options.InitWeights = CnnConfig.init,
     epochs: options.Epochs = CnnConfig.epochs,
     batch_size: options.BatchSize = CnnConfig.batch_size,
     accumulate: options.Accumulate = CnnConfig.accumulate,
@@ -70,6 +72,7 @@ def capsnet(
     context: typer.Context,
     data: options.Data = Path(CapsNetConfig.data),
     image_size: options.ImageSize = CapsNetConfig.image_size,
+    init: options.InitWeights = CapsNetConfig.init,
     stem: options.Stem = CapsNetConfig.stem,
     routing_iters: options.RoutingIters = CapsNetConfig.routing_iters,
     primary_dim: options.PrimaryDim = CapsNetConfig.primary_dim,

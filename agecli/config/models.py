@@ -24,6 +24,8 @@ class CnnConfig(AgesConfig):
     """How the cnn is trained."""
 
     model: str = "cnn"
+    init: str = "none"
+    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class CapsNetConfig(TrainConfig):
     model: str = "capsnet"
     objective: Literal["margin"] = "margin"
     """Margin loss on the lengths of the group capsules, on images that have a group."""
+    init: str = "none"
+    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
     epochs: int = 30
     lr: float = 3e-3
     dropout: float = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from torch import nn
 
 from agecli import launch
 from agecli.ages import Scheme
-from agecli.config import TrainConfig
+from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.data.batches import Batches
+from agecli.data.store import open_dataset
+from agecli.errors import UsageError
 from agecli.models.synced import share_statistics
 from agecli.training.budget import within_memory
 from agecli.training.engine import Schedule, Trainer, hash_seed
@@ -28,7 +31,7 @@ from agecli.training.setup import (
     open_shared,
     rows_of,
 )
-from agecli.weights import Metadata
+from agecli.weights import Metadata, load_weights, named_weights
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
@@ -47,7 +50,10 @@ def train(
     micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
     diverges or too little memory.
     """
-    return within_memory(partial(fit, score=score), config, run, observer or Observer())
+    begin = partial(fit, score=score)
+    if isinstance(config, CnnConfig | CapsNetConfig) and config.init != "none":
+        begin = partial(begin, start=partial(_load_initial, config), init=Path(config.init).name)
+    return within_memory(begin, config, run, observer or Observer())
 
 
 def fit(
@@ -112,3 +118,24 @@ def fit(
         ),
     ).fit()
     return launch.from_main(lambda: results.finish(history, score=score))
+
+
+def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:
+    """Give a model the weights that a training begins with.
+
+    Raises UsageError for those of another model, or of a split that would leak into this one.
+    """
+    path = named_weights(config.init)[0]
+    start, metadata = load_weights(path)
+    if metadata.split_hash != open_dataset(Path(config.data)).receipt["split_hash"]:
+        raise UsageError(
+            f"--init: {path} was trained on another split than that of {config.data}: it may have "
+            "seen images that this training is judged by; give weights of the same split"
+        )
+    try:
+        model.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        raise UsageError(
+            f"--init: {path} holds a {metadata.model} of {metadata.image_size} px that does not "
+            f"fit this {config.model}: give its own --image-size and settings"
+        ) from error

@@ -1,0 +1,80 @@
+"""Where a PyTorch training begins."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.errors import UsageError
+from agecli.training.pytorch import train
+from agecli.training.runs import Run
+from agecli.weights import read_metadata, save_weights
+from tests.training.test_engine import history, run_training, small
+
+KINDS = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
+
+
+@pytest.fixture(scope="module", params=[CnnConfig, CapsNetConfig])
+def first(request, dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    kind: type[TrainConfig] = request.param
+    return run_training(small(dataset_folder, kind), tmp_path_factory.mktemp("first") / "run")
+
+
+def going_on(first: Run, dataset: Path, init: Path, **settings) -> TrainConfig:
+    kind = KINDS[read_metadata(first.folder / "best.safetensors").model]
+    return small(dataset, kind, init=str(init), **settings)
+
+
+@pytest.mark.parametrize("name", ["", "best.safetensors"], ids=["run", "file"])
+def test_a_training_begins_with_the_weights_given(
+    first: Run, dataset_folder: Path, tmp_path: Path, name: str
+):
+    """Steps that are too small to change anything leave what the training began with."""
+    config = going_on(first, dataset_folder, first.folder / name, lr=1e-8, epochs=1, ema=0.0)
+    run = run_training(config, tmp_path / "run")
+    before, after = (load_file(each.folder / "best.safetensors") for each in (first, run))
+    matrices = [key for key, tensor in before.items() if tensor.ndim > 1]
+    assert matrices
+    for key in matrices:
+        torch.testing.assert_close(after[key], before[key], rtol=1e-3, atol=1e-4)
+    assert read_metadata(run.folder / "best.safetensors").training["init"] == (
+        name or first.folder.name
+    )
+
+
+def test_a_resumed_training_needs_the_first_weights_no_more(
+    first: Run, dataset_folder: Path, tmp_path: Path
+):
+    start = tmp_path / "start.safetensors"
+    start.write_bytes((first.folder / "best.safetensors").read_bytes())
+    config = going_on(first, dataset_folder, start, epochs=1)
+    run_training(config, tmp_path / "run")
+    start.unlink()
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert settings["init"] == str(start)
+    run, config = Run.open(tmp_path / "run")
+    assert train(config, run).training["init"] == start.name
+
+
+def test_weights_of_another_split_are_refused(first: Run, dataset_folder: Path, tmp_path: Path):
+    path = first.folder / "best.safetensors"
+    other = tmp_path / "other.safetensors"
+    save_weights(other, load_file(path), replace(read_metadata(path), split_hash="0" * 64))
+    config = going_on(first, dataset_folder, other)
+    with pytest.raises(UsageError, match=r"--init: .*another split"):
+        run_training(config, tmp_path / "run")
+
+
+def test_weights_that_do_not_fit_are_refused(first: Run, dataset_folder: Path, tmp_path: Path):
+    kind = {"cnn": CapsNetConfig, "capsnet": CnnConfig}[
+        read_metadata(first.folder / "best.safetensors").model
+    ]
+    config = small(dataset_folder, kind, init=str(first.folder))
+    with pytest.raises(UsageError, match=r"--init: .* does not fit this"):
+        run_training(config, tmp_path / "run")
+    assert np.isfinite(history(first)[-1]["val_loss"])  # the weights themselves are sound
