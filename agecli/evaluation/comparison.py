@@ -17,6 +17,9 @@ from agecli.evaluation.report import Evaluation
 
 ENSEMBLE = "ensemble"
 
+CERTAIN = 0.05
+"""A p-value below which a difference is called one."""
+
 GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9.]+)")
 
 
@@ -73,6 +76,13 @@ def pairs(names: list[str], results: list[Evaluation]) -> list[dict[str, Any]]:
         right.append(answers == truth)
         every &= known
     return [asdict(pair) for pair in compare(names, [one[every] for one in right])]
+
+
+def verdict(pair: dict[str, Any]) -> str:
+    """Say in words which model of a pair is better, or that it cannot be told."""
+    if pair["p"] >= CERTAIN:
+        return "not told apart"
+    return f"{pair['first' if pair['difference'] > 0 else 'second']} is better"
 
 
 def check_gate(gate: str, row: dict[str, Any]) -> str | None:
