@@ -12,7 +12,7 @@ from agecli.ages import NO_GROUP, FloatArray, group_probabilities
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
-from agecli.evaluation.compare import bootstrap_interval, compare, slices, worst_slice
+from agecli.evaluation.compare import bootstrap_interval, compare, worst_slice
 from agecli.evaluation.report import Evaluation
 
 ENSEMBLE = "ensemble"
@@ -32,7 +32,7 @@ def describe(name: str, result: Evaluation) -> dict[str, Any]:
     truth, answers, known = _answers(result)
     error = np.abs(answers - truth)[known]
     raw = group_probabilities(rescale(result.distribution, 1 / result.temperature), result.scheme)
-    found = slices(answers, result.ages, result.scheme, result.columns)
+    found = result.slices()
     return {
         "name": name,
         **result.summary(),

@@ -65,7 +65,9 @@ figure { margin: 0; width: 96px; font-size: .75rem } figure img { width: 96px; b
 @media print { body { background: none; max-width: none; padding: 0; font-size: 13px }
   nav { display: none } section { border: 0; padding: 0; margin-top: 1.6rem }
   h2 { break-after: avoid } tr, img, .bar { break-inside: avoid }
-  .wide { overflow: visible } .plots img:first-child { max-height: 150mm; object-fit: contain }
+  .wide { overflow: visible; break-inside: avoid }
+  th:first-child, td:first-child { position: static; background: none }
+  .plots img:first-child { max-height: 150mm; object-fit: contain }
   .track i, mark { print-color-adjust: exact } }
 """
 
