@@ -8,8 +8,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-CERTAIN = 0.05
-"""A p-value below which a difference is called one."""
+from agecli.evaluation import protocols
+from agecli.evaluation.comparison import verdict
+
+WORST = "▼"
+"""Marks a model's worst slice."""
+FEW = 4
+"""Models whose biases fit beside their accuracies in a terminal."""
 
 
 def comparison_tables(title: str, rows: list[dict[str, Any]]) -> list[Table]:
@@ -43,30 +48,58 @@ def pairs_table(pairs: list[dict[str, Any]]) -> Table:
     table.add_column("")
     for pair in pairs:
         low, high = pair["interval"]
-        verdict = "not told apart"
-        if pair["p"] < CERTAIN:
-            verdict = f"{pair['first' if pair['difference'] > 0 else 'second']} is better"
         table.add_row(
             escape(f"{pair['first']} – {pair['second']}"), f"{100 * pair['difference']:+.1f}",
-            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair['p']:.2g}", escape(verdict),
+            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair['p']:.2g}", escape(verdict(pair)),
         )  # fmt: skip
     return table
 
 
 def slices_table(rows: list[dict[str, Any]]) -> Table:
-    """Lay out each model's exact accuracy by sex, race and age group; its worst slice is marked."""
-    names = (escape(row["name"]) for row in rows)
-    table = _table("Exact accuracy by slice (bias in groups: + is too old)", "", "images", *names)
+    """Lay out exact accuracy and bias by sex, race and age group; of one model all figures."""
+    title = "Exact accuracy by slice (bias in groups: + is too old)"
+    if len(rows) == 1:
+        table = _table(title, "", "images", "exact", "95 %", "1-off", "bias")
+    else:
+        table = _table(title, "", "images", *(escape(row["name"]) for row in rows))
+    table.columns[0].no_wrap = True
     for number, part in enumerate(rows[0]["slices"]):
-        cells = []
+        cells: list[str] = []
         for row in rows:
             own = row["slices"][number]
-            worst = row["worst_slice"] == own
-            figures = "too few"
-            if own["exact"] is not None:
-                figures = f"{own['exact']:.0%} {own['bias']:+.2f}"
-            cells.append(f"[bold red]{figures} worst[/]" if worst else figures)
-        table.add_row(f"{part['by'].split()[0]} {escape(part['value'])}", f"{part['n']:,}", *cells)
+            texts = _slice(own, len(rows))
+            if own == row["worst_slice"]:
+                texts = [f"[bold red]{WORST}{texts[0]}[/]", *texts[1:]]
+            cells += texts
+        table.add_row(_label(part), f"{part['n']:,}", *cells)
+    table.caption = f"{WORST} the model's worst slice"
+    table.caption_justify = "left"
+    return table
+
+
+def _slice(own: dict[str, Any], models: int) -> list[str]:
+    if own["exact"] is None:
+        return ["too few"]
+    if models == 1:
+        one_off, bias = f"{own['one_off']:.1%}", f"{own['bias']:+.2f}"
+        return [f"{own['exact']:.1%}", _span(own["interval"]), one_off, bias]
+    bias = f" {own['bias']:+.2f}" if models <= FEW else ""
+    return [f"{own['exact']:.0%}{bias}"]
+
+
+def _label(part: dict[str, Any]) -> str:
+    return escape(f"{part['by'].split()[0]} {part['value']}")
+
+
+def protocols_table(judged: list[dict[str, Any]]) -> Table:
+    """Lay out the published figures, those at hand, and whether they may stand side by side."""
+    head, *rows = protocols.table(judged)
+    table = Table(
+        *map(escape, head), title="Published figures", title_justify="left", title_style="bold",
+        box=box.SIMPLE_HEAD, padding=(0, 1), show_lines=True,
+    )  # fmt: skip
+    for cells in rows:
+        table.add_row(*map(escape, cells))
     return table
 
 

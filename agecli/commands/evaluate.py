@@ -62,6 +62,9 @@ def evaluate(
     show_faces: Annotated[
         bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
     ] = False,
+    protocol: Annotated[
+        bool, typer.Option("--protocol", help="Say which published figures these may stand beside.")
+    ] = False,
     gates: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,12 +87,13 @@ def evaluate(
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
     Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs. Several
-    processes of a launcher share the images. Exit code 4: a --gate does not hold.
+    model, and of several one for the ensemble and one with their differences in pairs; --protocol
+    adds one. Several processes of a launcher share the images. Exit code 4: a --gate does not hold.
     """
+    from agecli.commands._comparison import protocols_table
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
-    from agecli.evaluation import comparison
+    from agecli.evaluation import comparison, protocols
     from agecli.evaluation.page import write_page
     from agecli.inference.predictor import Predictor
     from agecli.weights import named_weights
@@ -111,26 +115,30 @@ def evaluate(
         pairs = comparison.pairs(names, results)
         if together := comparison.make_ensemble(results):
             names, results = [*names, comparison.ENSEMBLE], [*results, together]
-    rows = [comparison.describe(name, result) for name, result in zip(names, results, strict=True)]
+    by_name = dict(zip(names, results, strict=True))
+    judged = protocols.judge(by_name, dataset.receipt.get("sources", [])) if protocol else []
+    rows = [comparison.describe(name, result) for name, result in by_name.items()]
     checks = (comparison.check_gate(gate, row) for row in rows for gate in gates or ())
     failures = [text for text in checks if text]
     if plots:
         _plot(rows, split, plots)
     if report:
-        what = f"{len(rows)} models" if pairs else _title(rows[0])
         files = write_page(
-            report, f"{what} on the {split} split of {dataset.folder.name}", rows, pairs,
-            dict(zip(names, results, strict=True)), dataset.ids[results[0].rows],
-            dataset.images if show_faces else None,
+            report, f"{', '.join(names[: len(paths)])} on {dataset.folder.name}", rows, pairs,
+            judged, by_name, dataset.ids[results[0].rows], dataset.images if show_faces else None,
         )  # fmt: skip
         _say(f"wrote {files[0]}")
     if as_json:
-        for line in [*rows, *([{"pairs": pairs}] if pairs else [])]:
+        lines = [{"pairs": pairs}] if pairs else []
+        lines += [{"protocols": judged}] if judged else []
+        for line in [*rows, *lines]:
             typer.echo(json.dumps(line, allow_nan=False))
     else:
         seen = f" ({_SEEN[split]})" if split in _SEEN else ""
         for table in _tables(f"the {split} split{seen}", rows, pairs):
             out.print(table)
+        if judged:
+            out.print(protocols_table(judged))
     for text in failures:
         _say(f"--gate: {text}")
     if failures:
@@ -140,11 +148,13 @@ def evaluate(
 def _tables(where: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Iterator[Table]:
     from agecli.commands import _comparison as tables
     from agecli.commands._scores import score_tables
+    from agecli.evaluation.comparison import ENSEMBLE
 
     if len(rows) == 1:
         yield from score_tables(f"{_title(rows[0])} on {where}", rows[0])
     else:
-        yield from tables.comparison_tables(f"{len(rows)} models on {where}", rows)
+        count = sum(row["model"] != ENSEMBLE for row in rows)
+        yield from tables.comparison_tables(f"{count} models on {where}", rows)
         yield tables.pairs_table(pairs)
     if len({str([(s["by"], s["value"]) for s in row["slices"]]) for row in rows}) == 1:
         yield tables.slices_table(rows)

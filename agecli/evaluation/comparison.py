@@ -12,10 +12,13 @@ from agecli.ages import NO_GROUP, FloatArray, group_probabilities
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
-from agecli.evaluation.compare import bootstrap_interval, compare, slices, worst_slice
+from agecli.evaluation.compare import bootstrap_interval, compare, worst_slice
 from agecli.evaluation.report import Evaluation
 
 ENSEMBLE = "ensemble"
+
+CERTAIN = 0.05
+"""A p-value below which a difference is called one."""
 
 GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9.]+)")
 
@@ -29,7 +32,7 @@ def describe(name: str, result: Evaluation) -> dict[str, Any]:
     truth, answers, known = _answers(result)
     error = np.abs(answers - truth)[known]
     raw = group_probabilities(rescale(result.distribution, 1 / result.temperature), result.scheme)
-    found = slices(answers, result.ages, result.scheme, result.columns)
+    found = result.slices()
     return {
         "name": name,
         **result.summary(),
@@ -73,6 +76,13 @@ def pairs(names: list[str], results: list[Evaluation]) -> list[dict[str, Any]]:
         right.append(answers == truth)
         every &= known
     return [asdict(pair) for pair in compare(names, [one[every] for one in right])]
+
+
+def verdict(pair: dict[str, Any]) -> str:
+    """Say in words which model of a pair is better, or that it cannot be told."""
+    if pair["p"] >= CERTAIN:
+        return "not told apart"
+    return f"{pair['first' if pair['difference'] > 0 else 'second']} is better"
 
 
 def check_gate(gate: str, row: dict[str, Any]) -> str | None:

@@ -2,96 +2,121 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agecli.ages import NO_GROUP
+from agecli.evaluation import protocols
+from agecli.evaluation.comparison import ENSEMBLE, verdict
 from agecli.evaluation.plots import plot_confusion, plot_errors, plot_reliability
+from agecli.evaluation.render import (
+    WORST,
+    Bars,
+    Faces,
+    Grid,
+    Part,
+    Plots,
+    Section,
+    to_html,
+    to_markdown,
+)
 from agecli.evaluation.report import Evaluation
 from agecli.files import write_text
 
 MISTAKES = 12
 """Most confident wrong answers that are listed per model."""
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1f2933; --soft: #627d98; --line: #d9e2ec; --page: #fff }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7eb; --soft: #9aa5b1; --line: #3e4c59; --page: #16191d }
-  img.plot { filter: invert(.89) hue-rotate(180deg) } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page);
-  max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap } th:first-child, td:first-child { text-align: left }
-th { color: var(--soft); font-weight: 600 } p.note { color: var(--soft) }
-img.plot { max-width: 100%; height: auto; margin: .6rem 0 }
-figure { display: inline-block; margin: .3rem; font-size: .75rem } figure img { width: 96px }
-@media print { body { margin: 0; max-width: none } h2 { break-after: avoid }
-  img { break-inside: avoid } }
-"""
-
-Section = tuple[str, list[Any]]
-"""A heading, and what stands below it: paragraphs, tables and pictures."""
-
-
-class Grid(list[list[str]]):
-    """A table: rows of cells, the first one its head."""
-
 
 def write_page(
     folder: Path, title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]],
-    results: dict[str, Evaluation], ids: np.ndarray, faces: np.ndarray | None,
+    judged: list[dict[str, Any]], results: dict[str, Evaluation], ids: np.ndarray,
+    faces: np.ndarray | None,
 ) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; give the files.
 
-    ids: (N,) names of the images; faces: the data set's images (rows, S, S, 3), or None: no faces.
+    judged: what `protocols.judge` gives, or nothing. ids: (N,) names of the images; faces: the
+    data set's images (rows, S, S, 3), or None: no faces.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sections: list[Section] = [("Models", [_models(rows), _about(rows[0])])]
+    first = rows[0]
+    bars = [(_name(row), row["exact"], row["bootstrap"]["exact"]) for row in rows]
+    note = (
+        "With the 95 % interval, by the bootstrap; dashed: always answering "
+        f"{first['majority_group']}, the group with most images ({first['majority']:.1%})."
+    )
+    sections: list[Section] = [
+        ("Exact accuracy", [Bars(bars, first["majority"]), note]),
+        ("Models", [_right(rows), _rest(rows), _about(rows)]),
+    ]
     if pairs:
-        sections.append(("Differences in exact accuracy", [_pairs(pairs)]))
-    note = "Exact accuracy, its 95 % interval (Wilson), and the bias in groups: + is too old."
+        note = (
+            "Exact accuracy of the first less that of the second, on the same images: interval by "
+            "the bootstrap, p by McNemar's exact test."
+        )
+        sections.append(("Differences", [_pairs(pairs), note]))
+    note = "Exact accuracy and its 95 % interval (Wilson). What else is known stands below."
     sections.append(("Slices", [_slices(rows), note]))
+    if judged:
+        sections.append(("Published figures", [Grid(*protocols.table(judged), prose=True)]))
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))
-    page, text = folder / "index.html", folder / "report.md"
-    write_text(page, _html(title, sections))
-    write_text(text, _markdown(title, sections))
+    page, text, lead = folder / "index.html", folder / "report.md", _lead(rows)
+    write_text(page, to_html(title, lead, sections))
+    write_text(text, to_markdown(title, lead, sections))
     return [page, text, *sorted(folder.glob("*.png"))]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return row["name"] + ("" if row["same_split"] else " (*)")
+
+
+def _lead(rows: list[dict[str, Any]]) -> str:
+    """Say what was measured, what is best, and where it is worst."""
+    best = rows[_best(rows)]
+    low, high = best["bootstrap"]["exact"]
+    text = (
+        f"{best['name']} tells the age group of {best['exact']:.1%} of {best['n']:,} images of the "
+        f"{best['split']} split exactly (95 %: {100 * low:.1f} – {100 * high:.1f}), and of "
+        f"{best['one_off']:.1%} to the neighbouring group."
+    )
+    if worst := best["worst_slice"]:
+        text += f" Its worst slice is {worst['by']} {worst['value']}, with {worst['exact']:.1%}."
+    return text
+
+
+def _best(rows: list[dict[str, Any]]) -> int:
+    return max(range(len(rows)), key=lambda number: rows[number]["exact"])
 
 
 def _one(
     folder: Path, row: dict[str, Any], result: Evaluation, ids: np.ndarray, faces: np.ndarray | None
-) -> list[Any]:
+) -> list[Part]:
     name, labels = row["name"], result.scheme.labels
     paths = [folder / f"{name}-{kind}.png" for kind in ("confusion", "reliability", "errors")]
     plot_confusion(paths[0], row["confusion"], labels, f"{name}: {row['exact']:.1%} exact")
     truth = result.scheme.groups_of(result.ages)
     known = truth != NO_GROUP
     plot_reliability(paths[1], result.probabilities[known], truth[known], name)
-    parts: list[Any] = paths[:2]
+    plots = Plots(paths[:2])
     if result.expected is not None:
         plot_errors(paths[2], result.ages, result.expected, name)
-        parts.append(paths[2])
-    return [*parts, *_mistakes(result, truth, known, ids, faces)]
+        plots.append(paths[2])
+    note = "Bias: how many groups too old (+) or too young (-) the answers are on average."
+    return [plots, _own_slices(row), *_mistakes(result, truth, known, ids, faces), note]
 
 
 def _mistakes(
     result: Evaluation, truth: Any, known: Any, ids: np.ndarray, faces: np.ndarray | None
-) -> list[Any]:
+) -> list[Part]:
     """List the wrong answers that the model was surest of."""
     answers, chances = result.probabilities.argmax(axis=1), result.probabilities.max(axis=1)
     wrong = np.flatnonzero(known & (answers != truth))
     worst = wrong[np.argsort(-chances[wrong])][:MISTAKES]
     labels = result.scheme.labels
-    grid = Grid([["most confident mistakes", "age", "group", "answered", "probability"]])
-    shown = []
+    grid = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
+    shown = Faces()
     for place in worst:
         said = labels[answers[place]]
         grid.append([str(ids[place]), str(result.ages[place]), labels[truth[place]], said,
@@ -101,50 +126,62 @@ def _mistakes(
     return [grid, *([shown] if shown else [])]
 
 
-def _models(rows: list[dict[str, Any]]) -> Grid:
-    head = ["model", "exact", "95 %", "1-off", "95 %", "macro-F1", "kappa", "MAE", "CS@5",
-            "nearest", "ECE at T=1", "ECE", "images/s", "size"]  # fmt: skip
-    grid = Grid([head])
+def _right(rows: list[dict[str, Any]]) -> Grid:
+    head = ["model", "exact", "95 %", "1-off", "95 %", "macro-F1", "kappa", "nearest"]
+    grid = Grid(head, best=1 + _best(rows))
     for row in rows:
-        spans = [" – ".join(f"{100 * end:.1f}" for end in row["bootstrap"][k])
-                 for k in ("exact", "one_off")]  # fmt: skip
-        grid.append(
-            [row["name"] + ("" if row["same_split"] else " (*)"), f"{row['exact']:.1%}", spans[0],
-             f"{row['one_off']:.1%}", spans[1], f"{row['macro_f1']:.1%}", f"{row['kappa']:.3f}",
-             f"{row['mae']:.2f}" if "mae" in row else "–",
-             f"{row['cs5']:.1%}" if "cs5" in row else "–", f"{row['nearest']:.1%}",
-             f"{row['ece_raw']:.1%}", f"{row['ece']:.1%}", f"{row['images_per_second']:,.0f}",
-             f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else ""]
-        )  # fmt: skip
+        exact, one_off = (_span(row["bootstrap"][name]) for name in ("exact", "one_off"))
+        grid.append([_name(row), f"{row['exact']:.1%}", exact, f"{row['one_off']:.1%}", one_off,
+                     f"{row['macro_f1']:.1%}", f"{row['kappa']:.3f}",
+                     f"{row['nearest']:.1%}"])  # fmt: skip
     first = rows[0]
     blank = [""] * (len(head) - 2)
     grid.append([f"always {first['majority_group']}", f"{first['majority']:.1%}", *blank])
     return grid
 
 
-def _about(row: dict[str, Any]) -> str:
-    text = (
-        f"{row['n']:,} images with an age group of the {row['split']} split; intervals by the "
-        "bootstrap. Kappa is quadratic. Nearest: all images, an age counted to its nearest group. "
-        "ECE: calibration error with 15 bins, without and with the temperature in the file."
+def _rest(rows: list[dict[str, Any]]) -> Grid:
+    grid = Grid(["model", "MAE", "CS@5", "ECE at T=1", "ECE", "images/s", "size"])
+    for row in rows:
+        years = [f"{row['mae']:.2f} y", f"{row['cs5']:.1%}"] if "mae" in row else ["–", "–"]
+        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "–"
+        grid.append([_name(row), *years, f"{row['ece_raw']:.1%}", f"{row['ece']:.1%}",
+                     f"{row['images_per_second']:,.0f}", size])  # fmt: skip
+    return grid
+
+
+def _about(rows: list[dict[str, Any]]) -> str:
+    first = rows[0]
+    ages = max((row.get("n_ages", 0) for row in rows), default=0)
+    text = f"{first['n']:,} images of the {first['split']} split of {Path(first['data']).name} "
+    text += "have an age group"
+    if ages:
+        text += f", and {ages:,} an age: errors in years are over these"
+    text += (
+        ". Kappa is quadratic. Nearest: all images, an age counted to its nearest group. CS@5: "
+        "ages at most 5 years off. ECE: calibration error with 15 bins, without and with the "
+        "temperature in the file."
     )
-    if not row["same_split"]:
+    if any(row["name"] == ENSEMBLE for row in rows):
+        text += " The ensemble is the mean of the models' probabilities."
+    if not all(row["same_split"] for row in rows):
         text += " (*): trained on another split, may have seen these images."
     return text
 
 
 def _pairs(pairs: list[dict[str, Any]]) -> Grid:
-    grid = Grid([["", "points", "95 %", "p (McNemar, exact)"]])
+    grid = Grid(["pair", "points", "95 %", "p", "verdict"])
     for pair in pairs:
         low, high = pair["interval"]
         grid.append([f"{pair['first']} – {pair['second']}", f"{100 * pair['difference']:+.1f}",
-                     f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair['p']:.2g}"])  # fmt: skip
+                     f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair['p']:.2g}",
+                     verdict(pair)])  # fmt: skip
     return grid
 
 
 def _slices(rows: list[dict[str, Any]]) -> Grid:
-    """Lay out the slices: per model exact accuracy, its 95 % interval, and the bias in groups."""
-    grid = Grid([["slice", "images", *(row["name"] for row in rows)]])
+    """Lay out the slices: per model exact accuracy and its 95 % interval."""
+    grid = Grid(["slice", "images", *(row["name"] for row in rows)])
     places = {(part["by"], part["value"]): part["n"] for row in rows for part in row["slices"]}
     for (by, value), count in places.items():
         cells = []
@@ -161,62 +198,21 @@ def _figures(part: dict[str, Any] | None, *, worst: bool) -> str:
     if part["exact"] is None:
         return "too few"
     low, high = part["interval"]
-    text = f"{part['exact']:.1%} ({100 * low:.0f} – {100 * high:.0f}), {part['bias']:+.2f}"
-    return "worst: " * worst + text
+    return f"{WORST * worst}{part['exact']:.1%} ({100 * low:.0f} – {100 * high:.0f})"
 
 
-def _html(title: str, sections: list[Section]) -> str:
-    lines = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>",
-        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1>",
-    ]
-    for heading, parts in sections:
-        lines.append(f"<h2>{html.escape(heading)}</h2>")
-        lines += [_html_part(part) for part in parts]
-    return "\n".join([*lines, "</html>\n"])
+def _own_slices(row: dict[str, Any]) -> Grid:
+    """Lay out all figures of a model's slices."""
+    grid = Grid(["slice", "images", "exact", "95 %", "1-off", "bias"])
+    for part in row["slices"]:
+        cells = ["too few", "", "", ""]
+        if part["exact"] is not None:
+            mark = WORST * (part == row["worst_slice"])
+            cells = [f"{mark}{part['exact']:.1%}", _span(part["interval"]),
+                     f"{part['one_off']:.1%}", f"{part['bias']:+.2f}"]  # fmt: skip
+        grid.append([f"{part['by']}: {part['value']}", f"{part['n']:,}", *cells])
+    return grid
 
 
-def _html_part(part: Any) -> str:
-    if isinstance(part, Grid):
-        tags = ["th", *["td"] * (len(part) - 1)]
-        rows = (
-            f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-            for tag, cells in zip(tags, part, strict=True)
-        )
-        return f"<div class=wide><table>{''.join(rows)}</table></div>"
-    if isinstance(part, Path):
-        data = base64.b64encode(part.read_bytes()).decode()
-        return f'<img class=plot alt="{part.stem}" src="data:image/png;base64,{data}">'
-    if isinstance(part, list):
-        return "".join(
-            f'<figure><img alt="" src="data:image/png;base64,{_png(face)}">'
-            f"<figcaption>{html.escape(text)}</figcaption></figure>"
-            for face, text in part
-        )
-    return f"<p class=note>{html.escape(part)}</p>"
-
-
-def _png(face: np.ndarray) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(face).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _markdown(title: str, sections: list[Section]) -> str:
-    lines = [f"# {title}"]
-    for heading, parts in sections:
-        lines.append(f"## {heading}")
-        for part in parts:
-            if isinstance(part, Grid):
-                rule = ["---", *["---:"] * (len(part[0]) - 1)]
-                rows = [part[0], rule, *part[1:]]
-                cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
-                lines.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
-            elif isinstance(part, Path):
-                lines.append(f"![{part.stem}]({part.name})")
-            elif isinstance(part, str):
-                lines.append(part)
-    return "\n\n".join(lines) + "\n"
+def _span(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}"

@@ -23,6 +23,7 @@ from agecli.ages import (
 from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation import metrics
+from agecli.evaluation.compare import slices
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -64,6 +65,10 @@ class Evaluation:
     """That of the weights file."""
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
+
+    def slices(self) -> list[dict[str, Any]]:
+        """Score the images by sex, race and age group, as `compare.slices` does."""
+        return slices(self.probabilities.argmax(axis=1), self.ages, self.scheme, self.columns)
 
     def summary(self) -> dict[str, Any]:
         """Give what was evaluated on what, and the scores, as plain values for JSON."""

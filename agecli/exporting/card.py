@@ -146,7 +146,18 @@ def _figures(metrics: dict[str, Any]) -> str:
             for label, g in metrics.get("per_group", {}).items()
         ],
     )
-    return f"{overall}\n\n{per_group}"
+    return "\n\n".join([overall, per_group, *_slices(metrics.get("slices", []))])
+
+
+def _slices(slices: list[dict[str, Any]]) -> list[str]:
+    """Lay out who it is more and less right about; age groups have a table of their own."""
+    rows = [
+        (f"{s['by']}: {s['value']}", s["n"], f"{s['exact']:.1%}", f"{s['one_off']:.1%}",
+         f"{s['bias']:+.2f}")
+        for s in slices if s["by"] != "age group" and s["exact"] is not None
+    ]  # fmt: skip
+    head = ("slice", "images", "exact", "1-off", "bias in groups (+: too old)")
+    return [_table(head, rows)] if rows else []
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

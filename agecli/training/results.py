@@ -73,7 +73,8 @@ class Results:
         final = replace(final, training=final.training | facts)
         if score:
             final = self._score(final, validation)
-            self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {final.metrics}")
+            figures = {name: value for name, value in final.metrics.items() if name != "slices"}
+            self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {figures}")
         return final
 
     def _score(self, final: Metadata, validation: Answers | None) -> Metadata:
@@ -96,7 +97,8 @@ class Results:
             final = replace(final, temperature=fit_temperature(*validation, model.scheme))
             model.metadata = replace(model.metadata, temperature=final.temperature)
         with suppress(DataError):
-            final = replace(final, metrics=evaluate("test").scores)
+            answered = evaluate("test")
+            final = replace(final, metrics=answered.scores | {"slices": answered.slices()})
         save_weights(self.run.best, load_file(self.run.best), final)
         return final
 

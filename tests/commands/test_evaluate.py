@@ -152,8 +152,36 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     (pair,) = last["pairs"]
     assert pair["difference"] == pytest.approx(first["exact"] - second["exact"])
     text = _run(run_folder, other, "--data", data).stdout
-    assert "3 models on the test split" in text and "not told apart" in text
+    assert "2 models on the test split" in text and "not told apart" in text
     assert "Images by true group" not in text
+
+
+def test_protocol_says_what_may_stand_beside_the_published(data, run_folder, tmp_path):
+    lines = _run(run_folder, "--data", data, "--protocol", "--json").stdout.splitlines()
+    judged = json.loads(lines[1])["protocols"]
+    assert len(lines) == 2 and not any(one["comparable"] for one in judged)  # drawn noise
+    assert "these images are of unknown source" in judged[0]["reasons"]
+    report = tmp_path / "report"
+    text = _run(run_folder, "--data", data, "--protocol", "--report", report).stdout
+    assert "Published figures" in text and "FaRL + MLP: 3.87 y" in " ".join(text.split())
+    assert "Published figures" in (report / "report.md").read_text()
+    assert "Published figures" not in _run(run_folder, "--data", data).stdout
+
+
+def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
+    from rich.console import Console
+
+    from agecli.commands._comparison import slices_table
+
+    part = {"by": "age group", "value": "38-43", "n": 154, "exact": 0.331, "bias": -0.33,
+            "one_off": 0.9, "interval": [0.26, 0.41]}  # fmt: skip
+    for count in range(1, 7):
+        rows = [{"name": f"model{i}", "slices": [part], "worst_slice": part} for i in range(count)]
+        console = Console(width=80)
+        with console.capture() as capture:
+            console.print(slices_table(rows))
+        line = next(line for line in capture.get().splitlines() if "age 38-43" in line)
+        assert line.count("▼33") == count
 
 
 def test_the_calibration_error_follows_the_files_temperature(data, run_folder, tmp_path):

@@ -32,6 +32,15 @@ def test_a_card_holds_what_the_metadata_say(tmp_path: Path):
         assert part in text, part
 
 
+def test_a_card_tells_who_the_model_is_more_and_less_right_about(tmp_path: Path):
+    metrics = read_metadata(write_model(tmp_path / "m.safetensors", "cnn")).metrics
+    few = {"by": "race", "value": "other", "n": 9, "exact": None, "one_off": None, "bias": None}
+    male = {"by": "sex", "value": "male", "n": 770, "exact": 0.735, "one_off": 0.96, "bias": -0.1}
+    _, text = card_of(tmp_path, metrics=metrics | {"slices": [male, few]})
+    assert "| sex: male | 770 | 73.5% | 96.0% | -0.10 |" in text and "race: other" not in text
+    assert "slice" not in card_of(tmp_path)[1]
+
+
 def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
     backbone = {"id": "facebook/dinov2-small", "revision": "abc"}
     front, text = card_of(tmp_path, "model.onnx", metrics={}, backbone=backbone, training={})

@@ -184,7 +184,8 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
     assert evaluate_model(model, dataset, "val").scores["mae"] == pytest.approx(
         best["val_mae"], rel=0.01
     )
-    scores = evaluate_model(model, dataset, "test").scores
+    result = evaluate_model(model, dataset, "test")
+    scores = result.scores | {"slices": result.slices()}
     assert model.metadata.metrics == json.loads(json.dumps(scores))
 
 
