@@ -28,6 +28,7 @@ Examples:
   agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
   agecli evaluate runs/cnn --json | jq .exact
   agecli evaluate cnn capsnet runs/cnn --report report
+  agecli evaluate runs/cnn --robustness --photographs --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
 
@@ -62,6 +63,17 @@ def evaluate(
     show_faces: Annotated[
         bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
     ] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Score disturbed images, too: turned, dark, ...")
+    ] = False,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Keep --robustness in the weights files' own metadata."),
+    ] = False,
+    photographs: Annotated[
+        bool,
+        typer.Option("--photographs", help="Find faces in larger pictures, too, as predict does."),
+    ] = False,
     gates: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,9 +96,11 @@ def evaluate(
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
     Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs. Several
-    processes of a launcher share the images. Exit code 4: a --gate does not hold.
+    model, and of several one for the ensemble and one with their differences in pairs; one for
+    --robustness, one for --photographs. Several processes of a launcher share the images. Exit code
+    4: a --gate does not hold.
     """
+    from agecli.commands import _robustness
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
     from agecli.evaluation import comparison
@@ -97,6 +111,8 @@ def evaluate(
     dataset = open_dataset(data)
     paths = [path for name in weights for path in named_weights(name)]
     names = _names(paths)
+    if store:
+        _robustness.check_store(paths, robustness=robustness, split=split, force=force)
     if not force:
         _refuse_other_splits(paths, dataset)
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
@@ -104,8 +120,15 @@ def evaluate(
     if plots and launch.is_main():
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
     results = [_run(one.models[0], dataset, split, flip, batch_size) for one in predictors]
+    extras = _robustness.measure(
+        [one.models[0] for one in predictors], paths, names, dataset, split,
+        robustness=robustness, photographs=photographs, flip=flip, batch_size=batch_size,
+        device=device,
+    )  # fmt: skip
     if not launch.is_main():
         return
+    if store:
+        extras.store(paths)
     pairs = []
     if len(results) > 1:
         pairs = comparison.pairs(names, results)
@@ -116,20 +139,24 @@ def evaluate(
     failures = [text for text in checks if text]
     if plots:
         _plot(rows, split, plots)
+        for picture in extras.plot(plots):
+            _say(f"wrote {picture}")
     if report:
         what = f"{len(rows)} models" if pairs else _title(rows[0])
         files = write_page(
             report, f"{what} on the {split} split of {dataset.folder.name}", rows, pairs,
             dict(zip(names, results, strict=True)), dataset.ids[results[0].rows],
-            dataset.images if show_faces else None,
+            dataset.images if show_faces else None, extras.sections(report),
         )  # fmt: skip
         _say(f"wrote {files[0]}")
     if as_json:
-        for line in [*rows, *([{"pairs": pairs}] if pairs else [])]:
+        for line in [*rows, *([{"pairs": pairs}] if pairs else []), *extras.lines()]:
             typer.echo(json.dumps(line, allow_nan=False))
     else:
         seen = f" ({_SEEN[split]})" if split in _SEEN else ""
         for table in _tables(f"the {split} split{seen}", rows, pairs):
+            out.print(table)
+        for table in extras.tables():
             out.print(table)
     for text in failures:
         _say(f"--gate: {text}")

@@ -5,14 +5,22 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agecli.ages import NO_GROUP
-from agecli.evaluation.plots import plot_confusion, plot_errors, plot_reliability
+from agecli.evaluation.photographs import Photographs, describe_finds, photographs_table
+from agecli.evaluation.plots import (
+    plot_confusion,
+    plot_errors,
+    plot_reliability,
+    plot_robustness,
+)
 from agecli.evaluation.report import Evaluation
+from agecli.evaluation.robustness import Robustness, robustness_table
 from agecli.files import write_text
 
 MISTAKES = 12
@@ -47,9 +55,11 @@ class Grid(list[list[str]]):
 def write_page(
     folder: Path, title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]],
     results: dict[str, Evaluation], ids: np.ndarray, faces: np.ndarray | None,
+    extra: Sequence[Section] = (),
 ) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; give the files.
 
+    extra: sections to stand before those of the models, their pictures in the same folder.
     ids: (N,) names of the images; faces: the data set's images (rows, S, S, 3), or None: no faces.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +68,31 @@ def write_page(
         sections.append(("Differences in exact accuracy", [_pairs(pairs)]))
     note = "Exact accuracy, its 95 % interval (Wilson), and the bias in groups: + is too old."
     sections.append(("Slices", [_slices(rows), note]))
+    sections += extra
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))
     page, text = folder / "index.html", folder / "report.md"
     write_text(page, _html(title, sections))
     write_text(text, _markdown(title, sections))
     return [page, text, *sorted(folder.glob("*.png"))]
+
+
+def robustness_section(folder: Path, results: dict[str, Robustness]) -> Section:
+    """Lay out what disturbed pictures cost, and draw it into the page's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / "robustness.png"
+    plot_robustness(picture, results)
+    note = (
+        f"Exact accuracy on the same {next(iter(results.values())).n:,} images in every row, the "
+        "points lost to the clean images, and half of their 95 % interval (bootstrap)."
+    )
+    return "Robustness", [Grid(robustness_table(results)), note, picture]
+
+
+def photographs_section(result: Photographs, names: list[str]) -> Section:
+    """Lay out what becomes of faces in larger pictures."""
+    note = f"Test faces pasted into larger pictures: {describe_finds(result)}."
+    return "Photographs", [Grid(photographs_table(result, names)), note]
 
 
 def _one(
