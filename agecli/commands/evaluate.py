@@ -109,7 +109,7 @@ def evaluate(
     from agecli.weights import named_weights
 
     dataset = open_dataset(data)
-    paths = [path for name in weights for path in named_weights(name)]
+    paths = named_weights(*weights)
     names = _names(paths)
     if store:
         _robustness.check_store(paths, robustness=robustness, split=split, force=force)
