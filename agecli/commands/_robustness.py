@@ -103,14 +103,15 @@ def measure(
     from agecli.data.workers import default_workers
     from agecli.evaluation.photographs import measure_photographs
     from agecli.evaluation.robustness import measure_robustness
+    from agecli.inference.align import align_chips
     from agecli.inference.predictor import Predictor
 
     lost: list[Robustness] = []
     if robustness:
         with _bar("disturbed images") as progress:
             lost = measure_robustness(
-                models, dataset, split, flip=flip, batch_size=batch_size, parallel=True,
-                progress=progress,
+                models, dataset, split, align=align_chips, flip=flip, batch_size=batch_size,
+                parallel=True, progress=progress,
             )  # fmt: skip
     seen = None
     if photographs and launch.is_main():
