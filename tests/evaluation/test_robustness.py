@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agecli import launch
 from agecli.ages import Scheme
 from agecli.errors import DataError
 from agecli.evaluation.disturb import DISTURBANCES
@@ -106,6 +107,21 @@ def test_models_see_the_same_images_in_batches():
     assert two[0] == two[1] and len(two[0].scores) == len(conditions())
     assert set(model.batches) == {3, 1} and sum(model.batches) == 4 * len(conditions())
     assert seen[0] == (0, 4 * len(conditions())) and seen[-1][0] == seen[-1][1]
+
+
+def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypatch):
+    (alone,) = measure_robustness([Meter()], Data())
+    gathered = []
+    monkeypatch.setattr(launch, "world", lambda: 2)
+    monkeypatch.setattr(launch, "gather", lambda own: gathered.append(own) or list(gathered))
+    models = [Meter(), Meter()]
+    for rank in (1, 0):  # the second process hears of what the first one has
+        monkeypatch.setattr(launch, "rank", lambda rank=rank: rank)
+        (together,) = measure_robustness([models[rank]], Data(), parallel=True)
+    assert [sum(model.batches) for model in models] == [2 * len(conditions())] * 2
+    assert [(s.exact, s.difference) for s in together.scores] == [
+        (s.exact, s.difference) for s in alone.scores
+    ]
 
 
 def test_a_split_without_groups_says_what_to_do():
