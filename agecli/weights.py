@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from agecli import __version__
 from agecli.errors import UsageError, WeightsError
@@ -16,9 +18,11 @@ from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 FORMAT = 1
+ALIGNER = "aligner"
 KEY = "agecli"
 ONNX = ".onnx"
 SUFFIXES = (".safetensors", ONNX)
@@ -54,8 +58,33 @@ class Metadata:
     format: int = FORMAT
 
 
+@dataclass(frozen=True)
+class AlignerMetadata:
+    """What the aligner's weights file says of itself, under the same key."""
+
+    image_size: int
+    """Side of the pictures that it looks at."""
+    strides: list[int]
+    """Of its convolutions; their weights say the rest."""
+    split_hash: str
+    metrics: dict[str, Any]
+    """On the test split's chips, disturbed, and held pictures of no face, with n."""
+    training: dict[str, Any]
+    model: str = ALIGNER
+    licence: str = Metadata.licence
+    agecli_version: str = __version__
+    format: int = FORMAT
+
+
+AnyMetadata = TypeVar("AnyMetadata", Metadata, AlignerMetadata)
+
+
 def save_weights(
-    path: Path, state: dict[str, Tensor], metadata: Metadata, *, half: bool = True
+    path: Path,
+    state: dict[str, Tensor],
+    metadata: Metadata | AlignerMetadata,
+    *,
+    half: bool = True,
 ) -> None:
     """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
 
@@ -85,6 +114,53 @@ def read_metadata(path: Path) -> Metadata:
     """
     if not path.is_file():
         raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
+    if is_aligner(path):
+        raise WeightsError(
+            f"{path} is the aligner, which tells how a face lies and no age: give a model's weights"
+        )
+    metadata = _read(path, Metadata)
+    if metadata.model not in MODELS:
+        raise WeightsError(
+            f"{path} holds the model {metadata.model!r}, which this agecli does not know "
+            f"({', '.join(MODELS)}): upgrade agecli"
+        )
+    return metadata
+
+
+def read_aligner(path: Path) -> tuple[AlignerMetadata, dict[str, NDArray[np.float32]]]:
+    """Read the aligner's weights file: what it says of itself, and its tensors by name.
+
+    Raises WeightsError for a missing, cut or foreign file, or one of a newer format.
+    """
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise WeightsError(
+            f"No aligner at {path}: copy the best.safetensors of `agecli train aligner` there, or "
+            "give --align none"
+        )
+    metadata = _read(path, AlignerMetadata)
+    if metadata.model != ALIGNER:
+        raise WeightsError(f"{path} holds the model {metadata.model}: it is no aligner")
+    tensors = {name: np.asarray(t, np.float32) for name, t in load_file(path).items()}
+    return metadata, tensors
+
+
+def aligner_file() -> Path:
+    """Name the released aligner's weights file."""
+    return released_folder() / f"{ALIGNER}.safetensors"
+
+
+def is_aligner(path: Path) -> bool:
+    """Tell whether a file holds the aligner, and no model of ages; false for one cut short."""
+    try:
+        text = _read_text(path) if path.is_file() else None
+        return text is not None and json.loads(text).get("model") == ALIGNER
+    except (WeightsError, ValueError, AttributeError):
+        return False
+
+
+def _read(path: Path, kind: type[AnyMetadata]) -> AnyMetadata:
     text = _read_text(path)
     if text is None:
         raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
@@ -95,16 +171,10 @@ def read_metadata(path: Path) -> Metadata:
                 f"{path} has format {content['format']}, newer than this agecli reads "
                 f"({FORMAT}): upgrade agecli"
             )
-        known = {f.name for f in fields(Metadata)}
-        metadata = Metadata(**{key: value for key, value in content.items() if key in known})
+        known = {f.name for f in fields(kind)}
+        return kind(**{key: value for key, value in content.items() if key in known})
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} has damaged metadata ({error}): train it again") from error
-    if metadata.model not in MODELS:
-        raise WeightsError(
-            f"{path} holds the model {metadata.model!r}, which this agecli does not know "
-            f"({', '.join(MODELS)}): upgrade agecli"
-        )
-    return metadata
 
 
 def _read_text(path: Path) -> str | None:
@@ -164,7 +234,8 @@ def released_folder() -> Path:
 def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     """List the weights files of a folder (or the one file) for a model's name, or for all.
 
-    where: a file or folder; the released weights by default. Ordered as in the registry.
+    where: a file or folder, whose aligner is passed over: it tells no ages; the released weights by
+    default. Ordered as in the registry.
     Raises UsageError for an unknown name, WeightsError where there is no such file.
     """
     if model != "all" and model not in MODELS:
@@ -177,6 +248,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     if (best := where / "best.safetensors").is_file():  # a run folder
         return [best]
     paths = sorted(path for path in where.iterdir() if path.suffix in SUFFIXES)
+    paths = [path for path in paths if not is_aligner(path)]
     if model == "all":
         order = list(MODELS)
         found = sorted(paths, key=lambda p: order.index(p.stem) if p.stem in order else len(order))
@@ -195,7 +267,14 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     return found
 
 
-def named_weights(name: str | Path) -> list[Path]:
-    """List the weights files that a released model's name, a file, or a folder stands for."""
-    released = str(name) in MODELS and not Path(name).exists()
-    return find_weights(str(name)) if released else find_weights(where=Path(name))
+def named_weights(*names: str | Path) -> list[Path]:
+    """List the weights files that released models' names, files, or folders stand for.
+
+    Of several, the aligner is left out: it comes with a pattern such as weights/*.safetensors.
+    """
+    found: list[Path] = []
+    for name in names:
+        released = str(name) in MODELS and not Path(name).exists()
+        found += find_weights(str(name)) if released else find_weights(where=Path(name))
+    models = [path for path in found if not is_aligner(path)]
+    return models or found

@@ -154,15 +154,29 @@ def _headline(facts: dict[str, Any]) -> str:
     )
 
 
-def _epoch_cells(record: dict[str, Any]) -> dict[str, str]:
+def _figures(record: dict[str, Any]) -> dict[str, str]:
+    """Give what an epoch did on validation: in telling ages, or in aligning faces."""
+    if "val_exact" not in record:
+        return {
+            "tilt": f"{record['val_angle']:.1f}°",
+            "scale": f"{record['val_scale']:.1%}",
+            "shift": f"{record['val_shift']:.1%}",
+            "AUC": f"{record['val_auc']:.3f}",
+        }
     mae = record.get("val_mae")
+    return {
+        "exact": f"{record['val_exact']:.1%}",
+        "1-off": f"{record['val_one_off']:.1%}",
+        **({"MAE": f"{mae:.2f}"} if mae else {}),
+    }
+
+
+def _epoch_cells(record: dict[str, Any]) -> dict[str, str]:
     return {
         "epoch": str(record["epoch"]),
         "loss": f"{record['train_loss']:.3f}",
         "val loss": f"{record['val_loss']:.3f}",
-        "exact": f"{record['val_exact']:.1%}",
-        "1-off": f"{record['val_one_off']:.1%}",
-        **({"MAE": f"{mae:.2f}"} if mae else {}),
+        **_figures(record),
         "lr": f"{record['lr']:.1e}",
         "images/s": f"{record['images_per_second']:.0f}",
         "seconds": f"{record['seconds']:.0f}",

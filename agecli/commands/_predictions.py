@@ -31,7 +31,7 @@ Sink = Callable[[list["Prediction"]], None]
 BAR = 30
 LONGEST_NAME = 40
 WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
-CSV_COLUMNS = ("source", "left", "top", "right", "bottom", "score", "model", "group",
+CSV_COLUMNS = ("source", "left", "top", "right", "bottom", "angle", "score", "model", "group",
                "probability", "age", "status", "error")  # fmt: skip
 
 
@@ -159,7 +159,9 @@ def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
 
             def write(rows: list[Prediction]) -> None:
                 for row in rows:
-                    face = [*row.face.box, row.face.score] if row.face else [None] * 5
+                    face = [None] * 6
+                    if row.face:
+                        face = [*row.face.box, row.face.angle, row.face.score]
                     chances = row.probabilities or {}
                     writer.writerow(
                         [row.source, *face, row.model, row.group, row.probability, row.age,

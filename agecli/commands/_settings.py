@@ -9,14 +9,16 @@ from typing import Any
 
 import typer
 
-from agecli.config import BEST, TrainConfig, read_settings
+from agecli.config import BEST, AlignerConfig, TrainConfig, read_settings
 from agecli.errors import UsageError
 
 FOUND = ("revision", "mean", "std")
 """Settings that belong to a dinov2's backbone, and are found with it."""
 
 
-def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
+def given_options(
+    context: typer.Context, kind: type[TrainConfig] | type[AlignerConfig]
+) -> dict[str, Any]:
     """Give a model's settings that are on the command line, as plain values."""
     names = [f.name for f in fields(kind) if f.name in context.params]
     given = {name: context.params[name] for name in names if is_given(context, name)}

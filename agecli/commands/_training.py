@@ -5,15 +5,20 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from agecli import launch
 from agecli.commands._settings import is_given
-from agecli.config import TrainConfig
+from agecli.config import AlignerConfig, TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import MODELS
+
+if TYPE_CHECKING:
+    from agecli.training.runs import Run
+
+Config = TypeVar("Config", bound=TrainConfig | AlignerConfig)
 
 
 def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
@@ -28,11 +33,7 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     folder, resume = options["run"], options["resume"]
     memory_report, as_json = options["memory_report"], options["as_json"]
     if resume:
-        _refuse_settings(context)
-        run, config = launch.from_main(lambda: Run.open(resume))
-        if not isinstance(config, kind):
-            way_on = f"agecli train {config.model} --resume {resume}"
-            raise UsageError(f"--resume: {resume} is a run of {config.model}: `{way_on}`")
+        run, config = open_run(context, resume, kind)
         sources = dict.fromkeys(vars(config), str(resume))
     else:
         config, sources = settings_of(context, kind, options["config"], options["from_study"])
@@ -60,6 +61,18 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
         result = trainer.train(config, run, display)
     if launch.is_main():
         show_result(result, run, as_json)
+
+
+def open_run(context: typer.Context, folder: Path, kind: type[Config]) -> tuple[Run, Config]:
+    """Open the run of --resume. Raises UsageError for one of another model."""
+    from agecli.training.runs import Run
+
+    _refuse_settings(context)
+    run, config = launch.from_main(lambda: Run.open(folder))
+    if not isinstance(config, kind):
+        way_on = f"agecli train {config.model} --resume {folder}"
+        raise UsageError(f"--resume: {folder} is a run of {config.model}: `{way_on}`")
+    return run, config
 
 
 def _say(text: str) -> None:

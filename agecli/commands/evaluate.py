@@ -28,6 +28,7 @@ Examples:
   agecli evaluate runs/cnn weights/cnn.safetensors --data data/utkface --plots plots
   agecli evaluate runs/cnn --json | jq .exact
   agecli evaluate cnn capsnet runs/cnn --report report
+  agecli evaluate runs/cnn --robustness --photographs --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
 
@@ -65,6 +66,17 @@ def evaluate(
     protocol: Annotated[
         bool, typer.Option("--protocol", help="Say which published figures these may stand beside.")
     ] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Score disturbed images, too: turned, dark, ...")
+    ] = False,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Keep --robustness in the weights files' own metadata."),
+    ] = False,
+    photographs: Annotated[
+        bool,
+        typer.Option("--photographs", help="Find faces in larger pictures, too, as predict does."),
+    ] = False,
     gates: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,9 +99,11 @@ def evaluate(
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
     Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs; --protocol
-    adds one. Several processes of a launcher share the images. Exit code 4: a --gate does not hold.
+    model, and of several one for the ensemble and one with their differences in pairs; --protocol,
+    --robustness and --photographs add one each. Several processes of a launcher share the images.
+    Exit code 4: a --gate does not hold.
     """
+    from agecli.commands import _robustness
     from agecli.commands._comparison import protocols_table
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
@@ -99,8 +113,10 @@ def evaluate(
     from agecli.weights import named_weights
 
     dataset = open_dataset(data)
-    paths = [path for name in weights for path in named_weights(name)]
+    paths = named_weights(*weights)
     names = _names(paths)
+    if store:
+        _robustness.check_store(paths, robustness=robustness, split=split, force=force)
     if not force:
         _refuse_other_splits(paths, dataset)
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
@@ -108,8 +124,15 @@ def evaluate(
     if plots and launch.is_main():
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
     results = [_run(one.models[0], dataset, split, flip, batch_size) for one in predictors]
+    extras = _robustness.measure(
+        [one.models[0] for one in predictors], paths, names, dataset, split,
+        robustness=robustness, photographs=photographs, flip=flip, batch_size=batch_size,
+        device=device,
+    )  # fmt: skip
     if not launch.is_main():
         return
+    if store:
+        extras.store(paths)
     pairs = []
     if len(results) > 1:
         pairs = comparison.pairs(names, results)
@@ -122,16 +145,19 @@ def evaluate(
     failures = [text for text in checks if text]
     if plots:
         _plot(rows, split, plots)
+        for picture in extras.plot(plots):
+            _say(f"wrote {picture}")
     if report:
         files = write_page(
             report, f"{', '.join(names[: len(paths)])} on {dataset.folder.name}", rows, pairs,
             judged, by_name, dataset.ids[results[0].rows], dataset.images if show_faces else None,
+            extras.sections(report),
         )  # fmt: skip
         _say(f"wrote {files[0]}")
     if as_json:
         lines = [{"pairs": pairs}] if pairs else []
         lines += [{"protocols": judged}] if judged else []
-        for line in [*rows, *lines]:
+        for line in [*rows, *lines, *extras.lines()]:
             typer.echo(json.dumps(line, allow_nan=False))
     else:
         seen = f" ({_SEEN[split]})" if split in _SEEN else ""
@@ -139,6 +165,8 @@ def evaluate(
             out.print(table)
         if judged:
             out.print(protocols_table(judged))
+        for table in extras.tables():
+            out.print(table)
     for text in failures:
         _say(f"--gate: {text}")
     if failures:

@@ -9,7 +9,7 @@ import typer
 
 from agecli import launch
 from agecli.commands import _options as options
-from agecli.config import FLIP, Fallback, TrainConfig
+from agecli.config import FLIP, MIN_FACE_SCORE, Align, Fallback, TrainConfig
 from agecli.registry import DEFAULT_MODEL
 
 EXAMPLES = """\b
@@ -31,12 +31,24 @@ def predict(
         list[str], typer.Argument(metavar="PICTURE", help="Pictures, folders of them, or patterns.")
     ],
     crops: Annotated[
-        bool, typer.Option("--crops", help="The pictures are face crops: search for no faces.")
+        bool, typer.Option("--crops", help="The pictures are face crops: take them as they are.")
     ] = False,
     fallback: Annotated[
         Fallback,
         typer.Option(help="Where no face is found: no answer, or one for the whole picture."),
     ] = "none",
+    align: Annotated[
+        Align,
+        typer.Option(help="Set each face upright and centred first, or crop the detector's box."),
+    ] = "aligner",
+    min_face_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help=f"Finds below this are no faces; 0 to 1, by default {MIN_FACE_SCORE['aligner']}; "
+            "with --align none the detector's own score, from 0.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON per face and model.")
     ] = False,
@@ -98,8 +110,8 @@ def predict(
     if workers is None:
         workers = default_workers() // launch.local_world() if len(paths) >= MANY else 0
     predictor = Predictor(
-        files, device=device, crops=crops, fallback=fallback, flip=flip, batch_size=batch_size,
-        workers=workers,
+        files, device=device, crops=crops, fallback=fallback, align=align,
+        min_face_score=min_face_score, flip=flip, batch_size=batch_size, workers=workers,
     )  # fmt: skip
     predictions = predict_together(predictor, paths)
     if not launch.is_main():

@@ -1,13 +1,16 @@
 """Every default, once: `base` has what all models share, `models` what each adds."""
 
+from agecli.config.aligner import AlignerConfig
 from agecli.config.base import (
     DETECTOR,
     FACE_MARGIN,
     FLIP,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MIN_FACE_SCORE,
     MOST_ACCUMULATED,
     AgesConfig,
+    Align,
     Arch,
     Augment,
     Balance,
@@ -42,9 +45,12 @@ __all__ = [
     "FORMS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "MIN_FACE_SCORE",
     "MOST_ACCUMULATED",
     "SCRATCH",
     "AgesConfig",
+    "Align",
+    "AlignerConfig",
     "Arch",
     "Augment",
     "Balance",

@@ -13,6 +13,9 @@ DETECTOR = "dlib-hog"
 FACE_MARGIN = 0.066
 """What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
 
+MIN_FACE_SCORE = {"aligner": 0.5, "none": 0.0}
+"""Below this score, by the way of aligning that it comes from, a find is no face."""
+
 FLIP = False
 """Whether a face's answer is averaged with its mirror image's.
 
@@ -36,6 +39,7 @@ Arch = Literal["resnet18", "resnet34", "resnet50"]
 Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
+Align = Literal["none", "aligner"]
 
 
 KINDS = {

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from agecli.config.aligner import AlignerConfig
 from agecli.config.base import TrainConfig
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
@@ -16,9 +17,10 @@ BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
 
 
-def read_config(values: dict[str, Any]) -> TrainConfig:
+def read_config(values: dict[str, Any]) -> TrainConfig | AlignerConfig:
     """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
-    kind = CONFIGS.get(values.get("model", ""))
+    kinds = CONFIGS | {AlignerConfig.model: AlignerConfig}
+    kind = kinds.get(values.get("model", ""))
     if kind is None:
         raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
     check_names(values, kind, "config.json")
@@ -58,7 +60,9 @@ def read_table(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_names(values: dict[str, Any], kind: type[TrainConfig], origin: str) -> None:
+def check_names(
+    values: dict[str, Any], kind: type[TrainConfig] | type[AlignerConfig], origin: str
+) -> None:
     """Raise UsageError, with the origin's name, for settings that a model does not have."""
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import numpy as np
 from agecli.ages import NO_GROUP
 from agecli.evaluation import protocols
 from agecli.evaluation.comparison import ENSEMBLE, verdict
-from agecli.evaluation.plots import plot_confusion, plot_errors, plot_reliability
+from agecli.evaluation.photographs import Photographs, describe_finds, photographs_table
+from agecli.evaluation.plots import (
+    plot_confusion,
+    plot_errors,
+    plot_reliability,
+    plot_robustness,
+)
 from agecli.evaluation.render import (
     WORST,
     Bars,
@@ -23,6 +30,7 @@ from agecli.evaluation.render import (
     to_markdown,
 )
 from agecli.evaluation.report import Evaluation
+from agecli.evaluation.robustness import Robustness, robustness_table
 from agecli.files import write_text
 
 MISTAKES = 12
@@ -32,12 +40,13 @@ MISTAKES = 12
 def write_page(
     folder: Path, title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]],
     judged: list[dict[str, Any]], results: dict[str, Evaluation], ids: np.ndarray,
-    faces: np.ndarray | None,
+    faces: np.ndarray | None, extra: Sequence[Section] = (),
 ) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; give the files.
 
     judged: what `protocols.judge` gives, or nothing. ids: (N,) names of the images; faces: the
-    data set's images (rows, S, S, 3), or None: no faces.
+    data set's images (rows, S, S, 3), or None: no faces. extra: sections to stand before those of
+    the models, their pictures in the same folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first = rows[0]
@@ -60,12 +69,31 @@ def write_page(
     sections.append(("Slices", [_slices(rows), note]))
     if judged:
         sections.append(("Published figures", [Grid(*protocols.table(judged), prose=True)]))
+    sections += extra
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))
     page, text, lead = folder / "index.html", folder / "report.md", _lead(rows)
     write_text(page, to_html(title, lead, sections))
     write_text(text, to_markdown(title, lead, sections))
     return [page, text, *sorted(folder.glob("*.png"))]
+
+
+def robustness_section(folder: Path, results: dict[str, Robustness]) -> Section:
+    """Lay out what disturbed pictures cost, and draw it into the page's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / "robustness.png"
+    plot_robustness(picture, results)
+    note = (
+        f"Exact accuracy on the same {next(iter(results.values())).n:,} images in every row, the "
+        "points lost to the clean images, and half of their 95 % interval (bootstrap)."
+    )
+    return "Robustness", [Plots([picture]), Grid(*robustness_table(results)), note]
+
+
+def photographs_section(result: Photographs, names: list[str]) -> Section:
+    """Lay out what becomes of faces in larger pictures."""
+    note = f"Test faces pasted into larger pictures: {describe_finds(result)}."
+    return "Photographs", [Grid(*photographs_table(result, names)), note]
 
 
 def _name(row: dict[str, Any]) -> str:

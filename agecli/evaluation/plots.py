@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agecli.evaluation.disturb import DISTURBANCES
 from agecli.evaluation.metrics import calibration_bins, calibration_error
+from agecli.evaluation.robustness import CLEAN, Robustness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _INK, _BLUE = "#1f2933", "#2b6cb0"
+_COLOURS = (_BLUE, "#c05621", "#2f855a", "#6b46c1", "#4a5568")
+"""Of models, in turn."""
 _YEARS = 5
 """Years that an error is averaged over."""
 _CELL_INCHES = 0.62
@@ -122,6 +127,53 @@ def plot_errors(
     axes.set_ylabel("Answered too old (+) or young (−), years", color=_INK)
     axes.legend(frameon=False, labelcolor=_INK)
     _finish(figure, axes, f"{title}: error over age", path)
+
+
+def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
+    """Draw models' exact accuracies over each disturbance's strength, as PNG.
+
+    A dotted line is the clean images' accuracy; dashed lines are behind the aligner. Raises OSError
+    where the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    columns = 3
+    lines = -(-len(DISTURBANCES) // columns)
+    figure = Figure(
+        figsize=(11, 2.7 * lines + 0.8), dpi=150, facecolor="white", layout="constrained"
+    )
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for axes, disturbance in zip(panels.flat, DISTURBANCES, strict=True):
+        ticks = list(disturbance.strengths)
+        if disturbance.clean is not None:
+            ticks.insert(disturbance.clean, CLEAN)
+        for (name, result), colour in zip(results.items(), cycle(_COLOURS)):
+            for scores in result.ways():
+                own = [s for s in scores if s.disturbance == disturbance.name]
+                figures = [100 * score.exact for score in own]
+                if disturbance.clean is not None:
+                    figures.insert(disturbance.clean, 100 * scores[0].exact)
+                aligned = own[0].aligned
+                axes.plot(
+                    figures, color=colour, marker="s" if aligned else "o", markersize=4,
+                    linestyle=" " if disturbance.clean is None else "--" if aligned else "-",
+                    label=f"{name}, aligned" if aligned else name,
+                )  # fmt: skip
+            clean = 100 * result.scores[0].exact
+            axes.axhline(clean, color=colour, linewidth=0.8, linestyle=":")
+        axes.set_xticks(range(len(ticks)), ticks)
+        axes.margins(x=0.08)
+        axes.tick_params(colors=_INK, labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(disturbance.name, fontsize=10, color=_INK, loc="left")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("Exact, %", color=_INK)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    count = next(iter(results.values())).n
+    title = f"Exact accuracy on {count:,} disturbed images (dotted: clean)"
+    figure.suptitle(title, fontweight="bold", color=_INK)
+    figure.savefig(path, format="png")
 
 
 def _finish(figure: Figure, axes: Axes, title: str, path: Path) -> None:

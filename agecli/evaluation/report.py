@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,23 @@ class Evaluation:
         }
 
 
+def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArray:
+    """Give the rows of a split that are not excluded and have a group in all models.
+
+    Raises DataError where there is none.
+    """
+    rows = dataset.rows(split)
+    groups = [model.scheme.groups_of(dataset.ages[rows]) for model in models]
+    known = np.all([group != NO_GROUP for group in groups], axis=0)
+    if not known.any():
+        labels = dict.fromkeys(label for model in models for label in model.scheme.labels)
+        raise DataError(
+            f"The {split} split of {dataset.folder} has no image in the groups "
+            f"{', '.join(labels)}: give another --split or --data"
+        )
+    return rows[known]
+
+
 def evaluate_model(
     model: Model,
     dataset: Dataset,
@@ -102,11 +119,7 @@ def evaluate_model(
     """
     rows = dataset.rows(split)
     ages = dataset.ages[rows]
-    if not (model.scheme.groups_of(ages) != NO_GROUP).any():
-        raise DataError(
-            f"The {split} split of {dataset.folder} has no image in the groups "
-            f"{', '.join(model.scheme.labels)}: give another --split or --data"
-        )
+    known_rows([model], dataset, split)
     rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
     answers = {}
     progress(0, len(rows))

@@ -53,6 +53,7 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
         _training(metadata),
         "## Figures",
         _figures(metadata.metrics),
+        *_robustness(metadata.metrics),
         "## Limits",
         _LIMITS,
         "## Licence",
@@ -158,6 +159,20 @@ def _slices(slices: list[dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
     head = ("slice", "images", "exact", "1-off", "bias in groups (+: too old)")
     return [_table(head, rows)] if rows else []
+
+
+def _robustness(metrics: dict[str, Any]) -> list[str]:
+    """Lay out the exact accuracies on disturbed images, where they were measured."""
+    if "robustness" not in metrics:
+        return []
+    measured = metrics["robustness"]
+    ways = measured["exact"]
+    rows = [
+        (condition, *(f"{way[condition]:.1%}" for way in ways.values()))
+        for condition in next(iter(ways.values()))
+    ]
+    return ["## Robustness", f"Exact group on {measured['n']:,} test images, disturbed:",
+            _table(("", *ways), rows)]  # fmt: skip
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from agecli.inference.crops import turned
+from agecli.inference.faces import Face
 from agecli.inference.predictor import Prediction
 
 _COLOUR, _INK = (255, 200, 0), (0, 0, 0)
 
 
 def draw_predictions(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Image:
-    """Give a copy of an RGB picture with a box per face and a label per face and model.
+    """Give a copy of an RGB picture with a box per face, tilted as it is, and labels per model.
 
     An answer for the whole picture is labelled without a box.
     """
@@ -20,13 +22,16 @@ def draw_predictions(image: Image.Image, predictions: Sequence[Prediction]) -> I
     draw = ImageDraw.Draw(image)
     short = min(image.size)
     line = max(1, short // 200)
-    labels: dict[tuple[int, int, int, int], list[str]] = {}
+    labels: dict[Face | None, list[str]] = {}
     for prediction in predictions:
-        box = prediction.face.box if prediction.face else (0, 0, *image.size)
-        if prediction.face and box not in labels:
-            draw.rectangle(box, outline=_COLOUR, width=line)
-        labels.setdefault(box, []).append(label_of(prediction))
-    for box, lines in labels.items():
+        labels.setdefault(prediction.face, []).append(label_of(prediction))
+    for face, lines in labels.items():
+        box = (0, 0, *image.size)
+        if face:
+            corners = turned(face.box, face.angle)
+            draw.line([*corners, *corners[:2]], _COLOUR, line, joint="curve")
+            across, down = zip(*corners, strict=True)
+            box = round(min(across)), round(min(down)), round(max(across)), round(max(down))
         size = min(max(10, (box[2] - box[0]) / 6), max(10, short / 12))
         _write(draw, "\n".join(lines), box, ImageFont.load_default(size), image.size)
     return image

@@ -17,10 +17,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from agecli.config import Fallback
+from agecli.config import Align, Fallback
 from agecli.data.images import SUFFIXES, read_image, square
 from agecli.data.workers import WorkerPool
 from agecli.errors import DataError, ImageError
+from agecli.inference.align import refine
 from agecli.inference.crops import crop_box, crop_face
 from agecli.inference.faces import Face, detect
 
@@ -31,6 +32,25 @@ View = tuple[int, float]
 
 PIECE = 16
 """Pictures per message to a worker: enough that a batch's worth is always on its way."""
+
+
+@dataclass(frozen=True)
+class Find:
+    """How the faces of pictures are found."""
+
+    crops: bool = False
+    """The pictures are face crops: search for none, take them as they are."""
+    fallback: Fallback = "none"
+    align: Align = "aligner"
+    least_score: float = 0.0
+    """Faces of a lower score are left out."""
+
+    def faces(self, image: Image.Image) -> list[Face]:
+        """Find the faces of an RGB picture."""
+        found = detect(image)
+        if self.align == "aligner":
+            found = refine(image, found)
+        return [face for face in found if face.score >= self.least_score]
 
 
 @dataclass(frozen=True)
@@ -76,12 +96,11 @@ def read_pictures(
     sources: Iterable[Picture],
     views: Iterable[View],
     *,
-    crops: bool = False,
-    fallback: Fallback = "none",
+    find: Find,
     workers: int = 0,
 ) -> Iterator[Reading]:
     """Yield a Reading per picture, in order; a few pieces per worker are read ahead."""
-    read = partial(_read_piece, views=tuple(views), crops=crops, fallback=fallback)
+    read = partial(_read_piece, views=tuple(views), find=find)
     if not workers:
         for piece in _pieces(sources, 1):
             yield from read(piece)
@@ -105,20 +124,18 @@ def _name(number: int, source: Picture) -> str:
 
 
 def _read_piece(
-    piece: list[tuple[str, Picture]], views: tuple[View, ...], crops: bool, fallback: Fallback
+    piece: list[tuple[str, Picture]], views: tuple[View, ...], find: Find
 ) -> list[Reading]:
-    return [_read(name, source, views, crops, fallback) for name, source in piece]
+    return [_read(name, source, views, find) for name, source in piece]
 
 
-def _read(
-    name: str, source: Picture, views: tuple[View, ...], crops: bool, fallback: Fallback
-) -> Reading:
+def _read(name: str, source: Picture, views: tuple[View, ...], find: Find) -> Reading:
     try:
         image = read_image(_decodable(source))
     except ImageError as error:
         return Reading(name, "unreadable", str(error))
-    faces: list[Face | None] = [] if crops else list(detect(image))
-    if not faces and not crops and fallback == "none":
+    faces: list[Face | None] = [] if find.crops else list(find.faces(image))
+    if not faces and not find.crops and find.fallback == "none":
         return Reading(name, "no_face", "no face found")
     faces = faces or [None]
     return Reading(
@@ -144,7 +161,7 @@ def _crop(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
     size, margin = view
     if face is None:
         return square(image, size)
-    return crop_face(image, crop_box(face.box, margin), size)
+    return crop_face(image, crop_box(face.box, margin), size, face.angle)
 
 
 def _is_picture(path: Path, below: Path) -> bool:

@@ -13,11 +13,20 @@ import numpy as np
 
 from agecli import launch
 from agecli.ages import FloatArray, expected_ages, group_probabilities, softmax
-from agecli.config import DETECTOR, FACE_MARGIN, FLIP, Device, Fallback
+from agecli.config import (
+    DETECTOR,
+    FACE_MARGIN,
+    FLIP,
+    MIN_FACE_SCORE,
+    Align,
+    Device,
+    Fallback,
+)
 from agecli.errors import UsageError, WeightsError
+from agecli.inference.align import load_network
 from agecli.inference.faces import Face
 from agecli.inference.model import Model
-from agecli.inference.pictures import Picture, Reading, View, read_pictures
+from agecli.inference.pictures import Find, Picture, Reading, View, read_pictures
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
@@ -95,12 +104,15 @@ class Predictor:
             print(prediction.group, prediction.face)
 
     weights: weights files, or a released model's name, or "all" of them. crops: the pictures are
-    face crops, search for no faces. fallback: "centre" answers for the whole picture where no face
-    is found. flip: average over each face and its mirror image. batch_size: faces per step of the
-    model. workers: processes that read pictures and find faces beside the model; a script that
-    uses them needs the usual `if __name__ == "__main__":`.
+    face crops, search for no faces, and take them as they are. fallback: "centre" answers for the
+    whole picture where no face is found. align: "aligner" sets each face upright and centred
+    before it is cropped, "none" crops the detector's box. min_face_score: finds below it are no
+    faces; 0 to 1 with the aligner, without it the detector's own. flip: average over each face and
+    its mirror image. batch_size: faces per step of the model. workers: processes that read pictures
+    and find faces beside the model; a script that uses them needs the usual
+    `if __name__ == "__main__":`.
 
-    Raises UsageError for an unknown name, device or fallback, WeightsError for files that are
+    Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
     """
 
@@ -111,12 +123,16 @@ class Predictor:
         device: Device = "auto",
         crops: bool = False,
         fallback: Fallback = "none",
+        align: Align = "aligner",
+        min_face_score: float | None = None,
         flip: bool = FLIP,
         batch_size: int = 64,
         workers: int = 0,
     ) -> None:
         if fallback not in ("none", "centre"):
             raise UsageError(f"--fallback: {fallback!r} is not one of none, centre")
+        if align not in MIN_FACE_SCORE:
+            raise UsageError(f"--align: {align!r} is not one of none, aligner")
         if isinstance(weights, str):
             self._paths = find_weights(weights)
         else:
@@ -125,9 +141,12 @@ class Predictor:
         for path, metadata in zip(self._paths, self._metadata, strict=True):
             if (detector := metadata.crop.get("detector")) != DETECTOR:
                 raise WeightsError(f"{path} wants the face detector {detector!r}: upgrade agecli")
+        if align == "aligner" and not crops:
+            load_network()  # in each worker again: here for its errors
+        if min_face_score is None:
+            min_face_score = MIN_FACE_SCORE[align]
+        self._find = Find(crops, fallback, align, min_face_score)
         self._device = device
-        self._crops = crops
-        self._fallback = fallback
         self._flip = flip
         self._batch_size = max(1, batch_size)
         self._workers = workers
@@ -149,9 +168,7 @@ class Predictor:
         memory of a few batches.
         """
         views = [_view(metadata) for metadata in self._metadata]
-        readings = read_pictures(
-            sources, set(views), crops=self._crops, fallback=self._fallback, workers=self._workers
-        )
+        readings = read_pictures(sources, set(views), find=self._find, workers=self._workers)
         batch: list[Reading] = []
         faces = 0
         for reading in readings:

@@ -1,12 +1,15 @@
 """`agecli evaluate` on noise and untrained weights: that figures come out, not what they are."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import typer
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from agecli.ages import Scheme, outputs_of
@@ -15,7 +18,7 @@ from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
 from agecli.errors import DataError, UsageError, WeightsError
 from agecli.models.cnn import CNN
-from agecli.weights import Metadata, save_weights
+from agecli.weights import Metadata, read_metadata, save_weights
 
 SIDE, PER_SPLIT = 20, 24
 
@@ -185,12 +188,6 @@ def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
 
 
 def test_the_calibration_error_follows_the_files_temperature(data, run_folder, tmp_path):
-    from dataclasses import replace
-
-    from safetensors.torch import load_file
-
-    from agecli.weights import read_metadata
-
     source = run_folder / "best.safetensors"
     warm = tmp_path / "warm.safetensors"
     save_weights(warm, load_file(source), replace(read_metadata(source), temperature=3.0))
@@ -227,6 +224,59 @@ def test_flip_and_batch_size(data, run_folder):
 
     np.testing.assert_allclose(figures(), figures("--batch-size", "5"), rtol=1e-4)
     assert figures("--flip")[0] != figures()[0]
+
+
+def test_robustness_is_shown_drawn_reported_and_stored(data, run_folder, tmp_path):
+    weights = tmp_path / "kept.safetensors"
+    shutil.copy(run_folder / "best.safetensors", weights)
+    before, tensors = read_metadata(weights), load_file(weights)
+    result = _run(
+        weights, "--data", data, "--robustness", "--store", "--json", "--plots", tmp_path,
+        "--report", tmp_path / "report",
+    )  # fmt: skip
+    row, line = map(json.loads, result.stdout.splitlines())
+    scores = line["robustness"]["kept"]["scores"]
+    assert scores[0]["disturbance"] == "clean" and scores[0]["exact"] == row["exact"]
+    assert sum(score["aligned"] for score in scores) == len(scores) / 2 > 30
+
+    after = read_metadata(weights)
+    kept = after.metrics["robustness"]
+    assert kept["n"] == row["n"] and kept["exact"]["as they are"]["clean"] == round(row["exact"], 4)
+    assert replace(after, metrics=before.metrics) == before
+    for name, tensor in load_file(weights).items():
+        assert tensor.dtype == tensors[name].dtype and torch.equal(tensor, tensors[name])
+
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "## Robustness" in text and "| JPEG quality 10 |" in text
+    for folder in (tmp_path, tmp_path / "report"):
+        with Image.open(folder / "robustness.png") as image:
+            assert image.format == "PNG"
+    assert "## Photographs" not in text
+
+
+def test_photographs_are_scored_by_all_models_at_once(data, run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("agecli.evaluation.photographs.COUNT", 5)
+    monkeypatch.setattr("agecli.evaluation.photographs.NO_FACES", 2)
+    monkeypatch.setattr("agecli.data.workers.default_workers", lambda: 0)
+    other = _write_weights(tmp_path / "two.safetensors", seed=1)
+    result = _run(run_folder, other, "--data", data, "--photographs", "--json")
+    figures = json.loads(result.stdout.splitlines()[-1])["photographs"]
+    assert (figures["n"], figures["without_faces"]) == (5, 2)
+    assert list(figures["models"]) == ["cnn", "two"]  # noise: no face is found, and that is said
+    assert figures["models"]["cnn"]["all"]["n"] == 5 and figures["found"]["all"] == 0
+    text = _run(run_folder, "--data", data, "--photographs").stdout
+    assert "Faces in photographs: 0 finds beside the 5 faces, 0 in 2 pictures of no faces" in text
+
+
+def test_what_cannot_be_stored_is_refused(data, run_folder, toy_onnx):
+    for arguments in (
+        [run_folder, "--store"],
+        [run_folder, "--store", "--robustness", "--split", "val"],
+        [run_folder, "--store", "--robustness", "--force"],
+        [toy_onnx, "--store", "--robustness"],
+    ):
+        with pytest.raises(UsageError, match="--store: "):
+            _run(*arguments, "--data", data)
 
 
 def test_misuse(data, run_folder, tmp_path):

@@ -1,5 +1,6 @@
 """The model card, read back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -47,3 +48,17 @@ def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
     assert "model-index" not in front
     assert "agecli evaluate" in text and "agecli[onnx]" in text
     assert "`facebook/dinov2-small` (revision `abc`) is not inside" in text
+
+
+def test_robustness_is_laid_out_where_it_was_measured(tmp_path):
+    metadata = read_metadata(write_model(tmp_path / "cnn.safetensors"))
+    assert "## Robustness" not in model_card(metadata, "cnn.safetensors", "fp16", PARITY)
+    exact = {
+        "as they are": {"clean": 0.75, "blur 2 %": 0.5},
+        "aligned": {"clean": 0.74, "blur 2 %": 0.6},
+    }
+    measured = {"robustness": {"n": 1516, "exact": exact}}
+    metadata = replace(metadata, metrics=metadata.metrics | measured)
+    card = model_card(metadata, "cnn.safetensors", "fp16", PARITY)
+    assert "Exact group on 1,516 test images, disturbed:" in card
+    assert "|  | as they are | aligned |" in card and "| blur 2 % | 50.0% | 60.0% |" in card

@@ -1,0 +1,292 @@
+"""The whole way of a photograph: faces in larger pictures, found, aligned, cropped and answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from agecli.ages import FloatArray, IntArray, group_probabilities
+from agecli.config import FACE_MARGIN, FLIP, TrainConfig
+from agecli.evaluation.backgrounds import draw_background
+from agecli.evaluation.compare import bootstrap_interval
+from agecli.evaluation.report import Progress, known_rows
+from agecli.inference.crops import Box
+
+if TYPE_CHECKING:
+    from agecli.data.store import Dataset
+    from agecli.inference.model import Model
+    from agecli.inference.predictor import Prediction, Predictor
+
+SEED = 7
+COUNT = 500
+"""Faces that are pasted into pictures, of those that there are."""
+NO_FACES = 200
+"""Pictures without a face that are searched."""
+WIDTHS, HEIGHTS = (640, 1024), (480, 768)
+"""Sizes of the pictures in pixels."""
+TILT = 30.0
+"""Most that a head is tilted, in degrees."""
+FACES = (60, 300)
+"""Sides of faces in pixels, as the detector counts them: without the chip's margin."""
+FADE = (0.6, 0.9)
+"""From the face's centre, in sides of the chip: where the chip begins to fade, and is gone."""
+FOUND = 0.5
+"""Intersection over union of a found face's box and the true one, from which on it is found."""
+PARTS = {
+    "tilt": ("°", (0, 10, 20, TILT)),
+    "face": (" px", (FACES[0], 100, 180, FACES[1])),
+}
+"""By what the faces are told apart: its unit, and where its parts begin and end."""
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture's size, and where a face is in it."""
+
+    width: int
+    height: int
+    x: float
+    """Of the face's centre."""
+    y: float
+    face: float
+    """Side of the face in pixels."""
+    tilt: float
+    """Of the head in degrees, clockwise as seen."""
+
+    @classmethod
+    def draw(cls, random: np.random.Generator) -> Place:
+        """Choose a place at which the whole face is in the picture."""
+        width, height = int(random.integers(*WIDTHS)), int(random.integers(*HEIGHTS))
+        face = float(np.exp(random.uniform(*np.log(FACES))))
+        x, y = (random.uniform(face / 2, length - face / 2) for length in (width, height))
+        return cls(width, height, x, y, face, random.uniform(-TILT, TILT))
+
+    @property
+    def box(self) -> Box:
+        """The square around the face's centre, before it is turned by the tilt."""
+        half = self.face / 2
+        return self.x - half, self.y - half, self.x + half, self.y + half
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """What came of N photographs of one face each, and of pictures without a face."""
+
+    tilts: FloatArray
+    """(N,) in degrees, without their sign."""
+    sides: FloatArray
+    """(N,) of the faces, in pixels."""
+    found: Bools
+    """(N,) the face was found."""
+    right: Bools
+    """(models, N) it was found and answered exactly."""
+    on_chips: Bools
+    """(models, N) the chip itself, which was pasted, is answered exactly."""
+    beside: int
+    """Finds in the photographs that are not the face."""
+    without: int
+    """Pictures without a face."""
+    false: int
+    """Finds in these."""
+
+    def parts(self) -> dict[str, Bools]:
+        """Name the parts by which the table tells faces apart: which of them are in each, (N,)."""
+        parts = {"all": np.ones(len(self.found), dtype=bool)}
+        for name, values in (("tilt", self.tilts), ("face", self.sides)):
+            unit, ends = PARTS[name]
+            for low, high in pairwise(ends):
+                inside = (values >= low) & (values < high)
+                if inside.any():
+                    parts[f"{name} {low:g}-{high:g}{unit}"] = inside
+        return parts
+
+    def summary(self, names: list[str]) -> dict[str, Any]:
+        """Give the figures as plain values, per model and part.
+
+        `exact`, of all faces, and `exact_found` stand beside `chips` and `chips_found`, the exact
+        accuracy on the chips of the same faces; `interval` is 95 % of `exact` less `chips`.
+        """
+        parts = self.parts()
+        return {
+            "n": len(self.found),
+            "found": {part: float(self.found[places].mean()) for part, places in parts.items()},
+            "beside": self.beside,
+            "without_faces": self.without,
+            "false_faces": self.false,
+            "models": {
+                name: {part: self._figures(model, places) for part, places in parts.items()}
+                for model, name in enumerate(names)
+            },
+        }
+
+    def _figures(self, model: int, places: Bools) -> dict[str, Any]:
+        right, on_chips = self.right[model][places], self.on_chips[model][places]
+        found = self.found[places]
+        change = right.astype(np.float64) - on_chips
+        return {
+            "n": int(places.sum()),
+            "exact": float(right.mean()),
+            "chips": float(on_chips.mean()),
+            "interval": list(bootstrap_interval(change)),
+            "exact_found": float(right[found].mean()) if found.any() else None,
+            "chips_found": float(on_chips[found].mean()) if found.any() else None,
+        }
+
+
+def photographs_table(result: Photographs, names: list[str]) -> list[list[str]]:
+    """Lay out the head, then a row for all faces and for each part of them.
+
+    Per model: exact accuracy on the chips; on the photographs, a face that was not found counting
+    as wrong, with the points lost and half of their 95 % interval; and on the faces found.
+    """
+    head = ["", "faces", "found"]
+    for name in names:
+        head += [f"{name}: chips", "photographs", "those found", "their chips"]
+    summary = result.summary(names)
+    table = [head]
+    for part, share in summary["found"].items():
+        cells = [summary["models"][name][part] for name in names]
+        table.append([part, f"{cells[0]['n']:,}", f"{share:.1%}"])
+        for own in cells:
+            half = (own["interval"][1] - own["interval"][0]) / 2
+            lost = f"{100 * (own['exact'] - own['chips']):+.1f} ±{100 * half:.1f}"
+            of_found = ("–" if own[k] is None else f"{own[k]:.1%}"
+                        for k in ("exact_found", "chips_found"))  # fmt: skip
+            table[-1] += [f"{own['chips']:.1%}", f"{own['exact']:.1%} {lost}", *of_found]
+    return table
+
+
+def describe_finds(result: Photographs) -> str:
+    """Say in a sentence what was found that is no face."""
+    return (
+        f"{result.beside} finds beside the {len(result.found):,} faces, {result.false} in "
+        f"{result.without} pictures of no faces"
+    )
+
+
+def draw_photograph(chip: NDArray[np.uint8], row: int) -> Image.Image:
+    """Show a chip (S, S, 3) in a picture, the same one for the same row of the data set."""
+    random = _random(row)
+    place = Place.draw(random)
+    background = draw_background((place.width, place.height), random)
+    return paste_face(Image.fromarray(chip), background, place)
+
+
+def draw_empty(number: int) -> Image.Image:
+    """Make a picture without a face, the same one for the same number."""
+    random = _random(number, 1)
+    place = Place.draw(random)
+    return draw_background((place.width, place.height), random)
+
+
+def _random(*key: int) -> np.random.Generator:
+    return np.random.default_rng((SEED, *key))
+
+
+def paste_face(chip: Image.Image, background: Image.Image, place: Place) -> Image.Image:
+    """Show a chip in a picture; around it its border is drawn out and fades.
+
+    So neither an edge nor a frame is to be seen, and all of the chip but its corners is.
+    """
+    pad = chip.width // 2
+    wide = Image.fromarray(np.pad(np.asarray(chip), ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+    side = place.face * (1 + 2 * FACE_MARGIN)
+    extent = round(side * wide.width / chip.width)
+    fine = wide.resize((2 * extent, 2 * extent), Image.Resampling.BICUBIC)  # turning blurs little
+    turned = fine.rotate(-place.tilt, Image.Resampling.BICUBIC)
+    turned = turned.resize((extent, extent), Image.Resampling.BILINEAR)
+    at = (np.arange(extent) + 0.5 - extent / 2) / side
+    distance = np.hypot(at[:, None], at)  # (extent, extent), in sides of the chip
+    begins, ends = FADE
+    mask = np.clip((ends - distance) / (ends - begins), 0, 1)
+    corner = round(place.x - extent / 2), round(place.y - extent / 2)
+    picture = background.copy()
+    picture.paste(turned, corner, Image.fromarray((255 * mask).astype(np.uint8)))
+    return picture
+
+
+def measure_photographs(
+    predictor: Predictor,
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    flip: bool = FLIP,
+    batch_size: int = TrainConfig.batch_size,
+    progress: Progress = lambda done, total: None,
+) -> Photographs:
+    """Ask a predictor for faces of a split in photographs, and its models for the chips themselves.
+
+    A seeded sample of the images that have a group in all models. Raises DataError where none has.
+    """
+    models = predictor.models
+    rows = known_rows(models, dataset, split)
+    if len(rows) > COUNT:
+        rows = np.sort(_random().choice(rows, COUNT, replace=False))
+    progress(0, total := len(rows) + NO_FACES)
+    places = [Place.draw(_random(row)) for row in rows]
+    chips = np.take(dataset.images, rows, axis=0)
+    truths = [model.scheme.groups_of(dataset.ages[rows]) for model in models]
+    found = np.zeros(len(rows), dtype=bool)
+    right = np.zeros((len(models), len(rows)), dtype=bool)
+    beside = false = 0
+    pictures = chain(map(draw_photograph, chips, rows), map(draw_empty, range(NO_FACES)))
+    answers = groupby(predictor.predict(pictures), lambda prediction: prediction.source)
+    for number, (_, predictions) in enumerate(answers):
+        answered = [p for p in predictions if p.face]
+        faces = [answered[start : start + len(models)]
+                 for start in range(0, len(answered), len(models))]  # fmt: skip
+        progress(number + 1, total)
+        if number >= len(rows):
+            false += len(faces)
+            continue
+        best = max(faces, key=lambda face: _overlap(face, places[number]), default=[])
+        found[number] = bool(best) and _overlap(best, places[number]) >= FOUND
+        beside += len(faces) - int(found[number])
+        if found[number]:
+            right[:, number] = [
+                p.group == model.scheme.labels[truth[number]]
+                for p, model, truth in zip(best, models, truths, strict=True)
+            ]
+    return Photographs(
+        tilts=np.array([abs(place.tilt) for place in places]),
+        sides=np.array([place.face for place in places]),
+        found=found,
+        right=right,
+        on_chips=np.array(
+            [_right(model, chips, truth, flip, batch_size)
+             for model, truth in zip(models, truths, strict=True)]
+        ),
+        beside=beside,
+        without=NO_FACES,
+        false=false,
+    )  # fmt: skip
+
+
+def _overlap(face: list[Prediction], place: Place) -> float:
+    """Give the intersection over union of a found face's box and the true one."""
+    assert face[0].face
+    a, b = face[0].face.box, place.box
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return width * height / (areas - width * height)
+
+
+def _right(
+    model: Model, chips: NDArray[np.uint8], truth: IntArray, flip: bool, batch_size: int
+) -> Bools:
+    """Tell which chips a model answers exactly, (N,)."""
+    answers = [
+        group_probabilities(
+            model.distributions(chips[start : start + batch_size], flip=flip), model.scheme
+        ).argmax(axis=1)
+        for start in range(0, len(chips), batch_size)
+    ]
+    return np.asarray(np.concatenate(answers) == truth)

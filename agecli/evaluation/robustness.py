@@ -1,0 +1,169 @@
+"""What disturbed pictures cost a model: the same test images, clean and disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agecli import launch
+from agecli.ages import IntArray, group_probabilities
+from agecli.config import FLIP, TrainConfig
+from agecli.evaluation.compare import bootstrap_interval
+from agecli.evaluation.disturb import DISTURBANCES, disturb
+from agecli.evaluation.report import Progress, known_rows
+
+if TYPE_CHECKING:
+    from agecli.data.store import Dataset
+    from agecli.inference.model import Model
+
+Aligner = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Puts faces back into their frame: uint8 (N, S, S, 3) to the same."""
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How right a model is on the images in one condition."""
+
+    disturbance: str
+    """Or CLEAN."""
+    strength: str
+    aligned: bool
+    """The images went through the aligner."""
+    exact: float
+    one_off: float
+    difference: float
+    """Of exact accuracy, to the clean images as they are."""
+    interval: tuple[float, float]
+    """95 % of the difference, by the bootstrap over the images."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A model's scores in all conditions, on n images; those with the aligner come last."""
+
+    n: int
+    split: str
+    scores: list[Score]
+
+    def ways(self) -> list[list[Score]]:
+        """Give the scores without the aligner and, where there are any, those with it."""
+        ways = [[s for s in self.scores if s.aligned == aligned] for aligned in (False, True)]
+        return [way for way in ways if way]
+
+    def brief(self) -> dict[str, Any]:
+        """Give the exact accuracies for a weights file's metadata."""
+        names = ("as they are", "aligned")
+        figures = {
+            names[scores[0].aligned]: {
+                f"{s.disturbance} {s.strength}".strip(): round(s.exact, 4) for s in scores
+            }
+            for scores in self.ways()
+        }
+        return {"n": self.n, "exact": figures}
+
+
+def conditions() -> list[tuple[str, str]]:
+    """List disturbances and strengths, the clean images first."""
+    return [(CLEAN, ""), *((d.name, strength) for d in DISTURBANCES for strength in d.strengths)]
+
+
+def measure_robustness(
+    models: Sequence[Model],
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    align: Aligner | None = None,
+    flip: bool = FLIP,
+    batch_size: int = TrainConfig.batch_size,
+    parallel: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> list[Robustness]:
+    """Score models on a split's images that have a group in all of them, in every condition.
+
+    align: score them once more behind the aligner. parallel: all processes of a launch call this,
+    and share the images. Raises DataError where no image has a group.
+    """
+    rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
+    rows = known_rows(models, dataset, split)[rank::world]
+    total = len(rows) * len(conditions())
+    progress(0, total)
+    parts = []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        clean = np.take(dataset.images, batch, axis=0)
+        errors = []
+        for number, disturbed in enumerate(_disturbed(clean, batch), 1):
+            views = [disturbed] if align is None else [disturbed, align(disturbed)]
+            errors.append([_errors(models, view, dataset.ages[batch], flip) for view in views])
+            progress(start * len(conditions()) + number * len(batch), total)
+        parts.append(np.array(errors))  # (conditions, ways, models, B)
+    if parallel:
+        parts = [part for process in launch.gather(parts) for part in process]
+    whole = np.concatenate(parts, axis=3)
+    return [Robustness(whole.shape[3], split, _score(whole[:, :, m])) for m in range(len(models))]
+
+
+def robustness_table(results: dict[str, Robustness]) -> list[list[str]]:
+    """Lay out models' exact accuracies: the head, then a row per condition, the clean images first.
+
+    A cell is the accuracy, the points lost to the clean images, and half of their 95 % interval;
+    the lowest of a column starts with "worst: ".
+    """
+    head, columns = [""], [[f"{name} {strength}".strip() for name, strength in conditions()]]
+    for name, result in results.items():
+        for scores in result.ways():
+            head.append(f"{name}, aligned" if scores[0].aligned else name)
+            worst = min(scores, key=lambda score: score.exact)
+            columns.append(["worst: " * (score is worst) + _cell(score) for score in scores])
+    return [head, *([*cells] for cells in zip(*columns, strict=True))]
+
+
+def _cell(score: Score) -> str:
+    half = (score.interval[1] - score.interval[0]) / 2
+    if not score.difference and not half:
+        return f"{score.exact:.1%}"
+    return f"{score.exact:.1%} {100 * score.difference:+.1f} ±{100 * half:.1f}"
+
+
+def _disturbed(clean: NDArray[np.uint8], rows: IntArray) -> Any:
+    """Yield the images in each of the conditions."""
+    yield clean
+    for disturbance in DISTURBANCES:
+        for strength in disturbance.strengths:
+            yield disturb(clean, rows, disturbance, strength)
+
+
+def _errors(
+    models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
+) -> list[IntArray]:
+    """Give by how many groups each model is wrong, (B,) each."""
+    errors = []
+    for model in models:
+        chances = group_probabilities(model.distributions(images, flip=flip), model.scheme)
+        errors.append(np.abs(chances.argmax(axis=1) - model.scheme.groups_of(ages)))
+    return errors
+
+
+def _score(errors: IntArray) -> list[Score]:
+    """Score one model. errors: (conditions, ways, N)."""
+    right = (errors == 0).astype(np.float64)
+    scores = []
+    for way in range(errors.shape[1]):
+        for place, (disturbance, strength) in enumerate(conditions()):
+            change = right[place, way] - right[0, 0]
+            scores.append(
+                Score(
+                    disturbance, strength, bool(way),
+                    exact=float(right[place, way].mean()),
+                    one_off=float((errors[place, way] <= 1).mean()),
+                    difference=float(change.mean()),
+                    interval=bootstrap_interval(change),
+                )
+            )  # fmt: skip
+    return scores

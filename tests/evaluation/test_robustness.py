@@ -1,0 +1,139 @@
+"""Robustness of a toy model whose answers to each disturbance are known by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agecli import launch
+from agecli.ages import Scheme
+from agecli.errors import DataError
+from agecli.evaluation.disturb import DISTURBANCES
+from agecli.evaluation.plots import plot_robustness
+from agecli.evaluation.robustness import (
+    CLEAN,
+    conditions,
+    measure_robustness,
+    robustness_table,
+)
+
+SIDE = 40
+VALUES = [100, 100, 100, 200, 100]
+AGES = [28, 28, 28, 65, 22]  # the last one has no group
+
+
+class Data:
+    """Plain grey chips; the young are darker than 150, the old lighter."""
+
+    folder = "data"
+    ages = np.array(AGES)
+    images = np.ones((5, SIDE, SIDE, 3), np.uint8) * np.array(VALUES, np.uint8)[:, None, None, None]
+
+    def rows(self, split: str) -> np.ndarray:
+        return np.arange(5) if split == "test" else np.array([4])
+
+
+class Meter:
+    """Says 60+ where a chip is lighter than 150, 25-32 where not."""
+
+    scheme = Scheme.parse("adience8")
+    metadata = SimpleNamespace(model="meter")
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def distributions(self, images: np.ndarray, flip: bool = False) -> np.ndarray:
+        self.batches.append(len(images))
+        light = images.mean(axis=(1, 2, 3)) >= 149.5
+        return np.eye(8)[np.where(light, 7, 4)]
+
+
+@pytest.fixture(scope="module")
+def result():
+    (result,) = measure_robustness([Meter()], Data(), align=lambda chips: chips // 2, batch_size=3)
+    return result
+
+
+def find(result, name: str, strength: str, aligned: bool = False):
+    (score,) = (
+        s for s in result.scores
+        if (s.disturbance, s.strength, s.aligned) == (name, strength, aligned)
+    )  # fmt: skip
+    return score
+
+
+def test_every_condition_is_scored_on_the_images_with_a_group(result):
+    assert result.n == 4
+    count = 1 + sum(len(one.strengths) for one in DISTURBANCES)
+    assert len(result.scores) == 2 * count == 2 * len(conditions())
+
+
+def test_the_scores_are_those_worked_out_by_hand(result):
+    clean = find(result, CLEAN, "")
+    assert (clean.exact, clean.one_off, clean.difference, clean.interval) == (1, 1, 0, (0, 0))
+    dark = find(result, "brightness", "×0.5")  # 200 becomes 100: the old one is called young
+    assert (dark.exact, dark.difference) == (3 / 4, -1 / 4)
+    assert dark.interval[0] < -1 / 4 < dark.interval[1] == 0
+    light = find(result, "brightness", "×1.5")  # 100 becomes 150: the young are called old
+    assert (light.exact, light.one_off, light.difference) == (1 / 4, 1 / 4, -3 / 4)
+    for name, strength in (("rotation", "45°"), ("shift", "25 %"), ("low resolution", "24 px")):
+        assert find(result, name, strength).exact == 1  # plain chips look the same
+
+
+def test_the_aligner_sees_the_disturbed_chips_and_is_held_against_the_clean_ones(result):
+    clean = find(result, CLEAN, "", aligned=True)  # all are half as light behind this one
+    assert (clean.exact, clean.difference) == (3 / 4, -1 / 4)
+    light = find(result, "brightness", "×1.5", aligned=True)  # 255 // 2 is dark
+    assert light.exact == 3 / 4
+
+
+def test_the_table_marks_the_worst_and_the_brief_names_each(result):
+    head, first, *rows = robustness_table({"meter": result})
+    assert head == ["", "meter", "meter, aligned"] and first[:2] == [CLEAN, "100.0%"]
+    (worst,) = (row for row in rows if row[1].startswith("worst: "))
+    assert worst[0] == "brightness ×1.5" and worst[1].startswith("worst: 25.0% -75.0 ±")
+    brief = result.brief()
+    assert brief["n"] == 4 and brief["exact"]["as they are"]["brightness ×0.5"] == 0.75
+    assert brief["exact"]["aligned"][CLEAN] == 0.75
+
+
+def test_models_see_the_same_images_in_batches():
+    model = Meter()
+    seen = []
+    two = measure_robustness(
+        [model, Meter()], Data(), batch_size=3, progress=lambda *done: seen.append(done)
+    )
+    assert two[0] == two[1] and len(two[0].scores) == len(conditions())
+    assert set(model.batches) == {3, 1} and sum(model.batches) == 4 * len(conditions())
+    assert seen[0] == (0, 4 * len(conditions())) and seen[-1][0] == seen[-1][1]
+
+
+def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypatch):
+    (alone,) = measure_robustness([Meter()], Data())
+    gathered = []
+    monkeypatch.setattr(launch, "world", lambda: 2)
+    monkeypatch.setattr(launch, "gather", lambda own: gathered.append(own) or list(gathered))
+    models = [Meter(), Meter()]
+    for rank in (1, 0):  # the second process hears of what the first one has
+        monkeypatch.setattr(launch, "rank", lambda rank=rank: rank)
+        (together,) = measure_robustness([models[rank]], Data(), parallel=True)
+    assert [sum(model.batches) for model in models] == [2 * len(conditions())] * 2
+    assert [(s.exact, s.difference) for s in together.scores] == [
+        (s.exact, s.difference) for s in alone.scores
+    ]
+
+
+def test_a_split_without_groups_says_what_to_do():
+    with pytest.raises(DataError, match="give another --split or --data"):
+        measure_robustness([Meter()], Data(), "val")
+
+
+def test_the_plot_has_a_line_per_way(result, tmp_path):
+    plot_robustness(tmp_path / "r.png", {"meter": result})
+    with Image.open(tmp_path / "r.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert image.format == "PNG"
+    blue = (pixels[..., 2] - pixels[..., 0]) > 60
+    thirds = np.array_split(np.arange(pixels.shape[1]), 3)
+    assert all(blue[:, part].sum() > 500 for part in thirds)
