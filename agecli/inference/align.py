@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import cos, radians, sin
+from math import atan2, cos, degrees, exp, radians, sin
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ LOOKS = 2
 """How often a face is looked at: the second time where the first look has put it."""
 PIECE = 64
 """Faces that are looked at together."""
-FARTHEST = 0.5
-"""Most that a look may move a face, in sides of what it sees, and twice it may scale it by."""
+FARTHEST = 0.6
+"""Most that a look may move a face, in sides of what it sees, and scale it by, as a logarithm."""
 SAME = 0.35
 """Faces nearer to each other than this, in sides of the larger one, are one and the same."""
 
@@ -63,17 +63,20 @@ class _Frame:
         half = self.side / 2
         return self.x - half, self.y - half, self.x + half, self.y + half
 
+    def shrunk(self, times: float) -> _Frame:
+        return replace(self, side=self.side / times)
+
     def moved(self, pose: FloatArray) -> _Frame:
         """Go where a look finds the face: cosine, sine, log scale, right, down."""
-        right, down = np.clip(pose[3:5], -FARTHEST, FARTHEST) * self.side
+        log_scale, right, down = np.clip(pose[2:5], -FARTHEST, FARTHEST).tolist()
+        right, down = right * self.side, down * self.side
         c, s = cos(radians(self.angle)), sin(radians(self.angle))
-        turn = float(np.degrees(np.arctan2(pose[1], pose[0])))
-        scale = float(np.exp(np.clip(pose[2], np.log(FARTHEST / 2), np.log(2 / FARTHEST))))
+        angle = self.angle + degrees(atan2(pose[1], pose[0]))
         return _Frame(
             self.x + c * right - s * down,
             self.y + s * right + c * down,
-            self.side * scale,
-            (self.angle + turn + 180) % 360 - 180,
+            self.side * exp(log_scale),
+            (angle + 180) % 360 - 180,
         )
 
 
@@ -88,18 +91,9 @@ def refine(image: Image.Image, faces: Sequence[Face]) -> list[Face]:
     frames, logits = _settle([image] * len(frames), frames)
     refined: list[Face] = []
     for face, frame, logit in zip(faces, frames, logits, strict=True):
-        half = frame.side / (1 + 2 * FACE_MARGIN) / 2
-        left, top, right, bottom = (
-            round(value)
-            for value in (frame.x - half, frame.y - half, frame.x + half, frame.y + half)
-        )
-        refined.append(
-            Face(
-                (left, top, right, bottom),
-                round(face_score(face.score, logit), 3),
-                round(frame.angle, 1),
-            )
-        )
+        left, top, right, bottom = map(round, frame.shrunk(1 + 2 * FACE_MARGIN).box)
+        score = round(face_score(face.score, logit), 3)
+        refined.append(Face((left, top, right, bottom), score, round(frame.angle, 1)))
     return _merged(refined)
 
 
