@@ -9,7 +9,6 @@ from math import atan2, cos, degrees, exp, radians, sin
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,8 @@ from agecli.weights import aligner_file, read_aligner
 
 LOOKS = 2
 """How often a face is looked at: the second time where the first look has put it."""
+MIRRORED = np.array([1, -1, 1, -1, 1, 1], np.float32)
+"""What a mirror does to the network's numbers: the sine and the shift to the right turn round."""
 PIECE = 64
 """Faces that are looked at together."""
 FARTHEST = 0.6
@@ -143,7 +144,7 @@ def _settle(
                 crop_face(image, frame.box, network.side, frame.angle)
                 for image, frame in zip(images[start:], piece, strict=False)
             ]
-            answers = network(np.stack(crops))  # (n, 6)
+            answers = _look(network, np.stack(crops))  # (n, 6)
             piece = [frame.moved(a) for frame, a in zip(piece, answers, strict=True)]
         settled += piece
         logits.append(answers[:, 5])
@@ -163,6 +164,12 @@ def _merged(faces: Iterable[Face]) -> list[Face]:
 def _same(a: Box, b: Box) -> bool:
     right, down = (a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2
     return float(np.hypot(right, down)) < SAME * max(side(a), side(b))
+
+
+def _look(network: Network, pictures: Pixels) -> FloatArray:
+    """Average what the network says of pictures (N, S, S, 3) and of their mirror images."""
+    plain, mirrored = np.split(network(np.concatenate([pictures, pictures[:, :, ::-1]])), 2)
+    return (plain + mirrored * MIRRORED) / 2
 
 
 class Network:
@@ -200,8 +207,10 @@ class Network:
 def _columns(x: FloatArray, stride: int) -> FloatArray:
     """Lay out the 3×3 surroundings of each pixel (N, H, W, C) as (N, H/stride, W/stride, 9 C)."""
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    windows = sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
-    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+    height, width = x.shape[1], x.shape[2]
+    places = [(slice(i, i + height, stride), slice(j, j + width, stride))
+              for i in range(3) for j in range(3)]  # fmt: skip
+    return np.concatenate([padded[:, rows, columns] for rows, columns in places], axis=-1)
 
 
 @cache

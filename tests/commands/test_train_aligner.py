@@ -22,7 +22,8 @@ def test_it_trains_shows_its_figures_and_resumes(
     assert again.returncode == 0, again.stderr
     said = json.loads(again.stdout)
     assert said["weights"] == str(run / "best.safetensors")
-    assert {"angle", "scale95", "auc", "n"} <= set(said["metrics"])
+    assert {"placed", "worsened", "auc", "n"} <= set(said["metrics"])
+    assert {"angle", "scale95", "shift"} <= set(said["metrics"]["worsened"])
     used = one_line(cli(*command, "--run", run))
     assert "--resume" in used
     other = one_line(cli("train", "cnn", "--resume", run), code=2)

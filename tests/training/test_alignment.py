@@ -8,11 +8,11 @@ from agecli.training.alignment import area_under_curve, errors
 def test_errors_are_degrees_parts_and_sides():
     true = np.array([[0.0, 0.0, 0.0, 0.0]] * 3)
     found = np.radians([10.0, -350.0, 10.0])
-    poses = np.column_stack([found, np.log([1.1, 1.1, 1.1]), [0.03] * 3, [0.04] * 3])
+    poses = np.column_stack([found, np.log([1.1, 1.1, 1.1]), [0.04] * 3, [-0.04] * 3])
     figures = errors(poses, true)
     assert figures["angle"] == pytest.approx(10)  # -350 degrees are 10
     assert figures["scale"] == pytest.approx(0.1)
-    assert figures["shift"] == pytest.approx(0.05)
+    assert figures["shift"] == pytest.approx(0.04)
     assert figures["angle95"] == pytest.approx(10)
 
 
