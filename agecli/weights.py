@@ -114,10 +114,6 @@ def read_metadata(path: Path) -> Metadata:
     """
     if not path.is_file():
         raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
-    if is_aligner(path):
-        raise WeightsError(
-            f"{path} is the aligner, which tells how a face lies and no age: give a model's weights"
-        )
     metadata = _read(path, Metadata)
     if metadata.model not in MODELS:
         raise WeightsError(
@@ -140,8 +136,6 @@ def read_aligner(path: Path) -> tuple[AlignerMetadata, dict[str, NDArray[np.floa
             "give --align none"
         )
     metadata = _read(path, AlignerMetadata)
-    if metadata.model != ALIGNER:
-        raise WeightsError(f"{path} holds the model {metadata.model}: it is no aligner")
     tensors = {name: np.asarray(t, np.float32) for name, t in load_file(path).items()}
     return metadata, tensors
 
@@ -171,6 +165,13 @@ def _read(path: Path, kind: type[AnyMetadata]) -> AnyMetadata:
                 f"{path} has format {content['format']}, newer than this agecli reads "
                 f"({FORMAT}): upgrade agecli"
             )
+        if content["model"] == ALIGNER and kind is Metadata:
+            raise WeightsError(
+                f"{path} is the aligner, which tells how a face lies and no age: give a model's "
+                "weights"
+            )
+        if content["model"] != ALIGNER and kind is AlignerMetadata:
+            raise WeightsError(f"{path} is a {content['model']} and no aligner: train one")
         known = {f.name for f in fields(kind)}
         return kind(**{key: value for key, value in content.items() if key in known})
     except (json.JSONDecodeError, KeyError, TypeError) as error:

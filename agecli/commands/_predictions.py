@@ -159,9 +159,8 @@ def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
 
             def write(rows: list[Prediction]) -> None:
                 for row in rows:
-                    face = [None] * 6
-                    if row.face:
-                        face = [*row.face.box, row.face.angle, row.face.score]
+                    found = row.face
+                    face = [*found.box, found.angle, found.score] if found else [None] * 6
                     chances = row.probabilities or {}
                     writer.writerow(
                         [row.source, *face, row.model, row.group, row.probability, row.age,

@@ -78,11 +78,16 @@ def _figures(result: AlignerMetadata) -> Table:
     figures = result.metrics
     title = f"aligner on {figures['n']:,} disturbed chips of the test split"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for column in ("error", "median", "95 % are below"):
-        table.add_column(column, justify="left" if column == "error" else "right")
-    table.add_row("tilt", f"{figures['angle']:.1f}°", f"{figures['angle95']:.1f}°")
-    table.add_row("scale", f"{figures['scale']:.1%}", f"{figures['scale95']:.1%}")
-    table.add_row("shift, in sides", f"{figures['shift']:.1%}", f"{figures['shift95']:.1%}")
+    table.add_column("error: median, and what 95 % are below")
+    for column in ("set anew", "worsened, too"):
+        table.add_column(column, justify="right")
+    columns = figures["placed"], figures["worsened"]
+    for name, key, form in (
+        ("tilt in degrees", "angle", "{:.1f}"), ("scale", "scale", "{:.1%}"),
+        ("shift each way, of the side", "shift", "{:.1%}"),
+    ):  # fmt: skip
+        cells = [f"{form.format(c[key])}, {form.format(c[key + '95'])}" for c in columns]
+        table.add_row(name, *cells)
     table.caption = f"faces against {figures['no_faces']:,} others: AUC {figures['auc']:.4f}"
     table.caption_justify = "left"
     return table

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import cos, radians, sin
+from math import atan2, cos, degrees, exp, radians, sin
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,10 +19,12 @@ from agecli.weights import aligner_file, read_aligner
 
 LOOKS = 2
 """How often a face is looked at: the second time where the first look has put it."""
+MIRRORED = np.array([1, -1, 1, -1, 1, 1], np.float32)
+"""What a mirror does to the network's numbers: the sine and the shift to the right turn round."""
 PIECE = 64
 """Faces that are looked at together."""
-FARTHEST = 0.5
-"""Most that a look may move a face, in sides of what it sees, and twice it may scale it by."""
+FARTHEST = 0.6
+"""Most that a look may move a face, in sides of what it sees, and scale it by, as a logarithm."""
 SAME = 0.35
 """Faces nearer to each other than this, in sides of the larger one, are one and the same."""
 
@@ -63,17 +64,20 @@ class _Frame:
         half = self.side / 2
         return self.x - half, self.y - half, self.x + half, self.y + half
 
+    def shrunk(self, times: float) -> _Frame:
+        return replace(self, side=self.side / times)
+
     def moved(self, pose: FloatArray) -> _Frame:
         """Go where a look finds the face: cosine, sine, log scale, right, down."""
-        right, down = np.clip(pose[3:5], -FARTHEST, FARTHEST) * self.side
+        log_scale, right, down = np.clip(pose[2:5], -FARTHEST, FARTHEST).tolist()
+        right, down = right * self.side, down * self.side
         c, s = cos(radians(self.angle)), sin(radians(self.angle))
-        turn = float(np.degrees(np.arctan2(pose[1], pose[0])))
-        scale = float(np.exp(np.clip(pose[2], np.log(FARTHEST / 2), np.log(2 / FARTHEST))))
+        angle = self.angle + degrees(atan2(pose[1], pose[0]))
         return _Frame(
             self.x + c * right - s * down,
             self.y + s * right + c * down,
-            self.side * scale,
-            (self.angle + turn + 180) % 360 - 180,
+            self.side * exp(log_scale),
+            (angle + 180) % 360 - 180,
         )
 
 
@@ -88,18 +92,9 @@ def refine(image: Image.Image, faces: Sequence[Face]) -> list[Face]:
     frames, logits = _settle([image] * len(frames), frames)
     refined: list[Face] = []
     for face, frame, logit in zip(faces, frames, logits, strict=True):
-        half = frame.side / (1 + 2 * FACE_MARGIN) / 2
-        left, top, right, bottom = (
-            round(value)
-            for value in (frame.x - half, frame.y - half, frame.x + half, frame.y + half)
-        )
-        refined.append(
-            Face(
-                (left, top, right, bottom),
-                round(face_score(face.score, logit), 3),
-                round(frame.angle, 1),
-            )
-        )
+        left, top, right, bottom = map(round, frame.shrunk(1 + 2 * FACE_MARGIN).box)
+        score = round(face_score(face.score, logit), 3)
+        refined.append(Face((left, top, right, bottom), score, round(frame.angle, 1)))
     return _merged(refined)
 
 
@@ -149,7 +144,7 @@ def _settle(
                 crop_face(image, frame.box, network.side, frame.angle)
                 for image, frame in zip(images[start:], piece, strict=False)
             ]
-            answers = network(np.stack(crops))  # (n, 6)
+            answers = _look(network, np.stack(crops))  # (n, 6)
             piece = [frame.moved(a) for frame, a in zip(piece, answers, strict=True)]
         settled += piece
         logits.append(answers[:, 5])
@@ -169,6 +164,12 @@ def _merged(faces: Iterable[Face]) -> list[Face]:
 def _same(a: Box, b: Box) -> bool:
     right, down = (a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2
     return float(np.hypot(right, down)) < SAME * max(side(a), side(b))
+
+
+def _look(network: Network, pictures: Pixels) -> FloatArray:
+    """Average what the network says of pictures (N, S, S, 3) and of their mirror images."""
+    plain, mirrored = np.split(network(np.concatenate([pictures, pictures[:, :, ::-1]])), 2)
+    return (plain + mirrored * MIRRORED) / 2
 
 
 class Network:
@@ -206,8 +207,10 @@ class Network:
 def _columns(x: FloatArray, stride: int) -> FloatArray:
     """Lay out the 3×3 surroundings of each pixel (N, H, W, C) as (N, H/stride, W/stride, 9 C)."""
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    windows = sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
-    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+    height, width = x.shape[1], x.shape[2]
+    places = [(slice(i, i + height, stride), slice(j, j + width, stride))
+              for i in range(3) for j in range(3)]  # fmt: skip
+    return np.concatenate([padded[:, rows, columns] for rows, columns in places], axis=-1)
 
 
 @cache

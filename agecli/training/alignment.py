@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from agecli.ages import FloatArray
 from agecli.data.batches import Batches, resize
@@ -24,26 +26,28 @@ def measure(network: Network, batches: Batches) -> dict[str, Any]:
     """Test an aligner as `predict` runs it, on chips disturbed over the whole range.
 
     Gives medians and 95th percentiles of the errors (angle in degrees, scale as a part, shift in
-    sides of the picture), and the area under the curve (AUC) of the confidence against pictures of
-    kinds that no training sees.
+    sides of the picture, each way) for chips that are set anew alone, and for worsened ones, too;
+    and the area under the curve (AUC) of the latter's confidence against pictures of kinds that no
+    training sees.
     """
     draw = Draw(torch.Generator().manual_seed(0))
-    poses, answers = [], []
+    poses, clear, worse = [], [], []
     for images, _ in batches.epoch():
-        batch = disturb.draw_poses(len(images), draw, near=0)
+        poses.append(disturb.draw_poses(len(images), draw, near=0))
         chips = resize(images, SIDE).contiguous()
-        pictures = disturb.worsen(disturb.place(chips, batch, SIDE, draw), draw)
-        answers.append(estimate(pictures.permute(0, 2, 3, 1).byte().numpy(), network))
-        poses.append(batch.numpy())
+        pictures = disturb.place(chips, poses[-1], SIDE, draw)
+        clear.append(estimate(_bytes(pictures), network))
+        worse.append(estimate(_bytes(disturb.worsen(pictures, draw)), network))
     logos = draw_pictures(NO_FACES, SIDE, 0, held=True)
     samples = cut_samples(NO_FACES, SIDE, 0)
     others = np.concatenate([estimate(some, network).confidence for some in (logos, samples)])
-    confidence = np.concatenate([answer.confidence for answer in answers])
-    return errors(
-        np.concatenate([_poses_of(answer) for answer in answers]), np.concatenate(poses)
-    ) | {
+    true = torch.cat(poses).numpy()
+    confidence = np.concatenate([answer.confidence for answer in worse])
+    return {
+        "placed": errors(_poses_of(clear), true),
+        "worsened": errors(_poses_of(worse), true),
         "auc": area_under_curve(confidence, others),
-        "n": len(confidence),
+        "n": len(true),
         "no_faces": len(others),
     }
 
@@ -54,7 +58,7 @@ def errors(found: FloatArray, true: FloatArray) -> dict[str, float]:
     each = {
         "angle": np.abs((turn + 180) % 360 - 180),
         "scale": np.abs(np.expm1(found[:, 1] - true[:, 1])),
-        "shift": np.hypot(*(found[:, 2:] - true[:, 2:]).T),
+        "shift": np.abs(found[:, 2:] - true[:, 2:]),
     }
     return {
         name + suffix: round(float(np.quantile(values, share)), 5)
@@ -70,5 +74,14 @@ def area_under_curve(positive: FloatArray, negative: FloatArray) -> float:
     return round(float((below + to).mean() / 2 / len(negative)), 5)
 
 
-def _poses_of(answer: Estimates) -> FloatArray:
-    return np.stack([np.radians(answer.angle), np.log(answer.scale), *answer.shift.T], axis=1)
+def _poses_of(answers: list[Estimates]) -> FloatArray:
+    return np.concatenate(
+        [
+            np.column_stack([np.radians(some.angle), np.log(some.scale), some.shift])
+            for some in answers
+        ]
+    )  # (N, 4)
+
+
+def _bytes(pictures: Tensor) -> NDArray[np.uint8]:
+    return pictures.permute(0, 2, 3, 1).byte().numpy()  # (B, S, S, 3)

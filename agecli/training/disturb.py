@@ -7,7 +7,7 @@ picture: where its frame lies.
 
 from __future__ import annotations
 
-from math import log, pi
+from math import ceil, log, pi
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,7 @@ def place(chips: Tensor, poses: Tensor, size: int, draw: Draw) -> Tensor:
     inside[..., 0] *= mirror
     shown = F.grid_sample(chips, inside, padding_mode="border", align_corners=False)
 
-    some = slice(count - round(PASTED * count), count)
+    some = slice(count - ceil(PASTED * count), count)
     outside = torch.maximum(low[some] - uv[some], uv[some] - high[some]).amax(dim=-1)
     soft = draw.uniform(0.01, 0.3, len(outside), 1, 1) ** 1.5
     part = (outside / soft).clamp(0, 1)[:, None]  # (b, 1, side, side)

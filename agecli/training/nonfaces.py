@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from agecli.data.images import SUFFIXES, square
+from agecli.data.images import SUFFIXES, read_image, square
 
 Random = np.random.Generator
 
@@ -38,7 +38,7 @@ def cut_samples(count: int, size: int, seed: int) -> np.ndarray:
     Squares of a sixth of the picture to all of it, from any place. Empty where there are none.
     """
     random = np.random.default_rng(seed)
-    samples = [Image.open(path).convert("RGB") for path in _sample_files()]
+    samples = [read_image(path) for path in _sample_files()]
     pictures = []
     for number in range(count if samples else 0):
         image = samples[number % len(samples)]
@@ -111,7 +111,7 @@ def _leaves(size: int, random: Random) -> np.ndarray:
         mask = Image.new("L", image.size)
         _blob(ImageDraw.Draw(mask), x, y, radius * 1.5, 255, random)
         if random.random() < 0.3 and radius > size / 12:
-            leaf = Image.fromarray(random.choice([_noise, _gradient])(size, random))
+            leaf = Image.fromarray((_noise, _gradient)[random.integers(2)](size, random))
         else:
             leaf = Image.new("RGB", image.size, _colour(random))
         image.paste(leaf, mask=mask)

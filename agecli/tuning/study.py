@@ -44,7 +44,9 @@ class Spec:
     @property
     def base(self) -> TrainConfig:
         """The configuration of every trial, but for what is searched."""
-        return read_config(self.settings)
+        config = read_config(self.settings)
+        assert isinstance(config, TrainConfig)  # the aligner has no search
+        return config
 
     @property
     def dimensions(self) -> Space:

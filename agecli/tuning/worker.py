@@ -126,7 +126,7 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
     config = replace(base, **claimed.settings)
     if (claimed.folder / "config.json").exists():
         run, kept = Run.open(claimed.folder)
-        if asdict(kept) | claimed.settings == asdict(kept):
+        if isinstance(kept, type(base)) and asdict(kept) | claimed.settings == asdict(kept):
             return run, kept
     shutil.rmtree(claimed.folder, ignore_errors=True)
     if config.vram_budget:

@@ -84,11 +84,20 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
             assert [int(line[side]) for side in ("left", "top", "right", "bottom")] == row["face"][
                 "box"
             ]
+            assert float(line["angle"]) == row["face"]["angle"] != 0
             assert sum(float(line[f"p {g}"]) for g in ("0-2", "60+")) <= 1
     found = sorted(str(p.relative_to(marked)) for p in marked.rglob("*") if p.is_file())
     assert found == ["a.jpg", "sub/b.gif.png"]
     assert Image.open(marked / "a.jpg").size == (512, 512)
     assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_align_and_the_least_score_decide_what_is_a_face(cli: Cli, toy: Path):
+    plain = cli("predict", PORTRAIT, "--weights", toy, "--align", "none", "--json")
+    assert json.loads(plain.stdout)["face"]["angle"] == 0
+    high = cli("predict", PORTRAIT, "--weights", toy, "--min-face-score", "1.1")
+    assert high.returncode == 3
+    assert "no face found" in high.stdout
 
 
 def test_crops_and_fallback_answer_for_blank_pictures(cli: Cli, toy: Path, pictures: Path):
@@ -137,6 +146,7 @@ def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: P
     ("arguments", "says"),
     [
         (["face.jpg", "--fallback", "left"], "'left' is not one of"),
+        (["face.jpg", "--align", "eyes"], "'eyes' is not one of"),
         (["face.jpg", "--device", "abacus"], "'abacus' is not one of"),
         (["face.jpg", "--model", "oracle"], "--model: 'oracle' is not one of"),
         (["face.jpg", "--top", "0"], "--top"),

@@ -77,11 +77,15 @@ def test_a_row_says_everything(toy: Path):
     assert row.face.box[2] - row.face.box[0] == pytest.approx(88, abs=8)
 
 
-def test_probabilities_are_the_models_on_the_cropped_face(toy: Path):
+@pytest.mark.parametrize("align", ["none", "aligner"])
+def test_probabilities_are_the_models_on_the_cropped_face(toy: Path, align: str):
     """The whole chain again, by PIL and plain torch."""
-    (row,) = Predictor([toy], device="cpu", flip=False).predict([PORTRAIT])
+    (row,) = Predictor([toy], device="cpu", flip=False, align=align).predict([PORTRAIT])
     image = Image.open(PORTRAIT).convert("RGB")
     left, top, right, bottom = row.face.box
+    assert (row.face.angle != 0) == (align == "aligner")
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    image = image.rotate(row.face.angle, Image.Resampling.BICUBIC, center=middle)
     pad = FACE_MARGIN * (right - left)
     box = (left - pad, top - pad, right + pad, bottom + pad)
     crop = image.resize((32, 32), Image.Resampling.BILINEAR, box=box)
@@ -93,6 +97,27 @@ def test_probabilities_are_the_models_on_the_cropped_face(toy: Path):
     with torch.no_grad():
         truth = module(x).softmax(1)[0]
     np.testing.assert_allclose(list(row.probabilities.values()), truth, atol=2e-3)
+
+
+def test_a_tilted_face_is_answered_as_the_upright_one(toy: Path):
+    image = Image.open(PORTRAIT).convert("RGB")
+    turned = image.rotate(-20, Image.Resampling.BICUBIC, center=(223, 123))
+    upright, tilted = Predictor([toy], device="cpu").predict([image, turned])
+    assert tilted.face.angle - upright.face.angle == pytest.approx(20, abs=3)
+    answers = [list(row.probabilities.values()) for row in (upright, tilted)]
+    (raw,) = Predictor([toy], device="cpu", align="none").predict([turned])
+    assert raw.face.angle == 0
+    difference = np.abs(np.subtract(*answers)).max()
+    assert difference < np.abs(np.subtract(answers[0], list(raw.probabilities.values()))).max()
+
+
+def test_a_face_below_the_least_score_is_none(toy: Path):
+    (row,) = Predictor([toy], device="cpu").predict([PORTRAIT])
+    assert 0.9 < row.face.score <= 1
+    (none,) = Predictor([toy], device="cpu", min_face_score=1.1).predict([PORTRAIT])
+    assert none.status == "no_face"
+    (own,) = Predictor([toy], device="cpu", align="none", min_face_score=1.1).predict([PORTRAIT])
+    assert own.face.score > 1.1  # the detector's
 
 
 def test_order_and_reasons(toy: Path, folder: Path):
@@ -252,6 +277,8 @@ def test_streams_in_constant_memory(toy: Path):
 def test_wrong_use(toy: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="--fallback"):
         Predictor([toy], fallback="left")
+    with pytest.raises(UsageError, match="--align"):
+        Predictor([toy], align="eyes")
     with pytest.raises(UsageError, match="--device"):
         _ = Predictor([toy], device="tpu").models
     with pytest.raises(WeightsError, match="upgrade agecli"):
