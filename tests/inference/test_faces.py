@@ -3,7 +3,6 @@
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -58,22 +57,6 @@ def test_finds_the_face_of_a_tight_crop(portrait: Image.Image):
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (64, 64)])
 def test_finds_nothing_where_there_is_nothing(size: tuple[int, int]):
     assert faces.detect(Image.new("RGB", size, (90, 120, 150))) == []
-
-
-def test_the_shipped_detector_is_dlibs_own(portrait: Image.Image):
-    import dlib
-
-    pixels = np.asarray(portrait)
-    own = dlib.get_frontal_face_detector().run(pixels, 0, -0.5)
-    shipped = faces._detector().run(pixels, 0, -0.5)
-    assert list(own[0]) == list(shipped[0])
-    assert own[1] == shipped[1]
-
-
-def test_falls_back_to_dlibs_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    (tmp_path / "other.svm").write_bytes(b"another format")
-    monkeypatch.setattr(faces, "DETECTOR_FILE", tmp_path / "other.svm")
-    assert faces._detector.__wrapped__().num_detectors == 5
 
 
 def test_crop_largest_for_prepare(portrait: Image.Image):
