@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import cos, radians, sin, sqrt
+from math import ceil, cos, floor, radians, sin, sqrt
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from agecli.inference.crops import Box, crop_box, crop_face, side
 from agecli.inference.detector import look
@@ -26,10 +26,15 @@ TURNS, TURNED_PIXELS = (-35, 35), 1_200_000
 """Degrees by which a picture without a face is turned for further looks, and their pixels."""
 REFINE_SIZES, REFINE_REGION = (96, 107, 119), 1.8
 """Sides in pixels of a face in the closer looks, and what they show of its surroundings."""
+BORDER, GREY = 60, (127, 127, 127)
+"""What is laid around a picture before a look: faces cut by its border are found in it, 80 % of
+them on held-out chips instead of 61 %; mirrored pixels gave 75 % and many false faces."""
 LEAST_FIND = -0.3
 """Finds weaker than this are not looked at closely."""
-LEAST_SCORE = 0.0
-"""Below this, in the mean of the closer looks, a find is more often a badge than a face."""
+SURE_SCORE = 0.3
+"""From here on, in the mean of the closer looks, a find is a face by the detector alone."""
+WEAK_SCORE = 0.0
+"""Below this hardly a find is one: the least for those who tell faces by other means, too."""
 UNSEEN_SCORE = -0.5
 """What a closer look counts that does not see the face, and the least that one counts."""
 SAME = 0.4
@@ -52,30 +57,32 @@ class Face:
     """Tilt of the head in degrees, clockwise as seen."""
 
 
-def detect(image: Image.Image) -> list[Face]:
+def detect(image: Image.Image, least_score: float = SURE_SCORE) -> list[Face]:
     """Find the faces of an RGB picture, the largest first.
 
     Pictures of any size are searched at bounded sizes: a first look, and where no face fills much
-    of the picture a finer one, enlarged up to 2×; where both find nothing, at copies turned by 35
-    degrees either way. The detector's boxes come in coarse steps, and its scores jump with them:
-    the box, score and tilt of a face are the means of three closer looks. On chips pasted into
-    scenes that lost 1.3 points of exact accuracy instead of 3.3. Boxes are in the picture's own
-    pixels and may reach beyond its border.
+    of the picture a finer one, enlarged up to 2×; where neither is sure of one, at copies turned
+    by 35 degrees either way. The detector's boxes come in coarse steps, and its scores jump with
+    them: the box, score and tilt of a face are the means of three closer looks. On chips pasted
+    into scenes that lost 1.3 points of exact accuracy instead of 3.3. Boxes are in the picture's
+    own pixels and may reach beyond its border.
+
+    least_score: the least of a face that is given; `WEAK_SCORE` is the least that makes sense.
     """
     longest, shortest = max(image.size), min(image.size)
-    faces = _search(image, CLOSE_SIDE / longest, least_score=0)
+    faces = _search(image, CLOSE_SIDE / longest, border=0, least_score=0)
     if len(faces) == 1 and side(faces[0].box) > CLOSE * longest:
         return faces
     pixels = image.width * image.height
-    found = _search(image, min(1, sqrt(FIRST_PIXELS / pixels)))
-    faces = _confirm(image, found)
-    if all(side(face.box) < PORTRAIT * shortest for face in faces):
-        found = _search(image, min(FINER, sqrt(FINER_PIXELS / pixels)))
-        faces = _merge([*faces, *_confirm(image, _unknown(found, faces))])
-    if not faces:
+    faces = _confirm(image, _search(image, min(1, sqrt(FIRST_PIXELS / pixels))))
+    if not any(side(face.box) > PORTRAIT * shortest for face in _sure(faces)):
+        finer = _search(image, min(FINER, sqrt(FINER_PIXELS / pixels)))
+        faces = _merge([*faces, *_confirm(image, _unknown(finer, faces))])
+    if not _sure(faces):
         scale = min(FINER, sqrt(TURNED_PIXELS / pixels))
         turned = [face for turn in TURNS for face in _search(image, scale, turn)]
-        faces = _confirm(image, turned)
+        faces = _merge([*faces, *_confirm(image, turned)])
+    faces = [face for face in faces if face.score >= least_score]
     return sorted(faces, key=lambda face: side(face.box), reverse=True)
 
 
@@ -89,15 +96,20 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
 
 
 def _search(
-    image: Image.Image, scale: float, turn: int = 0, least_score: float = LEAST_FIND
+    image: Image.Image,
+    scale: float,
+    turn: int = 0,
+    border: int = BORDER,
+    least_score: float = LEAST_FIND,
 ) -> list[Face]:
     """Look at a scaled copy, turned back by an angle so that heads tilted by it are upright."""
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     copy = image
     if size != image.size:
         copy = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+    copy = ImageOps.expand(copy, border, GREY)
     if turn:
-        copy = copy.rotate(turn, Image.Resampling.BILINEAR, expand=True, fillcolor=(127, 127, 127))
+        copy = copy.rotate(turn, Image.Resampling.BILINEAR, expand=True, fillcolor=GREY)
     c, s = cos(radians(turn)), sin(radians(turn))
     faces = []
     for box, score, tilt in look(np.asarray(copy), least_score):
@@ -112,7 +124,11 @@ def _search(
 def _confirm(image: Image.Image, found: Iterable[Face]) -> list[Face]:
     """Look at each find closely, and keep those that the closer looks bear out."""
     closer = [_refine(image, face) for face in _merge(found)[:MOST]]
-    return _merge(face for face in closer if face.score >= LEAST_SCORE)
+    return _merge(face for face in closer if face.score >= WEAK_SCORE)
+
+
+def _sure(faces: Iterable[Face]) -> list[Face]:
+    return [face for face in faces if face.score >= SURE_SCORE]
 
 
 def _refine(image: Image.Image, face: Face) -> Face:
@@ -120,7 +136,8 @@ def _refine(image: Image.Image, face: Face) -> Face:
     x, y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
     shown = side(face.box) * REFINE_REGION
     c, s = cos(radians(face.angle)), sin(radians(face.angle))
-    region = (x - shown / 2, y - shown / 2, x + shown / 2, y + shown / 2)
+    image, left, top = _bordered(image, x, y, shown)
+    region = (x - shown / 2 - left, y - shown / 2 - top, x + shown / 2 - left, y + shown / 2 - top)
     boxes, scores = [], []
     for size in REFINE_SIZES:
         pixels = round(size * REFINE_REGION)
@@ -137,6 +154,21 @@ def _refine(image: Image.Image, face: Face) -> Face:
         x + c * across - s * down, y + s * across + c * down, width,
         sum(scores) / len(scores), face.angle + tilt,
     )  # fmt: skip
+
+
+def _bordered(image: Image.Image, x: float, y: float, shown: float) -> tuple[Image.Image, int, int]:
+    """Give a picture in which a square, however turned, lies whole, and that picture's place.
+
+    What lies beyond the border is grey.
+    """
+    half = shown / sqrt(2)
+    left, top, right, bottom = floor(x - half), floor(y - half), ceil(x + half), ceil(y + half)
+    inside = (max(0, left), max(0, top), min(image.width, right), min(image.height, bottom))
+    if inside == (left, top, right, bottom):
+        return image, 0, 0
+    square = Image.new("RGB", (right - left, bottom - top), GREY)
+    square.paste(image.crop(inside), (inside[0] - left, inside[1] - top))
+    return square, left, top
 
 
 def _merge(faces: Iterable[Face]) -> list[Face]:
