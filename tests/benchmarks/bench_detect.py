@@ -75,7 +75,7 @@ def scenes(dataset: Dataset, kind: Kind, count: int) -> Iterator[Scene]:
 
 
 def fits(found: Face, scene: Scene) -> bool:
-    """Tell whether a find is the scene's face: its centre within 0.3 of a side, its size 0.6-1.6."""
+    """Tell whether a find is the scene's face: within 0.3 sides of it, 0.6-1.6 times its size."""
     left, top, right, bottom = found.box
     off = max(abs((left + right) / 2 - scene.x), abs((top + bottom) / 2 - scene.y))
     return off < 0.3 * scene.face and 0.6 < (right - left) / scene.face < 1.6
