@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from faceless import faceless
-from PIL import Image
+from PIL import Image, ImageOps
 
 from agecli.config import FACE_MARGIN
 from agecli.data.store import Dataset, open_dataset
@@ -136,7 +136,7 @@ def _pictures(size: tuple[int, int]) -> Iterator[tuple[str, Image.Image]]:
     for column in range(4):
         crowd.paste(head.resize((side, side)), (column * 2 * side, 2 * side))
     yield "four small faces", crowd
-    yield "a portrait", head.resize(size)
+    yield "a portrait", ImageOps.fit(head, size)
 
 
 def _list(scores: list[float]) -> str:
