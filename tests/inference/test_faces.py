@@ -1,5 +1,6 @@
 """Faces: the shipped portrait at sizes and places that are known, and crops by hand."""
 
+import math
 import pickle
 from pathlib import Path
 
@@ -7,11 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.inference import faces
+from agecli.inference import detector, faces
+from agecli.inference.crops import side
+from tests.benchmarks.faceless import faceless
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 FACE = (179, 83, 267, 171)
 """Where her face is, found by eye to within a few pixels."""
+HEAD = (87, 83, 175, 171)
+"""The same in a cut of 256 px around her head."""
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +65,96 @@ def test_finds_nothing_where_there_is_nothing(size: tuple[int, int]):
     assert faces.detect(Image.new("RGB", size, (90, 120, 150))) == []
 
 
-def test_the_shipped_detector_is_dlibs_own(portrait: Image.Image):
-    import dlib
-
-    pixels = np.asarray(portrait)
-    own = dlib.get_frontal_face_detector().run(pixels, 0, -0.5)
-    shipped = faces._detector().run(pixels, 0, -0.5)
-    assert list(own[0]) == list(shipped[0])
-    assert own[1] == shipped[1]
+def turned(portrait: Image.Image, tilt: float) -> tuple[Image.Image, tuple[float, ...]]:
+    """Tilt the whole portrait clockwise; give it with the place of its face's centre."""
+    picture = portrait.rotate(-tilt, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120))
+    across, down = (FACE[0] + FACE[2] - 512) / 2, (FACE[1] + FACE[3] - 512) / 2
+    c, s = math.cos(math.radians(tilt)), math.sin(math.radians(tilt))
+    return picture, (256 + c * across - s * down, 256 + s * across + c * down)
 
 
-def test_falls_back_to_dlibs_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    (tmp_path / "other.svm").write_bytes(b"another format")
-    monkeypatch.setattr(faces, "DETECTOR_FILE", tmp_path / "other.svm")
-    assert faces._detector.__wrapped__().num_detectors == 5
+def centre(box: tuple[float, ...]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+@pytest.mark.parametrize("tilt", [-45, -25, 25, 45])
+def test_finds_a_tilted_face_and_tells_its_angle(portrait: Image.Image, tilt: float):
+    picture, place = turned(portrait, tilt)
+    (face,) = faces.detect(picture)
+    assert centre(face.box) == pytest.approx(place, abs=10)
+    assert side(face.box) == pytest.approx(88, rel=0.15)
+    assert face.angle == pytest.approx(tilt, abs=12)
+
+
+@pytest.mark.parametrize("size", [40, 60])
+def test_finds_small_faces_in_a_large_picture(portrait: Image.Image, size: int):
+    small = portrait.crop((92, 0, 348, 256)).resize((round(256 * size / 88),) * 2)
+    scene = Image.new("RGB", (1600, 1200), (120, 130, 110))
+    scene.paste(small, (1300, 900))
+    (face,) = faces.detect(scene)
+    place = tuple(at + corner * size / 88 for at, corner in zip((1300, 900) * 2, HEAD, strict=True))
+    assert close(face.box, place, 0.2)
+
+
+def test_each_face_of_a_tiled_picture_is_found_once(portrait: Image.Image):
+    head = portrait.crop((92, 0, 348, 256))
+    scene = Image.new("RGB", (512, 256))
+    for column in range(2):
+        scene.paste(head, (256 * column, 0))
+    first, second = sorted(face.box for face in faces.detect(scene))
+    assert close(first, HEAD)
+    assert close(second, (HEAD[0] + 256, HEAD[1], HEAD[2] + 256, HEAD[3]))
+
+
+@pytest.mark.parametrize("cut", [(197, 0, 453, 256), (0, 94, 256, 350), (0, 0, 249, 256)])
+def test_finds_a_face_cut_by_the_border(portrait: Image.Image, cut: tuple[int, int, int, int]):
+    """A fifth of her face lies beyond the left or right border, an eighth beyond the upper."""
+    (face,) = faces.detect(portrait.crop(cut))
+    place = tuple(at - corner for at, corner in zip(FACE, cut[:2] * 2, strict=True))
+    assert close(face.box, place, 0.25)
+
+
+def test_a_picture_of_fifty_megapixels_is_searched_at_bounded_sizes(
+    portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+
+    def look(pixels: np.ndarray, *least: float) -> list[detector.Find]:
+        seen.append(pixels.shape[0] * pixels.shape[1])
+        return detector.look(pixels, *least)
+
+    monkeypatch.setattr(faces, "look", look)
+    scene = Image.new("RGB", (8000, 6250), (120, 130, 110))
+    scene.paste(portrait.resize((1500, 1500)), (6000, 4000))
+    (face,) = faces.detect(scene)
+    place = tuple(at + n * 1500 / 512 for at, n in zip((6000, 4000) * 2, FACE, strict=True))
+    assert close(face.box, place)
+    assert max(seen) < 1.1 * faces.FINER_PIXELS
+    assert sum(seen) < 1.5 * faces.FINER_PIXELS
+
+
+def test_weak_finds_are_given_to_those_who_ask(portrait: Image.Image):
+    """The badge on her suit is one, and no face."""
+    scores = [face.score for face in faces.detect(portrait, faces.WEAK_SCORE)]
+    assert len(scores) > 1
+    assert all(faces.WEAK_SCORE <= score < faces.SURE_SCORE for score in scores[1:])
+
+
+def test_the_number_of_closer_looks_is_bounded(
+    portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    head = portrait.crop((132, 40, 314, 222)).resize((120, 120))
+    scene = Image.new("RGB", (600, 240))
+    for place in range(10):
+        scene.paste(head, (place % 5 * 120, place // 5 * 120))
+    assert len(faces.detect(scene)) > 4
+    monkeypatch.setattr(faces, "MOST", 2)
+    assert 2 <= len(faces.detect(scene)) <= 4
+
+
+def test_drawings_and_textures_have_no_faces():
+    found = [face for picture in faceless(20, (300, 240)) for face in faces.detect(picture)]
+    assert found == []
 
 
 def test_crop_largest_for_prepare(portrait: Image.Image):
