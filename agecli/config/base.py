@@ -13,6 +13,9 @@ DETECTOR = "dlib-hog"
 FACE_MARGIN = 0.066
 """What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
 
+FPS = 2.0
+"""Frames looked at per second of a video: to find faces in one takes some tenths of a second."""
+
 FLIP = False
 """Whether a face's answer is averaged with its mirror image's.
 
