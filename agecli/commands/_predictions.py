@@ -83,7 +83,7 @@ def show_predictions(
                     answered = True
                     faces += len({row.face for row in seen})
             unanswered += not answered
-            progress.finish()
+            progress.finish(source)
     if many:
         what = "files" if progress.moving else "pictures"
         err.print(

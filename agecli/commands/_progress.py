@@ -39,6 +39,7 @@ class FaceProgress(Progress):
         self.moving = moving
         self._rows: list[Prediction] = []  # of the faces in view
         self._done = 0
+        self._begun: set[str] = set()  # the videos that are watched, or wait to be counted
         super().__init__(
             TextColumn("{task.description}"), *rest,
             console=err, transient=True, disable=not err.is_terminal or (total == 1 and not moving),
@@ -48,14 +49,18 @@ class FaceProgress(Progress):
     def watch(self, source: str, frame: Frame, rows: list[Prediction]) -> None:
         """Show a frame's place in its video, and the answers so far for the faces in view."""
         self._rows = rows
+        self._begun.add(source)
         where = f"{printable(source)} at {clock(frame.seconds)}"
-        self.update(self._task, description=where, completed=self._done + frame.share)
+        done = self._done + len(self._begun) - 1 + frame.share
+        self.update(self._task, description=where, completed=done)
 
-    def finish(self) -> None:
+    def finish(self, source: str) -> None:
         """Count a source as answered."""
-        self._rows = []
         self._done += 1
-        self.update(self._task, completed=self._done)
+        self._begun.discard(source)
+        if not self._begun:
+            self._rows = []
+            self.update(self._task, description="faces", completed=self._done)
 
     def warn(self, text: str) -> None:
         """Print a warning above the bar."""

@@ -141,6 +141,7 @@ def predict(
     )  # fmt: skip
     progress = FaceProgress(None if webcam else len(paths), moving)
     if webcam:
+        _ = predictor.models  # loaded before the camera's clock starts
         paths = [Path(f"webcam {camera}")]
         frames = until_interrupted(read_camera(camera, fps, seconds))
         predictions = predict_video(predictor, frames, str(paths[0]), progress.watch)

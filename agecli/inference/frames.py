@@ -57,7 +57,7 @@ def read_video(path: Path, fps: float = FPS, limit: float | None = None) -> Iter
     """
     with _open(path) as container:
         length = _length(container)
-        for seconds, frame in _sample(_decode(container), fps, limit):
+        for seconds, frame in _sample(_decode(container, length), fps, limit):
             yield Frame(seconds, _upright(frame), min(1, seconds / length) if length else 0)
 
 
@@ -133,6 +133,8 @@ def _open(path: Path) -> Iterator[Any]:
     """Open a video for PyAV; what it raises meanwhile becomes an ImageError."""
     av = need_decoder()
     try:
+        if not path.stat().st_size:
+            raise ImageError("empty file")
         # A file rather than its name, which FFmpeg would take for a URL if it holds a colon. What
         # the video itself refers to stays closed.
         with (
@@ -160,8 +162,11 @@ def _camera(number: int) -> dict[str, Any]:
     return {"file": f"/dev/video{number}", "format": "v4l2"}
 
 
-def _decode(container: Any) -> Generator[Timed, None, None]:
-    """Yield the frames of a container's video; then raise ImageError if some could not be."""
+def _decode(container: Any, length: float | None = None) -> Generator[Timed, None, None]:
+    """Yield the frames of a container's video; then raise ImageError if some could not be.
+
+    length: how long it is to be, in seconds, if that is known.
+    """
     av = need_decoder()
     stream = container.streams.best("video")
     packets = container.demux(stream)
@@ -186,8 +191,7 @@ def _decode(container: Any) -> Generator[Timed, None, None]:
             yield now, frame
     if first is None or now is None:
         raise ImageError("no picture of it can be decoded")
-    length = _length(container) or 0
-    if length - (now - first) > max(0.5, 0.05 * length):
+    if length and length - (now - first) > max(0.5, 0.05 * length):
         raise ImageError(f"ends after {now - first:.1f} of {length:.1f} seconds")
     if damaged:
         raise ImageError(f"damaged: {damaged} of its pictures cannot be decoded")
