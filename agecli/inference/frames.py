@@ -75,22 +75,28 @@ def read_frame(path: Path, seconds: float) -> Image.Image:
 def read_camera(number: int = 0, fps: float = FPS, limit: float | None = None) -> Iterator[Frame]:
     """Yield what a camera sees now, fps times per second or as often as a picture is asked for.
 
-    Raises AgecliError where there is no such camera.
+    Raises AgecliError where there is no such camera, ImageError where it goes away.
     """
     av = need_decoder()
+    seconds = None
     try:
-        with av.open(**_camera(number)) as container:
-            for seconds, frame in _sample(newest(_decode(container)), fps, limit):
+        with (
+            av.open(**_camera(number)) as container,
+            closing(newest(_decode(container))) as seen,  # its thread ends before the camera closes
+        ):
+            for seconds, frame in _sample(seen, fps, limit):
                 yield Frame(seconds, _upright(frame))
     except (av.FFmpegError, IndexError) as error:
-        reason = getattr(error, "strerror", None) or "no such camera"
+        reason = (getattr(error, "strerror", None) or "no such camera").lower()
+        if seconds is not None:
+            raise ImageError(f"the camera ended after {seconds:.1f} seconds ({reason})") from error
         raise AgecliError(
-            f"--webcam: camera {number} cannot be read ({reason.lower()}): "
+            f"--webcam: camera {number} cannot be read ({reason}): "
             "plug one in, or name another with --camera"
         ) from error
 
 
-def newest(items: Generator[Item, None, None]) -> Iterator[Item]:
+def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """Yield the newest item whenever one is asked for; what came meanwhile is dropped.
 
     A thread draws them, so that a slow taker sees what is, not what was.
@@ -125,7 +131,7 @@ def newest(items: Generator[Item, None, None]) -> Iterator[Item]:
             raise end[0]
     finally:
         left.set()
-        thread.join(timeout=1)
+        thread.join()
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from agecli.inference.crops import Box
 LEAST_OVERLAP = 0.1
 """Intersection over union from which on two boxes may be one face: frames lie half a second apart,
 in which a face moves by most of its width."""
-PATIENCE = 3
-"""Frames in a row without a face after which it is given up; the detector misses some."""
+PATIENCE = 5
+"""Frames in a row without a face after which it is given up; before, it may be hidden or turned."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_the_mean_over_the_frames():
         [],
         [seen(55, 0.5, 0.1, 43)],
     )
-    second, first = predict_video(predictor, every_half_second(4), "clip.mp4")  # as they go
+    first, second = predict_video(predictor, every_half_second(4), "clip.mp4")
     assert first.source == second.source == "clip.mp4"
     assert (first.group, first.probability, first.age) == ("old", 0.5667, 31.0)
     assert first.probabilities == {"young": round(1.3 / 3, 4), "old": round(1.7 / 3, 4)}
