@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
-    "accelerate", "dlib", "fastai", "gradio", "matplotlib", "numpy", "onnx", "onnxruntime",
+    "accelerate", "av", "dlib", "fastai", "gradio", "matplotlib", "numpy", "onnx", "onnxruntime",
     "onnxscript", "optuna", "pandas", "PIL", "safetensors", "scipy", "torch",
     "torchvision", "transformers",
 )  # fmt: skip

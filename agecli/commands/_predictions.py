@@ -1,4 +1,4 @@
-"""Show predictions as they come: bars, lines, JSON lines, CSV, annotated pictures, progress."""
+"""Show predictions as they come: bars, lines, JSON lines, CSV, annotated pictures."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.bar import Bar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from agecli.commands._console import err, out
+from agecli.commands._progress import FaceProgress, clock, printable
 from agecli.errors import UsageError
 from agecli.weights import read_metadata
 
@@ -26,24 +27,28 @@ if TYPE_CHECKING:
     from agecli.inference.predictor import Prediction
 
 Sink = Callable[[list["Prediction"]], None]
-"""Takes the predictions of one picture."""
+"""Takes the predictions of one picture, or of one face of a video."""
 
 BAR = 30
 LONGEST_NAME = 40
 WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
-CSV_COLUMNS = ("source", "left", "top", "right", "bottom", "angle", "score", "model", "group",
-               "probability", "age", "status", "error")  # fmt: skip
+CSV_COLUMNS = (
+    "source", "left", "top", "right", "bottom", "angle", "score", "track", "frames", "first",
+    "last", "best", "model", "group", "probability", "age", "status", "error",
+)  # fmt: skip
 
 
 def show_predictions(
     predictions: Iterable[Prediction],
     sources: Sequence[Path],
     weights: Sequence[Path],
+    progress: FaceProgress,
     *,
     as_json: bool,
     top: int | None,
     csv_path: Path | None,
     annotate: Path | None,
+    stdin: bytes = b"",
 ) -> int:
     """Print and write the answers for the sources; return how many sources have none."""
     many = len(sources) > 1
@@ -51,56 +56,55 @@ def show_predictions(
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if annotate:
-            sinks.append(_annotator(annotate, sources))
+            sinks.append(_annotator(annotate, sources, stdin))
         if csv_path:
             sinks.append(stack.enter_context(_csv_file(csv_path, weights)))
-        bar = stack.enter_context(_progress(len(sources)))
+        stack.enter_context(progress)
         # On one terminal, lines go through the bar's console, which keeps the bar below them.
-        console = bar.console if not bar.disable and out.is_terminal else out
+        console = progress.console if not progress.disable and out.is_terminal else out
+        listing: Sink | None = None
         if as_json:
             sinks.append(_json_lines(console, top))
-        elif many and not csv_path:
-            sinks.append(_lines(console, sources, top))
+        elif (many or progress.moving) and not csv_path:
+            listing = _lines(console, sources, top)
         elif not csv_path:
-            sinks.append(lambda rows: _bars(console, rows, top))
-        for _, rows in groupby(predictions, key=lambda row: row.source):
-            picture = list(rows)
-            for sink in sinks:
-                sink(picture)
-            answered = picture[0].status == "ok"
-            faces += len({row.face for row in picture}) if answered else 0
+            listing = partial(_bars, console, top)
+        for source, rows in groupby(predictions, key=lambda row: row.source):
+            answered = False
+            for _, group in groupby(rows, key=lambda row: row.track):
+                seen = list(group)  # a picture's rows, or those of one face of a video
+                if answered and seen[0].status != "ok":
+                    progress.warn(f"{source}: {seen[0].error}; what was read is answered")
+                elif listing:
+                    listing(seen)
+                for sink in sinks:
+                    sink(seen)
+                if seen[0].status == "ok":
+                    answered = True
+                    faces += len({row.face for row in seen})
             unanswered += not answered
-            bar.advance(bar.task_ids[0])
+            progress.finish(source)
     if many:
+        what = "files" if progress.moving else "pictures"
         err.print(
-            f"pictures: {len(sources):,}, without an answer: {unanswered:,}; faces: {faces:,}",
+            f"{what}: {len(sources):,}, without an answer: {unanswered:,}; faces: {faces:,}",
             highlight=False,
         )
     return unanswered
 
 
-def _progress(total: int) -> Progress:
-    columns = (
-        TextColumn("faces"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.speed:.0f} pictures/s"), TimeRemainingColumn(),
-    )  # fmt: skip
-    bar = Progress(*columns, console=err, transient=True, disable=total == 1 or not err.is_terminal)
-    bar.add_task("faces", total=total)
-    return bar
-
-
-def _bars(console: Console, rows: list[Prediction], top: int | None) -> None:
+def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
     """Print one picture's answers: per face and model, a bar per group."""
     for number, row in enumerate(rows):
         if row.status != "ok":
-            console.print(Text(f"{_printable(row.source)}: {row.error}"), soft_wrap=True)
+            console.print(Text(f"{printable(row.source)}: {row.error}"), soft_wrap=True)
             continue
         where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
         age = f", about {row.age:.0f} years" if row.age is not None else ""
         if number:
             console.print()
         console.print(
-            Text(f"{_printable(row.source)}, {where}, {row.model}: "),
+            Text(f"{printable(row.source)}, {where}, {row.model}: "),
             Text(f"{row.group}{age}", "bold"),
             sep="", soft_wrap=True,
         )  # fmt: skip
@@ -119,7 +123,7 @@ def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
 
     def show(rows: list[Prediction]) -> None:
         for row in rows:
-            name = _printable(row.source)
+            name = printable(row.source)
             name = name if len(name) <= width else f"…{name[1 - width :]}"
             line = Text(name.ljust(width))
             if row.status != "ok":
@@ -128,6 +132,10 @@ def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
                 line.append(f"  {group:>5} {chance:4.0%}", "bold")
             line.append("" if row.age is None else f"  {row.age:3.0f} y")
             line.append(f"  {row.model}" if row.model else "", "dim")
+            if track := row.track:
+                frames = "1 frame" if track.frames == 1 else f"{track.frames} frames"
+                line.append(f"  face {track.number}", "dim")
+                line.append(f"  {clock(track.first)}-{clock(track.last)}, {frames}", "dim")
             line.append(f"  {row.face.box}" if row.face else "", "dim")
             console.print(line, soft_wrap=True)
 
@@ -161,9 +169,10 @@ def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
                 for row in rows:
                     found = row.face
                     face = [*found.box, found.angle, found.score] if found else [None] * 6
+                    track = astuple(row.track) if row.track else [None] * 5
                     chances = row.probabilities or {}
                     writer.writerow(
-                        [row.source, *face, row.model, row.group, row.probability, row.age,
+                        [row.source, *face, *track, row.model, row.group, row.probability, row.age,
                          row.status, row.error, *map(chances.get, groups)]
                     )  # fmt: skip
 
@@ -173,10 +182,15 @@ def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
         partial.unlink(missing_ok=True)
 
 
-def _annotator(folder: Path, sources: Sequence[Path]) -> Sink:
-    """Write the pictures that have answers, with boxes and labels, as they lie in their folders."""
+def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
+    """Write the pictures that have answers, with boxes and labels, as they lie in their folders.
+
+    Of a video it is a picture per face, where that was found surest.
+    """
     from agecli.data.images import read_image
     from agecli.inference.drawing import draw_predictions
+    from agecli.inference.frames import read_frame
+    from agecli.inference.pictures import STDIN
 
     parents = {source.parent: source.parent.resolve() for source in sources}
     root = Path(os.path.commonpath(parents.values()))
@@ -189,10 +203,15 @@ def _annotator(folder: Path, sources: Sequence[Path]) -> Sink:
             return
         source = Path(rows[0].source)
         target = folder / parents[source.parent].relative_to(root) / source.name
+        if track := rows[0].track:
+            image = read_frame(source, track.best)
+            target = target.with_name(f"{target.name}.{track.number}.jpg")
+        else:
+            image = read_image(stdin if source == STDIN else source)
         if target.suffix.lower() not in WRITABLE:
             target = target.with_name(f"{target.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw_predictions(read_image(source), rows).save(target, quality=92)
+        draw_predictions(image, rows).save(target, quality=92)
 
     return write
 
@@ -201,8 +220,3 @@ def _top(row: Prediction, top: int | None) -> dict[str, float]:
     """Give the most probable groups; without a limit all, young to old."""
     chances = row.probabilities or {}
     return dict(sorted(chances.items(), key=lambda pair: -pair[1])[:top]) if top else chances
-
-
-def _printable(name: str) -> str:
-    """Make text of a file's name, which may hold bytes that are none."""
-    return name.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""agecli predict: tell the age groups of the faces in pictures."""
+"""agecli predict: tell the age groups of the faces in pictures and videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 
 from agecli import launch
 from agecli.commands import _options as options
-from agecli.config import FLIP, MIN_FACE_SCORE, Align, Fallback, TrainConfig
+from agecli.config import FLIP, FPS, MIN_FACE_SCORE, Align, Fallback, TrainConfig
+from agecli.errors import UsageError
 from agecli.registry import DEFAULT_MODEL
 
 EXAMPLES = """\b
@@ -17,6 +18,9 @@ Examples:
   agecli predict portrait.jpg
   agecli predict holiday/ "scans/**/*.png" --csv ages.csv --annotate marked
   agecli predict chips/ --crops --json | jq .group
+  agecli predict party.mp4 --fps 4
+  agecli predict --webcam
+  curl -s https://example.org/face.jpg | agecli predict -
 """
 
 MANY = 50
@@ -28,8 +32,12 @@ NO_ANSWER = 3
 
 def predict(
     pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURE", help="Pictures, folders of them, or patterns.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="PICTURE",
+            help="Pictures, folders of them, patterns, videos, or - for a picture on stdin.",
+        ),
+    ] = None,
     crops: Annotated[
         bool, typer.Option("--crops", help="The pictures are face crops: take them as they are.")
     ] = False,
@@ -64,6 +72,20 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="Write pictures with boxes and labels."),
     ] = None,
+    webcam: Annotated[
+        bool, typer.Option("--webcam", help="Watch a camera until Ctrl-C, instead of pictures.")
+    ] = False,
+    camera: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Which camera --webcam watches, from 0.")
+    ] = 0,
+    fps: Annotated[
+        float,
+        typer.Option(min=0.01, max=60, help="Frames looked at per second of a video."),
+    ] = FPS,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0.01, help="Look at the first S seconds of each video."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -88,24 +110,40 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces per step.")] = 64,
 ) -> None:
-    """Find the faces in pictures and tell their age groups.
+    """Find the faces in pictures and videos, and tell their age groups.
 
-    One picture gets a bar per group; of many, every face gets a line. Results go
-    to stdout (or, with --csv, to FILE alone), progress and warnings to stderr.
-    Several processes of a launcher share the pictures.
+    One picture gets a bar per group; of many, every face gets a line. In a video
+    or before a camera faces are followed: each gets a line when it is gone, with
+    the mean of its answers. Results go to stdout (or, with --csv, to FILE alone),
+    progress and warnings to stderr. Several processes of a launcher share the
+    files.
 
     Exit codes: 0 every picture has an answer; 3 some have none, their rows say
     why (no face found, unreadable); 1 failure; 2 wrong usage.
     """
+    from functools import partial
+
     from agecli.commands._predictions import show_predictions
+    from agecli.commands._progress import FaceProgress
+    from agecli.commands._sources import read_stdin, until_interrupted
     from agecli.data.workers import default_workers
+    from agecli.inference.frames import is_video, need_decoder, read_camera, read_video
     from agecli.inference.pictures import find_pictures
     from agecli.inference.predictor import Predictor, predict_together
+    from agecli.inference.video import predict_files, predict_video
     from agecli.training.memory import keep_freed_memory
     from agecli.weights import find_weights
 
+    if webcam:
+        _refuse_with_webcam(pictures, annotate)
+    elif not pictures:
+        raise UsageError("Missing argument 'PICTURE': name pictures or videos, or give --webcam")
     keep_freed_memory()  # nearly halves a step of the model on the CPU
-    paths = launch.from_main(lambda: find_pictures(pictures))
+    paths = launch.from_main(lambda: find_pictures(pictures or []))
+    stdin = launch.from_main(lambda: read_stdin(paths))
+    moving = webcam or any(map(is_video, paths))
+    if moving:
+        need_decoder()
     files = find_weights(model or ("all" if weights else DEFAULT_MODEL), weights)
     if workers is None:
         workers = default_workers() // launch.local_world() if len(paths) >= MANY else 0
@@ -113,14 +151,36 @@ def predict(
         files, device=device, crops=crops, fallback=fallback, align=align,
         min_face_score=min_face_score, flip=flip, batch_size=batch_size, workers=workers,
     )  # fmt: skip
-    predictions = predict_together(predictor, paths)
+    progress = FaceProgress(None if webcam else len(paths), moving)
+    if webcam:
+        _ = predictor.models  # loaded before the camera's clock starts
+        paths = [Path(f"webcam {camera}")]
+        frames = until_interrupted(read_camera(camera, fps, seconds))
+        predictions = predict_video(predictor, frames, str(paths[0]), progress.watch)
+    else:
+        predict_part = partial(
+            predict_files, predictor,
+            stdin=stdin, read=partial(read_video, fps=fps, limit=seconds), watch=progress.watch,
+        )  # fmt: skip
+        predictions = predict_together(predict_part, paths)
     if not launch.is_main():
         for _ in predictions:
             pass  # the first process shows them
         return
     unanswered = show_predictions(
-        predictions, paths, files,
-        as_json=as_json, top=top, csv_path=csv, annotate=annotate,
+        predictions, paths, files, progress,
+        as_json=as_json, top=top, csv_path=csv, annotate=annotate, stdin=stdin,
     )  # fmt: skip
     if unanswered:
         raise typer.Exit(NO_ANSWER)
+
+
+def _refuse_with_webcam(pictures: list[str] | None, annotate: Path | None) -> None:
+    if pictures:
+        raise UsageError("--webcam takes no PICTURE: ask for the one or the other")
+    if annotate:
+        raise UsageError(
+            "--annotate: pictures of --webcam are not kept; leave the one or the other"
+        )
+    if launch.world() > 1:
+        raise UsageError("--webcam: one process watches a camera; start agecli without a launcher")

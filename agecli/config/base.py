@@ -16,6 +16,9 @@ FACE_MARGIN = 0.066
 MIN_FACE_SCORE = {"aligner": 0.5, "none": 0.0}
 """Below this score, by the way of aligning that it comes from, a find is no face."""
 
+FPS = 2.0
+"""Frames looked at per second of a video: to find faces in one takes some tenths of a second."""
+
 FLIP = False
 """Whether a face's answer is averaged with its mirror image's.
 

@@ -6,7 +6,7 @@ Free of torch: worker processes import this module.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from glob import glob, has_magic
@@ -20,16 +20,18 @@ from PIL import Image
 from agecli.config import Align, Fallback
 from agecli.data.images import SUFFIXES, read_image, square
 from agecli.data.workers import WorkerPool
-from agecli.errors import DataError, ImageError
+from agecli.errors import DataError, ImageError, UsageError
 from agecli.inference.align import refine
 from agecli.inference.crops import crop_box, crop_face
 from agecli.inference.faces import Face, detect
 
-Picture = str | os.PathLike[str] | Image.Image | np.ndarray
-"""A file's path, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
+Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A file's path or content, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
 View = tuple[int, float]
 """How a model wants its faces: image size in pixels, margin in box sides."""
 
+STDIN = Path("-")
+"""Names the picture on standard input."""
 PIECE = 16
 """Pictures per message to a worker: enough that a batch's worth is always on its way."""
 
@@ -69,12 +71,15 @@ class Reading:
 def find_pictures(names: Iterable[str | Path]) -> list[Path]:
     """List the pictures of files, folders (searched through, sorted) and glob patterns.
 
-    Raises DataError where a name gives nothing.
+    Videos are listed where they are named or match a pattern. Raises DataError where a name gives
+    nothing, UsageError for a URL.
     """
     found: dict[Path, None] = {}
     for name in map(str, names):
         path = Path(name)
-        if path.is_dir():
+        if path == STDIN:
+            pictures = [path]
+        elif path.is_dir():
             pictures = [p for p in sorted(path.rglob("*")) if _is_picture(p, below=path)]
             if not pictures:
                 known = ", ".join(sorted(SUFFIXES))
@@ -86,6 +91,8 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path]:
             pictures = [match for match in map(Path, matches) if match.is_file()]
             if not pictures:
                 raise DataError(f"No files match {name}: check the pattern")
+        elif "://" in name:
+            raise UsageError(f"{name} is a URL: download it first, and give the file")
         else:
             raise DataError(f"No such file or folder: {name}")
         found.update(dict.fromkeys(pictures))
@@ -101,7 +108,7 @@ def read_pictures(
 ) -> Iterator[Reading]:
     """Yield a Reading per picture, in order; a few pieces per worker are read ahead."""
     read = partial(_read_piece, views=tuple(views), find=find)
-    if not workers:
+    if not workers or (isinstance(sources, Sequence) and len(sources) == 1):
         for piece in _pieces(sources, 1):
             yield from read(piece)
         return
@@ -118,7 +125,7 @@ def _pieces(sources: Iterable[Picture], size: int) -> Iterator[list[tuple[str, P
 
 
 def _name(number: int, source: Picture) -> str:
-    if isinstance(source, Image.Image | np.ndarray):
+    if isinstance(source, bytes | Image.Image | np.ndarray):
         return f"picture {number}"
     return os.fspath(source)
 
@@ -146,8 +153,8 @@ def _read(name: str, source: Picture, views: tuple[View, ...], find: Find) -> Re
     )
 
 
-def _decodable(source: Picture) -> Path | Image.Image:
-    if isinstance(source, Image.Image):
+def _decodable(source: Picture) -> Path | bytes | Image.Image:
+    if isinstance(source, bytes | Image.Image):
         return source
     if not isinstance(source, np.ndarray):
         return Path(source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
@@ -27,6 +27,7 @@ from agecli.inference.align import load_network
 from agecli.inference.faces import Face
 from agecli.inference.model import Model
 from agecli.inference.pictures import Find, Picture, Reading, View, read_pictures
+from agecli.inference.tracks import Track
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
@@ -47,6 +48,8 @@ class Prediction:
     source: str
     face: Face | None = None
     """None where the whole picture was used, or where there is no answer."""
+    track: Track | None = None
+    """Where in a video it was seen; None in a picture."""
     model: str | None = None
     group: str | None = None
     """The most probable age group."""
@@ -221,14 +224,16 @@ class Predictor:
             )
 
 
-def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[Prediction]:
-    """Yield what `Predictor.predict` does; the processes of a launch share the work.
+def predict_together(
+    predict: Callable[[Sequence[Path]], Iterator[Prediction]], sources: Sequence[Path]
+) -> Iterator[Prediction]:
+    """Yield what a function answers for sources; the processes of a launch share the work.
 
     In rounds: each answers its part of the next sources, and all yield all of a round.
     """
     rank, world = launch.rank(), launch.world()
     if world == 1:
-        yield from predictor.predict(sources)
+        yield from predict(sources)
         return
     part = min(ROUND, -(-len(sources) // world))
     starts = range(0, len(sources), part * world)
@@ -236,7 +241,7 @@ def predict_together(predictor: Predictor, sources: Sequence[Path]) -> Iterator[
         source for start in starts
         for source in sources[start + rank * part : start + (rank + 1) * part]
     ]  # fmt: skip
-    pictures = (list(rows) for _, rows in groupby(predictor.predict(own), lambda row: row.source))
+    pictures = (list(rows) for _, rows in groupby(predict(own), lambda row: row.source))
     for start in starts:
         here = len(sources[start + rank * part : start + (rank + 1) * part])
         for process in launch.gather(list(islice(pictures, here))):
