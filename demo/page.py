@@ -21,8 +21,9 @@ FOOT = """
   labels are estimates themselves. It is often wrong, and more often for some people than for
   others. It is not for decisions about people: not for checking ages, hiring, access or
   policing.</p>
-  <p>Your pictures stay in this server's memory while this page is open. They are not stored,
-  not shown to anyone else, and nothing is counted or sent elsewhere.</p>
+  <p>Your pictures are not kept: they stay in this server's memory while this page is open, and an
+  uploaded file is deleted within minutes. Nobody else sees them, and nothing is counted or sent
+  elsewhere.</p>
 </footer>
 """
 

@@ -16,8 +16,8 @@ from .theme import THEME
 HERE = Path(__file__).parent
 AT_ONCE = 2
 """Requests that are answered at the same time; the others wait."""
-KEPT = 60
-"""Seconds after which an uploaded file is deleted; it is read within the request."""
+KEPT = 300
+"""Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
 
 def serve(

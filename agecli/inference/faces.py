@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ REFINE_SIZES, REFINE_REGION = (96, 107, 119), 1.8
 """Sides in pixels of a face in the closer looks, and what they show of its surroundings."""
 LEAST_SCORE = 0.15
 """Below this a find in a larger scene is more often a badge or a texture than a face."""
+
+_threads = threading.local()
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,14 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
     return Image.fromarray(crop_face(image, box, round(side(box))))
 
 
-@cache
 def _detector() -> Any:
+    """Give this thread's detector: one keeps the picture that it searches, without the GIL."""
+    if not hasattr(_threads, "detector"):
+        _threads.detector = _load_detector()
+    return _threads.detector
+
+
+def _load_detector() -> Any:
     """Load dlib's frontal face detector, from a file in which its own `save` wrote it.
 
     Unpacking the copy within dlib takes 0.25 s at each start, the file 1 ms.

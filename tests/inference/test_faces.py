@@ -73,7 +73,7 @@ def test_the_shipped_detector_is_dlibs_own(portrait: Image.Image):
 def test_falls_back_to_dlibs_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "other.svm").write_bytes(b"another format")
     monkeypatch.setattr(faces, "DETECTOR_FILE", tmp_path / "other.svm")
-    assert faces._detector.__wrapped__().num_detectors == 5
+    assert faces._load_detector().num_detectors == 5
 
 
 def test_crop_largest_for_prepare(portrait: Image.Image):
