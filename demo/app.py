@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--weights", nargs="+", default=[], metavar="FILE|DIR",
         help="weights files or folders of them; by default the released ones",
     )  # fmt: skip
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--host", help="address to listen at; by default this machine alone")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public link through gradio.live")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")

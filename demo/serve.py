@@ -21,13 +21,14 @@ KEPT = 300
 
 
 def serve(
-    contenders: Sequence[Contender], *, host: str, port: int | None, share: bool = False,
+    contenders: Sequence[Contender], *, host: str | None, port: int | None, share: bool = False,
     auth: tuple[str, str] | None = None, max_size: int, waiting: int,
     kept: int = KEPT, block: bool = True,
 ) -> gr.Blocks:  # fmt: skip
     """Serve the demo at host:port, until stopped or, without `block`, in the background.
 
-    max_size: MB of a picture at most. waiting: requests that may wait.
+    host: by default GRADIO_SERVER_NAME, or this machine alone. max_size: MB of a picture at most.
+    waiting: requests that may wait. kept: seconds an uploaded file is kept.
     """
     blocks = build(contenders, most_bytes=max_size * 10**6, kept=kept)
     blocks.queue(max_size=waiting, default_concurrency_limit=AT_ONCE)

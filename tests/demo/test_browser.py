@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -32,8 +33,6 @@ FLAGS = [
 ]  # fmt: skip
 PATIENCE = 120_000
 """Milliseconds: other work may share the machine."""
-PORT = 17_860 + os.getpid() % 1000
-
 Visit = Callable[..., Any]
 
 
@@ -41,14 +40,18 @@ Visit = Callable[..., Any]
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve the released models as a user does."""
     log = tmp_path_factory.mktemp("demo") / "log.txt"
-    command = [sys.executable, ROOT / "demo" / "app.py", "--port", str(PORT), "--max-size", "3"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, ROOT / "demo" / "app.py", "--port", str(port), "--max-size", "3"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
-    url = f"http://127.0.0.1:{PORT}"
+    url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        deadline = time.monotonic() + 600
+        while True:
             assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the server did not start"
             try:
                 urlopen(url).close()
                 break
