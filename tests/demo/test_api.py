@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +72,16 @@ def test_answers_are_those_of_predict(client: Client, cli: Cli):
         for key in ("face", "group", "probability", "probabilities", "age", "status"):
             assert answer[key] == row[key], key
     assert said["picture"] == PORTRAIT.name
+
+
+def test_readmes_example_works(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    text = (PORTRAIT.parents[2] / "README.md").read_text()
+    example = re.search(r"```python\n(from gradio_client.*?)```", text, re.DOTALL)
+    assert example
+    monkeypatch.chdir(PORTRAIT.parents[2])
+    code = example[1].replace("http://127.0.0.1:7860", server.local_url)
+    exec(code, {})
+    assert "[('cnn', '25-32'), ('capsnet'" in capsys.readouterr().out
 
 
 def test_models_together_and_a_broken_file(client: Client):
