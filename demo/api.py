@@ -11,13 +11,14 @@ import gradio as gr
 
 from .batch import answer_all, check
 from .compare import compare as compare_models
-from .models import Contender, all_views
+from .models import Contender, make_reader
 from .reading import Refused, read_picture
 from .upload import read_upload
 
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Add the endpoints, with fields that nobody sees."""
+    reader = make_reader(contenders)
 
     @_refusals
     def compare(
@@ -26,7 +27,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
         """Ask every model about one face of a picture (0 is the largest)."""
         if picture is None:
             raise Refused("Give a picture.")
-        opened = read_picture(*read_upload(picture), all_views(contenders), most_bytes)
+        opened = read_picture(*read_upload(picture), reader, most_bytes)
         number, added = _number("face", face), _number("margin", margin)
         if number not in range(len(opened.faces)):
             count = len(opened.faces)
@@ -37,7 +38,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     def batch(pictures: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
         """Answer for all faces of several pictures: a row per face and model."""
         files = [read_upload(upload) for upload in check(pictures)]
-        return [row for rows in answer_all(contenders, files, most_bytes) for row in rows]
+        return [row for rows in answer_all(contenders, reader, files, most_bytes) for row in rows]
 
     with gr.Column(visible=False):
         picture = gr.Image(label="Picture")

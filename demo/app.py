@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AgecliError as error:
         print(f"agecli-demo: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted then, too
     with tempfile.TemporaryDirectory(prefix="agecli-demo-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         from .serve import serve

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from agecli.errors import AgecliError
-from agecli.inference.predictor import Prediction
+from agecli.inference.predictor import Prediction, Predictor
 
-from .models import Contender, all_views
+from .models import Contender
 from .reading import NO_MODEL, Picture, Refused, read_picture
 from .upload import File
 
@@ -37,11 +37,11 @@ def check(files: list[T] | None) -> list[T]:
 
 
 def answer(
-    contenders: Sequence[Contender], file: File, most_bytes: int
+    contenders: Sequence[Contender], reader: Predictor | None, file: File, most_bytes: int
 ) -> tuple[Picture | None, list[Prediction]]:
     """Answer for all faces of a picture: a row per face and model, or one that says why not."""
     try:
-        picture = read_picture(*file, all_views(contenders), most_bytes)
+        picture = read_picture(*file, reader, most_bytes)
     except Refused as error:
         status = "no_face" if str(error).startswith("No face") else "unreadable"
         return None, [Prediction(file[0], status=status, error=str(error))]  # type: ignore[arg-type]
@@ -58,11 +58,14 @@ def answer(
 
 
 def answer_all(
-    contenders: Sequence[Contender], files: Sequence[File], most_bytes: int
+    contenders: Sequence[Contender],
+    reader: Predictor | None,
+    files: Sequence[File],
+    most_bytes: int,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of each picture as plain values."""
     for file in files:
-        _, rows = answer(contenders, file, most_bytes)
+        _, rows = answer(contenders, reader, file, most_bytes)
         yield [asdict(row) for row in rows]
 
 

@@ -16,7 +16,7 @@ from agecli.inference.together import join
 
 from .batch import MOST, answer, check, to_csv, to_json
 from .cards import dash, message
-from .models import Contender
+from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import Picture, Refused
 from .upload import read_upload
@@ -30,6 +30,7 @@ THUMBNAIL = 320
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Lay out the tab, and connect it."""
+    reader = make_reader(contenders)
     files = gr.File(
         label="Pictures", file_count="multiple", height=180, elem_id="uploads",
         file_types=["image"],
@@ -45,7 +46,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
         shown, rows = [], []
         for number, file in enumerate(pictures):
             yield _progress(number, len(pictures), file[0])
-            picture, found = answer(contenders, file, most_bytes)
+            picture, found = answer(contenders, reader, file, most_bytes)
             shown.append(_tile(picture, found))
             rows.append(found)
         yield _page(rows, shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import gradio as gr
 
 from . import cards
 from .compare import Comparison, compare
-from .models import Contender, all_views
+from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import MARGINS, Picture, Refused, read_picture
 from .upload import File, read_upload
@@ -21,6 +21,9 @@ SOURCES = {
     "astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain"),
 }
 """What example pictures show, and where they come from."""
+
+IN_MEMORY = 3600
+"""Seconds after which a picture is forgotten, though its page is still open."""
 
 WAITING = """
 <div class="empty"><p class="lead">Add a picture of a face.</p>
@@ -43,7 +46,8 @@ element.addEventListener('click', event => {
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Lay out the tab, and connect it."""
-    picture, face = gr.State(None), gr.State(0)
+    reader = make_reader(contenders)
+    picture, face = gr.State(None, time_to_live=IN_MEMORY), gr.State(0)
     with gr.Row(elem_classes="compare"):
         with gr.Column(scale=4, min_width=300, elem_classes="side"):
             upload = gr.Image(
@@ -75,13 +79,13 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     def open_upload(value: dict[str, Any] | None, *wanted: Any) -> tuple[Any, ...]:
         if value is None:
             return (gr.skip(),) * len(shown)
+        return open_file(lambda: read_upload(value), *wanted)
+
+    def open_file(read: Callable[[], File], *wanted: Any) -> tuple[Any, ...]:
         try:
-            return open_file(read_upload(value), *wanted)
+            opened = read_picture(*read(), reader, most_bytes)
         except Refused as error:
             return _closed(cards.message(str(error)))
-
-    def open_file(file: File, *wanted: Any) -> tuple[Any, ...]:
-        opened = read_picture(*file, all_views(contenders), most_bytes)
         comparison = compare(contenders, opened, 0, wanted[0], heat=wanted[1], vary_it=wanted[2])
         return (
             opened, 0, gr.update(value=_stage(opened), visible=True), gr.update(visible=False),
@@ -93,7 +97,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
         name = str(event._data["name"])
         if name not in SOURCES:
             return (gr.skip(),) * len(shown)
-        return open_file((name, (EXAMPLES / name).read_bytes()), *wanted)
+        return open_file(lambda: (name, (EXAMPLES / name).read_bytes()), *wanted)
 
     def choose(opened: Picture | None, *wanted: Any, event: gr.EventData) -> tuple[Any, ...]:
         number = int(event._data["face"])

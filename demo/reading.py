@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from PIL import Image
@@ -11,7 +10,8 @@ from PIL import Image
 from agecli.data.images import MAX_PIXELS, read_image
 from agecli.errors import ImageError
 from agecli.inference.faces import Face
-from agecli.inference.pictures import Reading, View, crop_view, read_pictures
+from agecli.inference.pictures import Reading, crop_view
+from agecli.inference.predictor import Predictor
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -62,12 +62,12 @@ class Picture:
         return replace(reading, faces=[chosen], crops=crops)
 
 
-def read_picture(name: str, data: bytes, views: Set[View], most_bytes: int) -> Picture:
-    """Decode a picture and find its faces. Raises Refused."""
-    if not views:
+def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: int) -> Picture:
+    """Decode a picture and find its faces, as `agecli predict` does. Raises Refused."""
+    if not reader:
         raise Refused(NO_MODEL)
     image, animated = decode(data, most_bytes)
-    (reading,) = read_pictures([image], views)
+    (reading,) = reader.read([image])
     if reading.status == "no_face":
         raise Refused(
             "No face was found. A face has to be turned to the camera, upright, and at least "

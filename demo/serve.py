@@ -16,6 +16,8 @@ from .theme import THEME
 HERE = Path(__file__).parent
 AT_ONCE = 2
 """Requests that are answered at the same time; the others wait."""
+SESSIONS = 100
+"""Visitors whose picture stays in memory; the one who has been here the longest loses it first."""
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
@@ -35,9 +37,9 @@ def serve(
     blocks.launch(
         server_name=host, server_port=port, share=share, auth=auth,
         max_file_size=max_size * 10**6, prevent_thread_lock=True, quiet=not block,
-        show_error=False, allowed_paths=[], enable_monitoring=False, ssr_mode=False,
-        theme=THEME, css_paths=HERE / "style.css", footer_links=["api"],
-        favicon_path=HERE / "icon.svg",
+        show_error=False, state_session_capacity=SESSIONS, allowed_paths=[],
+        enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=HERE / "style.css",
+        footer_links=["api"], favicon_path=HERE / "icon.svg",
     )  # fmt: skip
     threading.Thread(target=_warm_up, daemon=True).start()
     if block:

@@ -290,7 +290,8 @@ CONTRASTS = """() => {
     const c = parse(getComputedStyle(e).backgroundColor); if (c[3] > .99) return c }
     return [255, 255, 255] };
   const found = [];
-  for (const e of document.querySelectorAll('#results *, #controls *, .masthead *, .foot *')) {
+  const all = '#results *, #controls *, .masthead *, .foot *, [role=tab]';
+  for (const e of document.querySelectorAll(all)) {
     const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join('');
     const style = getComputedStyle(e);
     if (!text || !e.offsetParent || e.closest('.sr')) continue;
