@@ -149,7 +149,7 @@ def _read(name: str, source: Picture, views: tuple[View, ...], find: Find) -> Re
         name,
         "ok",
         faces=faces,
-        crops={view: np.stack([_crop(image, face, view) for face in faces]) for view in views},
+        crops={view: np.stack([crop_view(image, face, view) for face in faces]) for view in views},
     )
 
 
@@ -164,7 +164,8 @@ def _decodable(source: Picture) -> Path | bytes | Image.Image:
         raise ImageError(f"array {source.dtype} {source.shape} is not a picture") from error
 
 
-def _crop(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
+def crop_view(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
+    """Cut a face, or the whole RGB picture, as a model wants it: uint8 (size, size, 3)."""
     size, margin = view
     if face is None:
         return square(image, size)

@@ -170,19 +170,27 @@ class Predictor:
         In the order of the sources, which are drawn as needed: any number of pictures needs the
         memory of a few batches.
         """
-        views = [_view(metadata) for metadata in self._metadata]
-        readings = read_pictures(sources, set(views), find=self._find, workers=self._workers)
         batch: list[Reading] = []
         faces = 0
-        for reading in readings:
+        for reading in self.read(sources):
             batch.append(reading)
             faces += len(reading.faces)
             if faces >= self._batch_size or len(batch) >= PATIENCE * self._batch_size:
-                yield from self._answer(batch)
+                yield from self.answer(batch)
                 batch, faces = [], 0
-        yield from self._answer(batch)
+        yield from self.answer(batch)
 
-    def _answer(self, batch: list[Reading]) -> Iterator[Prediction]:
+    @property
+    def views(self) -> set[View]:
+        """How the models want their faces."""
+        return {_view(metadata) for metadata in self._metadata}
+
+    def read(self, sources: Iterable[Picture]) -> Iterator[Reading]:
+        """Yield the faces of each picture, cropped as the models want them."""
+        return read_pictures(sources, self.views, find=self._find, workers=self._workers)
+
+    def answer(self, batch: Sequence[Reading]) -> Iterator[Prediction]:
+        """Yield what `predict` does, for pictures that were read with these views."""
         answered = [reading for reading in batch if reading.faces]
         columns = [list(self._rows(model, answered)) for model in self.models] if answered else []
         rows = zip(*columns, strict=True)  # per face: a Prediction of each model

@@ -142,18 +142,32 @@ class CapsNet(nn.Module):
         the pictures (B, 3, 32, 32) that the decoder makes of the true groups' capsules, or None
         where there is no decoder.
         """
+        u = self.capsules(x)
+        if groups is None:
+            return self.classify(u)
+        capsules = self._route(u)
+        return _logits(capsules), self.decoder(capsules, groups) if self.decoder else None
+
+    def capsules(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, 3, S, S) to primary capsules (B, types, positions, dim)."""
         for stage in self.stages:
             x = self._run(stage, x)
-        u = self._run(self.primary, self.dropout(x))  # (B, types, positions, primary)
-        capsules = route(u, self.weight, iterations=self.routing_iters, scale=self.scale)
-        lengths = torch.linalg.vector_norm(capsules, dim=-1)  # (B, groups, dim) -> (B, groups)
-        logits = lengths.clamp(min=SHORTEST).log()
-        if groups is None:
-            return logits
-        return logits, self.decoder(capsules, groups) if self.decoder else None
+        return self._run(self.primary, self.dropout(x))
+
+    def classify(self, u: Tensor) -> Tensor:
+        """Map primary capsules to logits (B, groups)."""
+        return _logits(self._route(u))
+
+    def _route(self, u: Tensor) -> Tensor:
+        return route(u, self.weight, iterations=self.routing_iters, scale=self.scale)
 
     def _run(self, module: nn.Module, x: Tensor) -> Tensor:
         return checkpointed(module, x) if self.grad_checkpoint and self.training else module(x)
+
+
+def _logits(capsules: Tensor) -> Tensor:
+    """Give the log-lengths (B, groups) of group capsules (B, groups, dim)."""
+    return torch.linalg.vector_norm(capsules, dim=-1).clamp(min=SHORTEST).log()
 
 
 def _strided_plan(image_size: int) -> tuple[list[int], int]:

@@ -1,0 +1,19 @@
+"""agecli-demo: the demo's own command, where the demo is installed or lies beside the package."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def main() -> None:
+    """Run demo/app.py, as `python demo/app.py` does."""
+    if not find_spec("gradio"):
+        print('agecli-demo: the demo needs gradio: pip install "agecli[demo]"', file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    package = Path(__file__).parents[1]
+    installed = package / "_demo"
+    folder = installed if installed.is_dir() else package.parent / "demo"
+    runpy.run_path(str(folder / "app.py"), run_name="__main__")

@@ -1,0 +1,114 @@
+"""The models of the demo: found at start, each loaded once, when it is first asked."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from agecli.config import Device
+from agecli.errors import AgecliError, WeightsError
+from agecli.inference.model import Model
+from agecli.inference.pictures import Reading, View
+from agecli.inference.predictor import Prediction, Predictor
+from agecli.registry import MODELS
+from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "head.mean", "head.scale")
+"""What a weights file holds beside the parameters."""
+
+
+class Contender:
+    """A weights file: a model that answers, or an error that says why it cannot."""
+
+    def __init__(self, path: Path, device: Device = "auto") -> None:
+        self.path = path
+        self.name = path.parent.name if path.stem == "best" else path.stem
+        self.error: str | None = None
+        self.metadata: Metadata | None = None
+        self._lock = threading.Lock()
+        try:
+            self.metadata = read_metadata(path)
+            self._predictor = Predictor([path], device=device)
+        except AgecliError as error:
+            self._fail(error)
+
+    @property
+    def title(self) -> str:
+        """What the model is, in a few words."""
+        if not self.metadata:
+            return self.path.name
+        return self.metadata.title or MODELS[self.metadata.model].title
+
+    @property
+    def views(self) -> set[View]:
+        """How the model wants its faces."""
+        return self._predictor.views if self.metadata and not self.error else set()
+
+    @property
+    def model(self) -> Model:
+        """The loaded model. Raises AgecliError for a file that cannot be used."""
+        with self._lock:  # the first to ask loads it, the others wait
+            if self.error:
+                raise WeightsError(self.error)
+            try:
+                return self._predictor.models[0]
+            except AgecliError as error:
+                self._fail(error)
+                raise WeightsError(self.error) from error
+
+    def answer(self, readings: Sequence[Reading]) -> tuple[list[Prediction], float]:
+        """Answer as `agecli predict` does; with the seconds that the model took.
+
+        Raises AgecliError where it cannot.
+        """
+        _ = self.model  # loaded before the clock starts
+        began = time.perf_counter()
+        rows = list(self._predictor.answer(readings))
+        return rows, time.perf_counter() - began
+
+    @cached_property
+    def digest(self) -> str:
+        """The first eight digits of the file's SHA-256."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+
+    @cached_property
+    def parameters(self) -> int | None:
+        """Parameters that the file holds, without loading them; None for an exported model."""
+        if self.path.suffix == ONNX:
+            return None
+        from math import prod
+
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="numpy") as file:
+            names = [name for name in file.keys() if not name.endswith(STATISTICS)]  # noqa: SIM118
+            return sum(prod(file.get_slice(name).get_shape()) for name in names)
+
+    def _fail(self, error: AgecliError) -> None:
+        self.error = str(error).replace(str(self.path), self.path.name)
+
+
+def find_contenders(names: Iterable[str | Path] = (), device: Device = "auto") -> list[Contender]:
+    """Find weights files: the released ones, or those of files, folders and released names.
+
+    Raises WeightsError where there are none.
+    """
+    names = list(names)
+    paths = [path for name in names for path in named_weights(name)] or find_weights()
+    contenders = [Contender(path, device) for path in dict.fromkeys(paths)]
+    taken = [contender.name for contender in contenders]
+    for contender in contenders:
+        if taken.count(contender.name) > 1:
+            contender.name = f"{contender.name} {contender.path.parent.name}"
+    return contenders
+
+
+def make_reader(contenders: Iterable[Contender]) -> Predictor | None:
+    """Give what finds faces and crops them for all models that work; None where none does."""
+    paths = [contender.path for contender in contenders if not contender.error]
+    return Predictor(paths) if paths else None

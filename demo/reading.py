@@ -1,0 +1,107 @@
+"""Uploads become pictures with faces, or a sentence that says why not."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from agecli.data.images import MAX_PIXELS, read_image
+from agecli.errors import ImageError
+from agecli.inference.faces import Face
+from agecli.inference.pictures import Reading, crop_view
+from agecli.inference.predictor import Predictor
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+NO_MODEL = "No model can be used here: the Models tab says why."
+
+MARGINS = (-0.1, 0.4)
+"""What may be added to the margins of crops, in sides of the face's box."""
+
+
+class Refused(Exception):
+    """A picture that gets no answer; the text is for the user."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upload: its bytes, its faces, and their crops as the models want them.
+
+    It lives in the session's memory alone, and no longer than the session.
+    """
+
+    name: str
+    data: bytes
+    size: tuple[int, int]
+    reading: Reading
+    animated: bool = False
+
+    @property
+    def faces(self) -> list[Face]:
+        """The faces, the largest first."""
+        return [face for face in self.reading.faces if face]
+
+    def image(self) -> Image.Image:
+        """Decode it again, upright and RGB."""
+        return read_image(self.data)
+
+    def crop(self, face: int, margin: float = 0.0) -> Reading:
+        """Give one face's crops; margin: added to what the models were trained with."""
+        reading, chosen = self.reading, self.reading.faces[face]
+        if not margin:
+            crops = {view: crops[face : face + 1] for view, crops in reading.crops.items()}
+        else:
+            image = self.image()
+            crops = {
+                view: crop_view(image, chosen, (view[0], view[1] + margin))[None]
+                for view in reading.crops
+            }
+        return replace(reading, faces=[chosen], crops=crops)
+
+
+def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: int) -> Picture:
+    """Decode a picture and find its faces, as `agecli predict` does. Raises Refused."""
+    if not reader:
+        raise Refused(NO_MODEL)
+    image, animated = decode(data, most_bytes)
+    (reading,) = reader.read([image])
+    if reading.status == "no_face":
+        raise Refused(
+            "No face was found. A face has to be turned to the camera, upright, and at least "
+            "40 pixels wide; try a closer or brighter picture."
+        )
+    return Picture(name, data, image.size, replace(reading, source=name), animated)
+
+
+def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
+    """Decode an upload within the limits; tell whether it is an animation. Raises Refused."""
+    if len(data) > most_bytes:
+        raise Refused(
+            f"This file has {len(data) / 1e6:.0f} MB; the most is {most_bytes / 1e6:.0f} MB. "
+            "Save the picture smaller and try again."
+        )
+    try:
+        image = read_image(data)
+    except ImageError as error:
+        raise Refused(_reason(data, str(error))) from error
+    opened = Image.open(io.BytesIO(data))
+    return image, opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False)
+
+
+def _reason(data: bytes, error: str) -> str:
+    """Say in plain words why a picture cannot be read."""
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC:
+        return f"HEIC pictures cannot be read here. Save it as JPEG; {FORMATS} can be read."
+    if "more than" in error:
+        return (
+            f"This picture is too large ({error.split(',')[0]}); the most is "
+            f"{MAX_PIXELS // 10**6} million pixels. Make it smaller and try again."
+        )
+    if error == "not an image":
+        return f"This file is not a picture that can be read. {FORMATS} can."
+    if error == "empty file":
+        return "This file is empty. Choose another one."
+    return "This picture is damaged or cut short. Save or download it again and try once more."

@@ -1,0 +1,54 @@
+"""Start the server, closed: no analytics, no files but the app's own, errors without traces."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .models import Contender
+from .page import build
+from .theme import THEME
+
+HERE = Path(__file__).parent
+AT_ONCE = 2
+"""Requests that are answered at the same time; the others wait."""
+SESSIONS = 100
+"""Visitors whose picture stays in memory; the one who has been here the longest loses it first."""
+KEPT = 300
+"""Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
+
+
+def serve(
+    contenders: Sequence[Contender], *, host: str | None, port: int | None, share: bool = False,
+    auth: tuple[str, str] | None = None, max_size: int, waiting: int,
+    kept: int = KEPT, block: bool = True,
+) -> gr.Blocks:  # fmt: skip
+    """Serve the demo at host:port, until stopped or, without `block`, in the background.
+
+    host: by default GRADIO_SERVER_NAME, or this machine alone. max_size: MB of a picture at most.
+    waiting: requests that may wait. kept: seconds an uploaded file is kept.
+    """
+    blocks = build(contenders, most_bytes=max_size * 10**6, kept=kept)
+    blocks.queue(max_size=waiting, default_concurrency_limit=AT_ONCE)
+    blocks.launch(
+        server_name=host, server_port=port, share=share, auth=auth,
+        max_file_size=max_size * 10**6, prevent_thread_lock=True, quiet=not block,
+        show_error=False, state_session_capacity=SESSIONS, allowed_paths=[],
+        enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=HERE / "style.css",
+        footer_links=["api"], favicon_path=HERE / "icon.svg",
+    )  # fmt: skip
+    threading.Thread(target=_warm_up, daemon=True).start()
+    if block:
+        blocks.block_thread()
+    return blocks
+
+
+def _warm_up() -> Any:
+    """Import what the first answer needs, while the user looks for a picture."""
+    import torch
+
+    return torch

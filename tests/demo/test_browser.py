@@ -1,0 +1,303 @@
+"""The demo in a real browser, as a visitor uses it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from tests.conftest import Cli
+from tests.demo.pictures import PORTRAIT, ROOT, animation, crowd, write_troubles
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("AGECLI_CHROMIUM") or shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium: AGECLI_CHROMIUM names none"),
+]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-quic",
+]  # fmt: skip
+PATIENCE = 120_000
+"""Milliseconds: other work may share the machine."""
+Visit = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the released models as a user does."""
+    log = tmp_path_factory.mktemp("demo") / "log.txt"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, ROOT / "demo" / "app.py", "--port", str(port), "--max-size", "3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 600
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the server did not start"
+            try:
+                urlopen(url).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    """Open the page; at the end, its console has to be free of errors, and nobody else asked."""
+    wrong: list[str] = []
+    pages = []
+
+    def go(width: int = 1280, scheme: str = "light") -> Any:
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
+                                reduced_motion="reduce")  # fmt: skip
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
+                else wrong.append(f"asked {r.url}"))  # fmt: skip
+        page.goto(address)
+        page.wait_for_selector("#upload input[type=file]", state="attached")
+        pages.append(page)
+        return page
+
+    yield go
+    for page in pages:
+        page.close()
+    assert not wrong
+
+
+def upload(page: Any, path: Path) -> None:
+    page.set_input_files("#upload input[type=file]", path)
+
+
+def read_answers(page: Any) -> dict[str, dict[str, Any]]:
+    """Read what a visitor reads in the cards."""
+    page.wait_for_selector(".card")
+    answers = {}
+    for card in page.query_selector_all(".card"):
+        rows = card.query_selector_all(".bars tbody tr")
+        age = re.search(r"about (\d+) years", card.inner_text())
+        answers[card.query_selector("h3").inner_text()] = {
+            "group": card.query_selector(".group").inner_text().replace("–", "-"),
+            "sure": int(re.search(r"(\d+)% sure", card.inner_text())[1]),  # type: ignore[index]
+            "age": age and int(age[1]),
+            "shares": {
+                row.query_selector("th").inner_text().replace("–", "-"): row.query_selector(
+                    ".share"
+                ).inner_text()
+                for row in rows
+            },
+        }
+    return answers
+
+
+def test_the_page_says_what_predict_says(visit: Visit, cli: Cli):
+    page = visit()
+    upload(page, PORTRAIT)
+    answers = read_answers(page)
+    told = cli("predict", PORTRAIT, "--model", "all", "--json").stdout.splitlines()
+    rows = [json.loads(line) for line in told]
+    assert set(answers) == {row["model"] for row in rows}
+    assert len(rows) >= 2
+    for row in rows:
+        answer = answers[row["model"]]
+        assert answer["group"] == row["group"]
+        assert answer["sure"] == round(100 * row["probability"])
+        assert answer["age"] == (None if row["age"] is None else round(row["age"]))
+        assert list(answer["shares"]) == list(row["probabilities"])
+        for group, chance in row["probabilities"].items():
+            if chance >= 0.005:
+                assert answer["shares"][group] == f"{chance:.0%}"
+    assert "together" in page.inner_text(".joint")
+
+
+def test_margin_heat_and_variants(visit: Visit):
+    page = visit()
+    page.click("[data-example]")
+    before = read_answers(page)
+    crop = page.get_attribute("#crop img", "src")
+    slider = page.query_selector("#margin input[type=range]")
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "crop => document.querySelector('#crop img').src !== crop", arg=crop, timeout=PATIENCE
+    )
+    assert read_answers(page) != before
+    page.check("#heat input")
+    page.wait_for_selector(".heat")
+    assert page.locator(".heat img").count() == len(before)
+    page.check("#vary input")
+    page.wait_for_selector(".strip tbody tr")
+    assert page.locator(".strip tbody tr").count() == len(before)
+    assert page.locator(".strip thead img").count() == 9
+    page.click("[data-again]")
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    assert page.locator(".card").count() == 0
+
+
+def test_one_of_thirty_faces_is_chosen_by_click_and_by_keyboard(visit: Visit, tmp_path: Path):
+    page = visit()
+    upload(page, crowd(tmp_path / "crowd.jpg"))
+    page.wait_for_selector(".card")
+    assert page.locator(".face").count() >= 28
+    faces = {"0": page.get_attribute("#crop img", "src")}
+
+    def chosen(number: str) -> None:
+        page.wait_for_function(
+            "n => document.querySelector('#crop img').alt.startsWith(`Face ${n},`)",
+            arg=str(int(number) + 1), timeout=PATIENCE,
+        )  # fmt: skip
+        faces[number] = page.get_attribute("#crop img", "src")
+        pressed = page.locator(".face[aria-pressed=true]")
+        assert pressed.count() == 1
+        assert pressed.get_attribute("data-face") == number
+
+    page.click('.face[data-face="5"]')
+    chosen("5")
+    page.focus('.face[data-face="9"]')
+    page.keyboard.press("Enter")
+    chosen("9")
+    assert len(faces) == 3
+
+
+def test_troubles_get_a_sentence(visit: Visit, tmp_path: Path):
+    page = visit()
+    for words, path in write_troubles(tmp_path).items():
+        if "empty" in words:  # which Gradio's upload does not send
+            continue
+        upload(page, path)
+        page.wait_for_function(
+            "w => document.querySelector('#results .notice')?.innerText.includes(w)",
+            arg=words.strip(), timeout=PATIENCE,
+        )  # fmt: skip
+        assert "/" not in page.inner_text("#results .notice")
+        page.reload()
+        page.wait_for_selector("#upload input[type=file]", state="attached")
+    upload(page, animation(tmp_path / "two.gif"))
+    page.wait_for_selector(".card")
+    assert "first frame" in page.inner_text("#stage")
+
+
+def test_a_file_over_the_limit_is_refused(visit: Visit, tmp_path: Path):
+    page = visit()
+    (tmp_path / "large.jpg").write_bytes(PORTRAIT.read_bytes() + bytes(4_000_000))
+    upload(page, tmp_path / "large.jpg")
+    page.wait_for_selector("text=/exceeds|too large|maximum/i")
+    assert page.locator(".card").count() == 0
+
+
+def test_a_batch_of_twenty_with_a_bad_one(visit: Visit, tmp_path: Path):
+    page = visit()
+    files = []
+    for number in range(19):
+        files.append(tmp_path / f"{number}.jpg")
+        files[-1].write_bytes(PORTRAIT.read_bytes())
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"not a picture")
+    page.click("role=tab[name='Batch']")
+    page.set_input_files("#uploads input[type=file]", [*files[:7], bad, *files[7:]])
+    page.wait_for_selector(".batch")
+    assert "20 pictures, 19 faces, 1 without an answer" in page.inner_text(".batch .sum")
+    assert page.locator(".gallery figure").count() == 20
+    assert page.locator(".gallery .bad").count() == 1
+    with page.expect_download() as download:
+        page.click("text=ages.csv")
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [row["source"] for row in rows if row["status"] != "ok"] == ["bad.jpg"]
+    with page.expect_download() as download:
+        page.click("text=ages.json")
+    records = json.loads(Path(download.value.path()).read_text())
+    assert len(records) == len(rows) > 20
+    assert rows[0]["group"] == records[0]["group"]
+
+
+def test_the_models_tab(visit: Visit):
+    page = visit()
+    page.click("role=tab[name='Models']")
+    page.wait_for_selector("#models table")
+    text = page.inner_text("#models")
+    assert "75.0%" in text
+    assert "Not for decisions about people" in text
+    page.click("summary >> nth=0")
+    page.wait_for_selector(".confusion")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_scrolling_sideways(visit: Visit, scheme: str):
+    page = visit(390, scheme)
+    page.click("[data-example]")
+    page.wait_for_selector(".card")
+    page.check("#vary input")
+    page.wait_for_selector(".strip")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", ground)[:3])) / 3
+    assert light > 200 if scheme == "light" else light < 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(visit: Visit, scheme: str):
+    """Every text of the compare tab has a contrast of 4.5 to what is behind it (WCAG AA)."""
+    page = visit(1280, scheme)
+    page.click("[data-example]")
+    page.wait_for_selector(".card")
+    page.check("#vary input")
+    page.wait_for_selector(".strip")
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 60
+    assert [entry for entry in found if entry["ratio"] < (3 if entry["large"] else 4.5)] == []
+
+
+CONTRASTS = """() => {
+  const parse = c => { const n = c.match(/[\\d.]+/g).map(Number);
+    return [...n.slice(0, 3), n[3] ?? 1] };
+  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92
+    : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
+  const ground = e => { for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor); if (c[3] > .99) return c }
+    return [255, 255, 255] };
+  const found = [];
+  const all = '#results *, #controls *, .masthead *, .foot *, [role=tab]';
+  for (const e of document.querySelectorAll(all)) {
+    const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join('');
+    const style = getComputedStyle(e);
+    if (!text || !e.offsetParent || e.closest('.sr')) continue;
+    const [a, b] = [lum(parse(style.color)), lum(ground(e))].sort((x, y) => y - x);
+    found.push({text: text.slice(0, 30), ratio: (a + .05) / (b + .05),
+      large: parseFloat(style.fontSize) >= 24});
+  }
+  return found;
+}"""

@@ -1,0 +1,121 @@
+"""What the page says, from answers made by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agecli.inference.faces import Face
+from agecli.inference.pictures import Reading
+from agecli.inference.predictor import Prediction
+from agecli.inference.together import join
+from demo import cards
+from demo.batch import check, to_csv
+from demo.compare import Answer, Comparison
+from demo.models import Contender
+from demo.models_tab import page
+from demo.pictures import heat_over
+from demo.reading import Picture, Refused
+from tests.exporting.models import METRICS, write_model
+
+FACE = Face((1, 2, 31, 32), 0.9)
+CROP = np.full((32, 32, 3), 120, np.uint8)
+
+
+def say(*chances: float, age: float | None = None) -> Prediction:
+    labels = ["0-2", "4-6", "8-13"]
+    best = int(np.argmax(chances))
+    return Prediction(
+        "<b>.jpg", FACE, "cnn", labels[best], chances[best],
+        dict(zip(labels, chances, strict=True)), age,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def contender(tmp_path: Path) -> Contender:
+    confusion = [[9, 1], [2, 8]]
+    metrics = METRICS | {"confusion": confusion}
+    path = write_model(tmp_path / "<i>.safetensors", metrics=metrics, title="A <title>")
+    return Contender(path, "cpu")
+
+
+def compared(contender: Contender, *predictions: Prediction, error: str | None = None):
+    answers = [Answer(contender, row, 0.0123, crop=CROP) for row in predictions]
+    if error:
+        answers.append(Answer(contender, error=error))
+    picture = Picture("<b>.jpg", b"", (40, 40), Reading("<b>.jpg", "ok", faces=[FACE]))
+    return Comparison(picture, 0, 0.0, CROP, answers, join(predictions))
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([(0.8, 0.1, 0.1)], "Only one model is here"),
+        ([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1)], "Both say 0–2."),
+        ([(0.8, 0.1, 0.1)] * 3, "All three say 0–2."),
+        (
+            [(0.8, 0.1, 0.1), (0.8, 0.1, 0.1), (0.4, 0.5, 0.1)],
+            "Two of three say 0–2; the other is in a neighbouring group.",
+        ),
+        (
+            [(0.8, 0.1, 0.1), (0.3, 0.2, 0.5), (0.1, 0.5, 0.4)],
+            "One of three says 0–2; the others are up to two groups away.",
+        ),
+    ],
+)
+def test_agreement_in_words(contender: Contender, answers: list[tuple[float, ...]], words: str):
+    text = cards.results(compared(contender, *(say(*chances) for chances in answers)))
+    assert words in text
+
+
+def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):
+    text = cards.results(compared(contender, say(0.001, 0.25, 0.749, age=9.6), error="No <good>"))
+    for words in ("8–13", "75% sure", "about 10 years", "12 ms", "&lt;1%", "25%",
+                  "75.0% exact on 1,516 test pictures", "A &lt;title&gt;", "No &lt;good&gt;",
+                  "sees 32×32 px", f"sha256 {contender.digest}"):  # fmt: skip
+        assert words in text, words
+    assert "<title>" not in text
+    assert "<good>" not in text
+
+
+def test_parameters_are_counted_without_loading(contender: Contender):
+    from agecli.registry import MODELS
+    from tests.exporting.models import SIZES
+
+    own = sum(p.numel() for p in MODELS["cnn"].build(**SIZES["cnn"]).parameters())
+    assert contender.parameters == own
+
+
+def test_the_models_tab_shows_a_broken_file_beside_the_others(contender: Contender, tmp_path: Path):
+    (tmp_path / "bad.safetensors").write_bytes(b"none")
+    bad = Contender(tmp_path / "bad.safetensors", "cpu")
+    assert bad.error
+    assert str(tmp_path) not in bad.error
+    text = page([contender, bad])
+    assert "72.8 – 77.1" in text
+    assert bad.error.split(" (")[0] in text
+    assert "always 25–32" in text
+    assert str(tmp_path) not in text
+
+
+def test_heat_is_brightest_where_it_is_most():
+    heat = np.zeros((4, 4))
+    heat[0, 0] = 1
+    shown = heat_over(CROP, heat, 64).astype(float)
+    assert shown.shape == (64, 64, 3)
+    assert shown[4, 4].sum() > shown[60, 60].sum() + 200
+
+
+def test_csv_is_safe_for_spreadsheets():
+    rows = [say(0.8, 0.1, 0.1), Prediction("=1+1", status="unreadable", error="not a picture")]
+    lines = to_csv(rows).splitlines()
+    assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
+    assert lines[1] == "<b>.jpg,1,2,31,32,cnn,0-2,0.8,,ok,,0.8,0.1,0.1"
+    assert lines[2].startswith("'=1+1,,,,,,,,,unreadable,not a picture")
+
+
+def test_the_number_of_pictures_is_bounded():
+    with pytest.raises(Refused, match="201 pictures; 200"):
+        check([0] * 201)
+    with pytest.raises(Refused, match="at least one"):
+        check([])
