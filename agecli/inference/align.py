@@ -25,6 +25,13 @@ PIECE = 64
 """Faces that are looked at together."""
 FARTHEST = 0.6
 """Most that a look may move a face, in sides of what it sees, and scale it by, as a logarithm."""
+LOGIT, DETECTED, NEITHER = 1.3, 0.45, -6.4
+"""What the aligner's logit, the detector's score and nothing count for in the log-odds of a face.
+
+Logistic regression on the detector's finds down to -0.7, 249 of validation chips in scenes and 18
+in pictures of no face, which it parts; then the constant was raised by 1, so that the even chance
+lies at a logit of 4.8: 99 % of validation chips have more, though blurred, dark or covered.
+"""
 SAME = 0.35
 """Faces nearer to each other than this, in sides of the larger one, are one and the same."""
 
@@ -100,7 +107,7 @@ def refine(image: Image.Image, faces: Sequence[Face]) -> list[Face]:
 
 def face_score(detected: float, logit: float) -> float:
     """Weigh the detector's score and the aligner's logit into one score, 0 to 1."""
-    return float(1 / (1 + np.exp(-(logit + 2 * detected))))
+    return 1 / (1 + exp(-(LOGIT * logit + DETECTED * detected + NEITHER)))
 
 
 def estimate(pictures: Pixels, network: Network | None = None) -> Estimates:
