@@ -228,7 +228,7 @@ def test_a_camera_is_watched_until_interrupted(toy: Path, clips: Path):
     process = run_program(STAGED_CAMERA, clips / "a.mp4", *show)
     assert process.stderr.readline() == "watching\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err == ""
     row = json.loads(out.splitlines()[-1])
@@ -253,7 +253,7 @@ def test_standard_input_that_is_a_terminal(toy: Path):
     try:
         program = "from agecli.cli import main; main()"
         process = run_program(program, "predict", "-", "--weights", toy, stdin=theirs)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         os.close(mine)
         os.close(theirs)
@@ -267,7 +267,7 @@ def test_without_pyav(toy: Path, tmp_path: Path, source: str):
     (tmp_path / "clip.mp4").write_bytes(b"...")
     program = "import sys; sys.modules['av'] = None; from agecli.cli import main; main()"
     process = run_program(program, "predict", source, "--weights", toy, cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (1, "")
     assert err == 'agecli: Videos and cameras need PyAV: pip install "agecli[video]"\n'
 
