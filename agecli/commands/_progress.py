@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -50,9 +51,9 @@ class FaceProgress(Progress):
         """Show a frame's place in its video, and the answers so far for the faces in view."""
         self._rows = rows
         self._begun.add(source)
-        where = f"{printable(source)} at {clock(frame.seconds)}"
+        where = f"{printable(Path(source).name)} at {clock(frame.seconds)}"
         done = self._done + len(self._begun) - 1 + frame.share
-        self.update(self._task, description=where, completed=done)
+        self.update(self._task, description=where, completed=done, refresh=True)
 
     def finish(self, source: str) -> None:
         """Count a source as answered."""

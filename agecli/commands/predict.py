@@ -20,7 +20,7 @@ Examples:
   agecli predict chips/ --crops --json | jq .group
   agecli predict party.mp4 --fps 4
   agecli predict --webcam
-  curl -s https://example.org/face.jpg | agecli predict -
+  agecli predict - < face.jpg
 """
 
 MANY = 50
