@@ -48,8 +48,6 @@ class Prediction:
     source: str
     face: Face | None = None
     """None where the whole picture was used, or where there is no answer."""
-    track: Track | None = None
-    """Where in a video it was seen; None in a picture."""
     model: str | None = None
     group: str | None = None
     """The most probable age group."""
@@ -60,6 +58,8 @@ class Prediction:
     """Expected age in years, where the model's objective gives it."""
     status: Literal["ok", "no_face", "unreadable"] = "ok"
     error: str | None = None
+    track: Track | None = None
+    """Where in a video it was seen; None in a picture."""
 
 
 class LoadedModel(Model):

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from agecli.ages import YEARS, Scheme
-from agecli.config import PrepareConfig, TrainConfig
+from agecli.config import Augment, PrepareConfig, TrainConfig
 from agecli.data.batches import to_augmented_input
 from agecli.training.engine import MovingAverage
 from agecli.training.memory import keep_freed_memory
@@ -136,8 +136,10 @@ class DrySteps:
             self.config.batch_size, side, side, 3, dtype=torch.uint8, device=self.device
         )
         config = self.config
+        # How many images wild changes is drawn, and unknown where tensors are only counted.
+        kind: Augment = "light" if config.augment == "wild" else config.augment
         batch = to_augmented_input(
-            images, config.image_size, config.mean, config.std, config.augment, self.generator,
+            images, config.image_size, config.mean, config.std, kind, self.generator,
         )  # fmt: skip
         ages = torch.full((len(batch),), self.age, device=self.device)
         return self.objective.training_loss(self._model, batch, ages)

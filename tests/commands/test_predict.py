@@ -69,8 +69,8 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     assert result.returncode == 3
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert list(rows[0]) == [
-        "source", "face", "track", "model", "group", "probability", "probabilities", "age",
-        "status", "error",
+        "source", "face", "model", "group", "probability", "probabilities", "age",
+        "status", "error", "track",
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
     assert {row["track"] for row in rows} == {None}

@@ -106,7 +106,7 @@ def test_a_tilted_face_is_answered_as_the_upright_one(toy: Path):
     assert tilted.face.angle - upright.face.angle == pytest.approx(20, abs=3)
     answers = [list(row.probabilities.values()) for row in (upright, tilted)]
     raw = next(Predictor([toy], device="cpu", align="none").predict([turned]))
-    assert raw.face.angle == 0
+    assert raw.face.angle != tilted.face.angle  # dlib's own, in steps
     difference = np.abs(np.subtract(*answers)).max()
     assert difference < np.abs(np.subtract(answers[0], list(raw.probabilities.values()))).max()
 

@@ -113,7 +113,7 @@ def run_all(dataset: Path, out: Path) -> None:
         patch.setattr(Body, "forward", lambda self, x: body(self, x.double()))
         # fastai's recorder knows single precision alone.
         patch.setattr(AgeObjective, "forward", lambda self, *batch: loss(self, *batch).float())
-        patch.setattr(fastai_loaders, "aug_transforms", lambda **settings: [])
+        patch.setattr(fastai_loaders, "augment", lambda batch, kind: batch)
         patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
         torch.set_default_dtype(torch.float64)
         both = plain(dataset, balance="sqrt", label_smoothing=0.1, limit=64)
