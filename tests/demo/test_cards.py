@@ -33,7 +33,7 @@ def say(*chances: float, age: float | None = None) -> Prediction:
 
 @pytest.fixture
 def contender(tmp_path: Path) -> Contender:
-    confusion = [[9, 1], [2, 8]]
+    confusion = (np.eye(8, dtype=int) * 9 + 1).tolist()
     metrics = METRICS | {"confusion": confusion}
     path = write_model(tmp_path / "<i>.safetensors", metrics=metrics, title="A <title>")
     return Contender(path, "cpu")
