@@ -93,13 +93,13 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
             _crop(comparison), cards.results(comparison),
         )  # fmt: skip
 
-    def open_example(*wanted: Any, event: gr.EventData) -> tuple[Any, ...]:
+    def open_example(event: gr.EventData, *wanted: Any) -> tuple[Any, ...]:
         name = str(event._data["name"])
         if name not in SOURCES:
             return (gr.skip(),) * len(shown)
         return open_file(lambda: (name, (EXAMPLES / name).read_bytes()), *wanted)
 
-    def choose(opened: Picture | None, *wanted: Any, event: gr.EventData) -> tuple[Any, ...]:
+    def choose(event: gr.EventData, opened: Picture | None, *wanted: Any) -> tuple[Any, ...]:
         number = int(event._data["face"])
         return number, *show(opened, number, *wanted)
 
