@@ -111,7 +111,8 @@ def _tile(picture: Picture | None, rows: list[Prediction]) -> str:
                     probability=together.probability, age=together.age,
                 )
             )  # fmt: skip
-    said = ", ".join(dash(str(row.group)) for row in joint)
+    count = Counter(str(row.group) for row in joint)
+    said = ", ".join(f"{dash(g)} ×{n}" if n > 1 else dash(g) for g, n in count.items())
     image = shrink(draw_predictions(picture.image(), joint), THUMBNAIL)
     return (
         f'<figure><img loading="lazy" src="{data_uri(image, 82)}" alt="{name}: {said}">'

@@ -130,8 +130,7 @@ def _confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str
 
 
 def _cell(share: float, count: int) -> str:
-    strong = " class=strong" if share > 0.45 else ""
-    return f'<td{strong} style="--s:{share:.3f}" title="{share:.0%}">{count or "·"}</td>'
+    return f'<td style="--s:{share:.3f}" title="{share:.0%}">{count or "·"}</td>'
 
 
 def _per_group(groups: dict[str, dict[str, float]]) -> str:
