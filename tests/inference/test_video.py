@@ -173,7 +173,7 @@ def crossing(frames: int = 12) -> list[Image.Image]:
 
 def test_people_who_cross_leave_and_enter(toy: Path):
     """By where the heads were put: the predictor's answers for each, averaged by hand."""
-    predictor = Predictor([toy], device="cpu")
+    predictor = Predictor([toy], device="cpu", align="none")
     images = crossing()
     per_head: dict[str, list[Prediction]] = {"light": [], "dark": [], "late": []}
     for number, image in enumerate(images):
