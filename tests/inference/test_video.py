@@ -28,7 +28,7 @@ def seen(x: int, score: float, p: float, age: float | None = None, model: str = 
     chances = {"young": p, "old": round(1 - p, 4)}
     group = max(chances, key=lambda name: chances[name])
     face = Face((x, 0, x + 100, 100), score)
-    return Prediction("picture 0", face, None, model, group, chances[group], chances, age)
+    return Prediction("picture 0", face, model, group, chances[group], chances, age)
 
 
 class Scripted:
@@ -173,7 +173,7 @@ def crossing(frames: int = 12) -> list[Image.Image]:
 
 def test_people_who_cross_leave_and_enter(toy: Path):
     """By where the heads were put: the predictor's answers for each, averaged by hand."""
-    predictor = Predictor([toy], device="cpu", align="none")
+    predictor = Predictor([toy], device="cpu")
     images = crossing()
     per_head: dict[str, list[Prediction]] = {"light": [], "dark": [], "late": []}
     for number, image in enumerate(images):
