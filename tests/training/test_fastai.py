@@ -182,7 +182,8 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
     model = Predictor([run.best], device="cpu").models[0]
     dataset = open_dataset(dataset_folder)
     assert evaluate_model(model, dataset, "val").scores["mae"] == pytest.approx(
-        best["val_mae"], rel=0.05  # of a toy: the file's 16 bits move it
+        best["val_mae"],
+        rel=0.05,  # of a toy: the file's 16 bits move it
     )
     result = evaluate_model(model, dataset, "test")
     scores = result.scores | {"slices": result.slices()}
