@@ -11,8 +11,7 @@ from pathlib import Path
 def main() -> None:
     """Run demo/app.py, as `python demo/app.py` does."""
     if not find_spec("gradio"):
-        print('agecli-demo: the demo needs gradio: pip install "agecli[demo]"', file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        sys.exit('agecli-demo: the demo needs gradio: pip install "agecli[demo]"')
     package = Path(__file__).parents[1]
     installed = package / "_demo"
     folder = installed if installed.is_dir() else package.parent / "demo"

@@ -28,7 +28,7 @@ MODES = {
 def show_memory_report(config: TrainConfig, as_json: bool) -> None:
     """Measure a training step plain, with AMP, with checkpointing and with both; print a table."""
     from agecli.ages import Scheme
-    from agecli.inference.predictor import find_device
+    from agecli.inference.pytorch import find_device
     from agecli.training.budget import survey
 
     device = find_device(config.device)
@@ -52,7 +52,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
 
 def choose_for_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
-    from agecli.inference.predictor import find_device
+    from agecli.inference.pytorch import find_device
     from agecli.training.budget import plan_training
     from agecli.training.memory import gigabytes
 

@@ -140,7 +140,7 @@ def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
 def _search(study: Study, asked: dict[str, Any], params: dict[str, Any]) -> None:
     from agecli.commands._console import out
     from agecli.commands._study import search_display, study_tables
-    from agecli.inference.predictor import find_device
+    from agecli.inference.pytorch import find_device
     from agecli.tuning.plan import PLACE
     from agecli.tuning.report import summarise, write_report
     from agecli.tuning.search import Search

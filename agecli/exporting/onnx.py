@@ -136,7 +136,7 @@ def _outer_layers(path: Path) -> list[str]:
 def need_onnx(out: Path) -> None:
     """Raise AgecliError, with the command to type, where a package for ONNX is missing."""
     try:
-        import onnx  # noqa: F401
+        import onnx  # noqa: F401 - the three are looked for, not used
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agecli.ages import YEARS
 from agecli.inference.model import Model
-from agecli.inference.predictor import LoadedModel
+from agecli.inference.pytorch import LoadedModel
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from agecli import launch
-from agecli.ages import FloatArray, expected_ages, group_probabilities, softmax
+from agecli.ages import expected_ages, group_probabilities
 from agecli.config import (
     DETECTOR,
     FACE_MARGIN,
@@ -27,12 +27,10 @@ from agecli.inference.align import load_network
 from agecli.inference.faces import Face
 from agecli.inference.model import Model
 from agecli.inference.pictures import Find, Picture, Reading, View, read_pictures
+from agecli.inference.pytorch import LoadedModel, find_device
 from agecli.inference.tracks import Track
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
-
-if TYPE_CHECKING:
-    from torch import nn
 
 ROUND = 64
 """Pictures per process that are answered before their answers are put together."""
@@ -60,44 +58,6 @@ class Prediction:
     error: str | None = None
     track: Track | None = None
     """Where in a video it was seen; None in a picture."""
-
-
-class LoadedModel(Model):
-    """A model that torch runs.
-
-    module: maps normalised images (N, 3, S, S) to logits (N, outputs), and lies on the device. It
-    is in eval mode only while it answers, so it may be a model in training.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        metadata: Metadata,
-        path: Path | None = None,
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(metadata, path)
-        self.module = module
-        self.device = device
-
-    def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Do as `Model.distributions` says."""
-        import torch
-
-        from agecli.data.batches import to_input
-
-        training = self.module.training
-        self.module.eval()
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-            meta = self.metadata
-            x = to_input(pixels, meta.image_size, meta.mean, meta.std)  # (N, 3, size, size)
-            if flip:
-                x = torch.cat([x, x.flip(3)])  # (2N, 3, size, size)
-            logits = self.module(x)
-        self.module.train(training)
-        probabilities = softmax(logits.float().cpu().numpy(), self.metadata.temperature)
-        return probabilities.reshape(-1, len(images), probabilities.shape[1]).mean(axis=0)
 
 
 class Predictor:
@@ -272,31 +232,6 @@ def load_model(path: Path, device: Device = "auto") -> Model:
     module, metadata = load_weights(path)
     fold(module)
     return LoadedModel(to_channels_last(module.to(place)), metadata, path, place)
-
-
-def find_device(name: str) -> str:
-    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here.
-
-    Of several processes on a machine, each takes a GPU of its own for cuda.
-    """
-    import torch
-
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device, here in have.items() if here)
-    if not have.get(name):
-        raise UsageError(f"--device: no {name} device here; use --device auto")
-    if name == "cuda" and launch.world() > 1:
-        if launch.local_world() > (count := torch.cuda.device_count()):
-            raise UsageError(
-                f"--device: {launch.local_world()} processes for {count} GPUs: start one for each"
-            )
-        torch.cuda.set_device(launch.local_rank())
-    return name
 
 
 def _view(metadata: Metadata) -> View:

@@ -18,7 +18,7 @@ from agecli.data.batches import Batches, resize
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError, TrainingError
 from agecli.inference.align import Network
-from agecli.inference.predictor import find_device
+from agecli.inference.pytorch import find_device
 from agecli.models.aligner import SIDE, STRIDES, Aligner
 from agecli.models.blocks import to_channels_last
 from agecli.training import disturb

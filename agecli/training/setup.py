@@ -119,7 +119,7 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
 
 def choose_device(config: TrainConfig) -> torch.device:
     """Choose the device, and take a --vram-budget on CUDA for the limit."""
-    from agecli.inference.predictor import find_device
+    from agecli.inference.pytorch import find_device
 
     device = torch.device(find_device(config.device))
     if device.type == "cpu":

@@ -34,7 +34,8 @@ from agecli.commands.evaluate import evaluate
 from agecli.config import TrainConfig
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
-from agecli.inference.predictor import LoadedModel, load_model
+from agecli.inference.predictor import load_model
+from agecli.inference.pytorch import LoadedModel
 from agecli.training.memory import keep_freed_memory
 from agecli.weights import named_weights
 

@@ -23,7 +23,8 @@ from agecli.errors import WeightsError
 from agecli.exporting.export import export
 from agecli.exporting.parity import held_images
 from agecli.inference.model import Model
-from agecli.inference.predictor import LoadedModel, load_model
+from agecli.inference.predictor import load_model
+from agecli.inference.pytorch import LoadedModel
 from agecli.training.memory import keep_freed_memory
 from agecli.weights import load_weights
 

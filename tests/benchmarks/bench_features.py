@@ -19,7 +19,7 @@ from agecli.ages import YEARS, Scheme
 from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
-from agecli.inference.predictor import find_device
+from agecli.inference.pytorch import find_device
 from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training.features import extract
 from agecli.training.heads import Features, Sweep

@@ -255,13 +255,18 @@ def test_the_models_tab(visit: Visit):
     page.wait_for_selector(".confusion")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_scrolling_sideways(visit: Visit, scheme: str):
-    page = visit(390, scheme)
+def compared(page: Any) -> Any:
+    """Ask for the example, and for small changes of it."""
     page.click("[data-example]")
     page.wait_for_selector(".card")
     page.check("#vary input")
     page.wait_for_selector(".strip")
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_scrolling_sideways(visit: Visit, scheme: str):
+    page = compared(visit(390, scheme))
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -272,11 +277,7 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Visit, scheme: str):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(visit: Visit, scheme: str):
     """Every text of the compare tab has a contrast of 4.5 to what is behind it (WCAG AA)."""
-    page = visit(1280, scheme)
-    page.click("[data-example]")
-    page.wait_for_selector(".card")
-    page.check("#vary input")
-    page.wait_for_selector(".strip")
+    page = compared(visit(1280, scheme))
     found = page.evaluate(CONTRASTS)
     assert len(found) > 60
     assert [entry for entry in found if entry["ratio"] < (3 if entry["large"] else 4.5)] == []

@@ -18,7 +18,7 @@ from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
 from agecli.errors import DataError, UsageError, WeightsError
 from agecli.inference.pictures import find_pictures
-from agecli.inference.predictor import LoadedModel
+from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
 
