@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -35,7 +35,10 @@ from agecli.weights import Metadata, load_weights, named_weights
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
-    """Give the configuration as it is: these models start from nothing that is fetched."""
+    """Give the configuration as it is, where its --init can be begun with; dry: unseen."""
+    if not dry and _has_initial(config):
+        scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
+        _load_initial(config, build_model(config, scheme))
     return config
 
 
@@ -51,7 +54,7 @@ def train(
     diverges or too little memory.
     """
     begin = partial(fit, score=score)
-    if isinstance(config, CnnConfig | CapsNetConfig) and config.init != "none":
+    if _has_initial(config):
         begin = partial(begin, start=partial(_load_initial, config), init=Path(config.init).name)
     return within_memory(begin, config, run, observer or Observer())
 
@@ -118,6 +121,10 @@ def fit(
         ),
     ).fit()
     return launch.from_main(lambda: results.finish(history, score=score))
+
+
+def _has_initial(config: TrainConfig) -> TypeGuard[CnnConfig | CapsNetConfig]:
+    return isinstance(config, CnnConfig | CapsNetConfig) and config.init != "none"
 
 
 def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from agecli.errors import UsageError
 from agecli.training.pytorch import train
 from agecli.training.runs import Run
 from agecli.weights import read_metadata, save_weights
+from tests.conftest import Cli
 from tests.training.test_engine import history, run_training, small
 
 KINDS = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
@@ -78,3 +79,16 @@ def test_weights_that_do_not_fit_are_refused(first: Run, dataset_folder: Path, t
     with pytest.raises(UsageError, match=r"--init: .* does not fit this"):
         run_training(config, tmp_path / "run")
     assert np.isfinite(history(first)[-1]["val_loss"])  # the weights themselves are sound
+
+
+def test_what_cannot_be_begun_with_is_said_before_a_run_is_made(
+    first: Run, dataset_folder: Path, tmp_path: Path, cli: Cli
+):
+    other = {"cnn": "capsnet", "capsnet": "cnn"}[read_metadata(first.best).model]
+    result = cli(
+        "train", other, "--data", dataset_folder, "--image-size", 32, "--init", first.folder,
+        "--run", tmp_path / "run", "--device", "cpu",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.startswith("agecli: --init: ") and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
