@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from tests.conftest import Cli
 from tests.demo.pictures import PORTRAIT, ROOT, animation, crowd, write_troubles
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("AGECLI_CHROMIUM")
+CHROMIUM = os.environ.get("AGECLI_CHROMIUM") or shutil.which("chromium")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium: AGECLI_CHROMIUM names none"),
