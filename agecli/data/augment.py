@@ -24,13 +24,14 @@ ROTATION, SCALE, SHIFT = 15.0, 1.15, 0.06
 SOFTENED, FEWEST = 0.3, 0.25
 """Share of images with fewer pixels, and the least share of their side that is left."""
 
-BRIGHTNESS, CONTRAST, CAST, GREY = 2.0, 1.5, 1.3, 0.1
-"""Largest factors of brightness, contrast and each colour's own; share of images without colour."""
+RECOLOURED, BRIGHTNESS, CONTRAST, CAST, GREY = 0.5, 2.0, 1.5, 1.3, 0.1
+"""Share of images in another light, its largest factors of brightness, contrast and each colour's
+own; share of images without colour."""
 
 COMPRESSED, QUALITY = 0.3, (20.0, 90.0)
 """Share of images compressed as JPEG, and the least and best quality."""
 
-ERASED, ERASED_AREA = 0.5, (0.02, 0.2)
+ERASED, ERASED_AREA = 0.3, (0.02, 0.2)
 """Share of images with an erased rectangle, and its least and largest area."""
 
 
@@ -95,10 +96,11 @@ def soften(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def recolour(batch: Tensor, draw: Draw) -> Tensor:
-    """Change brightness, contrast and the colours' balance, and take the colour from some."""
-    batch = batch * (draw.factor(BRIGHTNESS, 1, 1, 1) * draw.factor(CAST, 3, 1, 1))
-    mean = batch.mean(dim=(1, 2, 3), keepdim=True)
-    batch = torch.lerp(mean, batch, draw.factor(CONTRAST, 1, 1, 1))
+    """Change some images' light, contrast and colours, and take the colour from some."""
+    lit = batch * (draw.factor(BRIGHTNESS, 1, 1, 1) * draw.factor(CAST, 3, 1, 1))
+    mean = lit.mean(dim=(1, 2, 3), keepdim=True)
+    lit = torch.lerp(mean, lit, draw.factor(CONTRAST, 1, 1, 1))
+    batch = torch.where(draw.chosen(RECOLOURED)[:, None, None, None], lit, batch)
     grey = batch.mean(dim=1, keepdim=True)
     return torch.where(draw.chosen(GREY)[:, None, None, None], grey, batch).clamp(0, 255)
 
@@ -134,9 +136,7 @@ def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
     ycc = torch.einsum("kc,bchw->bkhw", to(_YCC), batch - 128).round()  # bytes
     ycc = F.pad(ycc, (0, -width % 8, 0, -height % 8), mode="replicate")
     rows, columns = ycc.shape[2] // 8, ycc.shape[3] // 8
-    blocks = ycc.reshape(count, 3, rows, 8, columns, 8).transpose(
-        3, 4
-    )  # (B, 3, rows, columns, 8, 8)
+    blocks = ycc.reshape(count, 3, rows, 8, columns, 8).transpose(3, 4)
     # blocks: (B, 3, rows, columns, 8, 8)
     percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)  # (B,)
     tables = to(_TABLES).view(1, 2, 8, 8)[:, [0, 1, 1]]  # (1, 3, 8, 8)

@@ -35,7 +35,7 @@ from agecli.weights import AlignerMetadata, save_weights
 CHIP = 80
 """Side in pixels of the chips that are disturbed: about what SIDE shows of the most enlarged."""
 DRAWN, DRAWN_SIDE = 4000, 96
-"""How many pictures of no face are drawn, and their side in pixels."""
+"""How many pictures of no face are drawn at most, and their side in pixels."""
 NO_FACES = 3
 """Faces per picture of no face."""
 BETA = 0.05
@@ -116,7 +116,8 @@ class Training:
         if not len(self.train) or not len(self.validation):
             raise DataError(f"{dataset.folder} has no chips to use: prepare more pictures")
         self.schedule = Schedule(self.optimizer, config, len(self.train))
-        self.lessons = Lessons(torch.from_numpy(draw_pictures(DRAWN, DRAWN_SIDE, config.seed)))
+        drawn = draw_pictures(min(DRAWN, len(self.train.rows)), DRAWN_SIDE, config.seed)
+        self.lessons = Lessons(torch.from_numpy(drawn))
 
     def batches(self, split: str) -> Batches:
         """Give the batches of a split; the training's are shuffled."""

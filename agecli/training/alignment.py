@@ -38,10 +38,11 @@ def measure(network: Network, batches: Batches) -> dict[str, Any]:
         pictures = disturb.place(chips, poses[-1], SIDE, draw)
         clear.append(estimate(_bytes(pictures), network))
         worse.append(estimate(_bytes(disturb.worsen(pictures, draw)), network))
-    logos = draw_pictures(NO_FACES, SIDE, 0, held=True)
-    samples = cut_samples(NO_FACES, SIDE, 0)
-    others = np.concatenate([estimate(some, network).confidence for some in (logos, samples)])
     true = torch.cat(poses).numpy()
+    count = min(NO_FACES, len(true))
+    logos = draw_pictures(count, SIDE, 0, held=True)
+    samples = cut_samples(count, SIDE, 0)
+    others = np.concatenate([estimate(some, network).confidence for some in (logos, samples)])
     confidence = np.concatenate([answer.confidence for answer in worse])
     return {
         "placed": errors(_poses_of(clear), true),

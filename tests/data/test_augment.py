@@ -158,6 +158,7 @@ def test_softening_leaves_as_many_pixels_as_drawn(monkeypatch):
 
 def test_light_is_a_factor_that_is_as_often_above_one_as_below(monkeypatch):
     monkeypatch.setattr(augmentation, "CONTRAST", 1.0)
+    monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)
     images = torch.full((2000, 3, 1, 1), 60.0)
     changed = recolour(images, Draw(images, seeded()))[..., 0, 0] / 60
     factors = changed.log().flatten()
@@ -172,6 +173,7 @@ def test_contrast_keeps_the_mean_and_scales_around_it(monkeypatch):
     for name in ("BRIGHTNESS", "CAST"):
         monkeypatch.setattr(augmentation, name, 1.0)
     monkeypatch.setattr(augmentation, "GREY", 0.0)
+    monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)
     images = torch.rand(16, 3, 5, 5, generator=seeded()) * 60 + 90
     changed = recolour(images, Draw(images, seeded(1)))
     mean = images.mean((1, 2, 3), keepdim=True)
@@ -186,12 +188,19 @@ def test_colours_stay_in_range():
     assert changed.min() >= 0 and changed.max() <= 255
 
 
-def test_erasing_fills_one_rectangle_in_about_half_of_the_images():
+def test_half_of_the_images_keep_their_light(monkeypatch):
+    monkeypatch.setattr(augmentation, "GREY", 0.0)
+    images = torch.full((2000, 3, 1, 1), 60.0)
+    kept = (recolour(images, Draw(images, seeded())) == images).flatten(1).all(1)
+    assert kept.float().mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_erasing_fills_one_rectangle_in_about_a_third_of_the_images():
     images = torch.full((400, 3, 40, 40), -1.0)
     erased = erase(images, Draw(images, seeded())) >= 0
     assert torch.equal(erased[:, 0], erased[:, 2])  # all channels
     touched = erased.flatten(1).any(1)
-    assert 0.4 < touched.float().mean() < 0.6
+    assert 0.2 < touched.float().mean() < 0.4
     low, high = ERASED_AREA
     for mask in erased[touched, 0]:
         rows, columns = mask.any(1), mask.any(0)
@@ -217,10 +226,10 @@ def test_each_kind_comes_between_resizing_and_normalising(kind):
 
 
 def test_wild_changes_a_plain_image_and_light_does_not():
-    plain = torch.full((16, 3, 12, 12), 100.0)
+    plain = torch.full((64, 3, 12, 12), 100.0)
     torch.testing.assert_close(augment(plain, "light", seeded()), plain)
     changed = (augment(plain, "wild", seeded()) - plain).abs().amax((1, 2, 3))
-    assert (changed > 1).float().mean() > 0.8
+    assert (changed > 1).float().mean() > 0.5
 
 
 def test_a_batch_of_one_is_augmented_too():
