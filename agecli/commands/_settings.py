@@ -9,11 +9,8 @@ from typing import Any
 
 import typer
 
-from agecli.config import BEST, AlignerConfig, TrainConfig, read_settings
+from agecli.config import BEST, FOUND, AlignerConfig, TrainConfig, read_settings
 from agecli.errors import UsageError
-
-FOUND = ("revision", "mean", "std")
-"""Settings that belong to a dinov2's backbone, and are found with it."""
 
 
 def given_options(

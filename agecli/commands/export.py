@@ -15,6 +15,7 @@ Examples:
   agecli export runs/cnn cnn-int8.onnx --int8 --data data/utkface
   agecli export runs/dinov2 dinov2-offline.safetensors --with-backbone
   agecli export runs/cnn --hub-folder hub/cnn
+  agecli export weights --index
 """
 
 
@@ -22,7 +23,8 @@ def export(
     weights: Annotated[
         Path,
         typer.Argument(
-            metavar="WEIGHTS|RUN", help="A weights file, the run it is in, or a released model."
+            metavar="WEIGHTS|RUN|FOLDER",
+            help="A weights file, the run it is in, or a released model.",
         ),
     ],
     out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The file to write.")] = None,
@@ -66,6 +68,14 @@ def export(
             help="Instead of OUT: fill a folder that a model hub takes as it is.",
         ),
     ] = None,
+    index: Annotated[
+        bool,
+        typer.Option(
+            "--index",
+            help="Instead of OUT: write README.md in FOLDER, which tells of the weights there "
+            "how right they are and how to train them again.",
+        ),
+    ] = False,
 ) -> None:
     """Write a model in another form, for use elsewhere.
 
@@ -77,9 +87,14 @@ def export(
     kept.
     """
     from agecli.errors import UsageError
-    from agecli.exporting.export import export, export_folder
+    from agecli.exporting.export import export, export_folder, write_index
     from agecli.weights import named_weights
 
+    if index:
+        if not weights.is_dir() or any((out, to, dtype, int8, with_backbone, card, hub_folder)):
+            raise UsageError("--index: give the folder of the weights, and nothing else")
+        typer.echo(write_index(weights))
+        return
     form = to or _form_of(out)
     if (out is None) == (hub_folder is None):
         raise UsageError("OUT: give a file to write, or --hub-folder instead")

@@ -34,7 +34,15 @@ from agecli.config.models import (
     Dinov2Config,
     ResNetConfig,
 )
-from agecli.config.settings import BEST, check_names, read_config, read_settings, read_table
+from agecli.config.settings import (
+    BEST,
+    FOUND,
+    check_names,
+    command_line,
+    read_config,
+    read_settings,
+    read_table,
+)
 from agecli.config.space import Choice, Dimension, Float, Int, Space, read_space, write_toml
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "FACE_MARGIN",
     "FLIP",
     "FORMS",
+    "FOUND",
     "FPS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -78,6 +87,7 @@ __all__ = [
     "Stem",
     "TrainConfig",
     "check_names",
+    "command_line",
     "read_config",
     "read_settings",
     "read_space",

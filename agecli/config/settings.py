@@ -13,6 +13,9 @@ from agecli.config.base import TrainConfig
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
 
+FOUND = ("revision", "mean", "std")
+"""Settings that belong to a dinov2's backbone, and are found with it."""
+
 BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
 
@@ -25,6 +28,22 @@ def read_config(values: dict[str, Any]) -> TrainConfig | AlignerConfig:
         raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
     check_names(values, kind, "config.json")
     return kind(**values)
+
+
+def command_line(values: dict[str, Any]) -> str:
+    """Write the command that trains with a configuration's values; defaults are left out."""
+    kind = (CONFIGS | {AlignerConfig.model: AlignerConfig})[values["model"]]
+    words = ["agecli train", values["model"]]
+    for field in fields(kind):
+        value = values.get(field.name, field.default)
+        if field.name in FOUND or value == field.default:
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag} {value}")
+    return " ".join(words)
 
 
 def read_settings(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:

@@ -139,8 +139,8 @@ def _figures(metrics: dict[str, Any]) -> str:
         rows.append(("age within 5 years", "", f"{metrics['cs5']:.1%}"))
     if "ece" in metrics:
         rows.append(("calibration error (ECE)", "", f"{metrics['ece']:.1%}"))
-    overall = _table(("on the test split", "images", "(95 % interval)"), rows)
-    per_group = _table(
+    overall = table(("on the test split", "images", "(95 % interval)"), rows)
+    per_group = table(
         ("group", "images", "precision", "recall", "F1"),
         [
             (label, g["n"], f"{g['precision']:.1%}", f"{g['recall']:.1%}", f"{g['f1']:.1%}")
@@ -158,7 +158,7 @@ def _slices(slices: list[dict[str, Any]]) -> list[str]:
         for s in slices if s["by"] != "age group" and s["exact"] is not None
     ]  # fmt: skip
     head = ("slice", "images", "exact", "1-off", "bias in groups (+: too old)")
-    return [_table(head, rows)] if rows else []
+    return [table(head, rows)] if rows else []
 
 
 def _robustness(metrics: dict[str, Any]) -> list[str]:
@@ -172,10 +172,11 @@ def _robustness(metrics: dict[str, Any]) -> list[str]:
         for condition in next(iter(ways.values()))
     ]
     return ["## Robustness", f"Exact group on {measured['n']:,} test images, disturbed:",
-            _table(("", *ways), rows)]  # fmt: skip
+            table(("", *ways), rows)]  # fmt: skip
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """Lay out a Markdown table."""
     cells = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in cells)
 

@@ -13,6 +13,7 @@ from agecli.config import ExportConfig, Form
 from agecli.errors import UsageError
 from agecli.exporting import onnx
 from agecli.exporting.card import model_card
+from agecli.exporting.index import folder_readme
 from agecli.exporting.parity import Answer, Parity, calibration_images, check, compare, held_images
 from agecli.inference.predictor import load_model
 from agecli.weights import Metadata, load_weights, read_metadata, save_weights
@@ -49,6 +50,18 @@ def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
         card = model_card(metadata, file.name, config.precision, parity)
         (whole / "README.md").write_text(card, encoding="utf-8")
     return parity
+
+
+def write_index(folder: Path) -> Path:
+    """Write README.md in a folder of weights, whole or not at all; an earlier one is replaced."""
+    text = folder_readme(folder)
+    readme, partial = folder / "README.md", folder / ".README.md.partial"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(readme)
+    finally:
+        partial.unlink(missing_ok=True)
+    return readme
 
 
 def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:

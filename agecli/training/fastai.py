@@ -43,7 +43,7 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run, check_world
 from agecli.training.setup import (
-    autocast_dtype,
+    autocast,
     build_model,
     choose_device,
     describe_device,
@@ -107,8 +107,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     )
     learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
     if precision != "no":
-        autocast = torch.autocast(device.type, autocast_dtype(precision))
-        learn.model.forward = autocast(learn.model.forward)
+        learn.model.forward = autocast(config, device.type)(learn.model.forward)
         learn.add_cb(ScaledGradients(device.type, precision))
     average = MovingAverage(model, config.ema) if config.ema else None
     keeper = Keeper(config, model, average, run, results, observer, saved)

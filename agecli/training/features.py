@@ -22,7 +22,7 @@ from agecli.errors import TrainingError
 from agecli.files import FileLock
 from agecli.models.dinov2 import Dinov2
 from agecli.training.engine import hash_seed
-from agecli.training.setup import autocast_dtype, mixed_precision
+from agecli.training.setup import autocast, mixed_precision
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 
@@ -130,7 +130,6 @@ def _compute(
     An augmented view's randomness follows from the number.
     """
     model.eval()
-    dtype = autocast_dtype(mixed_precision(config, device.type))
     size = config.batch_size
     own = np.concatenate([rows[:0], *(rows[start : start + size] for start in starts)])
     batches = Batches(dataset.images, own, batch_size=size, workers=config.workers)
@@ -144,7 +143,7 @@ def _compute(
             )
         else:
             x = to_input(images.to(device), *look)  # (B, 3, S, S)
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with autocast(config, device.type):
             features = model.features(x.to(kept))  # (B, F)
         yield features.to("cpu", kept)
 

@@ -15,6 +15,8 @@ from agecli import launch
 from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
+from agecli.models.blocks import to_channels_last
+from agecli.training.setup import autocast
 from agecli.weights import load_weights, named_weights
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
@@ -127,8 +129,9 @@ class DistilledObjective(AgeObjective):
     def __init__(self, config: Dinov2Config, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         path = named_weights(config.teacher)[0]
-        self.teacher, metadata = load_weights(path)
-        self.teacher.requires_grad_(False)
+        teacher, metadata = load_weights(path)
+        self.teacher = to_channels_last(teacher).requires_grad_(False)
+        self.config = config
         self.side = metadata.image_size
         theirs = outputs_of(metadata.objective, Scheme.parse(metadata.scheme))
         if theirs != outputs_of(config.objective, scheme):
@@ -150,7 +153,7 @@ class DistilledObjective(AgeObjective):
         """Add the cross-entropy with the teacher's distribution."""
         logits = model(images)
         size = (self.side, self.side)
-        with torch.no_grad():
+        with torch.no_grad(), autocast(self.config, images.device.type):
             seen = F.interpolate(images, size=size, mode="bilinear", antialias=True)
             target = F.softmax(self.teacher(seen).float(), dim=1)
         taught = F.cross_entropy(logits.float(), target)

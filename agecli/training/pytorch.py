@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -15,7 +16,7 @@ from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
-from agecli.errors import UsageError
+from agecli.errors import UsageError, WeightsError
 from agecli.models.synced import share_statistics
 from agecli.training.budget import within_memory
 from agecli.training.engine import Schedule, Trainer, hash_seed
@@ -31,7 +32,7 @@ from agecli.training.setup import (
     open_shared,
     rows_of,
 )
-from agecli.weights import Metadata, load_weights, named_weights
+from agecli.weights import Metadata, load_weights, named_weights, read_metadata
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
@@ -55,7 +56,10 @@ def train(
     """
     begin = partial(fit, score=score)
     if _has_initial(config):
-        begin = partial(begin, start=partial(_load_initial, config), init=Path(config.init).name)
+        begin = partial(
+            begin, start=partial(_load_initial, config), init=Path(config.init).name,
+            before=_initial_training(config),
+        )  # fmt: skip
     return within_memory(begin, config, run, observer or Observer())
 
 
@@ -66,9 +70,13 @@ def fit(
     *,
     start: Callable[[nn.Module], object] = lambda model: None,
     init: str = "random",
+    before: dict[str, Any] | None = None,
     score: bool = True,
 ) -> Metadata:
-    """Train once, without the retries. start: loads the weights to begin with, named init."""
+    """Train once, without the retries.
+
+    start: loads the weights to begin with, named init and trained as `before` says.
+    """
     dataset = open_shared(config)
     scheme = Scheme.parse(dataset.receipt["scheme"])
     accelerator = make_accelerator(config)
@@ -98,7 +106,7 @@ def fit(
         accelerator.device, accelerator.mixed_precision, accelerator.num_processes
     )
     results = Results(
-        run, config, dataset, accelerator.device.type, place_name, len(train_rows), init
+        run, config, dataset, accelerator.device.type, place_name, len(train_rows), init, before
     )
     if accelerator.is_main_process:
         run.log(f"training on {results.place}, {len(train_rows)} images")
@@ -146,3 +154,10 @@ def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:
             f"--init: {path} holds a {metadata.model} of {metadata.image_size} px that does not "
             f"fit this {config.model}: give its own --image-size and settings"
         ) from error
+
+
+def _initial_training(config: CnnConfig | CapsNetConfig) -> dict[str, Any] | None:
+    """Read how the weights to begin with were trained; a resumed run may have lost them."""
+    with suppress(WeightsError):
+        return read_metadata(named_weights(config.init)[0]).training
+    return None

@@ -36,6 +36,8 @@ class Results:
     train_images: int
     init: str = "random"
     """What the weights started from."""
+    before: dict[str, Any] | None = None
+    """How those were trained, by their own metadata."""
     backbone: dict[str, str] | None = None
     """Id and revision of the backbone that is not in the file."""
 
@@ -121,6 +123,7 @@ class Results:
                 "data": receipt["sources"],
                 "train_images": self.train_images,
                 "init": self.init,
+                **({"before": self.before} if self.before else {}),
                 "best_epoch": record["epoch"],
                 "device": self.place,
                 "validation": {k: v for k, v in record.items() if k.startswith("val_")},
@@ -131,5 +134,7 @@ class Results:
 
 def _public(config: TrainConfig) -> dict[str, Any]:
     """Give a configuration's settings without this machine's paths."""
-    names = {k: v for k, v in vars(config).items() if k not in ("data", "device", "backbone")}
+    names = {k: v for k, v in vars(config).items() if k not in ("data", "device")}
+    if Path(names.get("backbone", "")).is_absolute():
+        names["backbone"] = Path(names["backbone"]).name
     return names | {k: Path(names[k]).name for k in ("init", "teacher") if names.get(k)}

@@ -117,6 +117,12 @@ def autocast_dtype(precision: str) -> torch.dtype | None:
     return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
+def autocast(config: TrainConfig, device: str) -> torch.autocast:
+    """Make the context that runs a model in the precision of --amp."""
+    dtype = autocast_dtype(mixed_precision(config, device))
+    return torch.autocast(device, dtype, enabled=dtype is not None)
+
+
 def choose_device(config: TrainConfig) -> torch.device:
     """Choose the device, and take a --vram-budget on CUDA for the limit."""
     from agecli.inference.pytorch import find_device

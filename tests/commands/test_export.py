@@ -88,3 +88,17 @@ def test_a_memory_report_of_the_dinov2(cli, tmp_path: Path):
     assert result.returncode == 0, result.stderr
     modes = {mode["mode"]: mode for mode in json.loads(result.stdout)["modes"]}
     assert modes["checkpoint"]["activations"] < modes["plain"]["activations"]
+
+
+def test_an_index_is_written_into_the_folder(cli, one_line, toy_onnx, tmp_path: Path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    weights = folder / "cnn.safetensors"
+    weights.write_bytes(toy_onnx.with_name("cnn.safetensors").read_bytes())
+    (folder / "README.md").write_text("old")
+    result = cli("export", folder, "--index")
+    assert result.returncode == 0 and result.stdout == f"{folder / 'README.md'}\n", result.stderr
+    text = (folder / "README.md").read_text()
+    assert "`cnn.safetensors`" in text and "export mine --index" in text
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "cnn.safetensors"]
+    assert "--index" in one_line(cli("export", weights, "--index"), code=2)

@@ -1,0 +1,133 @@
+"""The README of a folder of weights: what each file is, how right, and how to train it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agecli.config import command_line
+from agecli.errors import WeightsError
+from agecli.exporting.card import UTKFACE, table
+from agecli.registry import MODELS
+from agecli.weights import SUFFIXES, AlignerMetadata, Metadata, is_aligner, read_aligner
+from agecli.weights import read_metadata as read_model
+
+_INTRO = """\
+# Weights
+
+Made by `agecli export {folder} --index`. Each file rebuilds its model with nothing else: its header
+holds the architecture, preprocessing, crop, age groups, the split's hash and the figures below
+(`agecli.weights.read_metadata`). Matrices are stored as 16-bit floats."""
+
+_TRAINING = """\
+## How they were trained
+
+With these commands, on the data set of `agecli prepare` whose split hash is given. Where a training
+begins with another's weights, that one's command stands above it."""
+
+_LICENCE = f"""\
+## Licence
+
+Trained on {UTKFACE}, which is for **non-commercial research only**; so are these files. What they
+give is an estimate of apparent age, and not for decisions about people."""
+
+
+def folder_readme(folder: Path) -> str:
+    """Write the README (Markdown) of a folder of weights; every figure is a file's own.
+
+    Raises WeightsError for a folder without weights, and for a file that is damaged.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    models = {path: read_model(path) for path in files if not is_aligner(path)}
+    aligners = {path: read_aligner(path)[0] for path in files if is_aligner(path)}
+    if not files:
+        raise WeightsError(f"{folder} holds no weights: export some into it first")
+    parts = [
+        _INTRO.format(folder=folder.name),
+        "## Models of ages" if models else "",
+        _models(models) if models else "",
+        _about_figures(models) if models else "",
+        "## Aligner" if aligners else "",
+        *(_aligner(path, metadata) for path, metadata in aligners.items()),
+        _TRAINING,
+        _commands(models | aligners),
+        _LICENCE,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _models(models: dict[Path, Metadata]) -> str:
+    head = ("file", "model", "size", "exact", "95 % interval", "1-off", "macro-F1", "MAE in years")
+    rows = []
+    for path, metadata in models.items():
+        title = metadata.title
+        known = title if title and title != metadata.model else MODELS[metadata.model].title
+        rows.append(
+            (f"`{path.name}`", f"{known}, {metadata.image_size} px", _size(path),
+             *_figures(metadata.metrics))
+        )  # fmt: skip
+    return table(head, rows)
+
+
+def _figures(metrics: dict[str, Any]) -> tuple[str, ...]:
+    if not metrics:
+        return ("",) * 5
+    low, high = metrics["exact_interval"]
+    age = f"{metrics['mae']:.2f}" if "mae" in metrics else ""
+    return (f"{metrics['exact']:.1%}", f"{low:.1%} – {high:.1%}", f"{metrics['one_off']:.1%}",
+            f"{metrics['macro_f1']:.1%}", age)  # fmt: skip
+
+
+def _about_figures(models: dict[Path, Metadata]) -> str:
+    """Say what the figures are on, where all files say the same."""
+    said = {
+        (m.metrics["n"], m.metrics["majority_group"], m.metrics["majority"])
+        for m in models.values()
+        if m.metrics
+    }
+    if len(said) != 1:
+        return ""
+    ((count, group, share),) = said
+    return f"On {count:,} images of the test split; always {group} is right for {share:.1%}."
+
+
+def _aligner(path: Path, metadata: AlignerMetadata) -> str:
+    placed = metadata.metrics["placed"]
+    return (
+        f"`{path.name}` ({_size(path)}) tells how a face lies, and no age. On "
+        f"{metadata.metrics['n']:,} disturbed chips of the test split: tilt wrong by "
+        f"{placed['angle']:.1f}° in the median and {placed['angle95']:.1f}° at the 95th "
+        f"percentile; faces against other pictures: AUC {metadata.metrics['auc']:.3f}."
+    )
+
+
+def _commands(files: dict[Path, Any]) -> str:
+    parts = []
+    for path, metadata in files.items():
+        lines = [command_line(config) for config in _trainings(metadata.training)]
+        if lines:
+            facts = f"`{path.name}`: {_facts(metadata)}"
+            parts.append(facts + "\n\n```bash\n" + "\n".join(lines) + "\n```")
+    return "\n\n".join(parts)
+
+
+def _trainings(training: dict[str, Any]) -> list[dict[str, Any]]:
+    """List the configurations that led to weights, the first one first."""
+    earlier = _trainings(training["before"]) if training.get("before") else []
+    return [*earlier, training["config"]] if "config" in training else earlier
+
+
+def _facts(metadata: Metadata | AlignerMetadata) -> str:
+    training = metadata.training
+    parts = [
+        f"{training['train_images']:,} images of {', '.join(training['data'])}",
+        f"split hash `{metadata.split_hash[:16]}`",
+        f"{training['seconds'] / 60:.0f} minutes" if "seconds" in training else "",
+        training["device"],
+        f"agecli {metadata.agecli_version}",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
