@@ -218,7 +218,7 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
             tensors |= backbone_state(**metadata.backbone, instead=instead)
         model.load_state_dict(tensors, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:160]
         raise WeightsError(
             f"{path} does not fit its model {metadata.model} ({reason}): train it again"
         ) from error

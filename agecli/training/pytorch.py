@@ -106,7 +106,14 @@ def fit(
         accelerator.device, accelerator.mixed_precision, accelerator.num_processes
     )
     results = Results(
-        run, config, dataset, accelerator.device.type, place_name, len(train_rows), init, before
+        run,
+        config,
+        dataset,
+        accelerator.device.type,
+        place_name,
+        len(train_rows),
+        init,
+        before=before,
     )
     if accelerator.is_main_process:
         run.log(f"training on {results.place}, {len(train_rows)} images")

@@ -36,10 +36,10 @@ class Results:
     train_images: int
     init: str = "random"
     """What the weights started from."""
-    before: dict[str, Any] | None = None
-    """How those were trained, by their own metadata."""
     backbone: dict[str, str] | None = None
     """Id and revision of the backbone that is not in the file."""
+    before: dict[str, Any] | None = None
+    """How the weights to begin with were trained, by their own metadata."""
 
     def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
         """Give what an observer hears at the start."""
