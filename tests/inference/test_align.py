@@ -153,3 +153,18 @@ def test_aligning_loads_no_torch():
         "estimate(np.zeros((1, 64, 64, 3), np.uint8)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_aligner_tells_faces_among_weak_finds(portrait, monkeypatch):
+    """A weak find on the portrait's face is kept by it, one on the wall is not."""
+    from agecli.inference import pictures
+
+    weak = [Face(BOX, 0.05), Face((0, 300, 90, 390), 0.05)]
+
+    def detect(image, least_score=0.3):
+        return [face for face in weak if face.score >= least_score]
+
+    monkeypatch.setattr(pictures, "detect", detect)
+    (found,) = pictures.Find(align="aligner", least_score=0.5).faces(portrait)
+    assert found.score > 0.8 and abs(found.box[0] - BOX[0]) < 15
+    assert pictures.Find(align="none").faces(portrait) == []
