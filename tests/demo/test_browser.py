@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import os
 import re
@@ -17,6 +19,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from PIL import Image
 
 from agecli.weights import read_metadata, released_folder
 from tests.conftest import Cli
@@ -31,6 +34,7 @@ pytestmark = [
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-quic",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 PATIENCE = 120_000
 """Milliseconds: other work may share the machine."""
@@ -66,9 +70,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Start Chromium; its camera shows the portrait."""
+    camera = tmp_path_factory.mktemp("camera") / "portrait.mjpeg"
+    camera.write_bytes(PORTRAIT.read_bytes())
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield chromium
         chromium.close()
 
@@ -141,6 +149,36 @@ def test_the_page_says_what_predict_says(visit: Visit, cli: Cli):
             if chance >= 0.005:
                 assert answer["shares"][group] == f"{chance:.0%}"
     assert "together" in page.inner_text(".joint")
+
+
+def test_a_picture_is_pasted(visit: Visit):
+    page = visit()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upload(page, PORTRAIT)
+    wanted = read_answers(page)
+    page.click("[data-again]")
+    png = io.BytesIO()
+    Image.open(PORTRAIT).save(png, "png")  # what a clipboard holds
+    page.evaluate(COPY, base64.b64encode(png.getvalue()).decode())
+    page.click("#upload button[aria-label='Paste from clipboard']")
+    assert read_answers(page) == wanted
+
+
+def test_the_camera_takes_a_picture(visit: Visit):
+    page = visit()
+    page.click("#upload button[aria-label='Capture from camera']")
+    page.click("text=Click to Access Webcam")
+    page.wait_for_function("document.querySelector('#upload video').videoWidth > 0")
+    page.click("#upload button[aria-label='capture photo']")
+    answers = read_answers(page)
+    assert {answer["group"] for answer in answers.values()} == {"25-32"}
+
+
+COPY = """async png => {
+  const bytes = Uint8Array.from(atob(png), c => c.charCodeAt(0));
+  const blob = new Blob([bytes], {type: 'image/png'});
+  await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+}"""
 
 
 def test_margin_heat_and_variants(visit: Visit):
