@@ -17,6 +17,7 @@ from agecli.inference.variants import VARIANTS, vary
 
 from .models import Contender
 from .reading import MARGINS, Picture
+from .threads import run
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _ask(
         (row,), seconds = contender.answer([reading])
         (view,) = contender.views
         crop = reading.crops[view][0]
-        looked = explain(contender.model, crop, str(row.group)) if heat else None
+        looked = run(explain, contender.model, crop, str(row.group)) if heat else None
         others = contender.answer([varied])[0] if varied else ()
     except AgecliError as error:
         return Answer(contender, error=str(error))

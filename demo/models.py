@@ -17,6 +17,8 @@ from agecli.inference.predictor import Prediction, Predictor
 from agecli.registry import MODELS
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
+from .threads import run
+
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "head.mean", "head.scale")
 """What a weights file holds beside the parameters."""
 
@@ -66,6 +68,9 @@ class Contender:
         Raises AgecliError where it cannot.
         """
         _ = self.model  # loaded before the clock starts
+        return run(self._timed, readings)
+
+    def _timed(self, readings: Sequence[Reading]) -> tuple[list[Prediction], float]:
         began = time.perf_counter()
         rows = list(self._predictor.answer(readings))
         return rows, time.perf_counter() - began

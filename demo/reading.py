@@ -13,6 +13,8 @@ from agecli.inference.faces import Face
 from agecli.inference.pictures import Reading, crop_view
 from agecli.inference.predictor import Predictor
 
+from .threads import run
+
 FORMATS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -67,7 +69,7 @@ def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: i
     if not reader:
         raise Refused(NO_MODEL)
     image, animated = decode(data, most_bytes)
-    (reading,) = reader.read([image])
+    (reading,) = run(lambda: list(reader.read([image])))
     if reading.status == "no_face":
         raise Refused(
             "No face was found. A face has to be turned to the camera, upright, and at least "

@@ -12,10 +12,9 @@ import gradio as gr
 from .models import Contender
 from .page import build
 from .theme import THEME
+from .threads import AT_ONCE
 
 HERE = Path(__file__).parent
-AT_ONCE = 2
-"""Requests that are answered at the same time; the others wait."""
 SESSIONS = 100
 """Visitors whose picture stays in memory; the one who has been here the longest loses it first."""
 KEPT = 300
