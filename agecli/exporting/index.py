@@ -60,8 +60,8 @@ def _models(models: dict[Path, Metadata]) -> str:
     head = ("file", "model", "size", "exact", "95 % interval", "1-off", "macro-F1", "MAE in years")
     rows = []
     for path, metadata in models.items():
-        title = metadata.title
-        known = title if title and title != metadata.model else MODELS[metadata.model].title
+        title = metadata.title if metadata.title != metadata.model else ""
+        known = title or metadata.architecture.get("arch") or MODELS[metadata.model].title
         rows.append(
             (f"`{path.name}`", f"{known}, {metadata.image_size} px", _size(path),
              *_figures(metadata.metrics))
