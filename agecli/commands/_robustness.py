@@ -40,7 +40,11 @@ class Extras:
 
     def tables(self) -> Iterator[Table]:
         """Lay out a table for each measurement."""
-        from agecli.evaluation.photographs import describe_finds, photographs_table
+        from agecli.evaluation.photographs import (
+            MODEL_COLUMNS,
+            describe_finds,
+            photographs_table,
+        )
         from agecli.evaluation.robustness import robustness_table
 
         if self.robustness:
@@ -49,7 +53,10 @@ class Extras:
             yield _table(title, robustness_table(self.robustness))
         if self.photographs:
             title = f"Faces in photographs: {describe_finds(self.photographs)}"
-            yield _table(title, photographs_table(self.photographs, self.names))
+            cells = photographs_table(self.photographs, self.names)
+            for start in range(3, len(cells[0]), MODEL_COLUMNS):  # a table per model: they are wide
+                yield _table(title, [row[:3] + row[start : start + MODEL_COLUMNS] for row in cells])
+                title = ""
 
     def sections(self, folder: Path) -> list[Section]:
         """Lay out a section of the report for each measurement."""
@@ -140,7 +147,7 @@ def _table(title: str, cells: list[list[str]]) -> Table:
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1)
     )
     for number, name in enumerate(cells[0]):
-        table.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
+        table.add_column(escape(name), justify="right" if number else "left", no_wrap=not number)
     for row in cells[1:]:
         worst = (f"[bold red]{cell}[/]" if cell.startswith("worst") else cell for cell in row)
         table.add_row(*worst)

@@ -43,6 +43,9 @@ PARTS = {
 }
 """By what the faces are told apart: its unit, and where its parts begin and end."""
 
+MODEL_COLUMNS = 5
+"""Of the table, for each model."""
+
 Bools = NDArray[np.bool_]
 
 
@@ -143,12 +146,13 @@ class Photographs:
 def photographs_table(result: Photographs, names: list[str]) -> list[list[str]]:
     """Lay out the head, then a row for all faces and for each part of them.
 
-    Per model: exact accuracy on the chips; on the photographs, a face that was not found counting
-    as wrong, with the points lost and half of their 95 % interval; and on the faces found.
+    Per model (MODEL_COLUMNS): exact accuracy on the chips; pasted into photographs, a face that was
+    not found counting as wrong; the points lost, with half of their 95 % interval; and on the faces
+    found and their chips.
     """
     head = ["", "faces", "found"]
     for name in names:
-        head += [f"{name}: chips", "photographs", "those found", "their chips"]
+        head += [f"{name}: chips", "pasted", "lost", "if found", "their chips"]
     summary = result.summary(names)
     table = [head]
     for part, share in summary["found"].items():
@@ -159,7 +163,7 @@ def photographs_table(result: Photographs, names: list[str]) -> list[list[str]]:
             lost = f"{100 * (own['exact'] - own['chips']):+.1f} ±{100 * half:.1f}"
             of_found = ("–" if own[k] is None else f"{own[k]:.1%}"
                         for k in ("exact_found", "chips_found"))  # fmt: skip
-            table[-1] += [f"{own['chips']:.1%}", f"{own['exact']:.1%} {lost}", *of_found]
+            table[-1] += [f"{own['chips']:.1%}", f"{own['exact']:.1%}", lost, *of_found]
     return table
 
 

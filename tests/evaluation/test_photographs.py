@@ -141,7 +141,7 @@ def test_finds_and_answers_are_counted_as_by_hand(monkeypatch):
     assert (every["n"], every["exact"], every["chips"]) == (4, 1 / 4, 1 / 2)
     assert (every["exact_found"], every["chips_found"]) == (1 / 2, 1)
     head, first, *parts = photographs_table(result, ["sure"])
-    assert first[:4] == ["all", "4", "50.0%", "50.0%"] and first[4].startswith("25.0% -25.0 ±")
+    assert first[:5] == ["all", "4", "50.0%", "50.0%", "25.0%"] and first[5].startswith("-25.0 ±")
     assert len(head) == len(first) and sum(int(p[1]) for p in parts if "tilt" in p[0]) == 4
     assert sum(int(p[1]) for p in parts if "face" in p[0]) == 4
 
