@@ -57,6 +57,13 @@ class Metadata:
     agecli_version: str = __version__
     format: int = FORMAT
 
+    @property
+    def described(self) -> str:
+        """What the model is in a few words: "CNN, four conv blocks", "resnet18"."""
+        if self.title and self.title != self.model:
+            return self.title
+        return str(self.architecture.get("arch") or MODELS[self.model].title)
+
 
 @dataclass(frozen=True)
 class AlignerMetadata:

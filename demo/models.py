@@ -14,7 +14,6 @@ from agecli.errors import AgecliError, WeightsError
 from agecli.inference.model import Model
 from agecli.inference.pictures import Reading, View
 from agecli.inference.predictor import Prediction, Predictor
-from agecli.registry import MODELS
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
 from .threads import run
@@ -43,7 +42,7 @@ class Contender:
         """What the model is, in a few words."""
         if not self.metadata:
             return self.path.name
-        return self.metadata.title or MODELS[self.metadata.model].title
+        return self.metadata.described
 
     @property
     def views(self) -> set[View]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from agecli.config import Precision
 from agecli.exporting.parity import Parity
-from agecli.registry import MODELS
 from agecli.weights import Metadata
 
 UTKFACE = "UTKFace"
@@ -31,7 +30,7 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
 
     All figures are the metadata's; where it has none, the card says how to get them.
     """
-    title = metadata.title or MODELS[metadata.model].title
+    title = metadata.described
     groups = ", ".join(metadata.scheme)
     what = "an age group and an expected age" if metadata.objective != "groups" else "an age group"
     if metadata.objective == "margin":

@@ -8,7 +8,6 @@ from typing import Any
 from agecli.config import command_line
 from agecli.errors import WeightsError
 from agecli.exporting.card import UTKFACE, table
-from agecli.registry import MODELS
 from agecli.weights import SUFFIXES, AlignerMetadata, Metadata, is_aligner, read_aligner
 from agecli.weights import read_metadata as read_model
 
@@ -60,10 +59,8 @@ def _models(models: dict[Path, Metadata]) -> str:
     head = ("file", "model", "size", "exact", "95 % interval", "1-off", "macro-F1", "MAE in years")
     rows = []
     for path, metadata in models.items():
-        title = metadata.title if metadata.title != metadata.model else ""
-        known = title or metadata.architecture.get("arch") or MODELS[metadata.model].title
         rows.append(
-            (f"`{path.name}`", f"{known}, {metadata.image_size} px", _size(path),
+            (f"`{path.name}`", f"{metadata.described}, {metadata.image_size} px", _size(path),
              *_figures(metadata.metrics))
         )  # fmt: skip
     return table(head, rows)
