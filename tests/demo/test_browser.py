@@ -92,7 +92,9 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
                                 reduced_motion="reduce")  # fmt: skip
         page.set_default_timeout(PATIENCE)
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        # A reload aborts the stream on which Gradio tells the page of its events.
+        page.on("pageerror", lambda error: None if "was aborted" in str(error)
+                else wrong.append(str(error)))  # fmt: skip
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
                 else wrong.append(f"asked {r.url}"))  # fmt: skip
         page.goto(address)
