@@ -21,8 +21,8 @@ holds the architecture, preprocessing, crop, age groups, the split's hash and th
 _TRAINING = """\
 ## How they were trained
 
-With these commands, on the data set of `agecli prepare` whose split hash is given. Where a training
-begins with another's weights, that one's command stands above it."""
+With these commands, on the data set of `agecli prepare` whose split hash is given. Of several, each
+begins with the weights of the one above."""
 
 _LICENCE = f"""\
 ## Licence
@@ -101,11 +101,20 @@ def _aligner(path: Path, metadata: AlignerMetadata) -> str:
 def _commands(files: dict[Path, Any]) -> str:
     parts = []
     for path, metadata in files.items():
-        lines = [command_line(config) for config in _trainings(metadata.training)]
-        if lines:
+        if lines := _lines(_trainings(metadata.training), f"runs/{path.stem}"):
             facts = f"`{path.name}`: {_facts(metadata)}"
             parts.append(facts + "\n\n```bash\n" + "\n".join(lines) + "\n```")
     return "\n\n".join(parts)
+
+
+def _lines(trainings: list[dict[str, Any]], run: str) -> list[str]:
+    """Write a command for each training, which begins with the run of the one before it."""
+    lines = []
+    for number, config in enumerate(trainings, start=1):
+        start = {"init": f"{run}-{number - 1}"} if number > 1 else {}
+        folder = f" --run {run}-{number}" if number < len(trainings) else ""
+        lines.append(command_line(config | start) + folder)
+    return lines
 
 
 def _trainings(training: dict[str, Any]) -> list[dict[str, Any]]:

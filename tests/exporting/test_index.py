@@ -38,8 +38,8 @@ def test_the_commands_lead_from_nothing_to_the_file(tmp_path: Path):
     write_model(tmp_path / "cnn.safetensors", "cnn", training=last)
     (block,) = re.findall(r"```bash\n(.*?)\n```", folder_readme(tmp_path), re.DOTALL)
     assert block.splitlines() == [
-        "agecli train cnn --image-size 96",
-        "agecli train cnn --epochs 24 --augment wild --init first",
+        "agecli train cnn --image-size 96 --run runs/cnn-1",
+        "agecli train cnn --epochs 24 --augment wild --init runs/cnn-1",
     ]
 
 
