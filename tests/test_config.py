@@ -4,6 +4,7 @@ import inspect
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -60,6 +61,14 @@ def test_a_budget_is_read_in_bytes(text: str, count: int):
 )
 def test_a_configuration_survives_json(config):
     assert read_config(json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize("kind", CONFIGS.values(), ids=list(CONFIGS))
+def test_every_number_with_a_point_may_have_one(kind):
+    """A default of 100 where 0.5 is allowed would have refused 0.5."""
+    hints = get_type_hints(kind)
+    numbers = [field for field in fields(kind) if hints[field.name] is float]
+    assert numbers and all(type(field.default) is float for field in numbers)
 
 
 def test_an_unknown_model_or_setting_is_named():

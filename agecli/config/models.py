@@ -92,7 +92,7 @@ class ResNetConfig(AgesConfig):
     epochs: int = 20
     lr: float = 2e-3
     """Highest learning rate; 0 has fastai's lr_find choose it."""
-    rate_ratio: float = 100
+    rate_ratio: float = 100.0
     """How many times lower the rate of a pre-trained body's first layers is than the head's."""
     weight_decay: float = 0.01
     schedule: Literal["onecycle"] = "onecycle"

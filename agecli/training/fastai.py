@@ -38,6 +38,7 @@ from agecli.training.fastai_callbacks import (
     seed_all,
 )
 from agecli.training.fastai_loaders import make_loaders
+from agecli.training.initial import check_split, own_weights, training_of
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -103,8 +104,9 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     precision = mixed_precision(config, device.type)
     place = describe_device(device, precision, launch.world())
     results = Results(
-        run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config)
-    )
+        run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config),
+        before=training_of(config.init),
+    )  # fmt: skip
     learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
     if precision != "no":
         learn.model.forward = autocast(config, device.type)(learn.model.forward)
@@ -218,7 +220,9 @@ def _initial_state(
         return None
     if config.init == "imagenet":
         return imagenet_state(config.arch, announce)
-    return read_state(Path(config.init))
+    if own := own_weights(config.init):
+        check_split("--init", own, config)
+    return read_state(own or Path(config.init))
 
 
 def _load_body(model: ResNet, state: dict[str, Tensor], init: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,10 +15,11 @@ from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
-from agecli.errors import UsageError, WeightsError
+from agecli.errors import UsageError
 from agecli.models.synced import share_statistics
 from agecli.training.budget import within_memory
 from agecli.training.engine import Schedule, Trainer, hash_seed
+from agecli.training.initial import check_split, training_of
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -32,7 +32,7 @@ from agecli.training.setup import (
     open_shared,
     rows_of,
 )
-from agecli.weights import Metadata, load_weights, named_weights, read_metadata
+from agecli.weights import Metadata, load_weights, named_weights
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
@@ -58,7 +58,7 @@ def train(
     if _has_initial(config):
         begin = partial(
             begin, start=partial(_load_initial, config), init=Path(config.init).name,
-            before=_initial_training(config),
+            before=training_of(config.init),
         )  # fmt: skip
     return within_memory(begin, config, run, observer or Observer())
 
@@ -148,12 +148,8 @@ def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:
     Raises UsageError for those of another model, or of a split that would leak into this one.
     """
     path = named_weights(config.init)[0]
+    check_split("--init", path, config)
     start, metadata = load_weights(path)
-    if metadata.split_hash != open_dataset(Path(config.data)).receipt["split_hash"]:
-        raise UsageError(
-            f"--init: {path} was trained on another split than that of {config.data}: it may have "
-            "seen images that this training is judged by; give weights of the same split"
-        )
     try:
         model.load_state_dict(start.state_dict())
     except RuntimeError as error:
@@ -161,10 +157,3 @@ def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:
             f"--init: {path} holds a {metadata.model} of {metadata.image_size} px that does not "
             f"fit this {config.model}: give its own --image-size and settings"
         ) from error
-
-
-def _initial_training(config: CnnConfig | CapsNetConfig) -> dict[str, Any] | None:
-    """Read how the weights to begin with were trained; a resumed run may have lost them."""
-    with suppress(WeightsError):
-        return read_metadata(named_weights(config.init)[0]).training
-    return None

@@ -14,13 +14,14 @@ from torch import Tensor
 from agecli import launch
 from agecli.ages import IntArray, Scheme
 from agecli.config import Dinov2Config, Pool
-from agecli.data.store import Dataset, open_dataset
-from agecli.errors import UsageError
+from agecli.data.store import Dataset
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
+from agecli.models.mimetic import initialise_mimetic
 from agecli.training import pytorch
 from agecli.training.budget import within_memory
 from agecli.training.features import cache_features, read_features
 from agecli.training.heads import Features, Sweep
+from agecli.training.initial import check_split
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -33,7 +34,7 @@ from agecli.training.setup import (
     open_shared,
     rows_of,
 )
-from agecli.weights import Metadata, load_weights, named_weights, read_metadata
+from agecli.weights import Metadata, load_weights, named_weights
 
 BOTH: Pool = "cls+mean"
 """The pooling under which features are cached: it holds the others, so that runs can share them."""
@@ -44,8 +45,8 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
     if config.from_scratch:
         config = replace(config, image_size=config.image_size or TINY["image_size"])
         describe_backbone(config.backbone, "", config.image_size, config.drop_path)
-        if not dry:
-            _check_teacher(config)
+        if config.teacher and not dry:
+            check_split("--teacher", named_weights(config.teacher)[0], config)
         return config
     name = config.backbone
     if Path(name).is_dir():
@@ -69,7 +70,8 @@ def train(
     """
     observer = observer or Observer()
     if config.from_scratch:
-        return pytorch.train(config, run, observer, score=score)
+        begin = partial(pytorch.fit, start=_start_from_scratch, init="mimetic", score=score)
+        return within_memory(begin, config, run, observer)
     if not config.unfreeze:
         return within_memory(partial(_train_heads, score=score), config, run, observer)
     head_run = Run(run.folder / "head")
@@ -89,6 +91,10 @@ def train(
         return pytorch.fit(config, run, observer, start=start, init=_origin(config), score=score)
 
     return within_memory(tune, config, run, observer)
+
+
+def _start_from_scratch(model: Any) -> None:
+    initialise_mimetic(model.backbone)
 
 
 def _train_heads(
@@ -169,16 +175,3 @@ def _pooled(features: Tensor, pool: str) -> Tensor:
 def _origin(config: Dinov2Config) -> str:
     name = Path(config.backbone).name if Path(config.backbone).is_dir() else config.backbone
     return f"{name} at {config.revision}"
-
-
-def _check_teacher(config: Dinov2Config) -> None:
-    """Refuse a teacher that has seen images which are here for validation or test."""
-    if not config.teacher:
-        return
-    path = named_weights(config.teacher)[0]
-    split_hash = open_dataset(Path(config.data)).receipt["split_hash"]
-    if read_metadata(path).split_hash != split_hash:
-        raise UsageError(
-            f"--teacher: {path} was trained on another split than that of {config.data}, and may "
-            "have seen its test images: train one on this data set"
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agecli.config import CnnConfig, Dinov2Config, command_line
+from agecli.config import CnnConfig, Dinov2Config, ResNetConfig, command_line
 from agecli.errors import WeightsError
 from agecli.exporting.index import folder_readme
 from agecli.weights import aligner_file, read_metadata
@@ -58,6 +58,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     "config",
     [
+        ResNetConfig(arch="resnet18", init="runs/resnet-1", rate_ratio=1.5, freeze_epochs=0),
         CnnConfig(image_size=96, amp=True, lr=3e-4, label_width=1.5, workers=3),
         Dinov2Config(backbone="scratch:tiny", image_size=96, teacher="cnn", drop_path=0.2),
     ],

@@ -23,6 +23,7 @@ from agecli.training.fastai import settle, train
 from agecli.training.fastai_loaders import make_loaders
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
+from agecli.weights import read_metadata, save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of fastai
 TIMES = ("seconds", "images_per_second")
@@ -343,6 +344,25 @@ def test_our_own_weights_file_gives_its_body(whole: Run, dataset_folder: Path, t
     convolutions = [n for n, t in first.items() if n.startswith("body.") and t.ndim == 4]
     assert all(torch.equal(first[name], given[name].float()) for name in convolutions)
     assert not torch.equal(first["head.8.weight"], given["head.8.weight"].float())
+
+
+def test_a_run_of_ours_is_gone_on_from_and_told_in_the_file(
+    whole: Run, dataset_folder: Path, tmp_path: Path
+):
+    config = small(dataset_folder, init=str(whole.folder), freeze_epochs=0, rate_ratio=1.0)
+    trained = read_metadata(run_training(config, tmp_path / "run").best).training
+    assert trained["before"]["config"] == read_metadata(whole.best).training["config"]
+
+
+def test_our_own_weights_of_another_split_are_refused(
+    whole: Run, dataset_folder: Path, tmp_path: Path
+):
+    other = tmp_path / "other.safetensors"
+    save_weights(
+        other, load_file(whole.best), replace(read_metadata(whole.best), split_hash="0" * 64)
+    )
+    with pytest.raises(UsageError, match=r"--init: .*another split"):
+        settle(small(dataset_folder, init=str(other)), announce=print, dry=False)
 
 
 @pytest.mark.parametrize("own", [False, True])
