@@ -61,7 +61,7 @@ Ema = Annotated[
 ]
 Patience = Annotated[
     int,
-    typer.Option(help="Epochs without a better validation loss before stopping."),
+    typer.Option(help="Epochs without a better validation loss before stopping; 0 = never."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 Amp = Annotated[

@@ -141,8 +141,11 @@ class TrainConfig:
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     ema: float = 0.998
     """Decay of the moving average of weights per step; 0 turns it off."""
-    patience: int = 8
-    """Epochs without a better validation loss before training stops."""
+    patience: int = 0
+    """Epochs without a better validation loss before training stops; 0 = it never does.
+
+    A one-cycle gains most at its end, and must not be judged by its high rates.
+    """
     amp: bool = False
     """Mixed precision: bf16 where the device has it, fp16 with gradient scaling otherwise."""
     grad_checkpoint: bool = False
@@ -170,7 +173,7 @@ class TrainConfig:
             batch_size=(self.smallest_batch, 65_536),
             accumulate=(1, MOST_ACCUMULATED), lr=(self.lowest_lr, 10), weight_decay=(0, 10),
             dropout=(0, 0.95),
-            ema=(0, 0.99999), patience=(1, 10_000), seed=(0, 2**31), workers=(1, 64),
+            ema=(0, 0.99999), patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64),
             limit=(0, 10**9),
         )  # fmt: skip
         check_choice(self, schedule=Schedule, augment=Augment, balance=Balance, device=Device)

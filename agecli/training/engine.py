@@ -177,9 +177,9 @@ def append_record(history: list[dict[str, Any]], record: dict[str, Any]) -> None
 
 
 def is_over(history: list[dict[str, Any]], epochs: int, patience: int) -> bool:
-    """Tell whether all epochs are done, or validation has not improved for too many."""
+    """Tell whether all epochs are done, or validation has not improved for `patience`, if any."""
     since_best = next((i for i, record in enumerate(reversed(history)) if record["best"]), 0)
-    return len(history) >= epochs or since_best >= patience
+    return len(history) >= epochs or since_best >= (patience or epochs)
 
 
 def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:

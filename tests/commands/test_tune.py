@@ -67,7 +67,7 @@ def test_train_goes_on_from_the_study(cli, tuned):
     rows = json.loads(shown.stdout)
     assert rows["lr"] == {"value": 0.5, "source": "command line"}
     assert rows["dropout"] == {"value": best["dropout"], "source": "studies/cnn/best.toml"}
-    assert rows["patience"] == {"value": 8, "source": "default"}
+    assert rows["patience"] == {"value": 0, "source": "default"}
     assert cli(*arguments, cwd=folder).returncode == 0
     config = json.loads((folder / "runs/cnn/config.json").read_text())
     assert config | best | {"lr": 0.5, "epochs": 1, "image_size": 16} == config
