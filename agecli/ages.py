@@ -128,8 +128,15 @@ def group_probabilities(distribution: FloatArray, scheme: Scheme) -> FloatArray:
     return summed / summed.sum(axis=1, keepdims=True)
 
 
-def expected_ages(distribution: FloatArray) -> FloatArray | None:
-    """Give the mean age (N,) of year distributions, or None for group distributions."""
+def median_ages(distribution: FloatArray) -> FloatArray | None:
+    """Give the median age (N,) of year distributions, or None for group distributions.
+
+    No other answer has a lower expected error in years; the mean's is higher wherever the
+    distribution is lopsided. A year stands for the time from half a year before it to half after.
+    """
     if distribution.shape[1] != YEARS:
         return None
-    return distribution @ np.arange(YEARS)
+    below = distribution.cumsum(axis=1)  # (N, YEARS), up to the end of each year
+    year = (below < 0.5).sum(axis=1, keepdims=True)  # (N, 1), the first that reaches the half
+    beyond = np.take_along_axis(below, year, 1) - 0.5
+    return (year + 0.5 - beyond / np.take_along_axis(distribution, year, 1))[:, 0]

@@ -8,9 +8,9 @@ from agecli.ages import (
     NO_GROUP,
     YEARS,
     Scheme,
-    expected_ages,
     group_probabilities,
     label_distribution,
+    median_ages,
     outputs_of,
     softmax,
 )
@@ -103,11 +103,22 @@ def test_group_probabilities_of_groups_are_themselves():
     assert group_probabilities(groups, ADIENCE) is groups
 
 
-def test_expected_age_is_the_mean_and_unknown_for_groups():
-    years = np.zeros((1, YEARS))
-    years[0, [20, 40]] = 0.25, 0.75
-    assert expected_ages(years).tolist() == [35]
-    assert expected_ages(np.full((1, 8), 1 / 8)) is None
+def test_the_age_is_the_median_and_unknown_for_groups():
+    years = np.zeros((3, YEARS))
+    years[0, [20, 40]] = 0.25, 0.75  # a third of 40 reaches the half
+    years[1, [0, 100]] = 0.8, 0.2
+    years[2, 61] = 1
+    assert median_ages(years).tolist() == pytest.approx([39.5 + 1 / 3, -0.5 + 0.5 / 0.8, 61])
+    assert median_ages(np.full((1, 8), 1 / 8)) is None
+
+
+def test_no_other_age_errs_less_in_years():
+    """The error expected of an answer is lowest at the median, by trying all answers."""
+    years = np.random.default_rng(0).dirichlet(np.full(YEARS, 0.1), 50)
+    answers, lived = np.arange(0, 100, 0.1), (np.arange(YEARS * 10) + 0.5) / 10 - 0.5
+    chances = np.repeat(years / 10, 10, axis=1)  # a year in tenths
+    errors = chances @ np.abs(lived[:, None] - answers)  # (50, answers)
+    assert answers[errors.argmin(axis=1)] == pytest.approx(median_ages(years), abs=0.1)
 
 
 def test_softmax_survives_large_logits_and_flattens_with_temperature():

@@ -58,13 +58,13 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     if any(result.scheme.labels != first.scheme.labels for result in results):
         return None
     chances = np.mean([result.probabilities for result in results], axis=0)
-    ages = [result.expected for result in results if result.expected is not None]
-    expected: FloatArray | None = np.mean(ages, axis=0) if ages else None
+    ages = [result.answered for result in results if result.answered is not None]
+    answered: FloatArray | None = np.mean(ages, axis=0) if ages else None
     rates = sum(1 / result.images_per_second for result in results)
     return replace(
         first, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
-        probabilities=chances, expected=expected, temperature=1.0, images_per_second=1 / rates,
-        scores=metrics.score(chances, first.ages, first.scheme, expected),
+        probabilities=chances, answered=answered, temperature=1.0, images_per_second=1 / rates,
+        scores=metrics.score(chances, first.ages, first.scheme, answered),
     )  # fmt: skip
 
 

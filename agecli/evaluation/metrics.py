@@ -117,18 +117,18 @@ def cumulative_score(truth: IntArray, answer: FloatArray, years: float = CS_YEAR
 
 
 def score(
-    probabilities: FloatArray, ages: IntArray, scheme: Scheme, expected: FloatArray | None = None
+    probabilities: FloatArray, ages: IntArray, scheme: Scheme, answered: FloatArray | None = None
 ) -> dict[str, Any]:
     """Give every figure as plain numbers, ready for JSON.
 
     probabilities: (N, groups); the answer is the likeliest group. ages: (N,), labels in years.
-    expected: (N,), answered ages in years, or None where the model gives none.
+    answered: (N,), answered ages in years, or None where the model gives none.
 
     Gap ages have no right group: `n`, `exact`, `exact_interval`, `one_off`, `macro_f1`, `kappa`
     (quadratic), `ece` (calibration error), `majority` (accuracy of always answering
     `majority_group`, the group with most of these images), `per_group` and `confusion` (rows are
     true groups) are over the images whose age has a group. Over all N are `nearest` (accuracy with
-    each age counted to its nearest group) and, absent without `expected`, `n_ages`, `mae` (years)
+    each age counted to its nearest group) and, absent without `answered`, `n_ages`, `mae` (years)
     and `cs5`.
     Shares are 0 to 1.
     """
@@ -155,11 +155,11 @@ def score(
         },
         "confusion": confusion.tolist(),
     }
-    if expected is not None and len(ages):
+    if answered is not None and len(ages):
         scores |= {
             "n_ages": len(ages),
-            "mae": mean_absolute_error(ages, expected),
-            "cs5": cumulative_score(ages, expected),
+            "mae": mean_absolute_error(ages, answered),
+            "cs5": cumulative_score(ages, answered),
         }
     return scores
 

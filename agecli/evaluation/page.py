@@ -128,8 +128,8 @@ def _one(
     known = truth != NO_GROUP
     plot_reliability(paths[1], result.probabilities[known], truth[known], name)
     plots = Plots(paths[:2])
-    if result.expected is not None:
-        plot_errors(paths[2], result.ages, result.expected, name)
+    if result.answered is not None:
+        plot_errors(paths[2], result.ages, result.answered, name)
         plots.append(paths[2])
     note = "Bias: how many groups too old (+) or too young (-) the answers are on average."
     return [plots, _own_slices(row), *_mistakes(result, truth, known, ids, faces), note]

@@ -104,17 +104,17 @@ def plot_reliability(
 
 
 def plot_errors(
-    path: Path, ages: NDArray[np.integer], expected: NDArray[np.floating], title: str
+    path: Path, ages: NDArray[np.integer], answered: NDArray[np.floating], title: str
 ) -> None:
     """Draw the error in years over the age, its mean and middle half per five years, as PNG.
 
-    ages, expected: (N,) in years. Raises OSError where the file cannot be written.
+    ages, answered: (N,) in years. Raises OSError where the file cannot be written.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.2), dpi=150, facecolor="white", layout="constrained")
     axes = figure.subplots()
-    error, place = expected - ages, ages // _YEARS
+    error, place = answered - ages, ages // _YEARS
     bins = np.unique(place)
     middle = [bin * _YEARS + _YEARS / 2 for bin in bins]
     quarters = np.array([np.quantile(error[place == bin], (0.25, 0.75)) for bin in bins])

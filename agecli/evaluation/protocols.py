@@ -104,7 +104,7 @@ def _score(protocol: Protocol, result: Evaluation) -> dict[str, float] | None:
     chosen = (result.ages >= low) & (result.ages <= high)
     scores = metrics.score(
         result.probabilities[chosen], result.ages[chosen], result.scheme,
-        None if result.expected is None else result.expected[chosen],
+        None if result.answered is None else result.answered[chosen],
     )  # fmt: skip
     if any(name not in scores for name in protocol.metrics):
         return None

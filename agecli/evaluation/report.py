@@ -17,8 +17,8 @@ from agecli.ages import (
     FloatArray,
     IntArray,
     Scheme,
-    expected_ages,
     group_probabilities,
+    median_ages,
 )
 from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError, WeightsError
@@ -55,7 +55,7 @@ class Evaluation:
     """(N, groups) or (N, YEARS), as the model answers."""
     probabilities: FloatArray
     """(N, groups)"""
-    expected: FloatArray | None
+    answered: FloatArray | None
     """(N,) answered ages in years, where the objective gives them."""
     scores: dict[str, Any]
     """`metrics.score` of the above."""
@@ -136,7 +136,7 @@ def evaluate_model(
     if not np.isfinite(distribution).all():
         raise WeightsError(f"{model.path} answers NaN, its training went astray: train it again")
     probabilities = group_probabilities(distribution, model.scheme)
-    expected = expected_ages(distribution)
+    answered = median_ages(distribution)
     return Evaluation(
         model=model.metadata.model,
         title=model.metadata.title or model.metadata.model,
@@ -150,8 +150,8 @@ def evaluate_model(
         ages=ages,
         distribution=distribution,
         probabilities=probabilities,
-        expected=expected,
-        scores=metrics.score(probabilities, ages, model.scheme, expected),
+        answered=answered,
+        scores=metrics.score(probabilities, ages, model.scheme, answered),
         columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from agecli import launch
-from agecli.ages import expected_ages, group_probabilities
+from agecli.ages import group_probabilities, median_ages
 from agecli.config import (
     DETECTOR,
     FACE_MARGIN,
@@ -173,7 +173,7 @@ class Predictor:
             raise WeightsError(
                 f"{model.path} answers NaN, its training went astray: train it again"
             )
-        ages = expected_ages(distribution)
+        ages = median_ages(distribution)
         labels = model.scheme.labels
         faces = ((reading.source, face) for reading in readings for face in reading.faces)
         for index, row in enumerate(group_probabilities(distribution, model.scheme)):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import Scheme
 from agecli.data.batches import normalise
 from agecli.models.blocks import fold
 
 INPUT = "images"
 """uint8 (N, S, S, 3), RGB crops of the model's own side."""
 OUTPUTS = ("probabilities", "age", "years")
-"""(N, groups); and for a model that knows years, (N,) expected age, (N, YEARS) their chances."""
+"""(N, groups); and for a model that knows years, (N,) median age, (N, YEARS) their chances."""
 
 
 class Portable(nn.Module):
@@ -27,7 +27,6 @@ class Portable(nn.Module):
     """
 
     matrix: Tensor
-    ages: Tensor
 
     def __init__(
         self,
@@ -43,7 +42,6 @@ class Portable(nn.Module):
         self.module = module
         self.scheme, self.mean, self.std, self.temperature = scheme, mean, std, temperature
         self.register_buffer("matrix", torch.from_numpy(scheme.year_matrix()))
-        self.register_buffer("ages", torch.arange(YEARS, dtype=torch.float32))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map uint8 (N, S, S, 3) to OUTPUTS: all of them, or the first alone."""
@@ -52,4 +50,12 @@ class Portable(nn.Module):
         if chances.shape[1] == len(self.scheme):
             return (chances,)
         groups = chances @ self.matrix + 1e-12  # (N, groups)
-        return groups / groups.sum(dim=1, keepdim=True), chances @ self.ages, chances
+        return groups / groups.sum(dim=1, keepdim=True), _median_ages(chances), chances
+
+
+def _median_ages(chances: Tensor) -> Tensor:
+    """Give the median age (N,) of year distributions (N, YEARS), as `agecli.ages` does."""
+    below = chances.cumsum(dim=1)
+    year = (below < 0.5).sum(dim=1, keepdim=True)
+    beyond = below.gather(1, year) - 0.5
+    return (year + 0.5 - beyond / chances.gather(1, year))[:, 0]

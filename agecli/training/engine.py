@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli import launch
-from agecli.ages import Scheme, expected_ages, group_probabilities, softmax
+from agecli.ages import Scheme, group_probabilities, median_ages, softmax
 from agecli.config import AlignerConfig, TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
@@ -212,7 +212,7 @@ def validation_record(
     loss = objective(logits.to(device), torch.from_numpy(ages).to(device))
     distribution = softmax(logits.numpy())
     figures = score(
-        group_probabilities(distribution, scheme), ages, scheme, expected_ages(distribution)
+        group_probabilities(distribution, scheme), ages, scheme, median_ages(distribution)
     )
     keys = ("exact", "one_off", "macro_f1", "mae")
     return {"val_loss": loss.item()} | {

@@ -19,12 +19,12 @@ def make_result(name: str, seed: int) -> Evaluation:
     random = np.random.default_rng(seed)
     ages = np.random.default_rng(0).integers(0, 90, size=300)
     chances = random.dirichlet(np.ones(8), size=300)
-    expected = ages + random.normal(size=300) * 5
+    answered = ages + random.normal(size=300) * 5
     return Evaluation(
         model=name, title=name, weights=None, data=Path("data"), split="test", flip=False,
         same_split=True, scheme=SCHEME, rows=np.arange(300), ages=ages, distribution=chances,
-        probabilities=chances, expected=expected,
-        scores=metrics.score(chances, ages, SCHEME, expected),
+        probabilities=chances, answered=answered,
+        scores=metrics.score(chances, ages, SCHEME, answered),
         columns={"sex": np.array(["male", "female"] * 150), "race": np.array(["<b>"] * 300)},
         images_per_second=100.0,
     )  # fmt: skip

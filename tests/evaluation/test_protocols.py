@@ -27,7 +27,7 @@ def test_given_test_images_are_not_comparable_but_the_nearest_figure_is_there():
     result = make_result("one", 1)
     coral = judge(result)[CORAL]
     inside = (result.ages >= 21) & (result.ages <= 60)
-    error = np.abs(result.expected - result.ages)[inside].mean()
+    error = np.abs(result.answered - result.ages)[inside].mean()
     assert coral["here"]["one"] == {"n": inside.sum(), "mae": pytest.approx(error)}
     assert not coral["comparable"]
     assert any("utk_test.csv" in reason for reason in coral["reasons"])
@@ -60,7 +60,7 @@ def test_what_was_seen_or_has_no_years_is_not_comparable():
     for other, reason in (
         (replace(result, split="val"), "the val split has been seen"),
         (replace(result, same_split=False), "one may have seen these images"),
-        (replace(result, expected=None), "no model answers in years"),
+        (replace(result, answered=None), "no model answers in years"),
     ):
         one = judge(other)[UTKFACE]
         assert one["reasons"] == [reason] and not one["comparable"]

@@ -56,7 +56,7 @@ def test_a_perfect_model_is_perfect(dataset):
     assert result.ages.tolist() == [1, 5, 28, 22, 65]
     assert (result.scores["n"], result.scores["n_ages"]) == (4, 5)  # 22 is in no group
     assert result.scores["exact"] == 1 and result.scores["mae"] == 0
-    assert result.probabilities.shape == (5, 8) and result.expected.shape == (5,)
+    assert result.probabilities.shape == (5, 8) and result.answered.shape == (5,)
 
 
 def test_ages_off_are_counted_in_years(dataset):
@@ -67,7 +67,7 @@ def test_ages_off_are_counted_in_years(dataset):
 
 def test_a_model_of_groups_has_no_years(dataset):
     result = evaluate_model(Reader(outputs=8), dataset)
-    assert result.expected is None and "mae" not in result.scores
+    assert result.answered is None and "mae" not in result.scores
     assert result.scores["exact"] == 1
 
 

@@ -40,7 +40,9 @@ def truth(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None
         return chances, None
     bounds = Scheme.parse(meta.scheme).bounds
     groups = np.stack([chances[:, low : high + 1].sum(1) for low, high in bounds], axis=1)
-    return groups / groups.sum(1, keepdims=True), chances @ np.arange(101)
+    edges = np.arange(-1, 101) + 0.5  # of the years
+    ages = [np.interp(0.5, np.append(0, row.cumsum()), edges) for row in chances]
+    return groups / groups.sum(1, keepdims=True), np.array(ages)
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -39,8 +39,8 @@ def test_years_on_gap_ages_count_for_no_group():
     sure = torch.sigmoid(torch.tensor(1.0))  # of the year 35, and the rest of the year 0
     groups, age, years = Portable(Red(YEARS, 35), scheme=scheme, mean=MEAN, std=STD)(images)
     torch.testing.assert_close(groups, torch.stack([1 - sure, sure, 0 * sure])[None])
-    torch.testing.assert_close(age, 35 * sure[None])
+    torch.testing.assert_close(age, 34.5 + (0.5 - (1 - sure))[None] / sure)
     torch.testing.assert_close(years[0, 35], sure)
     groups, age, _ = Portable(Red(YEARS, 20), scheme=scheme, mean=MEAN, std=STD)(images)
     torch.testing.assert_close(groups, torch.tensor([[1.0, 0, 0]]))
-    torch.testing.assert_close(age, 20 * sure[None])
+    torch.testing.assert_close(age, 19.5 + (0.5 - (1 - sure))[None] / sure)
