@@ -125,12 +125,13 @@ def quantise(path: Path, out: Path, images: np.ndarray) -> None:
 
 
 def _outer_layers(path: Path) -> list[str]:
-    """Name the first layer, the last one, and the products behind it that make groups and ages."""
+    """Name the first layer, the last one, and the product behind it that sums years to groups."""
     import onnx
 
     graph = onnx.load(path).graph
     layers = [node.name for node in graph.node if node.op_type in QUANTISED]
-    return [layers[0], *layers[-len(graph.output) :]]
+    knows_years = len(graph.output) > 1
+    return [layers[0], *layers[-2 if knows_years else -1 :]]
 
 
 def need_onnx(out: Path) -> None:
