@@ -30,6 +30,7 @@ def dinov2(
     unfreeze: options.Unfreeze = Dinov2Config.unfreeze,
     layer_decay: options.LayerDecay = Dinov2Config.layer_decay,
     teacher: options.Teacher = Dinov2Config.teacher,
+    init: options.InitWeights = Dinov2Config.init,
     drop_path: options.DropPath = Dinov2Config.drop_path,
     objective: options.Objective = Dinov2Config.objective,
     epochs: options.Epochs = Dinov2Config.epochs,

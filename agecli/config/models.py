@@ -155,6 +155,8 @@ class Dinov2Config(AgesConfig):
     """Stochastic depth of scratch:tiny."""
     teacher: str = ""
     """Weights whose answers scratch:tiny learns, beside the labels."""
+    init: str = "none"
+    """Weights that scratch:tiny begins with: a file, a run or a released model; or none."""
     epochs: int = 30
     dropout: float = 0.1
     augment: Augment = "wild"
@@ -179,6 +181,8 @@ class Dinov2Config(AgesConfig):
             raise UsageError(f"--backbone {SCRATCH} is trained whole: no --unfreeze, no --views")
         if self.teacher and not self.from_scratch:
             raise UsageError(f"--teacher is for --backbone {SCRATCH}")
+        if self.init != "none" and not self.from_scratch:
+            raise UsageError(f"--init is for --backbone {SCRATCH}: others are pre-trained")
 
     @property
     def from_scratch(self) -> bool:

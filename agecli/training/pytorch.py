@@ -12,7 +12,7 @@ from torch import nn
 
 from agecli import launch
 from agecli.ages import Scheme
-from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
@@ -34,6 +34,12 @@ from agecli.training.setup import (
 )
 from agecli.weights import Metadata, load_weights, named_weights
 
+Start = Callable[[nn.Module], object]
+"""Gives a new model the weights that a training begins with."""
+
+Initial = CnnConfig | CapsNetConfig | Dinov2Config
+"""Settings of trainings that can begin with weights of their own kind."""
+
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
     """Give the configuration as it is, where its --init can be begun with; dry: unseen."""
@@ -44,17 +50,24 @@ def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -
 
 
 def train(
-    config: TrainConfig, run: Run, observer: Observer | None = None, *, score: bool = True
+    config: TrainConfig,
+    run: Run,
+    observer: Observer | None = None,
+    *,
+    score: bool = True,
+    start: Start = lambda model: None,
+    init: str = "random",
 ) -> Metadata:
     """Train a model, or continue its run, and return the metadata of its best weights.
 
     The weights file, RUN/best.safetensors, holds the test split's figures, read once, at the end;
-    not score: it is not read at all.
+    not score: it is not read at all. start: sets the weights to begin with where there is no
+    --init, in a way named init.
     Out of memory under a --vram-budget, the run goes on from its last epoch with half the
     micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
     diverges or too little memory.
     """
-    begin = partial(fit, score=score)
+    begin = partial(fit, score=score, start=start, init=init)
     if _has_initial(config):
         begin = partial(
             begin, start=partial(_load_initial, config), init=Path(config.init).name,
@@ -68,7 +81,7 @@ def fit(
     run: Run,
     observer: Observer,
     *,
-    start: Callable[[nn.Module], object] = lambda model: None,
+    start: Start = lambda model: None,
     init: str = "random",
     before: dict[str, Any] | None = None,
     score: bool = True,
@@ -138,11 +151,11 @@ def fit(
     return launch.from_main(lambda: results.finish(history, score=score))
 
 
-def _has_initial(config: TrainConfig) -> TypeGuard[CnnConfig | CapsNetConfig]:
-    return isinstance(config, CnnConfig | CapsNetConfig) and config.init != "none"
+def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
+    return isinstance(config, Initial) and config.init != "none"
 
 
-def _load_initial(config: CnnConfig | CapsNetConfig, model: nn.Module) -> None:
+def _load_initial(config: Initial, model: nn.Module) -> None:
     """Give a model the weights that a training begins with.
 
     Raises UsageError for those of another model, or of a split that would leak into this one.

@@ -47,6 +47,7 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
         describe_backbone(config.backbone, "", config.image_size, config.drop_path)
         if config.teacher and not dry:
             check_split("--teacher", named_weights(config.teacher)[0], config)
+        pytorch.settle(config, announce=announce, dry=dry)
         return config
     name = config.backbone
     if Path(name).is_dir():
@@ -70,8 +71,9 @@ def train(
     """
     observer = observer or Observer()
     if config.from_scratch:
-        begin = partial(pytorch.fit, start=_start_from_scratch, init="mimetic", score=score)
-        return within_memory(begin, config, run, observer)
+        return pytorch.train(
+            config, run, observer, score=score, start=_start_from_scratch, init="mimetic"
+        )
     if not config.unfreeze:
         return within_memory(partial(_train_heads, score=score), config, run, observer)
     head_run = Run(run.folder / "head")

@@ -211,18 +211,56 @@ def test_rates_fall_from_the_head_down_and_vectors_do_not_decay(base):
     assert id(model.backbone.embeddings.cls_token) not in rate  # frozen
 
 
-def test_from_scratch_all_is_trained_and_named_for_it(dataset_folder, tmp_path):
+@pytest.fixture(scope="module")
+def scratch(dataset_folder: Path) -> Dinov2Config:
     config = Dinov2Config(
         backbone="scratch:tiny", data=str(dataset_folder), image_size=24, epochs=1, batch_size=64,
         device="cpu",
     )  # fmt: skip
-    config = settle(config, announce=print, dry=False)
-    run = Run.create(tmp_path / "run", config)
-    metadata = train(config, run)
+    return settle(config, announce=print, dry=False)
+
+
+@pytest.fixture(scope="module")
+def scratch_run(scratch: Dinov2Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run.create(tmp_path_factory.mktemp("scratch") / "run", scratch)
+    train(scratch, run)
+    return run
+
+
+def test_from_scratch_all_is_trained_and_named_for_it(scratch_run: Run):
+    metadata = read_metadata(scratch_run.best)
     assert metadata.title == "DINOv2 architecture, from scratch"
     assert metadata.backbone is None
-    model, _ = load_weights(run.best)
+    model, _ = load_weights(scratch_run.best)
     assert sum(p.numel() for p in model.parameters()) > 3e6
+
+
+def first_epoch(config: Dinov2Config, folder: Path) -> tuple[dict, dict]:
+    """Train by steps that are too small to change anything; give the weights and the metadata."""
+    run = Run.create(folder, replace(config, lr=1e-8, weight_decay=0.0, ema=0.0))
+    training = train(replace(config, lr=1e-8, weight_decay=0.0, ema=0.0), run).training
+    return load_weights(run.best)[0].state_dict(), training
+
+
+def test_from_scratch_it_begins_as_trained_ones_look(scratch: Dinov2Config, tmp_path: Path):
+    state, training = first_epoch(scratch, tmp_path / "run")
+    assert training["init"] == "mimetic"
+    attention = "backbone.encoder.layer.0.attention"
+    product = state[f"{attention}.o_proj.weight"] @ state[f"{attention}.v_proj.weight"]
+    assert product.diagonal().mean().item() == pytest.approx(-0.4, abs=0.02)
+
+
+def test_a_trained_one_is_trained_further(scratch: Dinov2Config, scratch_run: Run, tmp_path: Path):
+    state, training = first_epoch(replace(scratch, init=str(scratch_run.folder)), tmp_path / "run")
+    before = load_weights(scratch_run.best)[0].state_dict()
+    for name, tensor in before.items():
+        torch.testing.assert_close(state[name], tensor, rtol=1e-3, atol=1e-4)
+    assert training["before"]["config"] == read_metadata(scratch_run.best).training["config"]
+
+
+def test_what_is_pre_trained_begins_with_nothing_else(scratch_run: Run):
+    with pytest.raises(UsageError, match="--init is for --backbone scratch:tiny"):
+        Dinov2Config(init=str(scratch_run.folder))
 
 
 def test_a_teacher_is_learned_from(dataset_folder, tmp_path):
