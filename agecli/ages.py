@@ -131,8 +131,8 @@ def group_probabilities(distribution: FloatArray, scheme: Scheme) -> FloatArray:
 def median_ages(distribution: FloatArray) -> FloatArray | None:
     """Give the median age (N,) of year distributions, or None for group distributions.
 
-    No other answer has a lower expected error in years; the mean's is higher wherever the
-    distribution is lopsided. A year stands for the time from half a year before it to half after.
+    A year stands for the time from half a year before it to half a year after. So read, no other
+    answer has a lower expected error in years; the mean's is higher where one side weighs more.
     """
     if distribution.shape[1] != YEARS:
         return None

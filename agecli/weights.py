@@ -6,6 +6,7 @@ ONNX files of `agecli export` say the same of themselves.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -159,6 +160,13 @@ def is_aligner(path: Path) -> bool:
         return text is not None and json.loads(text).get("model") == ALIGNER
     except (WeightsError, ValueError, AttributeError):
         return False
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file was written by agecli, readable here or not."""
+    with suppress(WeightsError):
+        return path.suffix in SUFFIXES and path.is_file() and _read_text(path) is not None
+    return False
 
 
 def _read(path: Path, kind: type[AnyMetadata]) -> AnyMetadata:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -111,3 +111,19 @@ def test_train_offers_every_setting_with_the_configs_default(model: str):
         default = options[field.name].default
         default = str(default) if isinstance(default, Path) else default
         assert default == field.default, field.name
+
+
+@pytest.mark.parametrize(
+    ("config", "fixed"),
+    [
+        (CnnConfig(init="runs/cnn"), {"objective"}),
+        (CapsNetConfig(init="runs/capsnet"), {"primary_dim", "group_dim"}),
+        (ResNetConfig(init="runs/resnet"), set()),  # whose body alone is taken
+        (Dinov2Config(backbone="scratch:tiny", init="dinov2"), {"objective", "pool", "hidden"}),
+        (Dinov2Config(backbone="scratch:tiny", teacher="cnn"), {"objective"}),
+    ],
+)
+def test_a_search_leaves_alone_what_the_given_weights_have_settled(config, fixed: set):
+    teacher = {"teacher": ""} if config.model == "dinov2" else {}
+    plain = replace(config, init="none", **teacher)
+    assert set(plain.space()) - set(config.space()) == fixed

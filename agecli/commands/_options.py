@@ -101,8 +101,8 @@ Init = Annotated[
     str,
     typer.Option(
         metavar="imagenet|none|PATH",
-        help="What to start from: torchvision's ImageNet weights, nothing, or a state dict (.pth, "
-        ".safetensors).",
+        help="What the body starts from: torchvision's ImageNet weights, nothing, a state dict "
+        "(.pth, .safetensors), or a run of ours.",
     ),
 ]
 FreezeEpochs = Annotated[

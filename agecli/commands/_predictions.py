@@ -94,26 +94,45 @@ def show_predictions(
 
 
 def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
-    """Print one picture's answers: per face and model, a bar per group."""
+    """Print one picture's answers: per face and model, a bar per group; and what all say."""
+    from agecli.inference.together import join
+
     for number, row in enumerate(rows):
         if row.status != "ok":
             console.print(Text(f"{printable(row.source)}: {row.error}"), soft_wrap=True)
             continue
-        where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
-        age = f", about {row.age:.0f} years" if row.age is not None else ""
         if number:
             console.print()
-        console.print(
-            Text(f"{printable(row.source)}, {where}, {row.model}: "),
-            Text(f"{row.group}{age}", "bold"),
-            sep="", soft_wrap=True,
-        )  # fmt: skip
+        _head(console, row, row.model, row.group, row.age)
         table = Table.grid(padding=(0, 2))
         for group, chance in _top(row, top).items():
             style = "bold green" if group == row.group else ""
             bar = Bar(1, 0, chance, width=BAR, color="green" if style else "blue")
             table.add_row(Text(group, style), bar, Text(f"{chance:6.1%}", style))
         console.print(table)
+        answers = [other for other in rows if other.face == row.face]
+        if len(answers) > 1 and row is answers[-1] and (joint := join(answers)):
+            agree = f", {joint.probability:.0%}, {joint.agree} of {joint.models} agree"
+            console.print()
+            _head(console, row, "together", joint.group, joint.age, agree)
+
+
+def _head(
+    console: Console,
+    row: Prediction,
+    who: str | None,
+    group: str | None,
+    age: float | None,
+    more: str = "",
+) -> None:
+    """Print whose answer for a face of a picture follows, and the answer."""
+    where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
+    years = "" if age is None else f", about {age:.0f} years"
+    console.print(
+        Text(f"{printable(row.source)}, {where}, {who}: "),
+        Text(f"{group}{years}", "bold"), Text(more),
+        sep="", soft_wrap=True,
+    )  # fmt: skip
 
 
 def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:

@@ -27,6 +27,10 @@ class CnnConfig(AgesConfig):
     init: str = "none"
     """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
 
+    def space(self) -> Space:
+        """Give what a search may change, where the other settings are these."""
+        return _for_weights(self.init, super().space(), "objective")
+
 
 @dataclass(frozen=True)
 class CapsNetConfig(TrainConfig):
@@ -72,7 +76,7 @@ class CapsNetConfig(TrainConfig):
             "primary_dim": Choice((4, 8, 16)),
             "group_dim": Choice((8, 16, 32)),
         }
-        return super().space() | own
+        return _for_weights(self.init, super().space() | own, "primary_dim", "group_dim")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class ResNetConfig(AgesConfig):
     model: str = "resnet"
     arch: Arch = "resnet34"
     init: str = "imagenet"
-    """imagenet: torchvision's weights; none: from scratch; or a file with a state dict."""
+    """imagenet: torchvision's weights; none: from scratch; or a body's: a file with a state dict, a
+    run, or the released model."""
     freeze_epochs: int | None = None
     """Epochs that train the head alone, before all layers; None is 1, or 0 from scratch."""
     epochs: int = 20
@@ -186,7 +191,7 @@ class Dinov2Config(AgesConfig):
 
     @property
     def from_scratch(self) -> bool:
-        """Tell whether all of the model is trained, from a random start."""
+        """Tell whether all of the model is trained, and nothing of it was before."""
         return self.backbone == SCRATCH
 
     @property
@@ -215,11 +220,18 @@ class Dinov2Config(AgesConfig):
             space["layer_decay"] = Float(0.5, 1.0)
         if self.from_scratch:
             space["drop_path"] = Float(0.0, 0.3)
+        if self.teacher:  # who answers by one objective
+            del space["objective"]
         if not self.trains_backbone:  # heads have their own batches and schedule
             del space["batch_size"], space["schedule"]
             if self.views == 1:
                 del space["augment"]
-        return space
+        return _for_weights(self.init, space, "objective", "pool", "hidden")
+
+
+def _for_weights(init: str, space: Space, *shaping: str) -> Space:
+    """Leave out of a space what shapes a model, where there are weights that it has to fit."""
+    return {name: it for name, it in space.items() if init == "none" or name not in shaping}
 
 
 CONFIGS: dict[str, type[TrainConfig]] = {

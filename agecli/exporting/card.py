@@ -32,7 +32,7 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
     """
     title = metadata.described
     groups = ", ".join(metadata.scheme)
-    what = "an age group and an age" if metadata.objective != "groups" else "an age group"
+    what = "an age group and an age in years" if metadata.objective != "groups" else "an age group"
     if metadata.objective == "margin":
         what = "an age group"
     size = metadata.image_size

@@ -88,14 +88,12 @@ def attention(net: Any, x: Tensor) -> Tensor:
     """
     import torch
 
+    from agecli.models.dinov2 import projections
+
     block = net.backbone.encoder.layer[-1]
     hidden = net.backbone(pixel_values=x, output_hidden_states=True).hidden_states[-2]
     hidden = block.norm1(hidden)  # (1, tokens, D)
-    parts = dict(block.attention.named_modules())
-    query, key = (
-        next(part for name, part in parts.items() if name.endswith(names))(hidden)
-        for names in (("q_proj", "query"), ("k_proj", "key"))
-    )
+    query, key = (layer(hidden) for layer in projections(block.attention)[:2])
     heads = net.backbone.config.num_attention_heads
     query, key = (t[0].view(len(t[0]), heads, -1).transpose(0, 1) for t in (query, key))
     scores = query[:, :1] @ key.mT / key.shape[-1] ** 0.5  # (heads, 1, tokens)

@@ -53,7 +53,7 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     """All groups, young to old."""
     age: float | None = None
-    """Expected age in years, where the model's objective gives it."""
+    """Median age in years, where the model's objective gives it."""
     status: Literal["ok", "no_face", "unreadable"] = "ok"
     error: str | None = None
     track: Track | None = None

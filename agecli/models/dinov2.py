@@ -134,6 +134,13 @@ class Dinov2(nn.Module):
         return self.head(self.features(x))
 
 
+def projections(attention: nn.Module) -> list[nn.Linear]:
+    """Give a block's query, key, value and output layers, which transformers 5 has renamed."""
+    layers = {n.rpartition(".")[2]: m for n, m in attention.named_modules() if n}
+    names = (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("o_proj", "dense"))
+    return [layers[new] if new in layers else layers[old] for new, old in names]
+
+
 @lru_cache(maxsize=8)
 def describe_backbone(
     name: str, revision: str, image_size: int, drop_path: float

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from agecli.models.dinov2 import projections
 
 NOISE, IDENTITY = 0.7, 0.7
 """Query-key product of a head: NOISE · N(0, 1/d) + IDENTITY · I."""
@@ -24,7 +26,7 @@ TEMPERATURE = 10_000
 def initialise_mimetic(backbone: Any) -> None:
     """Initialise the attention and the position embeddings of a transformers' DINOv2 backbone."""
     for block in backbone.encoder.layer:
-        _initialise_attention(block.attention)
+        _initialise_attention(block.attention, backbone.config.num_attention_heads)
     positions = backbone.embeddings.position_embeddings  # (1, 1 + side², D)
     _, count, width = positions.shape
     positions[0, 0] = 0
@@ -40,16 +42,17 @@ def sine_positions(side: int, width: int) -> Tensor:
     return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
 
 
-def _initialise_attention(attention: Any) -> None:
-    query, key = attention.q_proj.weight, attention.k_proj.weight  # (heads · head_dim, D)
-    size, width = query.shape
-    for first in range(0, size, attention.head_dim):
-        rows = slice(first, first + attention.head_dim)
-        left, right = _factors(NOISE, IDENTITY, width, attention.head_dim)
+def _initialise_attention(attention: nn.Module, heads: int) -> None:
+    query, key, value, output = (layer.weight for layer in projections(attention))  # (D, D) each
+    width = query.shape[1]
+    size = width // heads
+    for first in range(0, width, size):
+        rows = slice(first, first + size)
+        left, right = _factors(NOISE, IDENTITY, width, size)
         query[rows], key[rows] = left.T, right
-    left, right = _factors(NOISE_OUT, -IDENTITY_OUT, width, size)
-    attention.v_proj.weight.copy_(left.T)
-    attention.o_proj.weight.copy_(right.T)
+    left, right = _factors(NOISE_OUT, -IDENTITY_OUT, width, width)
+    value.copy_(left.T)
+    output.copy_(right.T)
 
 
 def _factors(noise: float, identity: float, width: int, rank: int) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class Trainer:
     """What the observer is told at the start."""
 
     def fit(self) -> list[dict[str, Any]]:
-        """Train until the last epoch or until validation stops improving; return the history."""
+        """Train until the last epoch or until --patience is at its end; return the history."""
         config = self.config
         bare = self.accelerator.unwrap_model(self.model)
         average = MovingAverage(bare, config.ema) if config.averages else None

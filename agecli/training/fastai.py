@@ -68,6 +68,10 @@ with warnings.catch_warnings():
     )
 
 
+NOT_OURS = ("none", "imagenet")
+"""What --init may say that is no weights of ours, whatever there is of that name."""
+
+
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Make sure of the weights that the training starts from; dry: it will not."""
     _check_search(config)
@@ -105,7 +109,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     place = describe_device(device, precision, launch.world())
     results = Results(
         run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config),
-        before=training_of(config.init),
+        before=None if config.init in NOT_OURS else training_of(config.init, run),
     )  # fmt: skip
     learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
     if precision != "no":
@@ -216,10 +220,8 @@ def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observe
 def _initial_state(
     config: ResNetConfig, announce: Callable[[str], None] = lambda text: None
 ) -> dict[str, Tensor] | None:
-    if config.init == "none":
-        return None
-    if config.init == "imagenet":
-        return imagenet_state(config.arch, announce)
+    if config.init in NOT_OURS:
+        return imagenet_state(config.arch, announce) if config.init == "imagenet" else None
     if own := own_weights(config.init):
         check_split("--init", own, config)
     return read_state(own or Path(config.init))

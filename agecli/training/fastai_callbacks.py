@@ -215,7 +215,7 @@ class Keeper(Callback):
     def is_over(self) -> bool:
         """Tell whether all epochs are done, or too many of all layers have not improved."""
         config, frozen = self.config, self.config.frozen_epochs
-        enough = len(self.history) - frozen >= min(config.epochs, config.patience or config.epochs)
+        enough = len(self.history) - frozen >= min(config.epochs, config.patience)
         return enough and is_over(self.history, frozen + config.epochs, config.patience)
 
     def before_fit(self) -> None:

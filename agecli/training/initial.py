@@ -10,7 +10,8 @@ from agecli.config import TrainConfig
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.registry import MODELS
-from agecli.weights import named_weights, read_metadata
+from agecli.training.runs import Run
+from agecli.weights import is_ours, named_weights, read_metadata
 
 
 def own_weights(name: str) -> Path | None:
@@ -18,14 +19,9 @@ def own_weights(name: str) -> Path | None:
 
     None for anything else. Raises WeightsError for a folder that holds none.
     """
-    if name in ("none", "imagenet"):
-        return None
     if name in MODELS or Path(name).is_dir():
         return named_weights(name)[0]
-    with suppress(WeightsError):
-        read_metadata(Path(name))
-        return Path(name)
-    return None
+    return Path(name) if is_ours(Path(name)) else None
 
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
@@ -38,9 +34,14 @@ def check_split(option: str, path: Path, config: TrainConfig) -> None:
         )
 
 
-def training_of(name: str) -> dict[str, Any] | None:
-    """Read how weights were trained; None for those of another make or that are gone."""
+def training_of(name: str, run: Run) -> dict[str, Any] | None:
+    """Read how the weights were trained that a run begins with; None for those of another make.
+
+    A run that has begun knows it by itself: the weights may have changed, or be gone.
+    """
     with suppress(WeightsError):
+        if run.begun:
+            return read_metadata(run.best).training.get("before")
         if path := own_weights(name):
             return read_metadata(path).training
     return None

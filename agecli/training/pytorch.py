@@ -71,7 +71,7 @@ def train(
     if _has_initial(config):
         begin = partial(
             begin, start=partial(_load_initial, config), init=Path(config.init).name,
-            before=training_of(config.init),
+            before=training_of(config.init, run),
         )  # fmt: skip
     return within_memory(begin, config, run, observer or Observer())
 

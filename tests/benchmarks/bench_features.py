@@ -40,7 +40,7 @@ keep_freed_memory()
 device = torch.device(find_device("auto"))
 config = Dinov2Config(
     backbone=arguments.backbone, data=arguments.data, batch_size=arguments.batch,
-    epochs=arguments.epochs, patience=arguments.epochs,
+    epochs=arguments.epochs,
 )  # fmt: skip
 config = settle(config, announce=print, dry=False)
 dataset = open_dataset(Path(config.data))

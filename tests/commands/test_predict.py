@@ -48,6 +48,20 @@ def test_one_picture_gets_a_bar_per_group(cli: Cli, toy: Path):
     assert sum(float(line.split()[-1].rstrip("%")) for line in bars) == pytest.approx(100, abs=0.5)
 
 
+def test_several_models_end_with_what_they_say_together(cli: Cli, toy: Path, tmp_path: Path):
+    shutil.copy(toy, tmp_path / "years.safetensors")
+    write_toy(tmp_path / "groups.safetensors", outputs=8)
+    given = "predict", PORTRAIT, "--weights", tmp_path
+    rows = [json.loads(line) for line in cli(*given, "--json").stdout.splitlines()]
+    first, second = (row["probabilities"] for row in rows)
+    mean = {group: (first[group] + second[group]) / 2 for group in first}
+    best = max(mean, key=mean.__getitem__)
+    agree = sum(row["group"] == best for row in rows)
+    age = next(row["age"] for row in rows if row["age"])
+    said = f", together: {best}, about {age:.0f} years, {mean[best]:.0%}, {agree} of 2 agree"
+    assert cli(*given).stdout.splitlines()[-1].endswith(said)
+
+
 def test_many_pictures_get_a_line_and_a_reason(cli: Cli, toy: Path, pictures: Path):
     result = cli("predict", pictures, "--weights", toy)
     assert result.returncode == 3

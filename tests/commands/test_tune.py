@@ -91,7 +91,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(cli, one_line, tune
 def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on(
     dataset_folder: Path, cli, tmp_path: Path
 ):
-    arguments = ["tune", "cnn", "--data", dataset_folder, "--epochs", 60, "--patience", 60,
+    arguments = ["tune", "cnn", "--data", dataset_folder, "--epochs", 60,
                  "--image-size", 16, "--trials", 1, "--pruner", "none"]  # fmt: skip
     command = [sys.executable, "-m", "agecli", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -125,9 +125,9 @@ def test_errors_in_years():
 def test_score_leaves_gap_ages_out_of_groups_but_not_of_years():
     ages = np.array([1, 5, 28, 28, 22, 14])  # the last two are in no group
     answer = np.array([0, 0, 4, 2, 4, 3])
-    expected = np.array([1.0, 2.0, 28.0, 12.0, 24.0, 14.0])
+    answered = np.array([1.0, 2.0, 28.0, 12.0, 24.0, 14.0])
 
-    scores = metrics.score(_probabilities(answer), ages, SCHEME, expected)
+    scores = metrics.score(_probabilities(answer), ages, SCHEME, answered)
 
     assert scores["n"] == 4 and scores["n_ages"] == 6
     assert scores["exact"] == 2 / 4

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from agecli.config import CnnConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.training.initial import check_split, own_weights, training_of
+from agecli.training.runs import Run
 from agecli.weights import read_metadata, released_folder, save_weights
 from tests.exporting.models import write_model
 
@@ -23,22 +24,40 @@ def weights(tmp_path: Path) -> Path:
 def test_a_name_a_run_and_a_file_are_found(weights: Path):
     assert own_weights("cnn") == released_folder() / "cnn.safetensors"
     assert own_weights(str(weights.parent)) == own_weights(str(weights)) == weights
-    assert training_of(str(weights.parent)) == {"seconds": 600}
+    assert training_of(str(weights.parent), Run(Path("new"))) == {"seconds": 600}
 
 
-def test_files_of_another_make_are_none_of_ours(tmp_path: Path, monkeypatch):
+def test_files_of_another_make_are_none_of_ours(tmp_path: Path):
     save_file({"fc.weight": torch.ones(2)}, tmp_path / "other.safetensors")
-    for name in ("none", "imagenet", str(tmp_path / "other.safetensors"), "nowhere.pth"):
-        assert own_weights(name) is None and training_of(name) is None
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "none").mkdir()  # a folder of that name is not what it says
-    assert own_weights("none") is None
+    (tmp_path / "cut.safetensors").write_bytes(b"\0" * 8)
+    for name in ("other.safetensors", "cut.safetensors", "nowhere.pth"):
+        assert own_weights(str(tmp_path / name)) is None
+        assert training_of(str(tmp_path / name), Run(Path("new"))) is None
+
+
+def test_a_file_of_a_newer_agecli_is_ours_and_cannot_be_begun_with(
+    dataset_folder: Path, weights: Path
+):
+    save_weights(weights, load_file(weights), replace(read_metadata(weights), format=99))
+    assert own_weights(str(weights)) == weights
+    with pytest.raises(WeightsError, match="format 99"):
+        check_split("--init", weights, CnnConfig(data=str(dataset_folder)))
 
 
 def test_a_folder_without_weights_is_said(tmp_path: Path):
     with pytest.raises(WeightsError, match="No weights file"):
         own_weights(str(tmp_path))
-    assert training_of(str(tmp_path)) is None  # a run may be gone by the time it is resumed
+
+
+def test_a_run_that_has_begun_knows_what_came_before(weights: Path, tmp_path: Path):
+    """What it began with may be another training's by the time it is resumed, or gone."""
+    run = Run(tmp_path / "second")
+    (run.folder / "last").mkdir(parents=True)
+    write_model(run.best, "cnn", training={"before": {"seconds": 60}})
+    assert training_of(str(weights), run) == {"seconds": 600}
+    run.save({"history": []})
+    assert training_of(str(weights), run) == {"seconds": 60}
+    assert training_of("gone", run) == {"seconds": 60}
 
 
 def test_weights_of_another_split_are_refused(dataset_folder: Path, weights: Path):
