@@ -15,7 +15,7 @@ Examples:
   agecli train dinov2 --amp
   agecli train dinov2 --backbone facebook/dinov2-with-registers-small --views 4
   agecli train dinov2 --unfreeze 2 --grad-checkpoint
-  agecli train dinov2 --backbone scratch:tiny --teacher cnn --epochs 60
+  agecli train dinov2 --backbone scratch:tiny --teacher cnn --lr 4e-4
 """
 
 
