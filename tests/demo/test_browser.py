@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import pytest
 from PIL import Image
 
-from agecli.weights import read_metadata, released_folder
+from agecli.weights import find_weights, read_metadata, released_folder
 from tests.conftest import Cli
 from tests.demo.pictures import PORTRAIT, ROOT, animation, crowd, write_troubles
 
@@ -173,7 +173,9 @@ def test_the_camera_takes_a_picture(visit: Visit):
     page.wait_for_function("document.querySelector('#upload video').videoWidth > 0")
     page.click("#upload button[aria-label='capture photo']")
     answers = read_answers(page)
-    assert {answer["group"] for answer in answers.values()} == {"25-32"}
+    assert len(answers) == len(find_weights())
+    sure = [answer["group"] for answer in answers.values() if answer["sure"] > 50]
+    assert sure and set(sure) == {"25-32"}  # another may change its mind over the camera's scaling
 
 
 COPY = """async png => {
