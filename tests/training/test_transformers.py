@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli.config import CnnConfig, Dinov2Config, ExportConfig
+from agecli.config import Dinov2Config, ExportConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
-from agecli.training import pytorch
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.training.setup import FINE_TUNING, build_model, build_optimizer
@@ -209,103 +208,6 @@ def test_rates_fall_from_the_head_down_and_vectors_do_not_decay(base):
     expected = config.lr * FINE_TUNING * 0.5 ** (BLOCKS - 1)
     assert rate[id(bottom.mlp.fc1.weight)][0] == pytest.approx(expected)
     assert id(model.backbone.embeddings.cls_token) not in rate  # frozen
-
-
-@pytest.fixture(scope="module")
-def scratch(dataset_folder: Path) -> Dinov2Config:
-    config = Dinov2Config(
-        backbone="scratch:tiny", data=str(dataset_folder), image_size=24, epochs=1, batch_size=64,
-        device="cpu",
-    )  # fmt: skip
-    return settle(config, announce=print, dry=False)
-
-
-@pytest.fixture(scope="module")
-def scratch_run(scratch: Dinov2Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = Run.create(tmp_path_factory.mktemp("scratch") / "run", scratch)
-    train(scratch, run)
-    return run
-
-
-def test_from_scratch_all_is_trained_and_named_for_it(scratch_run: Run):
-    metadata = read_metadata(scratch_run.best)
-    assert metadata.title == "DINOv2 architecture, from scratch"
-    assert metadata.backbone is None
-    model, _ = load_weights(scratch_run.best)
-    assert sum(p.numel() for p in model.parameters()) > 3e6
-
-
-def first_epoch(config: Dinov2Config, folder: Path) -> tuple[dict, dict]:
-    """Train by steps that are too small to change anything; give the weights and the metadata."""
-    run = Run.create(folder, replace(config, lr=1e-8, weight_decay=0.0, ema=0.0))
-    training = train(replace(config, lr=1e-8, weight_decay=0.0, ema=0.0), run).training
-    return load_weights(run.best)[0].state_dict(), training
-
-
-def test_from_scratch_it_begins_as_trained_ones_look(scratch: Dinov2Config, tmp_path: Path):
-    state, training = first_epoch(scratch, tmp_path / "run")
-    assert training["init"] == "mimetic"
-    attention = "backbone.encoder.layer.0.attention"
-    product = state[f"{attention}.o_proj.weight"] @ state[f"{attention}.v_proj.weight"]
-    assert product.diagonal().mean().item() == pytest.approx(-0.4, abs=0.02)
-
-
-def test_a_trained_one_is_trained_further(scratch: Dinov2Config, scratch_run: Run, tmp_path: Path):
-    state, training = first_epoch(replace(scratch, init=str(scratch_run.folder)), tmp_path / "run")
-    before = load_weights(scratch_run.best)[0].state_dict()
-    for name, tensor in before.items():
-        torch.testing.assert_close(state[name], tensor, rtol=1e-3, atol=1e-4)
-    assert training["before"]["config"] == read_metadata(scratch_run.best).training["config"]
-
-
-def test_what_is_pre_trained_begins_with_nothing_else(scratch_run: Run):
-    with pytest.raises(UsageError, match="--init is for --backbone scratch:tiny"):
-        Dinov2Config(init=str(scratch_run.folder))
-
-
-def test_a_teacher_is_learned_from(dataset_folder, tmp_path):
-    """Without labels' loss to speak of, the student's loss falls towards the teacher's entropy."""
-    from agecli.ages import Scheme
-    from agecli.training.objectives import DistilledObjective
-
-    cnn = CnnConfig(data=str(dataset_folder), image_size=16, epochs=1, batch_size=16, device="cpu")
-    teacher = Run.create(tmp_path / "cnn", cnn)
-    pytorch.train(cnn, teacher)
-    config = Dinov2Config(
-        backbone="scratch:tiny", data=str(dataset_folder), image_size=24,
-        teacher=str(teacher.folder), device="cpu", epochs=1, batch_size=32,
-    )  # fmt: skip
-    config = settle(config, announce=print, dry=False)
-    import numpy as np
-
-    objective = DistilledObjective(config, Scheme.parse("adience8"), np.arange(101))
-    images, ages = torch.randn(4, 3, 24, 24), torch.tensor([1, 5, 30, 70])
-    logits = torch.randn(4, 101)
-    module, _ = load_weights(teacher.best)
-    with torch.inference_mode():
-        seen = torch.nn.functional.interpolate(images, (16, 16), mode="bilinear", antialias=True)
-        target = module(seen).softmax(1)
-    taught = -(target * logits.log_softmax(1)).sum(1).mean()
-    expected = (objective(logits, ages) + taught) / 2
-    assert objective.training_loss(lambda x: logits, images, ages).item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )
-    objective.train()
-    assert not objective.teacher.training
-    train(config, Run.create(tmp_path / "run", config))
-
-
-def test_a_teacher_of_another_split_or_outputs_is_refused(dataset_folder, tmp_path):
-    config = Dinov2Config(backbone="scratch:tiny", data=str(dataset_folder), teacher="cnn")
-    with pytest.raises(UsageError, match="another split"):
-        settle(config, announce=print, dry=False)
-    from agecli.ages import Scheme
-    from agecli.training.objectives import make_objective
-
-    with pytest.raises(UsageError, match="--teacher"):
-        make_objective(
-            replace(config, objective="groups"), Scheme.parse("adience8"), torch.arange(9).numpy()
-        )
 
 
 def test_a_frozen_backbone_is_not_budgeted_as_if_it_were_trained(base):
