@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agecli.config import Augment
@@ -35,8 +37,8 @@ ERASED, ERASED_AREA = 0.3, (0.02, 0.2)
 """Share of images with an erased rectangle, and its least and largest area."""
 
 
-def augment(batch: Tensor, kind: Augment, generator: torch.Generator | None = None) -> Tensor:
-    """Change a batch at random in one of the ways above; generator: torch's own by default."""
+def augment(batch: Tensor, kind: Augment, generator: np.random.Generator | None = None) -> Tensor:
+    """Change a batch at random in one of the ways above; generator: follows torch's own seed."""
     if kind == "none":
         return batch
     draw = Draw(batch, generator)
@@ -47,52 +49,72 @@ def augment(batch: Tensor, kind: Augment, generator: torch.Generator | None = No
 
 
 class Draw:
-    """Draws numbers for a batch, one per image, on its device."""
+    """Draws numbers for a batch, one per image.
 
-    def __init__(self, batch: Tensor, generator: torch.Generator | None = None) -> None:
-        self.count, self.device, self.generator = len(batch), batch.device, generator
+    They are drawn on the host, the same for every device, and a GPU never has to be waited for to
+    know which images change.
+    """
+
+    def __init__(self, batch: Tensor, generator: np.random.Generator | None = None) -> None:
+        self.count, self.device = len(batch), batch.device
+        self.generator = generator or np.random.default_rng(int(torch.randint(2**62, ())))
+
+    def place(self, array: NDArray) -> Tensor:
+        """Copy an array to the batch's device."""
+        # From pageable memory a copy without blocking has read its source when it returns.
+        return torch.tensor(array).to(self.device, non_blocking=True)
+
+    def host(self, low: float, high: float, *shape: int) -> NDArray[np.float32]:
+        """Draw evenly, (B, *shape), on the host."""
+        unit = self.generator.random((self.count, *shape), dtype=np.float32)
+        return np.float32(low) + np.float32(high - low) * unit
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Draw evenly, (B, *shape)."""
-        size = (self.count, *shape)
-        unit = torch.rand(size, generator=self.generator, device=self.device)
-        return low + (high - low) * unit
+        return self.place(self.host(low, high, *shape))
 
     def factor(self, largest: float, *shape: int) -> Tensor:
         """Draw from 1/largest to largest, as often above 1 as below; (B, *shape)."""
-        return torch.exp(self.uniform(-1, 1, *shape) * math.log(largest))
+        return self.place(np.exp(self.host(-1, 1, *shape) * np.float32(math.log(largest))))
 
     def chosen(self, share: float) -> Tensor:
         """Draw which images to change, bool (B,)."""
-        return self.uniform(0, 1) < share
+        return self.place(self.host(0, 1) < share)
 
-    def some(self, share: float) -> Tensor:
-        """Draw which images to change: their numbers."""
-        return self.chosen(share).nonzero().flatten()
+    def some(self, share: float) -> NDArray[np.intp]:
+        """Draw which images to change: their numbers, on the host."""
+        return np.flatnonzero(self.host(0, 1) < share)
+
+    def noise(self, low: float, high: float, *shape: int) -> Tensor:
+        """Draw evenly, (B, *shape), on the device: too many numbers for the host."""
+        seed = int(self.generator.integers(2**62))
+        generator = torch.Generator(self.device).manual_seed(seed)
+        unit = torch.rand((self.count, *shape), generator=generator, device=self.device)
+        return low + (high - low) * unit
 
 
 def move(batch: Tensor, draw: Draw) -> Tensor:
     """Rotate, scale, shift and mirror; what comes in from beyond the border is the border."""
-    angle = draw.uniform(-1, 1) * math.radians(ROTATION)
-    scale = draw.factor(SCALE)
-    mirror = torch.where(draw.uniform(0, 1) < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    x, y = (draw.uniform(-1, 1) * 2 * SHIFT for _ in range(2))
-    affine = torch.stack(
-        [torch.stack([cos * mirror, -sin, x], dim=1), torch.stack([sin * mirror, cos, y], dim=1)],
-        dim=1,
-    )  # (B, 2, 3)
-    grid = F.affine_grid(affine, list(batch.shape), align_corners=False)  # (B, S, S, 2)
+    angle = draw.host(-1, 1) * math.radians(ROTATION)
+    scale = np.exp(draw.host(-1, 1) * math.log(SCALE))
+    mirror = np.where(draw.host(0, 1) < 0.5, -1.0, 1.0)
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    x, y = (draw.host(-1, 1) * 2 * SHIFT for _ in range(2))
+    affine = np.stack([cos * mirror, -sin, x, sin * mirror, cos, y], axis=1)  # (B, 6)
+    theta = draw.place(affine.reshape(-1, 2, 3).astype(np.float32))
+    grid = F.affine_grid(theta, list(batch.shape), align_corners=False)  # (B, S, S, 2)
     return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
 
 
 def soften(batch: Tensor, draw: Draw) -> Tensor:
     """Take pixels from some images: shrink them, by the batch's strength, and enlarge them."""
     some, side = draw.some(SOFTENED), batch.shape[-1]
-    strength = torch.rand((), generator=draw.generator, device=draw.device).item()
-    fewer = max(1, round(side * FEWEST**strength))
-    small = F.interpolate(batch[some], size=(fewer, fewer), mode="bilinear", antialias=True)
-    return batch.index_copy(0, some, F.interpolate(small, size=(side, side), mode="bilinear"))
+    fewer = max(1, round(side * FEWEST ** float(draw.generator.random())))
+    if not len(some):
+        return batch
+    index = draw.place(some)
+    small = F.interpolate(batch[index], size=(fewer, fewer), mode="bilinear", antialias=True)
+    return batch.index_copy(0, index, F.interpolate(small, size=(side, side), mode="bilinear"))
 
 
 def recolour(batch: Tensor, draw: Draw) -> Tensor:
@@ -117,13 +139,16 @@ def erase(batch: Tensor, draw: Draw) -> Tensor:
 
     rows, columns = inside((area * stretch).sqrt()), inside((area / stretch).sqrt())
     mask = (draw.chosen(ERASED)[:, None] & rows)[:, None, :, None] & columns[:, None, None, :]
-    return torch.where(mask, draw.uniform(0, 255, *batch.shape[1:]), batch)
+    return torch.where(mask, draw.noise(0, 255, *batch.shape[1:]), batch)
 
 
 def compress(batch: Tensor, draw: Draw) -> Tensor:
     """Compress some images as JPEG does and back, each at its own quality."""
-    some, quality = draw.some(COMPRESSED), draw.uniform(*QUALITY)
-    return batch.index_copy(0, some, jpeg(batch[some], quality[some]))
+    some, quality = draw.some(COMPRESSED), draw.host(*QUALITY)
+    if not len(some):
+        return batch
+    index = draw.place(some)
+    return batch.index_copy(0, index, jpeg(batch[index], draw.place(quality[some])))
 
 
 def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
@@ -132,30 +157,31 @@ def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
     The tables are the standard's, scaled as libjpeg scales them; colours keep all their pixels.
     """
     count, _, height, width = batch.shape
-    to = batch.new_tensor
-    ycc = torch.einsum("kc,bchw->bkhw", to(_YCC), batch - 128).round()  # bytes
+    to_ycc, to_rgb, standard, transform = (
+        part.to(batch.device, non_blocking=True) for part in _constants()
+    )
+    ycc = torch.einsum("kc,bchw->bkhw", to_ycc, batch - 128).round()  # bytes
     ycc = F.pad(ycc, (0, -width % 8, 0, -height % 8), mode="replicate")
     rows, columns = ycc.shape[2] // 8, ycc.shape[3] // 8
-    blocks = ycc.reshape(count, 3, rows, 8, columns, 8).transpose(3, 4)
-    # blocks: (B, 3, rows, columns, 8, 8)
-    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)  # (B,)
-    tables = to(_TABLES).view(1, 2, 8, 8)[:, [0, 1, 1]]  # (1, 3, 8, 8)
-    steps = ((tables * percent.view(-1, 1, 1, 1) + 50) / 100).floor().clamp(1, 255)  # (B, 3, 8, 8)
-    steps = steps[:, :, None, None]  # (B, 3, 1, 1, 8, 8)
-    cosines = _cosines().to(batch)
-    rounded = (cosines @ blocks @ cosines.T).div(steps).round().mul(steps)
-    ycc = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(ycc.shape)
-    ycc = ycc[:, :, :height, :width]  # (B, 3, H, W)
-    inverse = torch.linalg.inv(to(_YCC))
-    return (torch.einsum("ck,bkhw->bchw", inverse, ycc) + 128).clamp(0, 255)
+    blocks = ycc.reshape(count, 3, rows, 8, columns, 8).permute(0, 1, 2, 4, 3, 5)
+    blocks = blocks.reshape(count, 3, rows * columns, 64)
+    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(-1, 1, 1)  # (B, 1, 1)
+    steps = ((standard * percent + 50) / 100).floor().clamp(1, 255)[:, :, None]  # (B, 3, 1, 64)
+    rounded = (blocks @ transform.T).div(steps).round().mul(steps)  # (B, 3, blocks, 64)
+    blocks = (rounded @ transform).reshape(count, 3, rows, columns, 8, 8)
+    ycc = blocks.permute(0, 1, 2, 4, 3, 5).reshape(ycc.shape)[:, :, :height, :width]  # (B, 3, H, W)
+    return (torch.einsum("ck,bkhw->bchw", to_rgb, ycc) + 128).clamp(0, 255)
 
 
-def _cosines() -> Tensor:
-    """Give the orthonormal 8-point cosine transform (8, 8)."""
+def _constants() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return JPEG's colour transform and its inverse (3, 3), its tables (3, 64), and the cosine
+    transform of a block's 64 pixels (64, 64), orthonormal."""
+    to_ycc = torch.tensor(_YCC)
     place = torch.arange(8.0)
-    waves = torch.cos(math.pi / 8 * place[:, None] * (place + 0.5)) / 2
+    waves = torch.cos(math.pi / 8 * place[:, None] * (place + 0.5)) / 2  # (8, 8)
     waves[0] /= math.sqrt(2)
-    return waves
+    tables = torch.tensor(_TABLES, dtype=torch.float)[[0, 1, 1]]
+    return to_ycc, torch.linalg.inv(to_ycc), tables, torch.kron(waves, waves)
 
 
 _YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]

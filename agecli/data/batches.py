@@ -24,6 +24,7 @@ class Batches:
 
     Shuffled batches are all of `batch_size` (the rest of an epoch is left out), and their number
     is a multiple of `accumulate`. Of several processes, each takes its own share of every batch.
+    pinned: the images lie in memory from which a GPU copies while the host goes on.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class Batches:
         workers: int = 1,
         rank: int = 0,
         world: int = 1,
+        pinned: bool = False,
     ) -> None:
         self.images = np.asarray(images)  # a plain view: memmap's own indexing is slower
         self.rows, self.shuffle, self.seed, self.workers = rows, shuffle, seed, workers
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.pinned = rank, world, pinned
         self.batch_size = min(batch_size, max(1, len(rows) // world)) if shuffle else batch_size
         whole = self.batch_size * world
         self.steps = len(rows) // whole if shuffle else -(-len(rows) // whole)
@@ -75,7 +77,10 @@ class Batches:
                 yield np.sort(share)
 
     def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
-        return torch.from_numpy(np.take(self.images, rows, axis=0)), rows
+        shape = (len(rows), *self.images.shape[1:])
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+        np.take(self.images, rows, axis=0, out=batch.numpy(), mode="clip")  # others buffer the whole
+        return batch, rows
 
 
 def to_input(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -93,7 +98,7 @@ def to_augmented_input(
     mean: Sequence[float],
     std: Sequence[float],
     kind: Augment,
-    generator: torch.Generator | None = None,
+    generator: np.random.Generator | None = None,
 ) -> Tensor:
     """Do as `to_input`, and augment at random between resizing and normalising."""
     return normalise(augment(resize(images, size), kind, generator), mean, std)
@@ -111,7 +116,9 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the deviation (of values 0 to 1), in place."""
-    shape = (1, 3, 1, 1)
-    centre = torch.tensor(mean, device=batch.device).view(shape) * 255
-    spread = torch.tensor(std, device=batch.device).view(shape) * 255
+    # Copied without blocking: a GPU's queue would have to run empty for each of them.
+    centre, spread = (
+        (torch.tensor(values).view(1, 3, 1, 1) * 255).to(batch.device, non_blocking=True)
+        for values in (mean, std)
+    )
     return batch.sub_(centre).div_(spread)

@@ -79,7 +79,7 @@ class Trainer:
         config, accelerator = self.config, self.accelerator
         # All randomness of an epoch follows from the seed and its number: resuming repeats it.
         torch.manual_seed(hash_seed(config.seed, epoch, accelerator.process_index))
-        generator = torch.Generator(accelerator.device).manual_seed(torch.initial_seed())
+        generator = np.random.default_rng(torch.initial_seed())
         self.model.train()
         self.objective.train()
         total, images_done = torch.zeros((), device=accelerator.device), 0
@@ -87,8 +87,8 @@ class Trainer:
         for step, (images, rows) in enumerate(self.train.epoch(epoch)):
             ages = self._ages(rows)
             batch = to_augmented_input(
-                images.to(accelerator.device), config.image_size, config.mean, config.std,
-                config.augment, generator,
+                images.to(accelerator.device, non_blocking=True), config.image_size, config.mean,
+                config.std, config.augment, generator,
             )  # (B, 3, S, S)  # fmt: skip
             with accelerator.accumulate(self.model):
                 loss = self.objective.training_loss(self.model, batch, ages)
@@ -132,13 +132,16 @@ class Trainer:
         answers = []
         for images, rows in self.validation.epoch():
             config = self.config
-            batch = to_input(images.to(device), config.image_size, config.mean, config.std)
+            images = images.to(device, non_blocking=True)
+            batch = to_input(images, config.image_size, config.mean, config.std)
             with self.accelerator.autocast():
-                answers.append((model(batch).float().cpu(), rows))
+                answers.append((model(batch).float(), rows))
+        answers = [(logits.cpu(), rows) for logits, rows in answers]
         return gathered_record(answers, self.objective, self.dataset, self.scheme)
 
     def _ages(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.dataset.ages[rows]).to(self.accelerator.device)
+        ages = torch.from_numpy(self.dataset.ages[rows])
+        return ages.to(self.accelerator.device, non_blocking=True)
 
     def _state(
         self, bare: nn.Module, average: MovingAverage | None, history: list[dict[str, Any]]
@@ -239,8 +242,8 @@ class MovingAverage:
         ours: list[Tensor] = list(self.model.parameters())
         theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
-        for mine, other in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(other)
+        if buffers := list(self.model.buffers()):
+            torch._foreach_copy_(buffers, list(model.buffers()))
 
     def state_dict(self) -> dict[str, Any]:
         """Give the averaged weights and the count of steps."""

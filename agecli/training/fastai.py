@@ -29,6 +29,7 @@ from agecli.training.budget import within_memory
 from agecli.training.engine import MovingAverage
 from agecli.training.fastai_callbacks import (
     Averaging,
+    DeviceLoss,
     Keeper,
     Parallel,
     PlainRates,
@@ -189,6 +190,7 @@ def make_learner(
     )
     learn.remove_cb(ProgressCallback)  # our display hears of the progress by a callback
     learn.logger = noop
+    learn.recorder.smooth_loss = DeviceLoss()
     return learn
 
 

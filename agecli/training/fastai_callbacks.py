@@ -40,6 +40,7 @@ with warnings.catch_warnings():
     from fastai.callback.core import Callback, CancelFitException
     from fastai.callback.fp16 import MixedPrecision
     from fastai.distributed import DistributedTrainer
+    from fastai.learner import AvgSmoothLoss
     from fastai.optimizer import OptimWrapper
 
 
@@ -140,12 +141,23 @@ class Scores(Callback):
     def after_pred(self) -> None:
         """Collect a batch's answers."""
         if not self.training:
-            self.answers.append(self.pred.detach().float().cpu())
+            self.answers.append(self.pred.detach().float())
 
     def after_validate(self) -> None:
         """Score what was answered."""
-        answers = list(zip(self.answers, self.batches.plan(), strict=True))
+        logits = [answer.cpu() for answer in self.answers]
+        answers = list(zip(logits, self.batches.plan(), strict=True))
         self.learn.scores = gathered_record(answers, self.objective, self.dataset, self.scheme)
+
+
+class DeviceLoss(AvgSmoothLoss):
+    """fastai's smoothed loss, left on the device: its own waits for the GPU at every step."""
+
+    def accumulate(self, learn: Any) -> None:
+        """Take in a step's loss."""
+        self.count += 1
+        loss = learn.loss.detach().mean()
+        self.val = torch.lerp(loss, self.val.to(loss), self.beta)
 
 
 class Steps(Callback):
@@ -157,13 +169,14 @@ class Steps(Callback):
     def before_train(self) -> None:
         """Start the clock."""
         self.began = self.reported = time.monotonic()
-        self.total, self.images = 0.0, 0
+        self.total: Any = 0.0
+        self.images = 0
 
     def after_batch(self) -> None:
         """Report a few times a second."""
         if not self.training:
             return
-        self.total += self.loss.item()
+        self.total += self.loss.detach()  # .item() would wait for the GPU at every step
         self.images += len(self.yb[0]) * launch.world()
         now, steps = time.monotonic(), len(self.dls.train)
         if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
@@ -179,7 +192,7 @@ class Steps(Callback):
         """Give the epoch's figures so far."""
         return {
             "epoch": len(self.keeper.history) + 1,
-            "loss": self.total / (self.iter + 1),
+            "loss": float(self.total) / (self.iter + 1),
             "lr": float(self.opt.hypers[-1]["lr"]),
             "images_per_second": self.images / (time.monotonic() - self.began),
             "memory": memory_in_use(next(self.learn.model.parameters()).device),

@@ -41,6 +41,7 @@ def make_loaders(
             dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
             seed=config.seed, accumulate=config.accumulate if shuffle else 1,
             workers=config.workers, rank=launch.rank(), world=launch.world(),
+            pinned=device.type == "cuda",
         )  # fmt: skip
         loaders.append(StoreLoader(batches, dataset.ages, transforms, device))
     return DataLoaders(*loaders, device=device)

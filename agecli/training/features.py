@@ -132,17 +132,18 @@ def _compute(
     model.eval()
     size = config.batch_size
     own = np.concatenate([rows[:0], *(rows[start : start + size] for start in starts)])
-    batches = Batches(dataset.images, own, batch_size=size, workers=config.workers)
+    batches = Batches(
+        dataset.images, own, batch_size=size, workers=config.workers, pinned=device.type == "cuda"
+    )
     kept = model.head.linear.weight.dtype
     look = config.image_size, config.mean, config.std
     for start, (images, _) in zip(starts, batches.epoch(), strict=True):
+        images = images.to(device, non_blocking=True)
         if view:
             seed = hash_seed(config.seed, view, start)
-            x = to_augmented_input(
-                images.to(device), *look, config.augment, torch.Generator(device).manual_seed(seed)
-            )
+            x = to_augmented_input(images, *look, config.augment, np.random.default_rng(seed))
         else:
-            x = to_input(images.to(device), *look)  # (B, 3, S, S)
+            x = to_input(images, *look)  # (B, 3, S, S)
         with autocast(config, device.type):
             features = model.features(x.to(kept))  # (B, F)
         yield features.to("cpu", kept)

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from agecli.ages import YEARS, Scheme
 from agecli.config import Augment, PrepareConfig, TrainConfig
 from agecli.data.batches import to_augmented_input
+from agecli.models.dinov2 import Dinov2
 from agecli.training.engine import MovingAverage
 from agecli.training.memory import keep_freed_memory
 from agecli.training.objectives import make_objective
@@ -47,13 +48,15 @@ class Footprint:
     """The most at once: all of the above and what passes by."""
 
 
-def measure(config: TrainConfig, scheme: Scheme, device: str) -> Footprint:
+def measure(
+    config: TrainConfig, scheme: Scheme, device: str, *, counted: bool = False
+) -> Footprint:
     """Run two optimiser steps on made-up images and measure what they hold.
 
-    On CUDA the steps are real, and the allocator tells. Elsewhere they run on tensors without
-    content, which are counted: the same bytes on every machine, and no memory is needed.
+    On CUDA the steps are real, and the allocator tells. Elsewhere, and if counted, they run on
+    tensors without content: the same bytes on every machine, and no memory is needed.
     """
-    real = device == "cuda"
+    real = device == "cuda" and not counted
     meter: AllocatorMeter | CountingMeter = AllocatorMeter() if real else CountingMeter()
     steps = DrySteps(config, scheme, device, fake=not real)
     with steps.mode, meter.watch(steps.tensors()):
@@ -100,7 +103,8 @@ def nbytes(tensors: Iterable[Any]) -> int:
 class DrySteps:
     """Training steps on made-up images, with all that a real step holds.
 
-    fake: on tensors that have shapes but no content (torch's fake tensors), inside of `mode`.
+    fake: on tensors that have shapes but no content (torch's fake tensors), inside of `mode`. They
+    lie on the CPU, where torch knows them without a driver, but run what the device would.
     """
 
     def __init__(self, config: TrainConfig, scheme: Scheme, device: str, *, fake: bool) -> None:
@@ -111,6 +115,8 @@ class DrySteps:
         precision = mixed_precision(config, device)
         self.dtype = autocast_dtype(precision)
         model = build_model(config, scheme).to(self.device)
+        if isinstance(model, Dinov2):
+            model.attend(device)
         objective = make_objective(config, scheme, np.arange(YEARS)).to(self.device)
         average = MovingAverage(model, config.ema) if config.averages else None
         if fake:
@@ -120,7 +126,7 @@ class DrySteps:
         self.model, self.objective, self.average = model, objective, average
         with self.mode:
             self.optimizer = build_optimizer(config, model)
-        self.generator = torch.Generator(self.device)
+        self.generator = np.random.default_rng(0)
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield what there is before the first step."""

@@ -84,13 +84,19 @@ class AgeObjective(Objective):
 
     target: Tensor
     """(YEARS, YEARS) distribution for each age."""
+    outside: Tensor
+    """(groups, YEARS) 0 for a group's years, -inf for others."""
 
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         self.name, self.smoothing = config.objective, config.label_smoothing
         target = label_distribution(np.arange(YEARS), config.label_width)
         self.register_buffer("target", torch.from_numpy(target))
-        self.bounds = scheme.bounds
+        # Added to logits, it leaves each group the years that are its own.
+        outside = torch.full((len(scheme), YEARS), -torch.inf)
+        for group, (low, high) in enumerate(scheme.bounds):
+            outside[group, low : high + 1] = 0
+        self.register_buffer("outside", outside)
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
         """Tell which images count: all of them, or for groups alone those with a group."""
@@ -106,8 +112,7 @@ class AgeObjective(Objective):
         losses = -(self.target[years] * F.log_softmax(logits, dim=1)).sum(dim=1)  # (B,)
         loss = self._mean(losses, weight)
         if self.name == "both":
-            spans = [logits[:, low : high + 1].logsumexp(dim=1) for low, high in self.bounds]
-            by_group = torch.stack(spans, dim=1)  # (B, groups)
+            by_group = (logits[:, None] + self.outside).logsumexp(dim=2)  # (B, groups)
             loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), years, weight)
         return loss
 

@@ -108,6 +108,7 @@ def fit(
         "workers": config.workers,
         "rank": accelerator.process_index,
         "world": accelerator.num_processes,
+        "pinned": accelerator.device.type == "cuda",
     }
     batches = Batches(
         dataset.images, train_rows, shuffle=True, seed=config.seed,

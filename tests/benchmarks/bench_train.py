@@ -50,7 +50,7 @@ class Stepper:
             self.model = build_model(config, scheme)
             self.optimizer = build_optimizer(config, self.model)
         self.objective = make_objective(config, scheme, np.arange(YEARS))
-        self.generator = torch.Generator().manual_seed(0)
+        self.generator = np.random.default_rng(0)
 
     def train(self, batch: Tensor, ages: Tensor) -> None:
         """Take one optimiser step on a batch that is ready."""
