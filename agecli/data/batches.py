@@ -79,7 +79,9 @@ class Batches:
     def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
         shape = (len(rows), *self.images.shape[1:])
         batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
-        np.take(self.images, rows, axis=0, out=batch.numpy(), mode="clip")  # others buffer the whole
+        np.take(
+            self.images, rows, axis=0, out=batch.numpy(), mode="clip"
+        )  # others buffer the whole
         return batch, rows
 
 
