@@ -153,6 +153,8 @@ class Scores(Callback):
 class DeviceLoss(AvgSmoothLoss):
     """fastai's smoothed loss, left on the device: its own waits for the GPU at every step."""
 
+    val: Tensor
+
     def accumulate(self, learn: Any) -> None:
         """Take in a step's loss."""
         self.count += 1
