@@ -16,7 +16,7 @@ from agecli.data.store import Dataset
 from agecli.errors import DataError
 from agecli.training.runs import Run
 from agecli.training.setup import architecture_of
-from agecli.weights import Metadata, save_weights
+from agecli.weights import Metadata, read_metadata, save_weights
 
 Answers = tuple[FloatArray, IntArray]
 """Distributions (N, outputs) at temperature 1, and the ages (N,) of their images."""
@@ -74,34 +74,16 @@ class Results:
         facts = {"epochs": len(history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
         if score:
-            final = self._score(final, validation)
+            # Users' predictor runs in fp32: under a budget it gets half the batch of training.
+            size = (
+                self.config.batch_size // 2 if self.config.vram_budget else TrainConfig.batch_size
+            )
+            final = score_weights(
+                self.run.best, self.dataset, final, device=self.device, batch_size=max(1, size),
+                validation=validation,
+            )  # fmt: skip
             figures = {name: value for name, value in final.metrics.items() if name != "slices"}
             self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {figures}")
-        return final
-
-    def _score(self, final: Metadata, validation: Answers | None) -> Metadata:
-        from safetensors.torch import load_file
-
-        from agecli.evaluation.calibration import fit_temperature
-        from agecli.evaluation.report import evaluate_model
-        from agecli.inference.predictor import Predictor
-
-        # Users' predictor runs in fp32: under a budget it gets half the batch that training has.
-        config = self.config
-        budget = config.vram_budget
-        batch_size = max(1, config.batch_size // 2) if budget else TrainConfig.batch_size
-        model = Predictor([self.run.best], device=self.device).models[0]
-        evaluate = partial(evaluate_model, model, self.dataset, batch_size=batch_size)
-        with suppress(DataError):  # a small data set may have no such image with a group
-            if validation is None:
-                answered = evaluate("val")
-                validation = answered.distribution, answered.ages
-            final = replace(final, temperature=fit_temperature(*validation, model.scheme))
-            model.metadata = replace(model.metadata, temperature=final.temperature)
-        with suppress(DataError):
-            answered = evaluate("test")
-            final = replace(final, metrics=answered.scores | {"slices": answered.slices()})
-        save_weights(self.run.best, load_file(self.run.best), final)
         return final
 
     def _metadata(self, record: dict[str, Any]) -> Metadata:
@@ -130,6 +112,39 @@ class Results:
                 "config": _public(config),
             },
         )
+
+
+def score_weights(
+    path: Path, dataset: Dataset, metadata: Metadata | None = None, *, device: Any = "cpu",
+    batch_size: int = TrainConfig.batch_size, validation: Answers | None = None,
+) -> Metadata:  # fmt: skip
+    """Calibrate a weights file on validation and score it on the test split as users run it.
+
+    Temperature and figures are written into the file, beside the rest of the metadata: the file's
+    own by default. validation: what the weights answer there, where that is known. Returns what the
+    file then says.
+    """
+    from safetensors.torch import load_file
+
+    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.report import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    final = metadata or read_metadata(path)
+    model = Predictor([path], device=device).models[0]
+    evaluate = partial(evaluate_model, model, dataset, batch_size=batch_size)
+    with suppress(DataError):  # a small data set may have no such image with a group
+        if validation is None:
+            model.metadata = replace(model.metadata, temperature=1.0)
+            answered = evaluate("val")
+            validation = answered.distribution, answered.ages
+        final = replace(final, temperature=fit_temperature(*validation, model.scheme))
+        model.metadata = replace(model.metadata, temperature=final.temperature)
+    with suppress(DataError):
+        answered = evaluate("test")
+        final = replace(final, metrics=answered.scores | {"slices": answered.slices()})
+    save_weights(path, load_file(path), final)
+    return final
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
