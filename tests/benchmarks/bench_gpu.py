@@ -37,7 +37,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run to its end?")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--stage", help=argparse.SUPPRESS)
-    parser.add_argument("--no-count", action="store_true", help="leave the count to a CPU")
     parser.add_argument("--train", type=float, metavar="MINUTES", default=0.0)
     parser.add_argument("--models", default="resnet,dinov2,cnn,capsnet")
     parser.add_argument("--train-one", help=argparse.SUPPRESS)
@@ -65,9 +64,7 @@ def main() -> None:
     names = options.models.split(",")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.stage:
-        extra = {"counted": not options.no_count} if options.stage == "memory" else {}
-        stage = importlib.import_module(f"gpu.{options.stage}")
-        stage.run(*place, quick=options.quick, **extra)
+        importlib.import_module(f"gpu.{options.stage}").run(*place, quick=options.quick)
         return
     from gpu import release
 

@@ -18,6 +18,7 @@ from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, 
 from agecli.registry import MODELS
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
+from agecli.weights import Metadata
 
 SCHEME = Scheme.parse("adience8")
 
@@ -77,11 +78,13 @@ def settled(config: TrainConfig) -> TrainConfig:
     return import_module(MODELS[config.model].trainer).settle(config, announce=print, dry=False)
 
 
-def train(config: TrainConfig, folder: Path, observer: Observer | None = None) -> Run:
-    """Train as the command does, but read no test split; return the run."""
+def train(
+    config: TrainConfig, folder: Path, observer: Observer | None = None
+) -> tuple[Run, Metadata]:
+    """Train as the command does, but read no test split; return the run and what it was."""
     run = Run.create(folder, config)
-    import_module(MODELS[config.model].trainer).train(config, run, observer, score=False)
-    return run
+    trainer = import_module(MODELS[config.model].trainer)
+    return run, trainer.train(config, run, observer, score=False)
 
 
 def synchronise(device: str) -> None:

@@ -11,7 +11,7 @@ from agecli.training.footprint import images_per_second, measure
 from agecli.training.memory import clear_device_cache, is_out_of_memory
 
 
-def run(data: Path, out: Path, device: str, *, quick: bool, counted: bool = True) -> None:
+def run(data: Path, out: Path, device: str, *, quick: bool) -> None:
     """Write a row per model and mode."""
     rows = Rows(out / "memory.json")
     for name, config in configurations(data, device, quick=quick):
@@ -19,9 +19,8 @@ def run(data: Path, out: Path, device: str, *, quick: bool, counted: bool = True
             if name == "dinov2, frozen" and mode != "plain":
                 continue
             trial = replace(config, **settings)
-            row = {"model": name, "mode": mode}
-            if counted:
-                row["counted"] = asdict(measure(trial, SCHEME, "cuda", counted=True))
+            counted = asdict(measure(trial, SCHEME, "cuda", counted=True))
+            row = {"model": name, "mode": mode, "counted": counted}
             try:
                 if device == "cuda":
                     row["measured"] = asdict(measure(trial, SCHEME, device))

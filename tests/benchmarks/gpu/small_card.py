@@ -48,7 +48,7 @@ def try_training(config: TrainConfig, device: str) -> dict[str, Any]:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         with tempfile.TemporaryDirectory() as folder:
-            history = train(config, Path(folder, "run")).history()
+            history = train(config, Path(folder, "run"))[0].history()
         row["images_per_second"] = history[-1]["images_per_second"]
         row["loss"] = history[-1]["train_loss"]
     except TrainingError as error:

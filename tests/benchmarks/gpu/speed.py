@@ -152,7 +152,7 @@ def trainer_rate(config: TrainConfig, steps: int) -> float:
     """Return the images per second of a real training's second epoch."""
     config = replace(config, limit=steps * config.batch_size, epochs=2)
     with tempfile.TemporaryDirectory() as folder:
-        return train(config, Path(folder, "run")).history()[-1]["images_per_second"]
+        return train(config, Path(folder, "run"))[0].history()[-1]["images_per_second"]
 
 
 def compiled_rate(
