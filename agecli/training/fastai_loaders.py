@@ -73,12 +73,14 @@ class StoreLoader(TfmdDL):
         return to_detach(b, cpu, gather=False)
 
     def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
-        """Yield (images, ages): uint8 (B, 3, S, S) and years (B,)."""
+        """Yield (images, ages) on the device: uint8 (B, 3, S, S) and years (B,)."""
         for images, rows in self.batches.epoch(self.epoch):
-            yield (
-                TensorImage(images.permute(0, 3, 1, 2)),
-                TensorCategory(torch.from_numpy(self.ages[rows])),
+            # fastai would copy them, too, but wait for the GPU to be through with all before.
+            images, ages = (
+                tensor.to(self.device, non_blocking=True)
+                for tensor in (images, torch.from_numpy(self.ages[rows]))
             )
+            yield TensorImage(images.permute(0, 3, 1, 2)), TensorCategory(ages)
 
 
 class FromStore(Transform):
