@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,14 @@ def test_fp16_trains_as_fp32_with_scaled_gradients(
             monkeypatch.setattr(module, "mixed_precision", lambda config, device: "fp16")
     else:
         pytest.skip("accelerate has fp16 for GPUs alone")
+    # At its usual start, 65536, gradients overflow, and the first steps are left out until it has
+    # come down: of a toy training's few steps too many to compare.
+    scale = partialmethod(torch.amp.GradScaler.__init__, init_scale=256.0)
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", scale)
     run = run_training(toys.config(kind, amp=True), tmp_path / "run")
     scaler = run.load()["scaler"]
-    assert scaler["scale"] >= 1
-    # It grows after 2000 good steps, and at the beginning falls until gradients are finite; those
-    # steps are left out.
-    assert_alike(run, exact, 0.1)
+    assert 1 < scaler["scale"] <= 256
+    assert_alike(run, exact, 0.05)
 
 
 def test_recomputed_activations_change_nothing(plain: Plain, toys: Toys, tmp_path: Path):

@@ -51,11 +51,12 @@ def test_no_step_waits(
     monkeypatch.setattr(Batches, "epoch", quiet)
     for module in (engine, fastai_callbacks):
         monkeypatch.setattr(module, "REPORT_SECONDS", 1e9)
+    config = toys.config(kind, augment="wild", amp=amp, epochs=1, batch_size=8, limit=100)
     try:
-        run_training(toys.config(kind, augment="wild", amp=amp, epochs=2), tmp_path / "run")
+        run_training(config, tmp_path / "run")
     finally:
         watch("default")
-    assert len(watched) > 8
+    assert len(watched) > 5
 
 
 @pytest.mark.parametrize("seed", range(3))

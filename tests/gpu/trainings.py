@@ -30,10 +30,12 @@ class Toys:
     def config(self, kind: str, **settings: Any) -> TrainConfig:
         """Give the settings of a kind of training, which these can change."""
         common = dict(data=str(self.dataset), device=self.device, batch_size=16, epochs=3, ema=0.9)
+        # Batch norm of a few images behind the last pooling: at a high rate the precisions part.
+        few = dict(lr=1e-3, batch_size=32, limit=64)
         kinds: dict[str, tuple[type[TrainConfig], dict[str, Any]]] = {
             "cnn": (CnnConfig, dict(image_size=32, lr=3e-3, dropout=0.1)),
             "capsnet": (CapsNetConfig, dict(image_size=32, reconstruction=True)),
-            "resnet": (ResNetConfig, dict(image_size=32, arch="resnet18", init="none")),
+            "resnet": (ResNetConfig, dict(image_size=32, arch="resnet18", init="none", **few)),
             "scratch": (Dinov2Config, dict(image_size=24, backbone="scratch:tiny")),
             "taught": (Dinov2Config, dict(image_size=24, backbone="scratch:tiny")),
             "unfrozen": (Dinov2Config, dict(backbone=str(self.backbone), unfreeze=1)),
