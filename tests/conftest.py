@@ -16,6 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from tests.faces import SPREAD_AGES, write_archive, write_faces
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", choices=["cuda", "cpu"], default="cuda", help="where the tests in tests/gpu run"
+    )
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an archive of 200 drawn faces, 20 per age."""
