@@ -10,6 +10,7 @@ import pytest
 from agecli import Predictor
 from agecli.data.store import open_dataset
 from agecli.evaluation.report import evaluate_model
+from agecli.inference.predictor import load_model
 from tests.exporting.models import write_model
 from tests.faces import SPREAD_AGES, draw_face
 from tests.gpu.trainings import Toys, run_training
@@ -50,7 +51,7 @@ def test_predict(weights: Path, device: str):
 
 def test_evaluate(weights: Path, device: str, dataset_folder: Path):
     found, expected = (
-        evaluate_model(Predictor([weights], device=place).models[0], open_dataset(dataset_folder))
+        evaluate_model(load_model(weights, place), open_dataset(dataset_folder))
         for place in (device, "cpu")
     )
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=TOLERANCE)
