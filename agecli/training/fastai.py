@@ -212,7 +212,8 @@ def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observe
     with tempfile.TemporaryDirectory() as folder:  # where it saves the model while it tries
         learn.path, learn.model_dir = Path(folder), "."
         rate = learn.lr_find(show_plot=False).valley
-    plot_rates(run.folder / "lr_find.png", learn.recorder.lrs, learn.recorder.losses, rate)
+    losses = [float(loss) for loss in learn.recorder.losses]  # they are on the device
+    plot_rates(run.folder / "lr_find.png", learn.recorder.lrs, losses, rate)
     config = replace(config, lr=float(rate))
     run.configure(config)
     observer.warned(f"--lr auto: {rate:.1e}, plot in {run.folder / 'lr_find.png'}")

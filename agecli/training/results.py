@@ -128,10 +128,10 @@ def score_weights(
 
     from agecli.evaluation.calibration import fit_temperature
     from agecli.evaluation.report import evaluate_model
-    from agecli.inference.predictor import Predictor
+    from agecli.inference.predictor import load_model
 
     final = metadata or read_metadata(path)
-    model = Predictor([path], device=device).models[0]
+    model = load_model(path, device)
     evaluate = partial(evaluate_model, model, dataset, batch_size=batch_size)
     with suppress(DataError):  # a small data set may have no such image with a group
         if validation is None:

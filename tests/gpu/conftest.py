@@ -48,6 +48,15 @@ def exact() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
+@pytest.fixture
+def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the CPU resize numbers as a GPU does: bytes, which it can, it rounds on the way."""
+    from agecli.data import batches
+
+    resize = batches.resize
+    monkeypatch.setattr(batches, "resize", lambda images, size: resize(images.float(), size))
+
+
 @pytest.fixture(scope="session")
 def backbone(device: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a small random DINOv2, saved as the hub's are."""

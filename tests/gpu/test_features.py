@@ -38,13 +38,13 @@ def error(found: Tensor, expected: Tensor) -> Tensor:
     return (found - expected).norm(dim=1) / expected.norm(dim=1)
 
 
-def test_in_fp32_they_are_the_cpus(exact, toys: Toys, tmp_path: Path):
+def test_in_fp32_they_are_the_cpus(exact, unrounded, toys: Toys, tmp_path: Path):
     found = cached(toys, toys.device, tmp_path)
     (tmp_path / toys.device).rename(tmp_path / "kept")
     assert error(found, cached(toys, "cpu", tmp_path)).max() < 1e-4
 
 
-def test_in_bf16_they_are_the_cpus_of_fp32(toys: Toys, tmp_path: Path):
+def test_in_bf16_they_are_the_cpus_of_fp32(unrounded, toys: Toys, tmp_path: Path):
     found = cached(toys, toys.device, tmp_path, amp=True)
     (tmp_path / toys.device).rename(tmp_path / "kept")
     share = error(found, cached(toys, "cpu", tmp_path))
@@ -53,7 +53,7 @@ def test_in_bf16_they_are_the_cpus_of_fp32(toys: Toys, tmp_path: Path):
 
 @pytest.mark.parametrize("augment", ["light", "wild"])
 def test_a_view_is_the_cpus(
-    augment: str, exact, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    augment: str, exact, unrounded, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The device draws nothing but the noise of erased rectangles, which is left out here."""
     monkeypatch.setattr(

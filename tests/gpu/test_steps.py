@@ -70,14 +70,14 @@ def test_images_are_augmented_as_on_the_cpu(
         lambda self, low, high, *shape: torch.full((self.count, *shape), high, device=self.device),
     )  # fmt: skip
     faces = [np.array(draw_face(age, seed)) for age in SPREAD_AGES * 4]
-    images = torch.from_numpy(np.stack(faces))  # (40, 64, 64, 3)
+    images = torch.from_numpy(np.stack(faces))  # (40, 64, 64, 3), not to be resized
     found, expected = (
         to_augmented_input(
-            images.to(place), 48, (0.0,) * 3, (1 / 255,) * 3, augment, np.random.default_rng(seed)
+            images.to(place), 64, (0.0,) * 3, (1 / 255,) * 3, augment, np.random.default_rng(seed)
         ).cpu()
         for place in (device, "cpu")
     )  # values 0 to 255
-    assert found.shape == (40, 3, 48, 48)
+    assert found.shape == (40, 3, 64, 64)
     near = (found - expected).abs() <= 0.5
     if augment == "light":
         assert near.all()
