@@ -29,22 +29,29 @@ _REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
 
-def read_image(source: Path | bytes | Image.Image) -> Image.Image:
+class TooThinError(ImageError):
+    """A picture has fewer pixels one way than what is looked for in it."""
+
+
+def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image.Image:
     """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
 
     Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
     the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Raises ImageError with a
-    short reason: not an image, cut short, too large.
+    short reason: not an image, cut short, too large; and TooThinError, before anything is decoded,
+    for a picture whose shorter side is below the least: a line of pixels may take gigabytes.
     """
     if not isinstance(source, Image.Image):
         source = _read_bytes(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
+            image = source if isinstance(source, Image.Image) else _open(source)
+            if min(image.size) < least_side:
+                raise TooThinError(f"{image.width}x{image.height} pixels")
             if isinstance(source, Image.Image):
                 _check_pixels(source, MAX_PIXELS)
                 return _to_rgb(ImageOps.exif_transpose(source))
-            image = _open(source)
             times = _draft(image)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # spares a copy of our own image

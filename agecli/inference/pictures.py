@@ -18,16 +18,18 @@ import numpy as np
 from PIL import Image
 
 from agecli.config import MIN_FACE_SCORE, Align, Fallback
-from agecli.data.images import SUFFIXES, read_image, square
+from agecli.data.images import SUFFIXES, TooThinError, read_image, square
 from agecli.data.workers import WorkerPool
 from agecli.errors import DataError, ImageError, UsageError
 from agecli.faces import Face, align, crop, detect
+from agecli.faces.detector import LEAST_SIDE
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A file's path or content, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
 View = tuple[int, float]
 """How a model wants its faces: image size in pixels, margin in box sides."""
 
+NO_FACE = "no face found"
 STDIN = Path("-")
 """Names the picture on standard input."""
 PIECE = 16
@@ -134,12 +136,15 @@ def _read_piece(
 
 def _read(name: str, source: Picture, views: tuple[View, ...], find: Find) -> Reading:
     try:
-        image = read_image(_decodable(source))
+        needed = 1 if find.crops or find.fallback == "centre" else LEAST_SIDE
+        image = read_image(_decodable(source), needed)
+    except TooThinError:
+        return Reading(name, "no_face", NO_FACE)
     except ImageError as error:
         return Reading(name, "unreadable", str(error))
     faces: list[Face | None] = [] if find.crops else list(find.faces(image))
     if not faces and not find.crops and find.fallback == "none":
-        return Reading(name, "no_face", "no face found")
+        return Reading(name, "no_face", NO_FACE)
     faces = faces or [None]
     return Reading(
         name,

@@ -153,6 +153,13 @@ def test_an_opened_picture_is_not_changed(monkeypatch):
         assert read_image(image).size == image.size == FACE.size
 
 
+def test_a_line_of_pixels_is_not_even_decoded(recwarn):
+    with pytest.raises(images.TooThinError, match="64000000x1 pixels"):
+        read_image(_png_header(64_000_000, 1), least_side=10)
+    with pytest.raises(ImageError, match=r"cut short|broken"):
+        read_image(_png_header(64, 1))
+
+
 # What cannot be read
 
 

@@ -316,3 +316,12 @@ def test_find_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch):
     for wrong in ("*.gif", "none.jpg", ".hidden/empty"):
         with pytest.raises(DataError):
             find_pictures([wrong])
+
+
+def test_a_picture_in_which_no_face_has_room_has_none_unless_it_is_taken_whole(toy: Path):
+    line = Image.new("RGB", (30_000, 1))
+    (row,) = Predictor([toy], device="cpu").predict([line])
+    assert (row.status, row.error) == ("no_face", "no face found")
+    for options in ({"crops": True}, {"fallback": "centre"}):
+        (row,) = Predictor([toy], device="cpu", **options).predict([line])
+        assert row.status == "ok" and row.face is None
