@@ -15,7 +15,6 @@ from agecli.commands import (
     export,
     predict,
     prepare,
-    train_aligner,
     train_fastai,
     train_pytorch,
     train_transformers,
@@ -45,7 +44,6 @@ train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
 train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
 train.command(epilog=train_fastai.RESNET_EXAMPLES)(train_fastai.resnet)
 train.command(epilog=train_transformers.DINOV2_EXAMPLES)(train_transformers.dinov2)
-train.command(epilog=train_aligner.EXAMPLES)(train_aligner.aligner)
 app.add_typer(search, name="tune")
 for name, command in tune.COMMANDS.items():
     search.command(name, epilog=tune.EXAMPLES[name])(command)

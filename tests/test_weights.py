@@ -13,12 +13,9 @@ from agecli.errors import UsageError, WeightsError
 from agecli.models.cnn import CNN
 from agecli.weights import (
     KEY,
-    AlignerMetadata,
     Metadata,
     find_weights,
     load_weights,
-    named_weights,
-    read_aligner,
     read_metadata,
     save_weights,
 )
@@ -31,7 +28,7 @@ METADATA = Metadata(
     image_size=16,
     mean=[0.5, 0.5, 0.5],
     std=[0.5, 0.5, 0.5],
-    crop={"detector": "dlib-hog", "margin": 0.06},
+    crop={"detector": "yunet", "margin": 0.06},
     metrics={"n": 3, "exact": 2 / 3},
 )
 
@@ -196,18 +193,3 @@ def test_saving_the_same_state_twice_gives_the_same_bytes(model: CNN, path: Path
     assert twin.read_bytes() == path.read_bytes()
     save_weights(twin, model.state_dict(), replace(METADATA, temperature=2.0))
     assert twin.read_bytes() != path.read_bytes()
-
-
-def test_a_folders_aligner_is_passed_over_and_alone_it_is_named(path: Path, tmp_path: Path):
-    folder = tmp_path / "released"
-    folder.mkdir()
-    model, lone = folder / "cnn.safetensors", folder / "aligner.safetensors"
-    model.write_bytes(path.read_bytes())
-    save_weights(lone, {}, AlignerMetadata(64, [2], "", {"auc": 1.0}, {}))
-    assert find_weights(where=folder) == [model]
-    assert named_weights(lone, model) == [model]  # weights/*.safetensors, by the shell
-    with pytest.raises(WeightsError, match=r"aligner\.safetensors is the aligner"):
-        read_metadata(lone)
-    assert read_aligner(lone)[0].metrics == {"auc": 1.0}
-    with pytest.raises(WeightsError, match="no aligner"):
-        read_aligner(model)

@@ -207,9 +207,10 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
     Of a video it is a picture per face, where that was found surest.
     """
     from agecli.data.images import read_image
-    from agecli.inference.drawing import draw_predictions
+    from agecli.faces.drawing import draw_faces
     from agecli.inference.frames import read_frame
     from agecli.inference.pictures import STDIN
+    from agecli.inference.predictor import labels_of
 
     parents = {source.parent: source.parent.resolve() for source in sources}
     root = Path(os.path.commonpath(parents.values()))
@@ -230,7 +231,7 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
         if target.suffix.lower() not in WRITABLE:
             target = target.with_name(f"{target.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw_predictions(image, rows).save(target, quality=92)
+        draw_faces(image, labels_of(rows)).save(target, quality=92)
 
     return write
 

@@ -109,15 +109,14 @@ def measure(
     """Measure what is asked for; several processes of a launch share the robustness."""
     from agecli.data.workers import default_workers
     from agecli.evaluation.photographs import measure_photographs
-    from agecli.evaluation.robustness import measure_robustness
-    from agecli.inference.align import align_chips
+    from agecli.evaluation.robustness import align_pictures, measure_robustness
     from agecli.inference.predictor import Predictor
 
     lost: list[Robustness] = []
     if robustness:
         with _bar("disturbed images") as progress:
             lost = measure_robustness(
-                models, dataset, split, align=align_chips, flip=flip, batch_size=batch_size,
+                models, dataset, split, align=align_pictures, flip=flip, batch_size=batch_size,
                 parallel=True, progress=progress,
             )  # fmt: skip
     seen = None

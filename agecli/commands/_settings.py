@@ -9,13 +9,11 @@ from typing import Any
 
 import typer
 
-from agecli.config import BEST, FOUND, AlignerConfig, TrainConfig, read_settings
+from agecli.config import BEST, FOUND, TrainConfig, read_settings
 from agecli.errors import UsageError
 
 
-def given_options(
-    context: typer.Context, kind: type[TrainConfig] | type[AlignerConfig]
-) -> dict[str, Any]:
+def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
     """Give a model's settings that are on the command line, as plain values."""
     names = [f.name for f in fields(kind) if f.name in context.params]
     given = {name: context.params[name] for name in names if is_given(context, name)}

@@ -11,14 +11,14 @@ import typer
 
 from agecli import launch
 from agecli.commands._settings import is_given
-from agecli.config import AlignerConfig, TrainConfig
+from agecli.config import TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import MODELS
 
 if TYPE_CHECKING:
     from agecli.training.runs import Run
 
-Config = TypeVar("Config", bound=TrainConfig | AlignerConfig)
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:

@@ -18,13 +18,16 @@ Examples:
   agecli predict portrait.jpg
   agecli predict holiday/ "scans/**/*.png" --csv ages.csv --annotate marked
   agecli predict chips/ --crops --json | jq .group
-  agecli predict party.mp4 --fps 4
+  agecli predict party.mp4 --fps all
   agecli predict --webcam
   agecli predict - < face.jpg
 """
 
 MANY = 50
 """Pictures from which on it pays to start a process per CPU."""
+
+SLOWEST, FASTEST = 0.01, 1000.0
+"""Frames per second that --fps takes."""
 
 NO_ANSWER = 3
 """The exit code where some pictures have no answer."""
@@ -47,16 +50,12 @@ def predict(
     ] = "none",
     align: Annotated[
         Align,
-        typer.Option(help="Set each face upright and centred first, or crop the detector's box."),
-    ] = "aligner",
+        typer.Option(help="Set each face upright by its five points, or crop the detector's box."),
+    ] = "points",
     min_face_score: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help=f"Finds below this are no faces; 0 to 1, by default {MIN_FACE_SCORE['aligner']}; "
-            "with --align none the detector's own score, from 0.",
-        ),
-    ] = None,
+        float,
+        typer.Option(metavar="X", min=0, max=1, help="Detections below this score are no faces."),
+    ] = MIN_FACE_SCORE,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON per face and model.")
     ] = False,
@@ -79,9 +78,9 @@ def predict(
         int, typer.Option(metavar="N", min=0, help="Which camera --webcam watches, from 0.")
     ] = 0,
     fps: Annotated[
-        float,
-        typer.Option(min=0.01, max=60, help="Frames looked at per second of a video."),
-    ] = FPS,
+        str,
+        typer.Option(metavar="N|all", help="Frames looked at per second of a video."),
+    ] = f"{FPS:g}",
     seconds: Annotated[
         float | None,
         typer.Option(metavar="S", min=0.01, help="Look at the first S seconds of each video."),
@@ -105,12 +104,12 @@ def predict(
         int | None,
         typer.Option(
             min=0,
-            help=f"Processes that find faces; by default one per CPU from {MANY} pictures on.",
+            help=f"Processes that detect faces; by default one per CPU from {MANY} pictures on.",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces per step.")] = 64,
 ) -> None:
-    """Find the faces in pictures and videos, and tell their age groups.
+    """Detect the faces in pictures and videos, and predict their age groups.
 
     One picture gets a bar per group; of many, every face gets a line. In a video
     or before a camera faces are followed: each gets a line when it is gone, with
@@ -134,6 +133,7 @@ def predict(
     from agecli.training.memory import keep_freed_memory
     from agecli.weights import find_weights
 
+    rate = _frame_rate(fps)
     if webcam:
         _refuse_with_webcam(pictures, annotate)
     elif not pictures:
@@ -155,12 +155,12 @@ def predict(
     if webcam:
         _ = predictor.models  # loaded before the camera's clock starts
         paths = [Path(f"webcam {camera}")]
-        frames = until_interrupted(read_camera(camera, fps, seconds))
+        frames = until_interrupted(read_camera(camera, rate, seconds))
         predictions = predict_video(predictor, frames, str(paths[0]), progress.watch)
     else:
         predict_part = partial(
             predict_files, predictor,
-            stdin=stdin, read=partial(read_video, fps=fps, limit=seconds), watch=progress.watch,
+            stdin=stdin, read=partial(read_video, fps=rate, limit=seconds), watch=progress.watch,
         )  # fmt: skip
         predictions = predict_together(predict_part, paths)
     if not launch.is_main():
@@ -173,6 +173,21 @@ def predict(
     )  # fmt: skip
     if unanswered:
         raise typer.Exit(NO_ANSWER)
+
+
+def _frame_rate(fps: str) -> float | None:
+    """Return the frames to look at per second, None for all of them."""
+    if fps == "all":
+        return None
+    try:
+        rate = float(fps)
+    except ValueError:
+        rate = 0.0
+    if not SLOWEST <= rate <= FASTEST:
+        raise UsageError(
+            f"--fps: {fps!r} is neither a number from {SLOWEST:g} to {FASTEST:g} nor all"
+        )
+    return rate
 
 
 def _refuse_with_webcam(pictures: list[str] | None, annotate: Path | None) -> None:

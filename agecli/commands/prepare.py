@@ -70,7 +70,7 @@ def prepare(
 
     crop: Crop | None = None
     if detect:
-        from agecli.inference.faces import crop_largest
+        from agecli.faces.detector import crop_largest
 
         crop = crop_largest
     sources, target = _split_arguments(source)

@@ -1,8 +1,8 @@
 """Every default, once: `base` has what all models share, `models` what each adds."""
 
-from agecli.config.aligner import AlignerConfig
 from agecli.config.base import (
     DETECTOR,
+    EARLIER_DETECTORS,
     FACE_MARGIN,
     FLIP,
     FPS,
@@ -49,6 +49,7 @@ __all__ = [
     "BEST",
     "CONFIGS",
     "DETECTOR",
+    "EARLIER_DETECTORS",
     "FACE_MARGIN",
     "FLIP",
     "FORMS",
@@ -61,7 +62,6 @@ __all__ = [
     "SCRATCH",
     "AgesConfig",
     "Align",
-    "AlignerConfig",
     "Arch",
     "Augment",
     "Balance",

@@ -9,15 +9,18 @@ from typing import Any, ClassVar, Literal, get_args
 from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError
 
-DETECTOR = "dlib-hog"
+DETECTOR = "yunet"
+"""What faces are cropped by; weights files name it."""
+EARLIER_DETECTORS = frozenset({"dlib-hog"})
+"""Weights that name one of these are answered by the present one: it crops alike."""
 FACE_MARGIN = 0.066
-"""What a crop shows beyond the detector's box on each side, in box sides, as UTKFace's chips do."""
+"""What a crop shows beyond a face's box on each side, in box sides, as UTKFace's chips do."""
 
-MIN_FACE_SCORE = {"aligner": 0.5, "none": 0.0}
-"""Below this score, by the way of aligning that it comes from, a find is no face."""
+MIN_FACE_SCORE = 0.7
+"""Below this score, 0 to 1, a detection is no face."""
 
 FPS = 2.0
-"""Frames looked at per second of a video: to find faces in one takes some tenths of a second."""
+"""Frames looked at per second of a video, of which a face's answer is the mean."""
 
 FLIP = False
 """Whether a face's answer is averaged with its mirror image's.
@@ -42,7 +45,7 @@ Arch = Literal["resnet18", "resnet34", "resnet50"]
 Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
-Align = Literal["none", "aligner"]
+Align = Literal["none", "points"]
 
 
 KINDS = {

@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from agecli.config.aligner import AlignerConfig
 from agecli.config.base import TrainConfig
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
@@ -20,10 +19,9 @@ BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
 
 
-def read_config(values: dict[str, Any]) -> TrainConfig | AlignerConfig:
+def read_config(values: dict[str, Any]) -> TrainConfig:
     """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
-    kinds = CONFIGS | {AlignerConfig.model: AlignerConfig}
-    kind = kinds.get(values.get("model", ""))
+    kind = CONFIGS.get(values.get("model", ""))
     if kind is None:
         raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
     check_names(values, kind, "config.json")
@@ -32,7 +30,7 @@ def read_config(values: dict[str, Any]) -> TrainConfig | AlignerConfig:
 
 def command_line(values: dict[str, Any]) -> str:
     """Write the command that trains with a configuration's values; defaults are left out."""
-    kind = (CONFIGS | {AlignerConfig.model: AlignerConfig})[values["model"]]
+    kind = CONFIGS[values["model"]]
     words = ["agecli train", values["model"]]
     for field in fields(kind):
         value = values.get(field.name, field.default)
@@ -79,9 +77,7 @@ def read_table(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_names(
-    values: dict[str, Any], kind: type[TrainConfig] | type[AlignerConfig], origin: str
-) -> None:
+def check_names(values: dict[str, Any], kind: type[TrainConfig], origin: str) -> None:
     """Raise UsageError, with the origin's name, for settings that a model does not have."""
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):

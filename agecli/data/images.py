@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from agecli.errors import ImageError
 
@@ -17,41 +17,97 @@ Box = tuple[float, float, float, float]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".jfif"})
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 64_000_000
+"""Of a decoded picture."""
+DRAFT_PIXELS = 32_000_000
+"""JPEGs with more are decoded at a half or a quarter of their sides: a face that fills a
+thousandth of such a picture has 90 px yet."""
+MAX_JPEG_PIXELS = 256_000_000
+"""Of a JPEG's file; a progressive one is held in memory whole, whatever it is decoded to."""
 
+JPEG_START = b"\xff\xd8"
+_REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
 
-def read_image(source: Path | bytes | Image.Image) -> Image.Image:
+class TooThinError(ImageError):
+    """A picture has fewer pixels one way than what is looked for in it."""
+
+
+def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image.Image:
     """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
 
     Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
-    the first frame. Raises ImageError with a short reason: not an image, cut short, too large.
+    the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Raises ImageError with a
+    short reason: not an image, cut short, too large; and TooThinError, before anything is decoded,
+    for a picture whose shorter side is below the least: a line of pixels may take gigabytes.
     """
     if not isinstance(source, Image.Image):
         source = _read_bytes(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
-            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
-                )
+            image = source if isinstance(source, Image.Image) else _open(source)
+            if min(image.size) < least_side:
+                raise TooThinError(f"{image.width}x{image.height} pixels")
+            if isinstance(source, Image.Image):
+                _check_pixels(source, MAX_PIXELS)
+                return _to_rgb(ImageOps.exif_transpose(source))
+            times = _draft(image)
             image.load()
-            if image is source:
-                return _to_rgb(ImageOps.exif_transpose(image))
             ImageOps.exif_transpose(image, in_place=True)  # spares a copy of our own image
-            return _to_rgb(image)
+            image = _to_rgb(image)
+            image.info[_REDUCED] = times
+            return image
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"more than {MAX_PIXELS // 10**6} million pixels") from error
+        raise ImageError(
+            f"more than {MAX_PIXELS // 10**6} million pixels: save it smaller, or as JPEG"
+        ) from error
     except Image.UnidentifiedImageError as error:
         raise ImageError("not an image") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError...
         text = str(error)
         cut = "truncated" in text or "Truncated" in text or isinstance(error, EOFError)
         raise ImageError("cut short" if cut else f"broken image ({text or error!r})") from error
+
+
+def reduction(image: Image.Image) -> int:
+    """Return how many pixels of its file a pixel of `read_image`'s picture stands for, each way."""
+    return image.info.get(_REDUCED, 1)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError:  # PIL's own limit, which knows of no draft
+        if data[:2] != JPEG_START:
+            raise
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+
+
+def _draft(image: Image.Image) -> int:
+    """Choose how many pixels of a large JPEG become one, each way; 1 for all other pictures.
+
+    Raises ImageError for a picture that is too large.
+    """
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        _check_pixels(image, MAX_PIXELS, ", or as JPEG")
+        return 1
+    _check_pixels(image, MAX_JPEG_PIXELS)
+    pixels = image.width * image.height
+    times = next(n for n in (1, 2, 4) if pixels <= n * n * DRAFT_PIXELS)
+    if times > 1:
+        image.draft("", (image.width // times, image.height // times))
+    return times
+
+
+def _check_pixels(image: Image.Image, most: int, otherwise: str = "") -> None:
+    if image.width * image.height > most:
+        raise ImageError(
+            f"{image.width}x{image.height} pixels, more than {most // 10**6} million: save it "
+            f"smaller{otherwise}"
+        )
 
 
 def _read_bytes(source: Path | bytes) -> bytes:

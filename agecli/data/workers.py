@@ -31,7 +31,7 @@ def default_workers() -> int:
 class WorkerPool:
     """Spawned processes; `map` keeps order, and holds only a few pieces of work at a time.
 
-    Processes rather than threads, since dlib and much of PIL hold the interpreter's lock; spawned
+    Processes rather than threads, since much of PIL and numpy holds the interpreter's lock; spawned
     rather than forked, since forking after torch has started its threads can hang.
     """
 

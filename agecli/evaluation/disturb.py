@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from agecli.ages import IntArray
-from agecli.inference.crops import crop_face
+from agecli.faces.crops import cut
+from agecli.faces.geometry import square_around
 
 SEED = 7
 """Decides, with an image's row, to which side it is turned and shifted."""
@@ -28,82 +29,101 @@ class Disturbance:
 
     name: str
     apply: Callable[[Image.Image, Any, Random], Image.Image]
-    """Takes a chip, a strength's value, and random numbers that are the image's own."""
+    """Takes a picture around a chip, a strength's value, and random numbers of its own."""
     strengths: dict[str, Any]
     """By name, in the order of a scale."""
     clean: int | None = 0
     """The place on the scale where nothing is disturbed; None where there is no scale."""
 
 
+def surround(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Show chips (N, S, S, 3) amid pictures (N, 2S, 2S, 3), their borders drawn out.
+
+    What is moved or enlarged is then still to be seen in the picture.
+    """
+    before = chips.shape[1] // 2
+    after = chips.shape[1] - before
+    return np.pad(chips, ((0, 0), (before, after), (before, after), (0, 0)), mode="edge")
+
+
+def middle(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut the middle (N, S, S, 3) out of pictures (N, 2S, 2S, 3): where `surround` has the chip."""
+    side = pictures.shape[1] // 2
+    return pictures[:, side // 2 : side // 2 + side, side // 2 : side // 2 + side]
+
+
 def disturb(
-    chips: NDArray[np.uint8], rows: IntArray, disturbance: Disturbance, strength: str
+    pictures: NDArray[np.uint8], rows: IntArray, disturbance: Disturbance, strength: str
 ) -> NDArray[np.uint8]:
-    """Disturb chips (N, S, S, 3) of the data set's rows (N,), the same way at each call."""
+    """Disturb pictures of `surround` around the data set's rows (N,), the same way at each call."""
     value = disturbance.strengths[strength]
     return np.stack(
         [
             np.asarray(
-                disturbance.apply(Image.fromarray(chip), value, np.random.default_rng((SEED, row)))
+                disturbance.apply(
+                    Image.fromarray(picture), value, np.random.default_rng((SEED, row))
+                )
             )
-            for chip, row in zip(chips, rows, strict=True)
+            for picture, row in zip(pictures, rows, strict=True)
         ]
     )
 
 
-def _turn(chip: Image.Image, degrees: float, random: Random) -> Image.Image:
-    """Turn to one side or the other; the border is drawn out to where the chip shows nothing."""
-    side = chip.width
-    pad = side // 4 + 1  # at 45° 0.21 sides are wanted
-    wide = Image.fromarray(np.pad(np.asarray(chip), ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
-    turned = wide.rotate(degrees * random.choice((-1, 1)), Image.Resampling.BILINEAR)
-    return turned.crop((pad, pad, pad + side, pad + side))
+def _turn(picture: Image.Image, degrees: float, random: Random) -> Image.Image:
+    """Turn to one side or the other."""
+    return _frame(picture, angle=degrees * random.choice((-1, 1)))
 
 
-def _scale(chip: Image.Image, factor: float, _: Random) -> Image.Image:
+def _scale(picture: Image.Image, factor: float, _: Random) -> Image.Image:
     """Show the face larger or smaller."""
-    low = chip.width / 2 * (1 - 1 / factor)
-    return _frame(chip, low, low, chip.width / factor)
+    return _frame(picture, zoom=1 / factor)
 
 
-def _shift(chip: Image.Image, share: float, random: Random) -> Image.Image:
-    """Move the face by a share of the side, in any direction."""
+def _shift(picture: Image.Image, share: float, random: Random) -> Image.Image:
+    """Move the face by a share of the chip's side, in any direction."""
     direction = random.uniform(0, 2 * np.pi)
-    reach = share * chip.width
-    return _frame(chip, np.cos(direction) * reach, np.sin(direction) * reach, chip.width)
+    reach = share * picture.width / 2
+    return _frame(picture, np.cos(direction) * reach, np.sin(direction) * reach)
 
 
-def _frame(chip: Image.Image, left: float, top: float, side: float) -> Image.Image:
-    return Image.fromarray(crop_face(chip, (left, top, left + side, top + side), chip.width))
+def _frame(
+    picture: Image.Image, right: float = 0, down: float = 0, zoom: float = 1, angle: float = 0
+) -> Image.Image:
+    """Show what lies in a square around another place; the border is drawn out beyond it."""
+    whole = picture.width
+    place = (whole / 2 + right, whole / 2 + down)
+    return Image.fromarray(cut(picture, square_around(place, whole * zoom), whole, angle))
 
 
-def _shrink(chip: Image.Image, side: int, _: Random) -> Image.Image:
+def _shrink(picture: Image.Image, side: int, _: Random) -> Image.Image:
     """Show a face of few pixels."""
-    small = chip.resize((side, side), Image.Resampling.BILINEAR)
-    return small.resize(chip.size, Image.Resampling.BILINEAR)
+    small = picture.resize((2 * side, 2 * side), Image.Resampling.BILINEAR)
+    return small.resize(picture.size, Image.Resampling.BILINEAR)
 
 
-def _blur(chip: Image.Image, share: float, _: Random) -> Image.Image:
-    """Blur by a Gaussian whose standard deviation is a share of the side."""
-    return chip.filter(ImageFilter.GaussianBlur(share * chip.width))
+def _blur(picture: Image.Image, share: float, _: Random) -> Image.Image:
+    """Blur by a Gaussian whose standard deviation is a share of the chip's side."""
+    return picture.filter(ImageFilter.GaussianBlur(share * picture.width / 2))
 
 
-def _light(chip: Image.Image, factors: Any, _: Random) -> Image.Image:
+def _light(picture: Image.Image, factors: Any, _: Random) -> Image.Image:
     """Multiply all values, or red, green and blue by a factor each."""
-    return Image.fromarray(np.clip(np.asarray(chip) * factors + 0.5, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(picture) * factors + 0.5, 0, 255).astype(np.uint8))
 
 
-def _jpeg(chip: Image.Image, quality: int, _: Random) -> Image.Image:
+def _jpeg(picture: Image.Image, quality: int, _: Random) -> Image.Image:
     file = io.BytesIO()
-    chip.save(file, "JPEG", quality=quality)
+    picture.save(file, "JPEG", quality=quality)
     return Image.open(file).convert("RGB")
 
 
-def _cover(chip: Image.Image, box: tuple[float, float, float, float], _: Random) -> Image.Image:
-    """Hide a box: left, top, right and bottom in shares of the side."""
-    left, top, right, bottom = (round(end * chip.width) for end in box)
-    chip = chip.copy()
-    ImageDraw.Draw(chip).rectangle((left, top, right - 1, bottom - 1), COVER)
-    return chip
+def _cover(picture: Image.Image, box: tuple[float, float, float, float], _: Random) -> Image.Image:
+    """Hide a box of the chip: left, top, right and bottom in shares of its side."""
+    side = picture.width // 2
+    left, top, right, bottom = (side // 2 + round(end * side) for end in box)
+    picture = picture.copy()
+    ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), COVER)
+    return picture
 
 
 DISTURBANCES = (

@@ -15,7 +15,7 @@ from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
 from agecli.evaluation.compare import bootstrap_interval
 from agecli.evaluation.report import Progress, known_rows
-from agecli.inference.crops import Box
+from agecli.faces.geometry import Box, overlap, square_around
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -74,8 +74,7 @@ class Place:
     @property
     def box(self) -> Box:
         """The square around the face's centre, before it is turned by the tilt."""
-        half = self.face / 2
-        return self.x - half, self.y - half, self.x + half, self.y + half
+        return square_around((self.x, self.y), self.face)
 
 
 @dataclass(frozen=True)
@@ -276,11 +275,7 @@ def measure_photographs(
 def _overlap(face: list[Prediction], place: Place) -> float:
     """Give the intersection over union of a found face's box and the true one."""
     assert face[0].face
-    a, b = face[0].face.box, place.box
-    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / (areas - width * height)
+    return overlap(face[0].face.box, place.box)
 
 
 def _right(

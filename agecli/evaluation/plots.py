@@ -132,8 +132,8 @@ def plot_errors(
 def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
     """Draw models' exact accuracies over each disturbance's strength, as PNG.
 
-    A dotted line is the clean images' accuracy; dashed lines are behind the aligner. Raises OSError
-    where the file cannot be written.
+    A dotted line is the clean images' accuracy; dashed lines are those of aligned faces. Raises
+    OSError where the file cannot be written.
     """
     from matplotlib.figure import Figure
 

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from agecli import launch
 from agecli.ages import IntArray, group_probabilities
 from agecli.config import FLIP, TrainConfig
 from agecli.evaluation.compare import bootstrap_interval
-from agecli.evaluation.disturb import DISTURBANCES, disturb
+from agecli.evaluation.disturb import DISTURBANCES, disturb, middle, surround
 from agecli.evaluation.report import Progress, known_rows
+from agecli.faces import align as upright
+from agecli.faces import crop, detect
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
     from agecli.inference.model import Model
 
-Aligner = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Puts faces back into their frame: uint8 (N, S, S, 3) to the same."""
+Align = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Sets the faces of pictures upright and centred: uint8 (N, 2S, 2S, 3) to (N, S, S, 3)."""
 
 CLEAN = "clean"
 
@@ -34,7 +37,7 @@ class Score:
     """Or CLEAN."""
     strength: str
     aligned: bool
-    """The images went through the aligner."""
+    """Faces were detected, and set by their points."""
     exact: float
     one_off: float
     difference: float
@@ -45,14 +48,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Robustness:
-    """A model's scores in all conditions, on n images; those with the aligner come last."""
+    """A model's scores in all conditions, on n images; those of aligned faces come last."""
 
     n: int
     split: str
     scores: list[Score]
 
     def ways(self) -> list[list[Score]]:
-        """Give the scores without the aligner and, where there are any, those with it."""
+        """Return the scores as they are and, where there are any, those of aligned faces."""
         ways = [[s for s in self.scores if s.aligned == aligned] for aligned in (False, True)]
         return [way for way in ways if way]
 
@@ -73,12 +76,24 @@ def conditions() -> list[tuple[str, str]]:
     return [(CLEAN, ""), *((d.name, strength) for d in DISTURBANCES for strength in d.strengths)]
 
 
+def align_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Crop the face of each picture (N, 2S, 2S, 3) by its points, to (N, S, S, 3).
+
+    Where none is detected, the middle is taken as it is.
+    """
+    chips = middle(pictures).copy()
+    for number, picture in enumerate(map(Image.fromarray, pictures)):
+        if faces := detect(picture):
+            chips[number] = crop(picture, upright(faces[0]), chips.shape[1])
+    return chips
+
+
 def measure_robustness(
     models: Sequence[Model],
     dataset: Dataset,
     split: str = "test",
     *,
-    align: Aligner | None = None,
+    align: Align | None = None,
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     parallel: bool = False,
@@ -86,7 +101,7 @@ def measure_robustness(
 ) -> list[Robustness]:
     """Score models on a split's images that have a group in all of them, in every condition.
 
-    align: score them once more behind the aligner. parallel: all processes of a launch call this,
+    align: score them once more, set upright by it. parallel: all processes of a launch call this,
     and share the images. Raises DataError where no image has a group.
     """
     rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
@@ -96,10 +111,10 @@ def measure_robustness(
     parts = []
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        clean = np.take(dataset.images, batch, axis=0)
+        clean = surround(np.take(dataset.images, batch, axis=0))
         errors = []
         for number, disturbed in enumerate(_disturbed(clean, batch), 1):
-            views = [disturbed] if align is None else [disturbed, align(disturbed)]
+            views = [middle(disturbed), *([align(disturbed)] if align else [])]
             errors.append([_errors(models, view, dataset.ages[batch], flip) for view in views])
             progress(start * len(conditions()) + number * len(batch), total)
         parts.append(np.array(errors))  # (conditions, ways, models, B)

@@ -8,8 +8,7 @@ from typing import Any
 from agecli.config import command_line
 from agecli.errors import WeightsError
 from agecli.exporting.card import UTKFACE, table
-from agecli.weights import SUFFIXES, AlignerMetadata, Metadata, is_aligner, read_aligner
-from agecli.weights import read_metadata as read_model
+from agecli.weights import SUFFIXES, Metadata, read_metadata
 
 _INTRO = """\
 # Weights
@@ -37,19 +36,16 @@ def folder_readme(folder: Path) -> str:
     Raises WeightsError for a folder without weights, and for a file that is damaged.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    models = {path: read_model(path) for path in files if not is_aligner(path)}
-    aligners = {path: read_aligner(path)[0] for path in files if is_aligner(path)}
     if not files:
         raise WeightsError(f"{folder} holds no weights: export some into it first")
+    models = {path: read_metadata(path) for path in files}
     parts = [
         _INTRO.format(folder=folder.name),
-        "## Models of ages" if models else "",
-        _models(models) if models else "",
-        _about_figures(models) if models else "",
-        "## Aligner" if aligners else "",
-        *(_aligner(path, metadata) for path, metadata in aligners.items()),
+        "## Models of ages",
+        _models(models),
+        _about_figures(models),
         _TRAINING,
-        _commands(models | aligners),
+        _commands(models),
         _LICENCE,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -88,17 +84,7 @@ def _about_figures(models: dict[Path, Metadata]) -> str:
     return f"On {count:,} images of the test split; always {group} is right for {share:.1%}."
 
 
-def _aligner(path: Path, metadata: AlignerMetadata) -> str:
-    placed = metadata.metrics["placed"]
-    return (
-        f"`{path.name}` ({_size(path)}) tells how a face lies, and no age. On "
-        f"{metadata.metrics['n']:,} disturbed chips of the test split: tilt wrong by "
-        f"{placed['angle']:.1f}° in the median and {placed['angle95']:.1f}° at the 95th "
-        f"percentile; faces against other pictures: AUC {metadata.metrics['auc']:.3f}."
-    )
-
-
-def _commands(files: dict[Path, Any]) -> str:
+def _commands(files: dict[Path, Metadata]) -> str:
     parts = []
     for path, metadata in files.items():
         if lines := _lines(_trainings(metadata.training), f"runs/{path.stem}"):
@@ -123,7 +109,7 @@ def _trainings(training: dict[str, Any]) -> list[dict[str, Any]]:
     return [*earlier, training["config"]] if "config" in training else earlier
 
 
-def _facts(metadata: Metadata | AlignerMetadata) -> str:
+def _facts(metadata: Metadata) -> str:
     training = metadata.training
     parts = [
         f"{training['train_images']:,} images of {', '.join(training['data'])}",

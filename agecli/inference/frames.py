@@ -49,11 +49,11 @@ def need_decoder() -> Any:
     return av
 
 
-def read_video(path: Path, fps: float = FPS, limit: float | None = None) -> Iterator[Frame]:
+def read_video(path: Path, fps: float | None = FPS, limit: float | None = None) -> Iterator[Frame]:
     """Yield the first frame of every 1/fps seconds of a video, up to a limit in seconds.
 
-    They are decoded as they are drawn. Raises ImageError for a file that is no video, and after the
-    frames of one that is damaged or cut short.
+    fps: None for all frames. They are decoded as they are drawn. Raises ImageError for a file that
+    is no video, and after the frames of one that is damaged or cut short.
     """
     with _open(path) as container:
         length = _length(container)
@@ -72,10 +72,13 @@ def read_frame(path: Path, seconds: float) -> Image.Image:
     raise ImageError(f"no picture at {seconds} s")
 
 
-def read_camera(number: int = 0, fps: float = FPS, limit: float | None = None) -> Iterator[Frame]:
+def read_camera(
+    number: int = 0, fps: float | None = FPS, limit: float | None = None
+) -> Iterator[Frame]:
     """Yield what a camera sees now, fps times per second or as often as a picture is asked for.
 
-    Raises AgecliError where there is no such camera, ImageError where it goes away.
+    fps: None for as often as possible. Raises AgecliError where there is no such camera,
+    ImageError where it goes away.
     """
     av = need_decoder()
     seconds = None
@@ -211,15 +214,16 @@ def _length(container: Any) -> float | None:
     return container.duration / 1e6 if container.duration else None
 
 
-def _sample(frames: Iterator[Timed], fps: float, limit: float | None) -> Iterator[Timed]:
-    """Yield the first frame of every 1/fps seconds, with the time from the first one on."""
+def _sample(frames: Iterator[Timed], fps: float | None, limit: float | None) -> Iterator[Timed]:
+    """Yield the first frame of every 1/fps seconds, or all, with the time from the first one on."""
     start = taken = None
     for now, frame in frames:
         start = now if start is None else start
         seconds = now - start
         if limit is not None and seconds >= limit:
             return
-        if (number := int(seconds * fps + 1e-6)) != taken:
+        number = None if fps is None else int(seconds * fps + 1e-6)
+        if number is None or number != taken:
             taken = number
             yield round(seconds, 3), frame
 

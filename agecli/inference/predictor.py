@@ -15,6 +15,7 @@ from agecli import launch
 from agecli.ages import group_probabilities, median_ages
 from agecli.config import (
     DETECTOR,
+    EARLIER_DETECTORS,
     FACE_MARGIN,
     FLIP,
     MIN_FACE_SCORE,
@@ -23,12 +24,12 @@ from agecli.config import (
     Fallback,
 )
 from agecli.errors import UsageError, WeightsError
-from agecli.inference.align import load_network
-from agecli.inference.faces import Face
+from agecli.faces import Face
+from agecli.faces.detector import load_detector
+from agecli.faces.tracks import Track
 from agecli.inference.model import Model
 from agecli.inference.pictures import Find, Picture, Reading, View, read_pictures
 from agecli.inference.pytorch import LoadedModel, find_device
-from agecli.inference.tracks import Track
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
@@ -59,21 +60,26 @@ class Prediction:
     track: Track | None = None
     """Where in a video it was seen; None in a picture."""
 
+    @property
+    def label(self) -> str:
+        """The group, its probability and the age as a short text: "25-32 64 %, 29 y"."""
+        age = f", {self.age:.0f} y" if self.age is not None else ""
+        return f"{self.group} {self.probability:.0%}{age}"
+
 
 class Predictor:
-    """Finds faces in pictures and tells their age groups.
+    """Detects the faces in pictures and predicts their age groups.
 
         for prediction in Predictor().predict(["family.jpg"]):
             print(prediction.group, prediction.face)
 
     weights: weights files, or a released model's name, or "all" of them. crops: the pictures are
     face crops, search for no faces, and take them as they are. fallback: "centre" answers for the
-    whole picture where no face is found. align: "aligner" sets each face upright and centred
-    before it is cropped, "none" crops the detector's box. min_face_score: finds below it are no
-    faces; 0 to 1 with the aligner, without it the detector's own. flip: average over each face and
-    its mirror image. batch_size: faces per step of the model. workers: processes that read pictures
-    and find faces beside the model; a script that uses them needs the usual
-    `if __name__ == "__main__":`.
+    whole picture where no face is found. align: "points" sets each face upright and centred by its
+    eyes, nose and mouth before it is cropped, "none" crops the detector's box. min_face_score:
+    detections below it, 0 to 1, are no faces. flip: average over each face and its mirror image.
+    batch_size: faces per step of the model. workers: processes that read pictures and detect faces
+    beside the model; a script that uses them needs the usual `if __name__ == "__main__":`.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
@@ -86,28 +92,26 @@ class Predictor:
         device: Device = "auto",
         crops: bool = False,
         fallback: Fallback = "none",
-        align: Align = "aligner",
-        min_face_score: float | None = None,
+        align: Align = "points",
+        min_face_score: float = MIN_FACE_SCORE,
         flip: bool = FLIP,
         batch_size: int = 64,
         workers: int = 0,
     ) -> None:
         if fallback not in ("none", "centre"):
             raise UsageError(f"--fallback: {fallback!r} is not one of none, centre")
-        if align not in MIN_FACE_SCORE:
-            raise UsageError(f"--align: {align!r} is not one of none, aligner")
+        if align not in ("none", "points"):
+            raise UsageError(f"--align: {align!r} is not one of none, points")
         if isinstance(weights, str):
             self._paths = find_weights(weights)
         else:
             self._paths = [Path(path) for path in weights]
         self._metadata = [read_metadata(path) for path in self._paths]
         for path, metadata in zip(self._paths, self._metadata, strict=True):
-            if (detector := metadata.crop.get("detector")) != DETECTOR:
+            if (detector := metadata.crop.get("detector")) not in {DETECTOR, *EARLIER_DETECTORS}:
                 raise WeightsError(f"{path} wants the face detector {detector!r}: upgrade agecli")
-        if align == "aligner" and not crops:
-            load_network()  # in each worker again: here for its errors
-        if min_face_score is None:
-            min_face_score = MIN_FACE_SCORE[align]
+        if not crops:
+            load_detector()  # in each worker again: here for its errors
         self._find = Find(crops, fallback, align, min_face_score)
         self._device = device
         self._flip = flip
@@ -116,7 +120,7 @@ class Predictor:
 
     @cached_property
     def models(self) -> list[Model]:
-        """The models, loaded on first use: meanwhile the workers find the first faces."""
+        """The models, loaded on first use: meanwhile the workers detect the first faces."""
         models = [load_model(path, self._device) for path in self._paths]
         names = [model.name for model in models]
         for model in models:
@@ -190,6 +194,14 @@ class Predictor:
                 },
                 age=None if ages is None else round(float(ages[index]), 1),
             )
+
+
+def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:
+    """Return what is to be written at each face, a line per model; see `faces.drawing`."""
+    labels: dict[Face | None, list[str]] = {}
+    for prediction in predictions:
+        labels.setdefault(prediction.face, []).append(prediction.label)
+    return labels
 
 
 def predict_together(

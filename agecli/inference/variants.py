@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from agecli.inference.faces import Face
+from agecli.faces import Face
 from agecli.inference.pictures import Reading, View, crop_view
 
 SHIFT = 0.06

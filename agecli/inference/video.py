@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 from agecli.errors import ImageError
+from agecli.faces.tracks import Track, Tracker
 from agecli.inference.frames import Frame, is_video, read_video
 from agecli.inference.pictures import STDIN
 from agecli.inference.predictor import Prediction, Predictor
-from agecli.inference.tracks import Track, Tracker
 
 WHOLE = (0, 0, 1, 1)
 """Stands for the box of an answer for the whole picture: it overlaps with its like alone."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from agecli import launch
 from agecli.ages import Scheme, group_probabilities, median_ages, softmax
-from agecli.config import AlignerConfig, TrainConfig
+from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
 from agecli.evaluation.metrics import score
@@ -258,9 +258,7 @@ class MovingAverage:
 class Schedule:
     """The learning rate over a training: plateau, one-cycle (Smith 2018) or cosine."""
 
-    def __init__(
-        self, optimizer: Any, config: TrainConfig | AlignerConfig, steps_per_epoch: int
-    ) -> None:
+    def __init__(self, optimizer: Any, config: TrainConfig, steps_per_epoch: int) -> None:
         from torch.optim import lr_scheduler
 
         steps = config.epochs * steps_per_epoch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agecli import launch
-from agecli.config import AlignerConfig, TrainConfig, read_config
+from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 from agecli.files import write_text
 
@@ -23,7 +23,7 @@ class Run:
         self._state = folder / "last" / "state.pt"
 
     @classmethod
-    def create(cls, folder: Path, config: TrainConfig | AlignerConfig) -> Run:
+    def create(cls, folder: Path, config: TrainConfig) -> Run:
         """Start a new run in an empty or absent folder."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TrainingError(
@@ -34,12 +34,12 @@ class Run:
         run.configure(config)
         return run
 
-    def configure(self, config: TrainConfig | AlignerConfig) -> None:
+    def configure(self, config: TrainConfig) -> None:
         """Keep the configuration that the run goes on with."""
         write_text(self.folder / "config.json", json.dumps(asdict(config), indent=1) + "\n")
 
     @classmethod
-    def open(cls, folder: Path) -> tuple[Run, TrainConfig | AlignerConfig]:
+    def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with."""
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")

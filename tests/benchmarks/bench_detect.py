@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from agecli.inference.faces import WEAK_SCORE, Face, detect
 from faceless import faceless
 from PIL import Image, ImageOps
 
 from agecli.config import FACE_MARGIN
 from agecli.data.store import Dataset, open_dataset
-from agecli.inference.faces import WEAK_SCORE, Face, detect
 
 SIZE = (800, 640)
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3)

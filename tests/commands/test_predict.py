@@ -110,7 +110,7 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
 def test_align_and_the_least_score_decide_what_is_a_face(cli: Cli, toy: Path):
     plain = cli("predict", PORTRAIT, "--weights", toy, "--align", "none", "--json")
     assert json.loads(plain.stdout)["face"]["angle"] == 0
-    high = cli("predict", PORTRAIT, "--weights", toy, "--min-face-score", "1.1")
+    high = cli("predict", PORTRAIT, "--weights", toy, "--min-face-score", "0.99")
     assert high.returncode == 3
     assert "no face found" in high.stdout
 
@@ -169,6 +169,9 @@ def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: P
     [
         (["face.jpg", "--fallback", "left"], "'left' is not one of"),
         (["face.jpg", "--align", "eyes"], "'eyes' is not one of"),
+        (["face.jpg", "--min-face-score", "1.1"], "--min-face-score"),
+        (["face.mp4", "--fps", "many"], "--fps: 'many' is neither a number from 0.01 to 1000"),
+        (["face.mp4", "--fps", "nan"], "--fps: 'nan' is neither"),
         (["face.jpg", "--device", "abacus"], "'abacus' is not one of"),
         (["face.jpg", "--model", "oracle"], "--model: 'oracle' is not one of"),
         (["face.jpg", "--top", "0"], "--top"),

@@ -7,8 +7,8 @@ import pytest
 
 from agecli.commands.prepare import _split_arguments
 from agecli.data.store import open_dataset
+from tests.archives import SPREAD_AGES, write_archive
 from tests.data.pictures import textured, write_textured
-from tests.faces import SPREAD_AGES, write_archive
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from agecli.data.audit import (
     near_pairs,
 )
 from agecli.data.images import read_image
+from tests.archives import SPREAD_AGES, draw_face, jpeg_bytes
 from tests.data.pictures import textured
-from tests.faces import SPREAD_AGES, draw_face, jpeg_bytes
 
 SIZE = 96
 

@@ -14,7 +14,7 @@ from agecli.data.batches import (
     resize,
     to_input,
 )
-from tests.faces import draw_face
+from tests.archives import draw_face
 
 IMAGES = np.arange(100, dtype=np.uint8).repeat(4 * 4 * 3).reshape(100, 4, 4, 3)
 

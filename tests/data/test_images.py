@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from agecli.data import images
-from agecli.data.images import read_image, square
+from agecli.data.images import read_image, reduction, square
 from agecli.errors import ImageError
-from tests.faces import draw_face, jpeg_bytes
+from tests.archives import draw_face, jpeg_bytes
 
 FACE = draw_face(30, 0)
 
@@ -107,6 +107,59 @@ def test_of_an_animation_the_first_frame_is_read():
     assert np.asarray(read_image(data))[0, 0].tolist() == [255, 0, 0]
 
 
+# What is large
+
+
+def _huge(width, height, **options):
+    """Encode a JPEG whose left half is red."""
+    image = Image.new("RGB", (width, height), "blue")
+    image.paste("red", (0, 0, width // 2, height))
+    return _encode(image, "JPEG", **options)
+
+
+@pytest.mark.parametrize(("side", "times"), [(200, 1), (202, 2), (400, 2), (402, 4), (800, 4)])
+def test_a_large_jpeg_is_decoded_smaller(side, times, monkeypatch):
+    monkeypatch.setattr(images, "DRAFT_PIXELS", 200 * 200)
+    monkeypatch.setattr(images, "MAX_PIXELS", 200 * 200)  # of what is decoded
+    monkeypatch.setattr(images, "MAX_JPEG_PIXELS", 800 * 800)
+    image = read_image(_huge(side, side))
+    assert reduction(image) == times and image.width == pytest.approx(side / times, abs=1)
+    assert _close(image, Image.open(io.BytesIO(_huge(*image.size))), 3)
+    assert reduction(read_image(image)) == times
+
+
+def test_a_large_jpeg_is_upright_and_passes_pils_own_limit(monkeypatch, recwarn):
+    monkeypatch.setattr(images, "DRAFT_PIXELS", 100 * 50)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    image = read_image(_huge(200, 100, exif=exif))
+    assert image.size == (50, 100) and reduction(image) == 2
+    assert image.getpixel((25, 10))[0] > 200 and image.getpixel((25, 90))[2] > 200
+    assert not recwarn.list
+    with pytest.raises(ImageError, match="million pixels: save it smaller, or as JPEG"):
+        read_image(_encode(FACE))
+
+
+def test_a_jpeg_that_is_too_large_even_so_has_a_reason(monkeypatch):
+    monkeypatch.setattr(images, "MAX_JPEG_PIXELS", 10**6)
+    with pytest.raises(ImageError, match=r"1001x1000 pixels, more than 1 million: save it smaller"):
+        read_image(_huge(1001, 1000))
+
+
+def test_an_opened_picture_is_not_changed(monkeypatch):
+    monkeypatch.setattr(images, "DRAFT_PIXELS", 10)
+    with Image.open(io.BytesIO(jpeg_bytes(FACE))) as image:
+        assert read_image(image).size == image.size == FACE.size
+
+
+def test_a_line_of_pixels_is_not_even_decoded(recwarn):
+    with pytest.raises(images.TooThinError, match="64000000x1 pixels"):
+        read_image(_png_header(64_000_000, 1), least_side=10)
+    with pytest.raises(ImageError, match=r"cut short|broken"):
+        read_image(_png_header(64, 1))
+
+
 # What cannot be read
 
 
@@ -126,7 +179,7 @@ def _png_header(width, height):
         (_encode(FACE)[:-100], "cut short|broken image"),
         (_png_header(8, 8), "cut short|broken image"),
         (_png_header(60_000, 60_000), "million"),
-        (_png_header(10_000, 8_000), "10000x8000 pixels, more than 64 million"),
+        (_png_header(10_000, 8_000), "more than 64 million: save it smaller, or as JPEG"),
     ],
 )
 def test_a_bad_file_has_a_reason(data, reason, recwarn):

@@ -24,6 +24,7 @@ from agecli.data.prepare import prepare
 from agecli.data.staging import staged
 from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
 from agecli.errors import AgecliError, DataError, UsageError
+from tests.archives import SPREAD_AGES, jpeg_bytes
 from tests.data.pictures import (
     cramped_crop,
     deadly_crop,
@@ -31,7 +32,6 @@ from tests.data.pictures import (
     textured,
     write_textured,
 )
-from tests.faces import SPREAD_AGES, jpeg_bytes
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = PrepareConfig(size=32)
@@ -437,9 +437,9 @@ def test_a_picture_that_goes_away_is_noticed(folder, tmp_path, monkeypatch):
 SLOWLY = """
 import sys
 from agecli import cli
-from agecli.inference import faces
+from agecli.faces import detector
 from tests.data.pictures import slow_crop
-faces.crop_largest = slow_crop
+detector.crop_largest = slow_crop
 if __name__ == "__main__":
     cli.main()
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agecli.inference.faces import Face
+from agecli.faces import Face
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
 from agecli.inference.together import join

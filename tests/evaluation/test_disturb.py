@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.evaluation.disturb import COVER, DISTURBANCES, disturb
+from agecli.evaluation.disturb import COVER, DISTURBANCES, disturb, middle, surround
 
 SIDE = 200
 BY_NAME = {one.name: one for one in DISTURBANCES}
@@ -19,7 +19,9 @@ NOISE = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint
 
 
 def apply(name: str, strength: str, chip: np.ndarray, row: int = 0) -> np.ndarray:
-    (disturbed,) = disturb(chip[None], np.array([row]), BY_NAME[name], strength)
+    wide = disturb(surround(chip[None]), np.array([row]), BY_NAME[name], strength)
+    assert wide.shape[1] == 2 * SIDE
+    (disturbed,) = middle(wide)
     assert disturbed.shape == chip.shape and disturbed.dtype == np.uint8
     return disturbed
 
@@ -121,9 +123,11 @@ def test_jpeg_is_what_a_file_of_that_quality_shows():
     for quality in (50, 20, 10):
         shown = apply("JPEG", f"quality {quality}", NOISE)
         file = io.BytesIO()
-        Image.fromarray(NOISE).save(file, "JPEG", quality=quality)
+        (wide,) = surround(NOISE[None])
+        Image.fromarray(wide).save(file, "JPEG", quality=quality)
         with Image.open(file) as image:
-            np.testing.assert_array_equal(shown, np.asarray(image.convert("RGB")))
+            truth = middle(np.asarray(image.convert("RGB"))[None])[0]
+        np.testing.assert_array_equal(shown, truth)
         errors.append(np.abs(shown.astype(int) - NOISE).mean())
     assert 0 < errors[0] < errors[1] < errors[2]
 
@@ -139,13 +143,31 @@ def test_occlusion_covers_its_box_and_nothing_else(part, rows, columns):
     np.testing.assert_array_equal(covered, NOISE)
 
 
+def test_what_a_picture_surrounds_is_its_chip_and_the_border_is_drawn_out():
+    for chips in (np.stack([NOISE, SMOOTH]), NOISE[None, :35, :35]):
+        side = chips.shape[1]
+        wide = surround(chips)
+        assert wide.shape == (len(chips), 2 * side, 2 * side, 3)
+        np.testing.assert_array_equal(middle(wide), chips)
+        assert (wide[:, 0, 0] == chips[:, 0, 0]).all() and (
+            wide[:, -1, -1] == chips[:, -1, -1]
+        ).all()
+
+
+def test_what_leaves_the_chip_is_still_in_the_picture():
+    chip = dot(-60, 0)
+    (wide,) = disturb(surround(chip[None]), np.array([0]), BY_NAME["scale"], "×1.6")
+    light = np.argwhere(wide[..., 0] > 200)
+    assert light.mean(axis=0) == pytest.approx((200, 200 - 1.6 * 60), abs=2)
+
+
 def test_an_image_is_disturbed_alike_in_any_batch_and_the_chips_stay_as_they_are():
-    chips, rows = np.stack([SMOOTH, NOISE, NOISE]), np.array([3, 11, 8])
+    chips, rows = surround(np.stack([SMOOTH, NOISE, NOISE])), np.array([3, 11, 8])
     kept = chips.copy()
     for one in DISTURBANCES:
         strength = next(iter(one.strengths))
         together = disturb(chips, rows, one, strength)
         alone = [disturb(chips[i : i + 1], rows[i : i + 1], one, strength)[0] for i in range(3)]
         np.testing.assert_array_equal(together, alone)
-        assert (together[1] != NOISE).any()
+        assert (together[1] != chips[1]).any()
     np.testing.assert_array_equal(chips, kept)

@@ -1,5 +1,6 @@
 """Robustness of a toy model whose answers to each disturbance are known by hand."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,15 +10,18 @@ from PIL import Image
 from agecli import launch
 from agecli.ages import Scheme
 from agecli.errors import DataError
-from agecli.evaluation.disturb import DISTURBANCES
+from agecli.evaluation.disturb import DISTURBANCES, middle, surround
 from agecli.evaluation.plots import plot_robustness
 from agecli.evaluation.robustness import (
     CLEAN,
+    align_pictures,
     conditions,
     measure_robustness,
     robustness_table,
 )
+from agecli.faces import align, crop, detect
 
+PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 SIDE = 40
 VALUES = [100, 100, 100, 200, 100]
 AGES = [28, 28, 28, 65, 22]  # the last one has no group
@@ -51,7 +55,9 @@ class Meter:
 
 @pytest.fixture(scope="module")
 def result():
-    (result,) = measure_robustness([Meter()], Data(), align=lambda chips: chips // 2, batch_size=3)
+    (result,) = measure_robustness(
+        [Meter()], Data(), align=lambda pictures: middle(pictures) // 2, batch_size=3
+    )
     return result
 
 
@@ -81,11 +87,24 @@ def test_the_scores_are_those_worked_out_by_hand(result):
         assert find(result, name, strength).exact == 1  # plain chips look the same
 
 
-def test_the_aligner_sees_the_disturbed_chips_and_is_held_against_the_clean_ones(result):
-    clean = find(result, CLEAN, "", aligned=True)  # all are half as light behind this one
+def test_aligning_sees_the_disturbed_pictures_and_is_held_against_the_clean_chips(result):
+    clean = find(result, CLEAN, "", aligned=True)  # all are half as light then
     assert (clean.exact, clean.difference) == (3 / 4, -1 / 4)
     light = find(result, "brightness", "×1.5", aligned=True)  # 255 // 2 is dark
     assert light.exact == 3 / 4
+
+
+def test_faces_are_set_back_into_their_frame_and_chips_without_one_stay():
+    with Image.open(PORTRAIT) as image:
+        image = image.convert("RGB")
+    chip = crop(image, align(detect(image)[0]), 100)
+    pictures = surround(np.stack([chip, np.full_like(chip, 90), chip]))
+    pictures[2] = np.roll(pictures[2], 15, axis=1)
+    aligned = align_pictures(pictures)
+    assert aligned.shape == (3, 100, 100, 3)
+    assert (aligned[1] == 90).all()
+    moved = np.abs(middle(pictures)[2].astype(float) - chip).mean()
+    assert np.abs(aligned[2].astype(float) - aligned[0]).mean() < moved / 3
 
 
 def test_the_table_marks_the_worst_and_the_brief_names_each(result):

@@ -10,7 +10,7 @@ import pytest
 from agecli.config import CnnConfig, Dinov2Config, ResNetConfig, command_line
 from agecli.errors import WeightsError
 from agecli.exporting.index import folder_readme
-from agecli.weights import aligner_file, read_metadata
+from agecli.weights import read_metadata, released_folder
 from tests.exporting.models import write_model
 
 
@@ -43,13 +43,6 @@ def test_the_commands_lead_from_nothing_to_the_file(tmp_path: Path):
     ]
 
 
-def test_the_aligner_has_its_own_place(tmp_path: Path):
-    (tmp_path / "aligner.safetensors").write_bytes(aligner_file().read_bytes())
-    text = folder_readme(tmp_path)
-    assert "## Aligner" in text and "Models of ages" not in text and "AUC 0.997" in text
-    assert "\nagecli train aligner\n" in text
-
-
 def test_a_folder_without_weights_is_refused(tmp_path: Path):
     with pytest.raises(WeightsError, match="no weights"):
         folder_readme(tmp_path)
@@ -78,7 +71,7 @@ def test_a_command_sets_what_it_is_written_for(cli, config, tmp_path: Path):
 
 
 def test_the_released_readme_is_what_the_tool_writes():
-    folder = aligner_file().parent
+    folder = released_folder()
     assert (folder / "README.md").read_text(encoding="utf-8") == folder_readme(folder)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from agecli.inference.faces import Face
+from agecli.faces import Face
 from agecli.inference.pictures import crop_view
 from agecli.inference.variants import VARIANTS, vary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from PIL import Image
 
 from agecli import Prediction, Predictor
 from agecli.errors import ImageError
-from agecli.inference.faces import Face
+from agecli.faces import Face
+from agecli.faces.tracks import PATIENCE
 from agecli.inference.frames import Frame, read_video
 from agecli.inference.pictures import STDIN
-from agecli.inference.tracks import PATIENCE
 from agecli.inference.video import predict_files, predict_video
-from tests.faces import jpeg_bytes
+from tests.archives import jpeg_bytes
 from tests.inference.test_predictor import write_toy
 from tests.inference.videos import portraits, scene, write_video
 
@@ -87,7 +88,7 @@ def test_rows_come_when_a_face_is_gone():
 
     rows = predict_video(Scripted(*script), frames(), "v")
     assert next(rows).track.number == 1
-    assert drawn == 1 + PATIENCE
+    assert drawn == 1 + round(2 * PATIENCE)  # two frames a second
     assert [row.track.frames for row in rows] == [9]
 
 
@@ -144,7 +145,7 @@ def test_an_endless_video_needs_the_memory_of_a_frame():
         next(rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert predictor.frames == 301 + PATIENCE
+    assert predictor.frames == 301 + ceil(PATIENCE)  # a frame a second
     assert peak < 3e6  # the 300 frames are 108 MB
 
 

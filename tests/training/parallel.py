@@ -27,7 +27,7 @@ from agecli.training.objectives import AgeObjective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
 from agecli.training.setup import build_model
-from tests.faces import SPREAD_AGES, write_faces
+from tests.archives import SPREAD_AGES, write_faces
 from tests.models.backbones import save_backbone
 
 GLOBAL_BATCH = 16

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from agecli.inference.crops import Box
+from agecli.faces.geometry import Box, centre, overlap
 
 LEAST_OVERLAP = 0.1
 """Intersection over union from which on two boxes may be one face: frames lie half a second apart,
 in which a face moves by most of its width."""
-PATIENCE = 5
-"""Frames in a row without a face after which it is given up; before, it may be hidden or turned."""
+PATIENCE = 2.5
+"""Seconds without a face after which it is given up; before, it may be hidden or turned."""
+STEADY = 0.5
+"""Seconds over which a speed is averaged, since boxes tremble between frames."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +27,31 @@ class Track:
     first: float
     last: float
     best: float
-    """The time of the frame in which it was found surest, whose box is given."""
+    """The time of the frame in which it was detected surest, whose box is given."""
 
 
 @dataclass(frozen=True)
 class _Path:
-    """A face on its way: its box at a time, its speed in pixels per second, how often missed."""
+    """A face on its way: its box at a time, and its speed in pixels per second."""
 
     box: Box
     seconds: float
     speed: tuple[float, float] = (0, 0)
-    missed: int = 0
 
     def at(self, seconds: float) -> Box:
-        """Give the box where the face is by then, if it moves on as before."""
+        """Return the box where the face is by then, if it moves on as before."""
         x, y = (speed * (seconds - self.seconds) for speed in self.speed)
         left, top, right, bottom = self.box
         return left + x, top + y, right + x, bottom + y
 
     def moved(self, box: Box, seconds: float) -> _Path:
         passed = max(seconds - self.seconds, 1e-3)
-        (x, y), (old_x, old_y) = _centre(box), _centre(self.box)
-        return _Path(box, seconds, ((x - old_x) / passed, (y - old_y) / passed))
+        new = min(1.0, passed / STEADY)
+        speed = [
+            old + new * ((now - before) / passed - old)
+            for old, now, before in zip(self.speed, centre(box), centre(self.box), strict=True)
+        ]
+        return _Path(box, seconds, (speed[0], speed[1]))
 
 
 class Tracker:
@@ -61,7 +66,7 @@ class Tracker:
         self._count = 0
 
     def update(self, seconds: float, boxes: Sequence[Box]) -> tuple[list[int], list[int]]:
-        """Give each box of a frame its face's number, and the numbers of faces given up."""
+        """Return the face's number of each box of a frame, and the numbers of faces given up."""
         expected = {number: path.at(seconds) for number, path in self._paths.items()}
         pairs = sorted(
             (
@@ -77,27 +82,12 @@ class Tracker:
                 numbers[index] = number
                 del expected[number]
                 self._paths[number] = self._paths[number].moved(boxes[index], seconds)
-        for number in expected:  # those without a box
-            path = self._paths[number]
-            self._paths[number] = replace(path, missed=path.missed + 1)
         for index, box in enumerate(boxes):
             if index not in numbers:
                 self._count += 1
                 numbers[index] = self._count
                 self._paths[self._count] = _Path(box, seconds)
-        lost = [number for number, path in self._paths.items() if path.missed >= PATIENCE]
+        lost = [n for n, path in self._paths.items() if seconds - path.seconds >= PATIENCE]
         for number in lost:
             del self._paths[number]
         return [numbers[index] for index in range(len(boxes))], lost
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Give the intersection of two boxes over their union."""
-    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / (both - width * height)
-
-
-def _centre(box: Box) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2

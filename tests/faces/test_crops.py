@@ -1,0 +1,139 @@
+"""Crops, against PIL's own resizing and turning, and against chips that are known."""
+
+import io
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agecli.data import images
+from agecli.faces import Face, crops
+from agecli.faces.geometry import Similarity, centre, scaled, side, turn
+
+PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
+
+
+def placed(angle: float = 0, scale: float = 1, x: float = 0, y: float = 0) -> Face:
+    """Make a face whose points lie as in a chip that was turned, scaled and moved."""
+    similarity = Similarity(scale, angle, (x, y))
+    return Face((0, 0, 1, 1), 0.9, 0.0, tuple(map(similarity, crops.CHIP_POINTS)))
+
+
+@pytest.mark.parametrize(("angle", "scale"), [(0, 1), (30, 0.2), (-75, 3)])
+def test_a_face_is_aligned_to_the_chip_that_shows_its_points_in_their_places(angle, scale):
+    face = crops.align(placed(angle, scale, 300, 200))
+    assert face.angle == pytest.approx(angle, abs=0.1)
+    shown = crops.crop_box(face.box)
+    assert side(shown) == pytest.approx(crops.CHIP * scale, abs=1.5)
+    middle = Similarity(scale, angle, (300, 200))((100, 100))
+    assert centre(shown) == pytest.approx(middle, abs=0.6)
+
+
+def test_a_face_in_profile_is_left_in_its_box():
+    """Its eyes lie nearly above each other: the chip's points, pressed together sideways."""
+    profile = tuple((100 + 0.2 * (x - 100), y) for x, y in crops.CHIP_POINTS)
+    face = Face((10, 10, 110, 110), 0.9, 0.0, profile)
+    assert crops.align(face) is face
+    threequarter = tuple((100 + 0.7 * (x - 100), y) for x, y in crops.CHIP_POINTS)
+    assert crops.align(replace(face, points=threequarter)).box != face.box
+
+
+def test_a_face_without_points_is_left_in_its_box():
+    for points in ((), ((5.0, 5.0),) * 5):
+        face = Face((10, 10, 110, 110), 0.9, 0.0, points)
+        assert crops.align(face) is face
+
+
+def test_the_crop_of_a_turned_chip_is_the_chip():
+    chip = Image.fromarray(np.random.default_rng(5).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    chip = chip.resize((200, 200), Image.Resampling.BICUBIC)
+    scene = Image.new("RGB", (400, 400))
+    scene.paste(chip, (100, 100))
+    turned = scene.rotate(-20, Image.Resampling.BICUBIC)
+    points = tuple(
+        (200 + right, 200 + down)
+        for right, down in (turn((x - 100, y - 100), 20) for x, y in crops.CHIP_POINTS)
+    )
+    face = crops.align(Face((0, 0, 1, 1), 0.9, 0.0, points))
+    shown = crops.crop(turned, face, 100)
+    truth = np.asarray(chip.resize((100, 100), Image.Resampling.BILINEAR), float)
+    assert np.abs(shown - truth)[5:-5, 5:-5].mean() < 4
+
+
+def test_a_huge_face_takes_the_memory_of_its_crop():
+    image = Image.new("RGB", (4000, 3000), (10, 200, 30))
+    tracemalloc.start()
+    crop = crops.cut(image, (-2000, -2000, 5000, 5000), 32, 10.0)
+    assert tracemalloc.get_traced_memory()[1] < 3e6  # the square has 147 MB
+    tracemalloc.stop()
+    assert (crop == (10, 200, 30)).all()
+
+
+def test_a_picture_that_was_decoded_smaller_is_cropped_alike():
+    """A face's pixels are the file's, whatever was decoded of it."""
+    image = Image.open(PORTRAIT).convert("RGB")
+    face = Face((180, 80, 268, 168), 0.9, 10.0)
+    whole = crops.crop(image.resize((2048, 2048)), scaled(face, 4), 32)
+    buffer = io.BytesIO()
+    image.resize((2048, 2048)).save(buffer, "JPEG", quality=95)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "DRAFT_PIXELS", 2_000_000)
+        smaller = images.read_image(buffer.getvalue())
+    assert smaller.size == (1024, 1024)
+    shown = crops.crop(smaller, scaled(face, 4), 32)
+    assert np.abs(shown.astype(float) - whole).mean() < 4
+
+
+def test_crop_box_is_square_around_the_face():
+    assert crops.crop_box((10, 20, 110, 120), 0.1) == pytest.approx((0, 10, 120, 130))
+    assert crops.crop_box((0, 0, 100, 80), 0) == (0, -10, 100, 90)
+
+
+def test_crop_is_pils_resize_inside_the_picture():
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    crop = crops.cut(image, (10.5, 20.25, 70.5, 80.25), 24)
+    truth = image.resize((24, 24), Image.Resampling.BILINEAR, box=(10.5, 20.25, 70.5, 80.25))
+    assert crop.shape == (24, 24, 3)
+    np.testing.assert_array_equal(crop, np.asarray(truth))
+
+
+def test_crop_beyond_the_border_repeats_the_edge_and_shifts_nothing():
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    crop = crops.cut(Image.fromarray(pixels), (-10, 20, 30, 60), 40)
+    truth = np.pad(pixels, ((0, 20), (10, 0), (0, 0)), mode="edge")[20:60, 0:40]
+    np.testing.assert_array_equal(crop, truth)
+
+
+def test_a_turned_crop_shows_the_picture_turned_back():
+    """Against PIL's rotation of the whole picture, cut by its own resize."""
+    rng = np.random.default_rng(2)
+    small = Image.fromarray(rng.integers(0, 256, (20, 26, 3), dtype=np.uint8))
+    image = small.resize((260, 200), Image.Resampling.BICUBIC)
+    box = (80.0, 60.0, 160.0, 140.0)
+    crop = crops.cut(image, box, 40, 33.0)
+    upright = image.rotate(33.0, Image.Resampling.BICUBIC, center=(120, 100))
+    truth = np.asarray(upright.resize((40, 40), Image.Resampling.BILINEAR, box=box), float)
+    assert crop.shape == (40, 40, 3)
+    assert np.abs(crop - truth).mean() < 3
+    assert np.abs(crops.cut(image, box, 40, -33.0) - truth).mean() > 20
+
+
+def test_a_turned_crop_is_without_aliasing_and_repeats_the_edge():
+    fine = np.zeros((400, 400, 3), np.uint8)
+    fine[::2] = 255  # stripes that a tenth of the size cannot show
+    crop = crops.cut(Image.fromarray(fine), (50, 50, 350, 350), 30, 20.0)
+    assert np.abs(crop.astype(int) - 127).max() < 25
+    flat = Image.new("RGB", (30, 30), (10, 200, 30))
+    beyond = crops.cut(flat, (-20, -20, 25, 25), 16, 45.0)
+    assert (beyond == (10, 200, 30)).all()
+
+
+def test_a_box_outside_the_picture_shows_its_nearest_pixels():
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    crop = crops.cut(Image.fromarray(pixels), (-9, -9, -1, -1), 8)
+    assert (crop == pixels[0, 0]).all()

