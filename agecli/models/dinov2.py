@@ -27,6 +27,14 @@ TINY: dict[str, Any] = {
 ACTIVATION = "activation_checkpointing_enable"
 """What transformers calls gradient checkpointing from a version of 5 on."""
 
+RENAMED = {
+    "attention.attention.query.": "attention.q_proj.",
+    "attention.attention.key.": "attention.k_proj.",
+    "attention.attention.value.": "attention.v_proj.",
+    "attention.output.dense.": "attention.o_proj.",
+}
+"""What transformers 5 has renamed on the way to 5.24: files of either kind are to be read by both."""
+
 _NOT_OF_THE_MODEL = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
@@ -78,6 +86,7 @@ class Dinov2(nn.Module):
         self._recomputes = False
         self.first_patch = 1 + getattr(config, "num_register_tokens", 0)
         self.head = Head(config.hidden_size * len(pool.split("+")), outputs, dropout, hidden)
+        self.register_load_state_dict_pre_hook(_rename)
 
     @property
     def grad_checkpoint(self) -> bool:
@@ -135,6 +144,17 @@ class Dinov2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, 3, S, S) to logits (B, outputs)."""
         return self.head(self.features(x))
+
+
+def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Name weights that another version of transformers has written as this one does, in place."""
+    own = {prefix + name for name, _ in module.named_parameters()}
+    both = [*RENAMED.items(), *((new, old) for old, new in RENAMED.items())]
+    for name in [name for name in state if name not in own]:
+        for theirs, ours in both:
+            if (renamed := name.replace(theirs, ours)) in own:
+                state[renamed] = state.pop(name)
+                break
 
 
 def projections(attention: nn.Module) -> list[nn.Linear]:

@@ -102,6 +102,24 @@ def test_the_layers_are_all_weights_once_from_the_top(folder: Path):
     assert any(p is last for p in layers[1])
 
 
+def test_weights_named_by_another_version_of_transformers_are_read(folder: Path):
+    from agecli.models.dinov2 import RENAMED
+
+    model, x = load(folder).eval(), torch.randn(2, 3, SIDE, SIDE)
+    state = {name: torch.randn_like(tensor) / 8 for name, tensor in model.state_dict().items()}
+    for names in (RENAMED, {new: old for old, new in RENAMED.items()}):
+        other = {}
+        for name, tensor in state.items():
+            for theirs, ours in names.items():
+                name = name.replace(theirs, ours)
+            other[name] = tensor
+        model.load_state_dict(state)
+        expected = model(x)
+        fresh = load(folder).eval()
+        fresh.load_state_dict(other)
+        assert torch.equal(fresh(x), expected)
+
+
 def test_checkpointing_changes_no_gradient(folder: Path):
     x = torch.randn(2, 3, SIDE, SIDE, dtype=torch.double)
     model = load(folder).double().train()
