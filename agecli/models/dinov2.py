@@ -33,7 +33,7 @@ RENAMED = {
     "attention.attention.value.": "attention.v_proj.",
     "attention.output.dense.": "attention.o_proj.",
 }
-"""What transformers 5 has renamed on the way to 5.24: files of either kind are to be read by both."""
+"""What transformers 5 has renamed by 5.24: files of either kind are read under both."""
 
 _NOT_OF_THE_MODEL = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
