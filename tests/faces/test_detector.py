@@ -54,11 +54,34 @@ def test_without_opencv_or_with_one_that_is_too_old_it_says_so(
     assert ("3.4.18" in str(error.value)) == (module is not None)
 
 
-def test_colours_are_given_in_opencvs_order(monkeypatch: pytest.MonkeyPatch):
+def run_fake(monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, rows: list | None):
+    """Run the detector on pixels; return what it made of the rows, and the picture it was given."""
     seen = []
+    answer = None if rows is None else np.array(rows)
     fake = SimpleNamespace(
-        setInputSize=lambda size: seen.append(size), detect=lambda x: (0, seen.append(x))
+        setInputSize=lambda size: seen.append(size), detect=lambda x: (seen.append(x), answer)
     )
     monkeypatch.setattr(detector, "load_detector", lambda: fake)
-    assert detector._run(np.full((4, 6, 3), (1, 2, 3), np.uint8)) == []
-    assert seen[0] == (6, 4) and tuple(seen[1][0, 0]) == (3, 2, 1)
+    found = detector._run(pixels)
+    assert seen[0] == seen[1].shape[1::-1]
+    return found, seen[1]
+
+
+def test_colours_are_given_in_opencvs_order(monkeypatch: pytest.MonkeyPatch):
+    found, given = run_fake(monkeypatch, np.full((80, 70, 3), (1, 2, 3), np.uint8), None)
+    assert found == []
+    assert given.shape == (80, 70, 3) and tuple(given[0, 0]) == (3, 2, 1)
+
+
+def test_what_is_looked_at_is_padded_and_nothing_is_seen_there(monkeypatch: pytest.MonkeyPatch):
+    """OpenCV reads memory that is not its own below 64 px: what it says of it is chance."""
+    points = [5.0] * 10
+    rows = [
+        [2, 3, 4, 5, *points, 0.9],
+        [2, 12, 4, 5, *points, 0.9],  # in the padding below
+        [np.nan, 3, 4, 5, *points, 1.0],
+        [2, 3, 0, 5, *points, 0.9],
+    ]
+    found, given = run_fake(monkeypatch, np.arange(10 * 100 * 3).reshape(10, 100, 3) % 256, rows)
+    assert given.shape == (64, 100, 3) and np.array_equal(given[9], given[63])
+    assert [box for box, _, _ in found] == [(2, 3, 6, 8)]
