@@ -61,4 +61,12 @@ def test_colours_are_given_in_opencvs_order(monkeypatch: pytest.MonkeyPatch):
     )
     monkeypatch.setattr(detector, "load_detector", lambda: fake)
     assert detector._run(np.full((4, 6, 3), (1, 2, 3), np.uint8)) == []
-    assert seen[0] == (6, 4) and tuple(seen[1][0, 0]) == (3, 2, 1)
+    side = detector.LEAST_INPUT
+    assert seen[0] == (side, side) and seen[1].shape == (side, side, 3)
+    assert (seen[1][:4, :6] == (3, 2, 1)).all() and (seen[1][4:] == detector.GREY).all()
+
+
+def test_thin_looks_are_not_answered_from_what_lay_in_memory():
+    for _ in range(8):
+        for shape in ((2, 640), (10, 4096), (4096, 12), (50, 3000), (160, 160)):
+            assert detector._run(np.full((*shape, 3), (90, 120, 150), np.uint8)) == []
