@@ -48,9 +48,9 @@ LEAST_FINER = 1.25
 LEAST_SIDE = 10
 """Pictures whose shorter side is below this in a look are not looked at: no face fits in."""
 
-LEAST_PADDED = 64
-"""What is looked at is padded to this side: below it OpenCV 4.14 reads memory that is not its own,
-and sees faces there or not as it happens to be filled."""
+LEAST_INPUT, GREY = 64, 127
+"""Side of what the network is given at least, and what is laid below and right of smaller looks:
+OpenCV 4.14 answers for sides up to 32 what lay in memory before."""
 
 LEAST_SCORE = 0.3
 """Detections weaker than this are not looked at closely."""
@@ -191,11 +191,11 @@ def _merge(faces: Iterable[Face]) -> list[Face]:
 def _run(pixels: np.ndarray) -> list[tuple[Box, float, list[Point]]]:
     """Run YuNet over uint8 RGB pixels (H, W, 3): a box, a score and five points per detection."""
     height, width = pixels.shape[:2]
-    below, right = max(0, LEAST_PADDED - height), max(0, LEAST_PADDED - width)
-    padded = np.pad(pixels[:, :, ::-1], ((0, below), (0, right), (0, 0)), mode="edge")
+    below, right = max(0, LEAST_INPUT - height), max(0, LEAST_INPUT - width)
+    pixels = np.pad(pixels[:, :, ::-1], ((0, below), (0, right), (0, 0)), constant_values=GREY)
     detector = load_detector()
-    detector.setInputSize(padded.shape[1::-1])
-    rows = detector.detect(np.ascontiguousarray(padded))[1]  # (n, 15), or None
+    detector.setInputSize((width + right, height + below))
+    rows = detector.detect(pixels)[1]  # (n, 15), or None
     found = []
     for x, y, w, h, *points, score in [] if rows is None else rows.tolist():
         if w > 0 and h > 0 and x < width and y < height:
