@@ -1,4 +1,4 @@
-"""What `detect` finds in photographs made of chips, and what it takes for a face where none is.
+"""What is detected in photographs made of chips, and what is taken for a face where none is.
 
     python tests/benchmarks/bench_detect.py --data data/utkface --count 200
 
@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from agecli.inference.faces import WEAK_SCORE, Face, detect
 from faceless import faceless
 from PIL import Image, ImageOps
 
 from agecli.config import FACE_MARGIN
 from agecli.data.store import Dataset, open_dataset
+from agecli.faces import Face, align
+from agecli.faces import detect as detect_upright
+from agecli.faces.detector import LEAST_SCORE
+from agecli.faces.geometry import centre, side
 
 SIZE = (800, 640)
-THRESHOLDS = (0.0, 0.1, 0.2, 0.3)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
 
 
 class Kind(NamedTuple):
@@ -54,6 +57,10 @@ class Scene(NamedTuple):
     tilt: float
 
 
+def detect(image: Image.Image) -> list[Face]:
+    return [align(face) for face in detect_upright(image, LEAST_SCORE)]
+
+
 def scenes(dataset: Dataset, kind: Kind, count: int) -> Iterator[Scene]:
     """Paste a chip each into pictures without faces."""
     rng = np.random.default_rng(0)
@@ -61,13 +68,13 @@ def scenes(dataset: Dataset, kind: Kind, count: int) -> Iterator[Scene]:
     for row, image in zip(rows, faceless(count, SIZE, seed=1), strict=True):
         face = float(np.exp(rng.uniform(*np.log(kind.faces))))
         tilt = float(rng.uniform(*kind.tilts) * rng.choice([-1, 1]))
-        side = round(face * (1 + 2 * FACE_MARGIN))
-        place = np.array([rng.uniform(0.75 * side, whole - 0.75 * side) for whole in SIZE])
+        whole = round(face * (1 + 2 * FACE_MARGIN))
+        place = np.array([rng.uniform(0.75 * whole, length - 0.75 * whole) for length in SIZE])
         if kind.cut[1]:
             axis, inside = rng.integers(0, 2), face * (0.5 - rng.uniform(*kind.cut))
             place[axis] = rng.choice([inside, SIZE[axis] - inside])
         chip = Image.fromarray(dataset.images[row]).convert("RGBA")
-        chip = chip.resize((side, side), Image.Resampling.BICUBIC)
+        chip = chip.resize((whole, whole), Image.Resampling.BICUBIC)
         chip = chip.rotate(-tilt, Image.Resampling.BICUBIC, expand=True)
         left, top = round(place[0] - chip.width / 2), round(place[1] - chip.height / 2)
         image.paste(chip, (left, top), chip)
@@ -75,10 +82,10 @@ def scenes(dataset: Dataset, kind: Kind, count: int) -> Iterator[Scene]:
 
 
 def fits(found: Face, scene: Scene) -> bool:
-    """Tell whether a find is the scene's face: within 0.3 sides of it, 0.6-1.6 times its size."""
-    left, top, right, bottom = found.box
-    off = max(abs((left + right) / 2 - scene.x), abs((top + bottom) / 2 - scene.y))
-    return off < 0.3 * scene.face and 0.6 < (right - left) / scene.face < 1.6
+    """Tell whether it is the scene's face: within 0.3 sides of it, 0.6-1.6 times its size."""
+    x, y = centre(found.box)
+    off = max(abs(x - scene.x), abs(y - scene.y))
+    return off < 0.3 * scene.face and 0.6 < side(found.box) / scene.face < 1.6
 
 
 def recall(dataset: Dataset, count: int) -> None:
@@ -86,13 +93,13 @@ def recall(dataset: Dataset, count: int) -> None:
     for name, kind in KINDS.items():
         best, tilts, places, false = [], [], [], []
         for scene in scenes(dataset, kind, count):
-            found = detect(scene.image, WEAK_SCORE)
+            found = detect(scene.image)
             right = [face for face in found if fits(face, scene)]
             false += [face.score for face in found if face not in right]
             best.append(max((face.score for face in right), default=-np.inf))
             for face in right[:1]:
                 tilts.append(abs(face.angle - scene.tilt))
-                off = (face.box[0] + face.box[2]) / 2 - scene.x
+                off = centre(face.box)[0] - scene.x
                 places.append(abs(off) / scene.face)
         shares = "  ".join(f"≥{t:.1f}: {np.mean(np.array(best) >= t):.1%}" for t in THRESHOLDS)
         print(
@@ -103,7 +110,7 @@ def recall(dataset: Dataset, count: int) -> None:
 
 def false_faces(count: int) -> None:
     """Print the false faces per 100 pictures without faces, per threshold."""
-    false = [face.score for image in faceless(count, SIZE) for face in detect(image, WEAK_SCORE)]
+    false = [face.score for image in faceless(count, SIZE) for face in detect(image)]
     for least in THRESHOLDS:
         many = sum(score >= least for score in false)
         print(f"false faces in {count} pictures, score ≥ {least}: {many} ({many / count:.1%})")

@@ -115,6 +115,17 @@ def test_align_and_the_least_score_decide_what_is_a_face(cli: Cli, toy: Path):
     assert "no face found" in high.stdout
 
 
+def test_pictures_of_extreme_shape_cost_their_own_row_only(cli: Cli, toy: Path, tmp_path: Path):
+    shapes = [(10_000, 1), (1, 10_000), (20_000, 50), (100_000, 100), (4000, 4000)]
+    for number, size in enumerate(shapes):
+        Image.new("P", size).save(tmp_path / f"{number}.png")
+    Image.open(PORTRAIT).save(tmp_path / "portrait.png")
+    result = cli("predict", tmp_path, "--weights", toy, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 3, result.stderr
+    assert [row["status"] for row in rows] == ["no_face"] * len(shapes) + ["ok"]
+
+
 def test_crops_and_fallback_answer_for_blank_pictures(cli: Cli, toy: Path, pictures: Path):
     for options in (["--crops"], ["--fallback", "centre"]):
         result = cli("predict", pictures / "blank.png", "--weights", toy, "--json", *options)
