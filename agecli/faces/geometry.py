@@ -118,7 +118,7 @@ def overlap(a: Box, b: Box) -> float:
     width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / max(both - width * height, 1e-9)  # two boxes may have no area
+    return width * height / max(both - width * height, 1e-9)  # boxes of no area share nothing
 
 
 def _mean(points: Sequence[Point]) -> Point:

@@ -26,6 +26,7 @@ def test_overlap():
     assert overlap(box(0), box(50)) == pytest.approx(50 / 150)
     assert overlap(box(0), box(100)) == 0
     assert overlap(box(0), box(25, 25, 50)) == 0.25
+    assert overlap(box(0, side=0), box(0, side=0)) == 0
 
 
 def test_a_turn_is_clockwise_as_seen():
