@@ -18,7 +18,7 @@ def write_troubles(folder: Path) -> dict[str, Path]:
     portrait = Image.open(PORTRAIT).convert("RGB")
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "million pixels": _save(folder / "huge.png", Image.new("L", (10_000, 10_000), 80)),
+        "more than 64 million": _save(folder / "huge.png", Image.new("L", (10_000, 10_000), 80)),
         "not a picture": _write(folder / "text.jpg", b"Dear diary, " * 50),
         "No face": _save(folder / "wall.png", Image.new("RGB", (300, 200), (90, 120, 90))),
         "No face ": _save(folder / "line.png", Image.new("RGB", (10_000, 1), (9, 9, 9))),

@@ -103,7 +103,7 @@ def test_a_tilted_face_is_answered_as_the_upright_one(toy: Path):
     image = Image.open(PORTRAIT).convert("RGB")
     turned = image.rotate(-20, Image.Resampling.BICUBIC, center=(223, 123))
     upright, tilted = Predictor([toy], device="cpu").predict([image, turned])
-    assert tilted.face.angle - upright.face.angle == pytest.approx(20, abs=3)
+    assert tilted.face.angle - upright.face.angle == pytest.approx(20, abs=5)
     answers = [list(row.probabilities.values()) for row in (upright, tilted)]
     raw = next(Predictor([toy], device="cpu", align="none").predict([turned]))
     assert raw.face.angle == 0
