@@ -11,8 +11,8 @@ from agecli import Predictor
 from agecli.data.store import open_dataset
 from agecli.evaluation.report import evaluate_model
 from agecli.inference.predictor import load_model
+from tests.archives import SPREAD_AGES, draw_face
 from tests.exporting.models import write_model
-from tests.faces import SPREAD_AGES, draw_face
 from tests.gpu.trainings import Toys, run_training
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::FutureWarning")]

@@ -16,7 +16,7 @@ from agecli.data.augment import Draw
 from agecli.data.batches import Batches, to_augmented_input
 from agecli.training import engine, fastai_callbacks
 from agecli.training.engine import MovingAverage
-from tests.faces import SPREAD_AGES, draw_face
+from tests.archives import SPREAD_AGES, draw_face
 from tests.gpu.trainings import KINDS, Toys, run_training
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::FutureWarning")]
