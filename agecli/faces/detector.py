@@ -44,9 +44,8 @@ CROWD, CROWD_PIXELS = 14, 6_000_000
 many pixels at most then."""
 COARSE_SIDE = 160
 """Longest side of the look for a face that is larger than what is shown of it."""
-LEAST_FACE = 30
-"""Side in pixels of the smallest faces for which a finer look is taken, where the first does not
-show them in ten."""
+LEAST_FINER, CROWD_FINER = 1.25, 3.0
+"""How many times finer than the first look it has to be to pay, without a face and for a crowd."""
 LEAST_SIDE = 10
 """Pictures whose shorter side is below this in a look are not looked at: no face fits in."""
 
@@ -90,11 +89,13 @@ def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face
     """
     first = min(1.0, FIRST_SIDE / max(image.size))
     faces = _confirm(image, _look_at(image, first), least_score)
-    smallest = min((first * side(face.box) for face in faces), default=0)
-    if smallest < CROWD:
-        finer = _look_finer(image, first, CROWD_PIXELS if faces else FINER_PIXELS)
-        coarse = [] if faces else _look_at(image, COARSE_SIDE / max(image.size))
-        faces = _merge([*faces, *_confirm(image, finer + coarse, least_score)])
+    again: list[Face] = []
+    if not faces:
+        again = _look_finer(image, first, FINER_PIXELS, LEAST_FINER)
+        again += _look_at(image, COARSE_SIDE / max(image.size))
+    elif min(side(face.box) for face in faces) * first < CROWD:
+        again = _look_finer(image, first, CROWD_PIXELS, CROWD_FINER)
+    faces = _merge([*faces, *_confirm(image, again, least_score)])
     faces = [scaled(face, reduction(image)) for face in faces]
     return sorted(faces, key=lambda face: side(face.box), reverse=True)
 
@@ -116,11 +117,10 @@ def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[
     return [face for face in merged if face.score >= least_score]
 
 
-def _look_finer(image: Image.Image, first: float, most: int) -> list[Face]:
-    """Detect faces in a copy that has more pixels than the first look, and so many at most."""
-    pixels = image.width * image.height
-    scale = min(1.0, FINER_SIDE / max(image.size), sqrt(most / pixels))
-    return _look_at(image, scale) if first * LEAST_FACE < LEAST_SIDE else []
+def _look_finer(image: Image.Image, first: float, most: int, least: float) -> list[Face]:
+    """Detect faces in a copy of so many pixels at most, if it is so much finer than the first."""
+    scale = min(1.0, FINER_SIDE / max(image.size), sqrt(most / image.width / image.height))
+    return _look_at(image, scale) if scale > least * first else []
 
 
 def _look_at(image: Image.Image, scale: float) -> list[Face]:
