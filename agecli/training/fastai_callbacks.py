@@ -145,8 +145,8 @@ class Scores(Callback):
 
     def after_validate(self) -> None:
         """Score what was answered."""
-        logits = [answer.cpu() for answer in self.answers]
-        answers = list(zip(logits, self.batches.plan(), strict=True))
+        pairs = zip(self.answers, self.batches.plan(), strict=True)
+        answers = [(logits.cpu(), rows) for logits, rows in pairs]
         self.learn.scores = gathered_record(answers, self.objective, self.dataset, self.scheme)
 
 
@@ -171,14 +171,13 @@ class Steps(Callback):
     def before_train(self) -> None:
         """Start the clock."""
         self.began = self.reported = time.monotonic()
-        self.total: Any = 0.0
-        self.images = 0
+        self.total, self.images = torch.zeros(()), 0
 
     def after_batch(self) -> None:
         """Report a few times a second."""
         if not self.training:
             return
-        self.total += self.loss.detach()  # .item() would wait for the GPU at every step
+        self.total = self.total.to(self.loss) + self.loss.detach()  # .item() would wait for it
         self.images += len(self.yb[0]) * launch.world()
         now, steps = time.monotonic(), len(self.dls.train)
         if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
