@@ -165,9 +165,7 @@ def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
     rows, columns = ycc.shape[2] // 8, ycc.shape[3] // 8
     blocks = ycc.reshape(count, 3, rows, 8, columns, 8).permute(0, 1, 2, 4, 3, 5)
     blocks = blocks.reshape(count, 3, rows * columns, 64)
-    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(
-        -1, 1, 1
-    )  # (B, 1, 1)
+    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]
     steps = ((standard * percent + 50) / 100).floor().clamp(1, 255)[:, :, None]  # (B, 3, 1, 64)
     rounded = (blocks @ transform.T).div(steps).round().mul(steps)  # (B, 3, blocks, 64)
     blocks = (rounded @ transform).reshape(count, 3, rows, columns, 8, 8)

@@ -79,9 +79,8 @@ class Batches:
     def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
         shape = (len(rows), *self.images.shape[1:])
         batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
-        np.take(
-            self.images, rows, axis=0, out=batch.numpy(), mode="clip"
-        )  # others buffer the whole
+        # By "clip", since the other modes copy the whole batch once more.
+        np.take(self.images, rows, axis=0, out=batch.numpy(), mode="clip")
         return batch, rows
 
 
