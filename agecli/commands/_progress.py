@@ -21,8 +21,8 @@ from rich.text import Text
 from agecli.commands._console import err
 
 if TYPE_CHECKING:
-    from agecli.inference.frames import Frame
     from agecli.inference.predictor import Prediction
+    from agecli.video.frames import Frame
 
 
 class FaceProgress(Progress):

@@ -13,8 +13,8 @@ from PIL import Image
 from agecli.ages import FloatArray, IntArray, group_probabilities
 from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
-from agecli.evaluation.compare import bootstrap_interval
-from agecli.evaluation.report import Progress, known_rows
+from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces.geometry import Box, overlap, square_around
 
 if TYPE_CHECKING:

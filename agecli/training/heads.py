@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from agecli.ages import FloatArray, IntArray, Scheme, softmax
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset
+from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
-from agecli.training.engine import (
+from agecli.training.loop import (
     append_record,
     check_loss,
     hash_seed,
     is_over,
     validation_record,
 )
-from agecli.training.memory import memory_in_use
 from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results

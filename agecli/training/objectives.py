@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
-from agecli.training.setup import autocast
+from agecli.training.session import autocast
 from agecli.weights import load_weights, named_weights
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
@@ -70,7 +70,7 @@ class Objective(nn.Module):
         """
         total = weight.sum()
         if self.parallel and self.training:
-            total = launch.gather_tensor(total).mean()
+            total = distributed.gather_tensor(total).mean()
         return (losses * weight).sum() / total.clamp(min=1e-6)
 
 

@@ -15,7 +15,7 @@ from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
 from agecli.training.runs import Run
-from agecli.training.setup import architecture_of
+from agecli.training.session import architecture_of
 from agecli.weights import Metadata, read_metadata, save_weights
 
 Answers = tuple[FloatArray, IntArray]
@@ -127,7 +127,7 @@ def score_weights(
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import fit_temperature
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
     final = metadata or read_metadata(path)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agecli import launch
+from agecli import distributed
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 from agecli.files import write_text
@@ -103,8 +103,9 @@ class Run:
 
 def check_world(state: dict[str, Any]) -> None:
     """Raise TrainingError where a run's state is that of another number of processes."""
-    if (processes := state.get("world", 1)) != launch.world():
+    before, here = state.get("world", 1), distributed.world()
+    if before != here:
         raise TrainingError(
-            f"This run has batches of {processes} processes, and here {launch.world()} would go on "
-            f"with it: start {processes}, or a new run"
+            f"This run has batches of {before} processes, and here {here} would go on "
+            f"with it: start {before}, or a new run"
         )

@@ -1,5 +1,5 @@
+from agecli.inference.ensemble import join
 from agecli.inference.predictor import Prediction
-from agecli.inference.together import join
 
 
 def say(model: str, chances: dict[str, float], age: float | None = None) -> Prediction:

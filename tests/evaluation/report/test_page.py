@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agecli.ages import Scheme
-from agecli.evaluation import comparison, metrics, protocols
-from agecli.evaluation.page import write_page
-from agecli.evaluation.report import Evaluation
+from agecli.evaluation import metrics, protocols, suite
+from agecli.evaluation.report.page import write_page
+from agecli.evaluation.scoring import Evaluation
 
 SCHEME = Scheme.parse("adience8")
 
@@ -33,8 +33,8 @@ def make_result(name: str, seed: int) -> Evaluation:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory):
     results = {name: make_result(name, seed) for seed, name in enumerate(("one", "two"), 1)}
-    rows = [comparison.describe(name, result) for name, result in results.items()]
-    pairs = comparison.pairs(list(results), list(results.values()))
+    rows = [suite.describe(name, result) for name, result in results.items()]
+    pairs = suite.pairs(list(results), list(results.values()))
     ids = np.array([f"{number}.jpg" for number in range(300)])
     folder = tmp_path_factory.mktemp("page")
     judged = protocols.judge(results, ["UTKFace"])
@@ -63,7 +63,7 @@ def test_markdown_and_html_tell_the_same_figures(page):
             assert f"worst: {row['worst_slice']['exact']:.1%}" in text
             low, high = row["bootstrap"]["exact"]
             assert f"{100 * low:.1f} – {100 * high:.1f}" in text
-        assert comparison.verdict(pairs[0]) in text and "3.87 y" in text
+        assert suite.verdict(pairs[0]) in text and "3.87 y" in text
 
 
 def test_the_lead_names_the_best_model_and_its_worst_slice(page):
@@ -95,7 +95,7 @@ def test_each_model_has_all_figures_of_its_slices(page):
 
 def test_a_model_of_another_split_is_marked_in_the_page(tmp_path: Path):
     result = replace(make_result("one", 1), same_split=False)
-    rows = [comparison.describe("one", result)]
+    rows = [suite.describe("one", result)]
     ids = np.arange(300).astype(str)
     files = write_page(tmp_path, "One", rows, [], [], {"one": result}, ids, None)
     for text in (file.read_text() for file in files[:2]):
@@ -115,7 +115,7 @@ def test_the_surest_mistakes_are_listed_by_file(page):
 
 def test_faces_are_shown_only_on_request(tmp_path: Path):
     result = make_result("one", 1)
-    rows = [comparison.describe("one", result)]
+    rows = [suite.describe("one", result)]
     ids = np.arange(300).astype(str)
     faces = np.zeros((300, 4, 4, 3), np.uint8)
     files = write_page(tmp_path, "One", rows, [], [], {"one": result}, ids, faces)
@@ -124,16 +124,16 @@ def test_faces_are_shown_only_on_request(tmp_path: Path):
 
 
 def test_a_gate_names_what_fails():
-    row = comparison.describe("one", make_result("one", 1))
-    assert comparison.check_gate("exact>=0", row) is None
-    assert comparison.check_gate("mae <= 50", row) is None
-    failed = comparison.check_gate("worst_slice>=0.99", row)
+    row = suite.describe("one", make_result("one", 1))
+    assert suite.check_gate("exact>=0", row) is None
+    assert suite.check_gate("mae <= 50", row) is None
+    failed = suite.check_gate("worst_slice>=0.99", row)
     assert failed and failed.startswith("one: worst_slice is")
 
 
 def test_the_ensemble_averages_probabilities():
     results = [make_result("one", 1), make_result("two", 2)]
-    together = comparison.make_ensemble(results)
+    together = suite.make_ensemble(results)
     assert together is not None
     mean = (results[0].probabilities + results[1].probabilities) / 2
     np.testing.assert_allclose(together.probabilities, mean)

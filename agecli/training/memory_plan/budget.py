@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.config import MOST_ACCUMULATED, CapsNetConfig, Dinov2Config, TrainConfig
 from agecli.errors import TrainingError, UsageError
-from agecli.training.footprint import Footprint, images_per_second, measure
-from agecli.training.memory import (
+from agecli.memory import (
     clear_device_cache,
     gigabytes,
     is_out_of_memory,
     limit_memory,
     memory_available,
 )
+from agecli.training.memory_plan.footprint import Footprint, images_per_second, measure
 from agecli.training.objectives import make_objective
-from agecli.training.setup import build_model, rows_of
+from agecli.training.session import build_model, rows_of
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -59,7 +59,7 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     large as it can be, since batch norm sees no more than that. Decided by dry runs of two steps.
     Raises TrainingError, with the part that cannot fit, where nothing does.
     """
-    if launch.world() > 1:
+    if distributed.world() > 1:
         raise UsageError(
             "--vram-budget plans for one process: give --batch-size, --accumulate, --amp and "
             "--grad-checkpoint as it chose them there"
@@ -143,7 +143,7 @@ def within_memory(
             if not is_out_of_memory(error):
                 raise
             # One of several processes cannot change its batches alone.
-            alone = launch.world() == 1
+            alone = distributed.world() == 1
             smaller = halve_batch(config) if config.vram_budget and alone else None
             if smaller is None:
                 raise TrainingError(advice(config)) from error

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli.ages import YEARS, Scheme
-from agecli.models.portable import Portable
+from agecli.exporting.portable import Portable
 
 MEAN, STD = [0.5, 0.25, 0.0], [0.5, 0.25, 1.0]
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import IntArray, Scheme, outputs_of
 from agecli.config import Dinov2Config, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError
+from agecli.memory import keep_freed_memory, limit_memory
 from agecli.models.blocks import to_channels_last
 from agecli.registry import MODELS
-from agecli.training.memory import keep_freed_memory, limit_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -30,7 +30,7 @@ FINE_TUNING = 0.1
 def open_shared(config: TrainConfig) -> Dataset:
     """Open a training's data set. Raises DataError where processes would have different ones."""
     dataset = open_dataset(Path(config.data))
-    if dataset.receipt["split_hash"] != launch.broadcast(dataset.receipt["split_hash"]):
+    if dataset.receipt["split_hash"] != distributed.broadcast(dataset.receipt["split_hash"]):
         raise DataError(
             f"{config.data} is another data set here than for the first process: prepare it on all "
             "machines from the same files, with the same options"
@@ -142,7 +142,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
     device = choose_device(config).type
     AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
-    launch.join()
+    distributed.join()
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=mixed_precision(config, device),

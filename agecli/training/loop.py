@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme, group_probabilities, median_ages, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
 from agecli.evaluation.metrics import score
-from agecli.training.memory import memory_in_use
+from agecli.memory import memory_in_use
 from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run, check_world
@@ -115,7 +115,7 @@ class Trainer:
                         "memory": memory_in_use(accelerator.device),
                     }
                 )
-        train_loss = launch.mean(total.item() / len(self.train))
+        train_loss = distributed.mean(total.item() / len(self.train))
         check_loss(train_loss, epoch, config)
         return {
             "epoch": epoch + 1,
@@ -149,7 +149,7 @@ class Trainer:
         scaler = self.accelerator.scaler
         return {
             "history": history,
-            "world": launch.world(),
+            "world": distributed.world(),
             "model": bare.state_dict(),
             "average": average.state_dict() if average else None,
             "optimizer": self.optimizer.state_dict(),
@@ -158,7 +158,7 @@ class Trainer:
         }
 
     def _resume(self, bare: nn.Module, average: MovingAverage | None) -> list[dict[str, Any]]:
-        state = launch.from_main(self.run.load)
+        state = distributed.from_main(self.run.load)
         if state is None:
             return []
         check_world(state)
@@ -201,9 +201,11 @@ def gathered_record(
 
     Some may have no batch. One scores for all: others' last bits may stop them at another epoch.
     """
-    parts = [part for process in launch.gather(answers) for part in process]
+    parts = [part for process in distributed.gather(answers) for part in process]
     logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
-    return launch.from_main(lambda: validation_record(logits, rows, objective, dataset, scheme))
+    return distributed.from_main(
+        lambda: validation_record(logits, rows, objective, dataset, scheme)
+    )
 
 
 def validation_record(

@@ -10,7 +10,7 @@ import pytest
 from agecli.ages import YEARS, Scheme
 from agecli.data import store
 from agecli.errors import DataError, WeightsError
-from agecli.evaluation.report import evaluate_model
+from agecli.evaluation.scoring import evaluate_model
 
 AGES = [1, 5, 28, 22, 65, 30, 9, 70]
 SPLITS = ["test", "test", "test", "test", "test", "val", "train", "test"]

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from agecli.errors import AgecliError, ImageError
-from agecli.inference import frames
-from agecli.inference.frames import Frame, newest, read_camera, read_frame, read_video
-from tests.inference.videos import SIZE, write_video
+from agecli.video import frames
+from agecli.video.frames import Frame, newest, read_camera, read_frame, read_video
+from tests.video.videos import SIZE, write_video
 
 SECONDS, RATE = 5, 10
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agecli.evaluation.disturb import DISTURBANCES
 from agecli.evaluation.metrics import calibration_bins, calibration_error
+from agecli.evaluation.perturbations import DISTURBANCES
 from agecli.evaluation.robustness import CLEAN, Robustness
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import pytest
 from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import TrainingError, UsageError
-from agecli.training import budget
-from agecli.training.budget import advice, fit_to_budget, halve_batch, savings, survey
-from agecli.training.footprint import Footprint, measure
-from agecli.training.memory import is_out_of_memory
+from agecli.memory import is_out_of_memory
+from agecli.training.memory_plan import budget
+from agecli.training.memory_plan.budget import advice, fit_to_budget, halve_batch, savings, survey
+from agecli.training.memory_plan.footprint import Footprint, measure
 
 SCHEME = Scheme.parse("adience8")
 SMALL = CapsNetConfig(image_size=32, batch_size=16, device="cpu")

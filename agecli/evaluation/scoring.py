@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import (
     NO_GROUP,
     FloatArray,
@@ -23,7 +23,7 @@ from agecli.ages import (
 from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation import metrics
-from agecli.evaluation.compare import slices
+from agecli.evaluation.significance import slices
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -120,7 +120,7 @@ def evaluate_model(
     rows = dataset.rows(split)
     ages = dataset.ages[rows]
     known_rows([model], dataset, split)
-    rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
+    rank, world = (distributed.rank(), distributed.world()) if parallel else (0, 1)
     answers = {}
     progress(0, len(rows))
     began = time.monotonic()
@@ -129,7 +129,7 @@ def evaluate_model(
         answers[start] = model.distributions(np.take(dataset.images, batch, axis=0), flip=flip)
         progress(min(start + world * batch_size, len(rows)), len(rows))
     if parallel:
-        answers = dict(part for process in launch.gather(answers) for part in process.items())
+        answers = dict(part for process in distributed.gather(answers) for part in process.items())
     seconds = time.monotonic() - began
     distribution = np.concatenate([answers[start] for start in sorted(answers)])
     # (N, groups) or (N, YEARS)

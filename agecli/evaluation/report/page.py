@@ -10,15 +10,14 @@ import numpy as np
 
 from agecli.ages import NO_GROUP
 from agecli.evaluation import protocols
-from agecli.evaluation.comparison import ENSEMBLE, verdict
 from agecli.evaluation.photographs import Photographs, describe_finds, photographs_table
-from agecli.evaluation.plots import (
+from agecli.evaluation.report.plots import (
     plot_confusion,
     plot_errors,
     plot_reliability,
     plot_robustness,
 )
-from agecli.evaluation.render import (
+from agecli.evaluation.report.render import (
     WORST,
     Bars,
     Faces,
@@ -29,8 +28,9 @@ from agecli.evaluation.render import (
     to_html,
     to_markdown,
 )
-from agecli.evaluation.report import Evaluation
 from agecli.evaluation.robustness import Robustness, robustness_table
+from agecli.evaluation.scoring import Evaluation
+from agecli.evaluation.suite import ENSEMBLE, verdict
 from agecli.files import write_text
 
 MISTAKES = 12

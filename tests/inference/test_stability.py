@@ -3,7 +3,7 @@ from PIL import Image
 
 from agecli.faces import Face
 from agecli.inference.pictures import crop_view
-from agecli.inference.variants import VARIANTS, vary
+from agecli.inference.stability import VARIANTS, vary
 
 SIDE = 24
 VIEW = (SIDE, 0.0)

@@ -12,9 +12,9 @@ import numpy as np
 
 from agecli.errors import ImageError
 from agecli.faces.tracks import Track, Tracker
-from agecli.inference.frames import Frame, is_video, read_video
 from agecli.inference.pictures import STDIN
 from agecli.inference.predictor import Prediction, Predictor
+from agecli.video.frames import Frame, is_video, read_video
 
 WHOLE = (0, 0, 1, 1)
 """Stands for the box of an answer for the whole picture: it overlaps with its like alone."""

@@ -15,12 +15,12 @@ from agecli import Prediction, Predictor
 from agecli.errors import ImageError
 from agecli.faces import Face
 from agecli.faces.tracks import PATIENCE
-from agecli.inference.frames import Frame, read_video
 from agecli.inference.pictures import STDIN
-from agecli.inference.video import predict_files, predict_video
+from agecli.video.frames import Frame, read_video
+from agecli.video.people import predict_files, predict_video
 from tests.archives import jpeg_bytes
 from tests.inference.test_predictor import write_toy
-from tests.inference.videos import portraits, scene, write_video
+from tests.video.videos import portraits, scene, write_video
 
 BLANK = Image.new("RGB", (4, 4))
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from agecli.ages import Scheme
-from agecli.evaluation.compare import bootstrap_interval, compare, mcnemar, slices, worst_slice
+from agecli.evaluation.significance import bootstrap_interval, compare, mcnemar, slices, worst_slice
 
 SCHEME = Scheme.parse("adience8")
 

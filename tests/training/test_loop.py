@@ -9,11 +9,11 @@ from torch import nn
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import DataError, TrainingError, UsageError
-from agecli.training.engine import MovingAverage, Schedule, is_over
+from agecli.training.loop import MovingAverage, Schedule, is_over
 from agecli.training.observer import Observer
 from agecli.training.pytorch import train
 from agecli.training.runs import Run
-from agecli.training.setup import make_accelerator
+from agecli.training.session import make_accelerator
 
 
 def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
@@ -176,7 +176,7 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
 
     from agecli.data.store import open_dataset
     from agecli.evaluation.calibration import fit_temperature
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
     run = run_training(small(dataset_folder), tmp_path / "run")
@@ -194,7 +194,7 @@ def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
     dataset_folder: Path, tmp_path: Path
 ):
     from agecli.data.store import open_dataset
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
     run = run_training(small(dataset_folder), tmp_path / "run")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.evaluation.plots import plot_confusion, plot_rates
+from agecli.evaluation.report.plots import plot_confusion, plot_rates
 
 
 @pytest.mark.parametrize("groups", [2, 8, 20])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.evaluation.disturb import COVER, DISTURBANCES, disturb, middle, surround
+from agecli.evaluation.perturbations import COVER, DISTURBANCES, disturb, middle, surround
 
 SIDE = 200
 BY_NAME = {one.name: one for one in DISTURBANCES}

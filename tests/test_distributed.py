@@ -7,29 +7,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli import launch
+from agecli import distributed
 from tests.launching import environment
 
 
 def test_one_process_talks_to_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RANK", "3")  # left over from something else
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert (launch.rank(), launch.world()) == (0, 1)
-    assert (launch.local_rank(), launch.local_world()) == (0, 1)
-    assert launch.is_main()
-    assert launch.broadcast("a") == "a"
-    assert launch.gather("a") == ["a"]
-    assert launch.mean(3.0) == 3.0
-    assert launch.gather_tensor(torch.ones(2)).shape == (1, 2)
-    launch.join()
-    launch.leave()
+    assert (distributed.rank(), distributed.world()) == (0, 1)
+    assert (distributed.local_rank(), distributed.local_world()) == (0, 1)
+    assert distributed.is_main()
+    assert distributed.broadcast("a") == "a"
+    assert distributed.gather("a") == ["a"]
+    assert distributed.mean(3.0) == 3.0
+    assert distributed.gather_tensor(torch.ones(2)).shape == (1, 2)
+    distributed.join()
+    distributed.leave()
     assert not torch.distributed.is_initialized()
 
 
 def test_one_process_makes_a_thing_once():
     made: list[int] = []
-    assert launch.from_main(lambda: made.append(1) or "a") == "a"
-    assert launch.main_first(lambda: made.append(2) or "b") == "b"
+    assert distributed.from_main(lambda: made.append(1) or "a") == "a"
+    assert distributed.main_first(lambda: made.append(2) or "b") == "b"
     assert made == [1, 2]
 
 

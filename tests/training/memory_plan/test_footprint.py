@@ -6,8 +6,8 @@ from torch import nn
 
 from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
-from agecli.training import footprint
-from agecli.training.footprint import (
+from agecli.training.memory_plan import footprint
+from agecli.training.memory_plan.footprint import (
     CountingMeter,
     DrySteps,
     LiveTensors,

@@ -12,8 +12,8 @@ from agecli.ages import NO_GROUP, FloatArray, group_probabilities
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
-from agecli.evaluation.compare import bootstrap_interval, compare, worst_slice
-from agecli.evaluation.report import Evaluation
+from agecli.evaluation.scoring import Evaluation
+from agecli.evaluation.significance import bootstrap_interval, compare, worst_slice
 
 ENSEMBLE = "ensemble"
 
