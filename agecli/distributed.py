@@ -22,7 +22,7 @@ PATIENCE = timedelta(days=7)
 
 
 def rank() -> int:
-    """Give this process's number among all, from 0."""
+    """Return this process's number among all, from 0."""
     return int(os.environ.get("RANK", "0")) if world() > 1 else 0
 
 
@@ -32,7 +32,7 @@ def world() -> int:
 
 
 def local_rank() -> int:
-    """Give this process's number among those of its machine, from 0."""
+    """Return this process's number among those of its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0
 
 
@@ -42,7 +42,7 @@ def local_world() -> int:
 
 
 def is_main() -> bool:
-    """Tell whether this is the first process."""
+    """Return whether this is the first process."""
     return rank() == 0
 
 
@@ -62,12 +62,12 @@ def leave() -> None:
 
 
 def is_loss(error: Exception) -> bool:
-    """Tell whether an error of torch means that another process has ended, which says why."""
+    """Return whether an error of torch means that another process has ended, which says why."""
     return world() > 1 and "gloo/transport" in str(error)
 
 
 def broadcast(value: T) -> T:
-    """Give all processes the first one's value, any that pickles."""
+    """Return to all processes the first one's value, any that pickles."""
     if world() == 1:
         return value
     import torch.distributed
@@ -78,7 +78,7 @@ def broadcast(value: T) -> T:
 
 
 def gather(value: T) -> list[T]:
-    """Give all processes the values of all, in their order."""
+    """Return to all processes the values of all, in their order."""
     if world() == 1:
         return [value]
     import torch.distributed
@@ -89,7 +89,7 @@ def gather(value: T) -> list[T]:
 
 
 def mean(value: float) -> float:
-    """Give all processes the mean of their values."""
+    """Return to all processes the mean of their values."""
     return sum(gather(value)) / world()
 
 

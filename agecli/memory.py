@@ -27,7 +27,7 @@ def keep_freed_memory() -> None:
 
 
 def memory_in_use(device: torch.device) -> int:
-    """Give the peak bytes allocated on a CUDA device, or else the bytes the process holds."""
+    """Return the peak bytes allocated on a CUDA device, or else the bytes the process holds."""
     if device.type == "cuda":
         import torch
 
@@ -38,7 +38,7 @@ def memory_in_use(device: torch.device) -> int:
 
 
 def memory_available() -> int:
-    """Give the bytes of main memory that could be taken without swapping."""
+    """Return the bytes of main memory that could be taken without swapping."""
     import psutil
 
     return psutil.virtual_memory().available
@@ -58,7 +58,7 @@ def limit_memory(budget: int) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error of torch means that the device has too little memory."""
+    """Return whether an error of torch means that the device has too little memory."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     # So cuDNN and cuBLAS say that there is no room for their workspaces.
@@ -67,7 +67,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def clear_device_cache() -> None:
-    """Give the memory of tensors that nothing refers to back to the device."""
+    """Free the device's memory of tensors that nothing refers to."""
     from accelerate.utils.memory import clear_device_cache
 
     clear_device_cache(garbage_collection=True)

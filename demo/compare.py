@@ -51,7 +51,7 @@ class Comparison:
     """uint8 (variants, size, size, 3)"""
 
     def record(self) -> dict[str, Any]:
-        """Give plain values for JSON; each answer as `agecli predict --json` gives it."""
+        """Return plain values for JSON; each answer as `agecli predict --json` gives it."""
         return {
             "picture": self.picture.name,
             "faces": [asdict(face) for face in self.picture.faces],

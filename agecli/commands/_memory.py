@@ -51,7 +51,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
 
 
 def choose_for_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
+    """Return the settings that keep a training inside its --vram-budget, and say them on stderr."""
     from agecli.inference.pytorch import find_device
     from agecli.memory import gigabytes
     from agecli.training.memory_plan.budget import plan_training
@@ -75,7 +75,7 @@ def _method(device: str) -> str:
 
 
 def _record(row: Surveyed) -> dict[str, Any]:
-    """Give a mode's figures, bytes and images per second, as plain values for JSON."""
+    """Return a mode's figures, bytes and images per second, as plain values for JSON."""
     from agecli.training.memory_plan.footprint import Footprint
 
     config = row.config

@@ -237,6 +237,6 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
 
 
 def _top(row: Prediction, top: int | None) -> dict[str, float]:
-    """Give the most probable groups; without a limit all, young to old."""
+    """Return the most probable groups; without a limit all, young to old."""
     chances = row.probabilities or {}
     return dict(sorted(chances.items(), key=lambda pair: -pair[1])[:top]) if top else chances

@@ -32,7 +32,7 @@ class Extras:
     names: list[str]
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Give a line of JSON for each measurement."""
+        """Yield a line of JSON for each measurement."""
         if self.robustness:
             yield {"robustness": {name: asdict(one) for name, one in self.robustness.items()}}
         if self.photographs:

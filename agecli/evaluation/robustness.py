@@ -60,7 +60,7 @@ class Robustness:
         return [way for way in ways if way]
 
     def brief(self) -> dict[str, Any]:
-        """Give the exact accuracies for a weights file's metadata."""
+        """Return the exact accuracies for a weights file's metadata."""
         names = ("as they are", "aligned")
         figures = {
             names[scores[0].aligned]: {
@@ -157,7 +157,7 @@ def _disturbed(clean: NDArray[np.uint8], rows: IntArray) -> Any:
 def _errors(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
 ) -> list[IntArray]:
-    """Give by how many groups each model is wrong, (B,) each."""
+    """Return by how many groups each model is wrong, (B,) each."""
     errors = []
     for model in models:
         chances = group_probabilities(model.distributions(images, flip=flip), model.scheme)

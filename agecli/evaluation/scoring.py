@@ -71,7 +71,7 @@ class Evaluation:
         return slices(self.probabilities.argmax(axis=1), self.ages, self.scheme, self.columns)
 
     def summary(self) -> dict[str, Any]:
-        """Give what was evaluated on what, and the scores, as plain values for JSON."""
+        """Return what was evaluated on what, and the scores, as plain values for JSON."""
         return {
             "weights": self.weights and str(self.weights),
             "model": self.model,
@@ -85,7 +85,7 @@ class Evaluation:
 
 
 def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArray:
-    """Give the rows of a split that are not excluded and have a group in all models.
+    """Return the rows of a split that are not excluded and have a group in all models.
 
     Raises DataError where there is none.
     """

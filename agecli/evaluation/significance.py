@@ -21,7 +21,7 @@ SMALLEST_SLICE = 30
 
 
 def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]:
-    """Give the 95 % interval of the mean of values (N,), by the bootstrap (Efron 1979)."""
+    """Return the 95 % interval of the mean of values (N,), by the bootstrap (Efron 1979)."""
     low, high = np.quantile(_resampled_means(values, seed), (0.025, 0.975))
     return float(low), float(high)
 
@@ -36,7 +36,7 @@ def _resampled_means(values: FloatArray, seed: int) -> FloatArray:
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Give the two-sided p-value of McNemar's exact test of two models' right answers (N,).
+    """Return the two-sided p-value of McNemar's exact test of two models' right answers (N,).
 
     Of the images that exactly one model has right, each is as likely to have more of them if both
     are equally good: a binomial test with 1/2 (McNemar 1947).
@@ -117,5 +117,5 @@ def _slice(answers: IntArray, truth: IntArray) -> dict[str, Any]:
 
 
 def worst_slice(found: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Give the slice with the lowest exact accuracy, of those that are large enough."""
+    """Return the slice with the lowest exact accuracy, of those that are large enough."""
     return min((s for s in found if s["exact"] is not None), key=lambda s: s["exact"], default=None)

@@ -24,7 +24,7 @@ GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9.]+)")
 
 
 def describe(name: str, result: Evaluation) -> dict[str, Any]:
-    """Give a model's row as plain values: what it is, its scores, intervals, cost and slices.
+    """Return a model's row as plain values: what it is, its scores, intervals, cost and slices.
 
     `bootstrap` has 95 % intervals of exact and 1-off accuracy; `ece_raw` is the calibration error
     at temperature 1, `ece` that at the file's own.
@@ -105,6 +105,6 @@ def check_gate(gate: str, row: dict[str, Any]) -> str | None:
 
 
 def _answers(result: Evaluation) -> tuple[Any, Any, Any]:
-    """Give the true groups (N,), the answered ones (N,), and which images have a true group."""
+    """Return the true groups (N,), the answered ones (N,), and which images have a true group."""
     truth = result.scheme.groups_of(result.ages)
     return truth, result.probabilities.argmax(axis=1), truth != NO_GROUP

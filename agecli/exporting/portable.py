@@ -54,7 +54,7 @@ class Portable(nn.Module):
 
 
 def _median_ages(chances: Tensor) -> Tensor:
-    """Give the median age (N,) of year distributions (N, YEARS), as `agecli.ages` does."""
+    """Return the median age (N,) of year distributions (N, YEARS), as `agecli.ages` does."""
     below = chances.cumsum(dim=1)
     year = (below < 0.5).sum(dim=1, keepdim=True)
     beyond = below.gather(1, year) - 0.5

@@ -190,7 +190,7 @@ class Steps(Callback):
         self.learn.train_figures = figures | {"loss": distributed.mean(figures["loss"])}
 
     def facts(self) -> dict[str, Any]:
-        """Give the epoch's figures so far."""
+        """Return the epoch's figures so far."""
         return {
             "epoch": len(self.keeper.history) + 1,
             "loss": float(self.total) / (self.iter + 1),
@@ -227,7 +227,7 @@ class Keeper(Callback):
         self.saved = None
 
     def is_over(self) -> bool:
-        """Tell whether all epochs are done, or too many of all layers have not improved."""
+        """Return whether all epochs are done, or too many of all layers have not improved."""
         config, frozen = self.config, self.config.frozen_epochs
         enough = len(self.history) - frozen >= min(config.epochs, config.patience)
         return enough and is_over(self.history, frozen + config.epochs, config.patience)

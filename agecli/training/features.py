@@ -159,7 +159,7 @@ def _compute(
 def _key(
     dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device, view: int
 ) -> dict[str, Any]:
-    """Give all that features depend on."""
+    """Return all that features depend on."""
     key = {
         "backbone": config.backbone,
         "revision": config.revision,
@@ -176,7 +176,7 @@ def _key(
 
 
 def _header(dtype: torch.dtype, shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
-    """Give the head of a safetensors file with one tensor, whose rows are then appended."""
+    """Return the head of a safetensors file with one tensor, whose rows are then appended."""
     size = shape[0] * shape[1] * dtype.itemsize
     entry = {"dtype": DTYPES[dtype], "shape": list(shape), "data_offsets": [0, size]}
     text = json.dumps({"__metadata__": metadata, "features": entry}).encode()

@@ -180,7 +180,7 @@ def append_record(history: list[dict[str, Any]], record: dict[str, Any]) -> None
 
 
 def is_over(history: list[dict[str, Any]], epochs: int, patience: int) -> bool:
-    """Tell whether all epochs are done, or validation has not improved for `patience`, if any."""
+    """Return whether all epochs are done, or validation has not improved for `patience`, if any."""
     since_best = next((i for i, record in enumerate(reversed(history)) if record["best"]), 0)
     return len(history) >= epochs or since_best >= (patience or epochs)
 
@@ -248,7 +248,7 @@ class MovingAverage:
             torch._foreach_copy_(buffers, list(model.buffers()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the averaged weights and the count of steps."""
+        """Return the averaged weights and the count of steps."""
         return {"model": self.model.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -287,7 +287,7 @@ class Schedule:
             self.inner.step(val_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the inner scheduler's state."""
+        """Return the inner scheduler's state."""
         return self.inner.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
-    """Give the configuration as it is, where its --init can be begun with; dry: unseen."""
+    """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
     if not dry and _has_initial(config):
         scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
         _load_initial(config, build_model(config, scheme))
@@ -157,7 +157,7 @@ def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
 
 
 def _load_initial(config: Initial, model: nn.Module) -> None:
-    """Give a model the weights that a training begins with.
+    """Load into a model the weights that a training begins with.
 
     Raises UsageError for those of another model, or of a split that would leak into this one.
     """

@@ -42,7 +42,7 @@ class Results:
     """How the weights to begin with were trained, by their own metadata."""
 
     def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
-        """Give what an observer hears at the start."""
+        """Return what an observer hears at the start."""
         return {
             "model": self.config.title,
             "parameters": parameters,
@@ -148,7 +148,7 @@ def score_weights(
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
-    """Give a configuration's settings without this machine's paths."""
+    """Return a configuration's settings without this machine's paths."""
     names = {k: v for k, v in vars(config).items() if k not in ("data", "device")}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name

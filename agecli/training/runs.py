@@ -71,7 +71,7 @@ class Run:
         write_text(self.folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
     def history(self) -> list[dict[str, Any]]:
-        """Give the records of the epochs so far, as metrics.jsonl has them."""
+        """Return the records of the epochs so far, as metrics.jsonl has them."""
         path = self.folder / "metrics.jsonl"
         if not self.begun or not path.exists():
             return []
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Tell whether an epoch was finished."""
+        """Return whether an epoch was finished."""
         return self._state.exists()
 
     def load(self) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def open_shared(config: TrainConfig) -> Dataset:
 
 
 def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
-    """Give the model's constructor arguments, as a weights file keeps them."""
+    """Return the model's constructor arguments, as a weights file keeps them."""
     arguments = {"outputs": outputs_of(config.objective, scheme)} | config.architecture()
     if isinstance(config, Dinov2Config):
         from agecli.models.dinov2 import describe_backbone
@@ -51,7 +51,7 @@ def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
 
 
 def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> IntArray:
-    """Give the rows of a split that train or validate a model. Raises DataError for none."""
+    """Return the rows of a split that train or validate a model. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
     if config.limit:
@@ -113,7 +113,7 @@ def mixed_precision(config: TrainConfig, device: str) -> Literal["no", "bf16", "
 
 
 def autocast_dtype(precision: str) -> torch.dtype | None:
-    """Give the type that `mixed_precision` names."""
+    """Return the type that `mixed_precision` names."""
     return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 

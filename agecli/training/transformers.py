@@ -133,7 +133,7 @@ def _train_heads(
 
 
 def _every(dataset: Dataset, config: Dinov2Config, used: IntArray, split: str) -> IntArray:
-    """Give the rows whose features are cached: all of a split, so that runs can share them."""
+    """Return the rows whose features are cached: all of a split, so that runs can share them."""
     return used if config.limit else dataset.rows(split)
 
 

@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
 
 def is_video(path: Path) -> bool:
-    """Tell a video from a picture, by its name's ending."""
+    """Return whether a path is a video, by its name's ending."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -62,7 +62,7 @@ def read_video(path: Path, fps: float | None = FPS, limit: float | None = None) 
 
 
 def read_frame(path: Path, seconds: float) -> Image.Image:
-    """Give the picture of a video at a time. Raises ImageError where there is none."""
+    """Return the picture of a video at a time. Raises ImageError where there is none."""
     with _open(path) as container:
         start, _ = next(_decode(container))
         container.seek(round((start + seconds) * 1e6))  # to the last key frame before it
@@ -207,7 +207,7 @@ def _decode(container: Any, length: float | None = None) -> Generator[Timed, Non
 
 
 def _length(container: Any) -> float | None:
-    """Give a video's length in seconds as its file states it."""
+    """Return a video's length in seconds as its file states it."""
     stream = container.streams.best("video")
     if stream.duration:
         return float(stream.duration * stream.time_base)

@@ -45,7 +45,7 @@ class _Person:
         )
 
     def answers(self, source: str) -> list[Prediction]:
-        """Give the mean of each model's answers, with the box in which the face was surest."""
+        """Return the mean of each model's answers, with the box in which the face was surest."""
         return [self._mean(source, *pair) for pair in zip(self.rows, self.sums, strict=True)]
 
     def _mean(self, source: str, row: Prediction, total: np.ndarray) -> Prediction:
@@ -126,7 +126,7 @@ def _kind(path: Path) -> str:
 
 
 def _faces(predictor: Predictor, frame: Frame) -> Sequence[list[Prediction]]:
-    """Give the answers of the models for each face of a frame."""
+    """Return the answers of the models for each face of a frame."""
     rows = (row for row in predictor.predict([frame.image]) if row.status == "ok")
     return [list(group) for _, group in groupby(rows, key=lambda row: row.face)]
 

@@ -108,7 +108,7 @@ Section = tuple[str, list[Part]]
 
 
 def to_html(title: str, lead: str, sections: list[Section]) -> str:
-    """Give the page; it needs no other file."""
+    """Return the page; it needs no other file."""
     names = [heading for heading, _ in sections]
     links = "".join(
         f'<a href="#{number}">{html.escape(name)}</a>' for number, name in enumerate(names)
@@ -189,7 +189,7 @@ def _png(face: np.ndarray) -> bytes:
 
 
 def to_markdown(title: str, lead: str, sections: list[Section]) -> str:
-    """Give the same text and tables, with the pictures as files beside it."""
+    """Return the same text and tables, with the pictures as files beside it."""
     lines = [f"# {title}", lead]
     for heading, parts in sections:
         lines.append(f"## {heading}")

@@ -191,7 +191,7 @@ def _measure(config: TrainConfig, scheme: Scheme, device: str) -> Footprint | No
 
 
 def _or_none(measured: Callable[..., Result], *arguments: Any) -> Result | None:
-    """Give what is measured, or None where the device is too small for it."""
+    """Return what is measured, or None where the device is too small for it."""
     try:
         return measured(*arguments)
     except RuntimeError as error:

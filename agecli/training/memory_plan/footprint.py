@@ -136,7 +136,7 @@ class DrySteps:
             yield from module.buffers()
 
     def forward(self) -> Tensor:
-        """Give the loss of a batch, made from images as they are stored."""
+        """Return the loss of a batch, made from images as they are stored."""
         side = PrepareConfig.size
         images = torch.zeros(
             self.config.batch_size, side, side, 3, dtype=torch.uint8, device=self.device
