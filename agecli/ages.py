@@ -70,18 +70,18 @@ class Scheme:
         return len(self.bounds)
 
     def groups_of(self, ages: ArrayLike) -> IntArray:
-        """Give each age its group's index, or NO_GROUP for a gap age."""
+        """Return each age's group as an index, or NO_GROUP for a gap age."""
         return self._year_groups()[np.clip(ages, 0, YEARS - 1)]
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
-        """Give each age the group nearest in years; a tie goes to the younger group."""
+        """Return the group nearest in years to each age; a tie goes to the younger group."""
         years = np.arange(YEARS)[:, None]
         low, high = np.array(self.bounds).T
         distance = np.maximum(np.maximum(low - years, years - high), 0)  # (YEARS, groups)
         return distance.argmin(axis=1)[np.clip(ages, 0, YEARS - 1)]
 
     def year_matrix(self) -> FloatArray:
-        """Give the 0/1 matrix (YEARS, groups) that sums year probabilities into groups."""
+        """Return the 0/1 matrix (YEARS, groups) that sums year probabilities into groups."""
         return (self._year_groups()[:, None] == np.arange(len(self))).astype(np.float32)
 
     def _year_groups(self) -> IntArray:
@@ -117,7 +117,7 @@ def softmax(logits: FloatArray, temperature: float = 1.0) -> FloatArray:
 
 
 def group_probabilities(distribution: FloatArray, scheme: Scheme) -> FloatArray:
-    """Give group probabilities (N, groups) for a distribution over groups or over years.
+    """Return group probabilities (N, groups) for a distribution over groups or over years.
 
     Year probabilities (N, YEARS) are summed per group and renormalised over the scheme, so that
     what lies on gap ages counts for no group.
@@ -129,7 +129,7 @@ def group_probabilities(distribution: FloatArray, scheme: Scheme) -> FloatArray:
 
 
 def median_ages(distribution: FloatArray) -> FloatArray | None:
-    """Give the median age (N,) of year distributions, or None for group distributions.
+    """Return the median age (N,) of year distributions, or None for group distributions.
 
     A year stands for the time from half a year before it to half a year after. So read, no other
     answer has a lower expected error in years; the mean's is higher where one side weighs more.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agecli import __version__, launch
+from agecli import __version__, distributed
 from agecli.commands import (
     evaluate,
     export,
@@ -72,12 +72,12 @@ def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
         code = app(standalone_mode=False) or 0
-        launch.leave()
+        distributed.leave()
         sys.exit(code)
     except AgecliError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted" if launch.is_main() else "", 130)
+        _fail("interrupted" if distributed.is_main() else "", 130)
     except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -89,7 +89,7 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
             _fail(_usage(error), 2)
-        if launch.is_loss(error):
+        if distributed.is_loss(error):
             _fail("another process of the launch has ended", 1)
         if os.environ.get("AGECLI_TRACEBACK"):
             raise
@@ -109,9 +109,9 @@ def _usage(error: Any) -> str:
 def _fail(message: str, code: int) -> NoReturn:
     if line := " ".join(message.split()):
         where = ""
-        if not launch.is_main():
+        if not distributed.is_main():
             # What every process runs into is said once: the first one's end ends this one here.
             time.sleep(OTHERS_WAIT)
-            where = f"rank {launch.rank()}: "
+            where = f"rank {distributed.rank()}: "
         print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
     sys.exit(code)

@@ -13,7 +13,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_property(path: Path, key: str) -> str | None:
-    """Give the value of a key of an ONNX file's metadata, or None where there is no such key.
+    """Return the value of a key of an ONNX file's metadata, or None where there is no such key.
 
     Passes over the network, so that a file of any size takes no time. Raises ValueError for a file
     that is cut short, or no protobuf at all.

@@ -107,7 +107,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def is_ours(path: Path) -> bool:
-    """Tell whether a file was written by agecli, readable here or not."""
+    """Return whether a file was written by agecli, readable here or not."""
     with suppress(WeightsError):
         return path.suffix in SUFFIXES and path.is_file() and _read_text(path) is not None
     return False

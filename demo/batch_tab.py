@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from agecli.faces.drawing import draw_faces
+from agecli.inference.ensemble import join
 from agecli.inference.predictor import Prediction, labels_of
-from agecli.inference.together import join
 
 from .batch import MOST, answer, check, to_csv, to_json
 from .cards import dash, message

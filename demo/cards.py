@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from agecli.inference.ensemble import Together
 from agecli.inference.explain import METHODS
-from agecli.inference.together import Together
-from agecli.inference.variants import VARIANTS
+from agecli.inference.stability import VARIANTS
 
 from .compare import Answer, Comparison
 from .facts import facts

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from agecli.errors import AgecliError
+from agecli.inference.ensemble import Together, join
 from agecli.inference.explain import explain
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
-from agecli.inference.together import Together, join
-from agecli.inference.variants import VARIANTS, vary
+from agecli.inference.stability import VARIANTS, vary
 
 from .models import Contender
 from .reading import MARGINS, Picture
@@ -51,7 +51,7 @@ class Comparison:
     """uint8 (variants, size, size, 3)"""
 
     def record(self) -> dict[str, Any]:
-        """Give plain values for JSON; each answer as `agecli predict --json` gives it."""
+        """Return plain values for JSON; each answer as `agecli predict --json` gives it."""
         return {
             "picture": self.picture.name,
             "faces": [asdict(face) for face in self.picture.faces],

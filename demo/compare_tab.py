@@ -127,7 +127,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
 
 
 def _closed(said: str) -> tuple[Any, ...]:
-    """Give back the page without a picture, and something in the place of results."""
+    """Return the page without a picture, and something in the place of results."""
     return (
         None, 0, gr.update(value="", visible=False), gr.update(visible=True),
         gr.update(visible=False), gr.update(value=None, visible=True), "", said,

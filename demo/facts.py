@@ -8,7 +8,7 @@ from .models import Contender
 
 
 def facts(contender: Contender) -> str:
-    """Give the facts of a model as list items: figures, size, training, hash."""
+    """Return the facts of a model as list items: figures, size, training, hash."""
     meta = contender.metadata
     assert meta
     return "".join(

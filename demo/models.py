@@ -113,6 +113,6 @@ def find_contenders(names: Iterable[str | Path] = (), device: Device = "auto") -
 
 
 def make_reader(contenders: Iterable[Contender]) -> Predictor | None:
-    """Give what finds faces and crops them for all models that work; None where none does."""
+    """Return what finds faces and crops them for all models that work; None where none does."""
     paths = [contender.path for contender in contenders if not contender.error]
     return Predictor(paths) if paths else None

@@ -51,7 +51,7 @@ class Picture:
         return read_image(self.data)
 
     def crop(self, face: int, margin: float = 0.0) -> Reading:
-        """Give one face's crops; margin: added to what the models were trained with."""
+        """Return one face's crops; margin: added to what the models were trained with."""
         reading, chosen = self.reading, self.reading.faces[face]
         if not margin:
             crops = {view: crops[face : face + 1] for view, crops in reading.crops.items()}

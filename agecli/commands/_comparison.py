@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agecli.evaluation import protocols
-from agecli.evaluation.comparison import verdict
+from agecli.evaluation.suite import verdict
 
 WORST = "▼"
 """Marks a model's worst slice."""

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agecli import launch
+from agecli import distributed
 from agecli.commands._console import err, out
 from agecli.commands._scores import figures_table
 from agecli.training.observer import Observer
@@ -118,7 +118,7 @@ def training_display(model: str, run: Path) -> Iterator[Observer]:
 
     Of several processes, only the first one shows it.
     """
-    if not launch.is_main():
+    if not distributed.is_main():
         yield Observer()
         return
     try:

@@ -15,7 +15,7 @@ from agecli.config import PrepareConfig, TrainConfig
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
-    from agecli.training.budget import Surveyed
+    from agecli.training.memory_plan.budget import Surveyed
 
 MODES = {
     (False, False): "plain",
@@ -29,7 +29,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
     """Measure a training step plain, with AMP, with checkpointing and with both; print a table."""
     from agecli.ages import Scheme
     from agecli.inference.pytorch import find_device
-    from agecli.training.budget import survey
+    from agecli.training.memory_plan.budget import survey
 
     device = find_device(config.device)
     rows = []
@@ -51,10 +51,10 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
 
 
 def choose_for_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """Give the settings that keep a training inside its --vram-budget, and say them on stderr."""
+    """Return the settings that keep a training inside its --vram-budget, and say them on stderr."""
     from agecli.inference.pytorch import find_device
-    from agecli.training.budget import plan_training
-    from agecli.training.memory import gigabytes
+    from agecli.memory import gigabytes
+    from agecli.training.memory_plan.budget import plan_training
 
     device = find_device(config.device)
     plan = plan_training(config, dataset, device)
@@ -75,8 +75,8 @@ def _method(device: str) -> str:
 
 
 def _record(row: Surveyed) -> dict[str, Any]:
-    """Give a mode's figures, bytes and images per second, as plain values for JSON."""
-    from agecli.training.footprint import Footprint
+    """Return a mode's figures, bytes and images per second, as plain values for JSON."""
+    from agecli.training.memory_plan.footprint import Footprint
 
     config = row.config
     return {
@@ -89,7 +89,7 @@ def _record(row: Surveyed) -> dict[str, Any]:
 
 
 def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
-    from agecli.training.memory import gigabytes
+    from agecli.memory import gigabytes
 
     table = Table(
         box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)

@@ -95,7 +95,7 @@ def show_predictions(
 
 def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
     """Print one picture's answers: per face and model, a bar per group; and what all say."""
-    from agecli.inference.together import join
+    from agecli.inference.ensemble import join
 
     for number, row in enumerate(rows):
         if row.status != "ok":
@@ -208,9 +208,9 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
     """
     from agecli.data.images import read_image
     from agecli.faces.drawing import draw_faces
-    from agecli.inference.frames import read_frame
     from agecli.inference.pictures import STDIN
     from agecli.inference.predictor import labels_of
+    from agecli.video.frames import read_frame
 
     parents = {source.parent: source.parent.resolve() for source in sources}
     root = Path(os.path.commonpath(parents.values()))
@@ -237,6 +237,6 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
 
 
 def _top(row: Prediction, top: int | None) -> dict[str, float]:
-    """Give the most probable groups; without a limit all, young to old."""
+    """Return the most probable groups; without a limit all, young to old."""
     chances = row.probabilities or {}
     return dict(sorted(chances.items(), key=lambda pair: -pair[1])[:top]) if top else chances

@@ -21,8 +21,8 @@ from rich.text import Text
 from agecli.commands._console import err
 
 if TYPE_CHECKING:
-    from agecli.inference.frames import Frame
     from agecli.inference.predictor import Prediction
+    from agecli.video.frames import Frame
 
 
 class FaceProgress(Progress):
@@ -68,7 +68,7 @@ class FaceProgress(Progress):
         self.console.print(f"agecli: {printable(text)}", highlight=False, soft_wrap=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give what is on the screen: Rich asks several times per second."""
+        """Yield what is on the screen: Rich asks several times per second."""
         yield from super().get_renderables()
         table = Table.grid(padding=(0, 2))
         for row in self._rows:
@@ -86,7 +86,7 @@ class FaceProgress(Progress):
 
 
 def clock(seconds: float) -> str:
-    """Give a time in a video as minutes and seconds: "1:02.5"."""
+    """Return a time in a video as minutes and seconds: "1:02.5"."""
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 

@@ -12,13 +12,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from agecli import launch
+from agecli import distributed
 from agecli.errors import UsageError
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
-    from agecli.evaluation.page import Section
     from agecli.evaluation.photographs import Photographs
+    from agecli.evaluation.report.page import Section
     from agecli.evaluation.robustness import Robustness
     from agecli.inference.model import Model
 
@@ -32,7 +32,7 @@ class Extras:
     names: list[str]
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Give a line of JSON for each measurement."""
+        """Yield a line of JSON for each measurement."""
         if self.robustness:
             yield {"robustness": {name: asdict(one) for name, one in self.robustness.items()}}
         if self.photographs:
@@ -60,7 +60,7 @@ class Extras:
 
     def sections(self, folder: Path) -> list[Section]:
         """Lay out a section of the report for each measurement."""
-        from agecli.evaluation.page import photographs_section, robustness_section
+        from agecli.evaluation.report.page import photographs_section, robustness_section
 
         found = []
         if self.robustness:
@@ -71,7 +71,7 @@ class Extras:
 
     def plot(self, folder: Path) -> list[Path]:
         """Draw what can be drawn into a folder, and give the files."""
-        from agecli.evaluation.plots import plot_robustness
+        from agecli.evaluation.report.plots import plot_robustness
 
         if not self.robustness:
             return []
@@ -120,7 +120,7 @@ def measure(
                 parallel=True, progress=progress,
             )  # fmt: skip
     seen = None
-    if photographs and launch.is_main():
+    if photographs and distributed.is_main():
         predictor = Predictor(paths, device=device, flip=flip, workers=default_workers())
         with _bar("photographs") as progress:
             seen = measure_photographs(
@@ -135,7 +135,7 @@ def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
     from agecli.commands._console import err
 
-    quiet = not err.is_terminal or not launch.is_main()
+    quiet = not err.is_terminal or not distributed.is_main()
     with Progress(console=err, transient=True, disable=quiet) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -14,14 +14,14 @@ from agecli.errors import UsageError
 
 
 def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
-    """Give a model's settings that are on the command line, as plain values."""
+    """Return a model's settings that are on the command line, as plain values."""
     names = [f.name for f in fields(kind) if f.name in context.params]
     given = {name: context.params[name] for name in names if is_given(context, name)}
     return given | ({"data": str(given["data"])} if "data" in given else {})
 
 
 def is_given(context: typer.Context, name: str) -> bool:
-    """Tell whether an option is on the command line."""
+    """Return whether an option is on the command line."""
     return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
 
 

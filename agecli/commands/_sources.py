@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agecli.errors import UsageError
 
 if TYPE_CHECKING:
-    from agecli.inference.frames import Frame
+    from agecli.video.frames import Frame
 
 
 def read_stdin(paths: Sequence[Path]) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from agecli import launch
+from agecli import distributed
 from agecli.commands._settings import is_given
 from agecli.config import TrainConfig
 from agecli.errors import UsageError
@@ -38,7 +38,7 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     else:
         config, sources = settings_of(context, kind, options["config"], options["from_study"])
     if options["show_config"]:
-        if launch.is_main():
+        if distributed.is_main():
             show_settings(config, sources, as_json)
         return
     if memory_report and config.vram_budget and not resume:
@@ -48,18 +48,20 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
         if not memory_report:
             dataset = open_dataset(Path(config.data))
         settle = partial(trainer.settle, config, announce=_say, dry=memory_report)
-        config = launch.broadcast(launch.main_first(settle))
+        config = distributed.broadcast(distributed.main_first(settle))
     if memory_report:
-        if launch.is_main():
+        if distributed.is_main():
             show_memory_report(config, as_json)
         return
     if not resume:
         if config.vram_budget:
             config = choose_for_budget(config, dataset)
-        run = launch.from_main(lambda: Run.create(folder or Run.free_folder(config.model), config))
+        run = distributed.from_main(
+            lambda: Run.create(folder or Run.free_folder(config.model), config)
+        )
     with training_display(config.model, run.folder) as display:
         result = trainer.train(config, run, display)
-    if launch.is_main():
+    if distributed.is_main():
         show_result(result, run, as_json)
 
 
@@ -68,7 +70,7 @@ def open_run(context: typer.Context, folder: Path, kind: type[Config]) -> tuple[
     from agecli.training.runs import Run
 
     _refuse_settings(context)
-    run, config = launch.from_main(lambda: Run.open(folder))
+    run, config = distributed.from_main(lambda: Run.open(folder))
     if not isinstance(config, kind):
         way_on = f"agecli train {config.model} --resume {folder}"
         raise UsageError(f"--resume: {folder} is a run of {config.model}: `{way_on}`")

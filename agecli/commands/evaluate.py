@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agecli import launch
+from agecli import distributed
 from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from agecli.data.store import Dataset
-    from agecli.evaluation.report import Evaluation
+    from agecli.evaluation.scoring import Evaluation
     from agecli.inference.model import Model
 
 EXAMPLES = """\b
@@ -107,8 +107,8 @@ def evaluate(
     from agecli.commands._comparison import protocols_table
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
-    from agecli.evaluation import comparison, protocols
-    from agecli.evaluation.page import write_page
+    from agecli.evaluation import protocols, suite
+    from agecli.evaluation.report.page import write_page
     from agecli.inference.predictor import Predictor
     from agecli.weights import named_weights
 
@@ -121,7 +121,7 @@ def evaluate(
         _refuse_other_splits(paths, dataset)
     # One each, not one for all: the crops they want may differ, and here nothing is cropped.
     predictors = [Predictor([path], device=device) for path in paths]
-    if plots and launch.is_main():
+    if plots and distributed.is_main():
         plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
     results = [_run(one.models[0], dataset, split, flip, batch_size) for one in predictors]
     extras = _robustness.measure(
@@ -129,19 +129,19 @@ def evaluate(
         robustness=robustness, photographs=photographs, flip=flip, batch_size=batch_size,
         device=device,
     )  # fmt: skip
-    if not launch.is_main():
+    if not distributed.is_main():
         return
     if store:
         extras.store(paths)
     pairs = []
     if len(results) > 1:
-        pairs = comparison.pairs(names, results)
-        if together := comparison.make_ensemble(results):
-            names, results = [*names, comparison.ENSEMBLE], [*results, together]
+        pairs = suite.pairs(names, results)
+        if together := suite.make_ensemble(results):
+            names, results = [*names, suite.ENSEMBLE], [*results, together]
     by_name = dict(zip(names, results, strict=True))
     judged = protocols.judge(by_name, dataset.receipt.get("sources", [])) if protocol else []
-    rows = [comparison.describe(name, result) for name, result in by_name.items()]
-    checks = (comparison.check_gate(gate, row) for row in rows for gate in gates or ())
+    rows = [suite.describe(name, result) for name, result in by_name.items()]
+    checks = (suite.check_gate(gate, row) for row in rows for gate in gates or ())
     failures = [text for text in checks if text]
     if plots:
         _plot(rows, split, plots)
@@ -176,7 +176,7 @@ def evaluate(
 def _tables(where: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Iterator[Table]:
     from agecli.commands import _comparison as tables
     from agecli.commands._scores import score_tables
-    from agecli.evaluation.comparison import ENSEMBLE
+    from agecli.evaluation.suite import ENSEMBLE
 
     if len(rows) == 1:
         yield from score_tables(f"{_title(rows[0])} on {where}", rows[0])
@@ -189,7 +189,7 @@ def _tables(where: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]])
 
 
 def _plot(rows: list[dict[str, Any]], split: str, folder: Path) -> None:
-    from agecli.evaluation.plots import plot_confusion
+    from agecli.evaluation.report.plots import plot_confusion
 
     for row in rows:
         title = f"{_title(row)}, {split} split: {row['exact']:.1%} exact of {row['n']:,} images"
@@ -219,16 +219,16 @@ def _run(model: Model, dataset: Dataset, split: str, flip: bool, batch_size: int
     from rich.progress import Progress
 
     from agecli.commands._console import err
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
 
-    quiet = not err.is_terminal or not launch.is_main()
+    quiet = not err.is_terminal or not distributed.is_main()
     with Progress(console=err, transient=True, disable=quiet) as bar:
         task = bar.add_task(f"{model.path}", total=None)
         result = evaluate_model(
             model, dataset, split, flip=flip, batch_size=batch_size, parallel=True,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    if not result.same_split and launch.is_main():
+    if not result.same_split and distributed.is_main():
         _say(f"warning: {model.path} may have seen these images (*)")
     return result
 

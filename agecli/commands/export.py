@@ -117,7 +117,7 @@ def export(
 
 
 def _form_of(out: Path | None) -> Form:
-    """Give the form that a file's ending names; without a file, the first."""
+    """Return the form that a file's ending names; without a file, the first."""
     from agecli.errors import UsageError
 
     for form in FORMS:

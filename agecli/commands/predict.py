@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agecli import launch
+from agecli import distributed
 from agecli.commands import _options as options
 from agecli.config import FLIP, FPS, MIN_FACE_SCORE, Align, Fallback, TrainConfig
 from agecli.errors import UsageError
@@ -126,11 +126,11 @@ def predict(
     from agecli.commands._progress import FaceProgress
     from agecli.commands._sources import read_stdin, until_interrupted
     from agecli.data.workers import default_workers
-    from agecli.inference.frames import is_video, need_decoder, read_camera, read_video
     from agecli.inference.pictures import find_pictures
     from agecli.inference.predictor import Predictor, predict_together
-    from agecli.inference.video import predict_files, predict_video
-    from agecli.training.memory import keep_freed_memory
+    from agecli.memory import keep_freed_memory
+    from agecli.video.frames import is_video, need_decoder, read_camera, read_video
+    from agecli.video.people import predict_files, predict_video
     from agecli.weights import find_weights
 
     rate = _frame_rate(fps)
@@ -139,14 +139,14 @@ def predict(
     elif not pictures:
         raise UsageError("Missing argument 'PICTURE': name pictures or videos, or give --webcam")
     keep_freed_memory()  # nearly halves a step of the model on the CPU
-    paths = launch.from_main(lambda: find_pictures(pictures or []))
-    stdin = launch.from_main(lambda: read_stdin(paths))
+    paths = distributed.from_main(lambda: find_pictures(pictures or []))
+    stdin = distributed.from_main(lambda: read_stdin(paths))
     moving = webcam or any(map(is_video, paths))
     if moving:
         need_decoder()
     files = find_weights(model or ("all" if weights else DEFAULT_MODEL), weights)
     if workers is None:
-        workers = default_workers() // launch.local_world() if len(paths) >= MANY else 0
+        workers = default_workers() // distributed.local_world() if len(paths) >= MANY else 0
     predictor = Predictor(
         files, device=device, crops=crops, fallback=fallback, align=align,
         min_face_score=min_face_score, flip=flip, batch_size=batch_size, workers=workers,
@@ -163,7 +163,7 @@ def predict(
             stdin=stdin, read=partial(read_video, fps=rate, limit=seconds), watch=progress.watch,
         )  # fmt: skip
         predictions = predict_together(predict_part, paths)
-    if not launch.is_main():
+    if not distributed.is_main():
         for _ in predictions:
             pass  # the first process shows them
         return
@@ -197,5 +197,5 @@ def _refuse_with_webcam(pictures: list[str] | None, annotate: Path | None) -> No
         raise UsageError(
             "--annotate: pictures of --webcam are not kept; leave the one or the other"
         )
-    if launch.world() > 1:
+    if distributed.world() > 1:
         raise UsageError("--webcam: one process watches a camera; start agecli without a launcher")

@@ -99,7 +99,7 @@ def prepare(
 
 
 def _split_arguments(paths: list[Path]) -> tuple[list[Path], Path]:
-    """Tell OUT from the sources: as with cp, the last of several may be the target."""
+    """Separate OUT from the sources: as with cp, the last of several may be the target."""
     from agecli.data.sources import is_archive, name_of
     from agecli.data.staging import is_dataset
 

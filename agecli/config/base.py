@@ -183,7 +183,7 @@ class TrainConfig:
         self.budget_bytes()
 
     def budget_bytes(self) -> int:
-        """Give the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes."""
+        """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes."""
         if not self.vram_budget:
             return 0
         units = {"mb": 10**6, "gb": 10**9, "mib": 2**20, "gib": 2**30}
@@ -205,15 +205,15 @@ class TrainConfig:
 
     @property
     def averages(self) -> bool:
-        """Tell whether a moving average of the weights is kept."""
+        """Return whether a moving average of the weights is kept."""
         return self.ema > 0
 
     def architecture(self) -> dict[str, Any]:
-        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings; its outputs come on top."""
         return {"image_size": self.image_size, "dropout": self.dropout}
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         return {
             "lr": Float(3e-4, 5e-3, log=True),
             "weight_decay": Float(1e-3, 0.3, log=True),
@@ -242,7 +242,7 @@ class AgesConfig(TrainConfig):
         check_choice(self, objective=Objective)
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         own: Space = {
             "objective": Choice(get_args(Objective)),
             "label_width": Float(0.5, 2.0, log=True),

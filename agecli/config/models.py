@@ -28,7 +28,7 @@ class CnnConfig(AgesConfig):
     """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         return _for_weights(self.init, super().space(), "objective")
 
 
@@ -64,12 +64,12 @@ class CapsNetConfig(TrainConfig):
         check_choice(self, stem=Stem)
 
     def architecture(self) -> dict[str, Any]:
-        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings; its outputs come on top."""
         own = ("stem", "routing_iters", "primary_dim", "group_dim", "share", "reconstruction")
         return super().architecture() | {name: getattr(self, name) for name in own}
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         own: Space = {
             "lr": Float(1e-3, 2e-2, log=True),
             "routing_iters": Int(1, 5),
@@ -117,11 +117,11 @@ class ResNetConfig(AgesConfig):
         return self.freeze_epochs
 
     def architecture(self) -> dict[str, Any]:
-        """Give the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings; its outputs come on top."""
         return {"arch": self.arch, "dropout": self.dropout}
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         space = super().space()
         del space["schedule"]
         if self.init == "none":
@@ -191,12 +191,12 @@ class Dinov2Config(AgesConfig):
 
     @property
     def from_scratch(self) -> bool:
-        """Tell whether all of the model is trained, and nothing of it was before."""
+        """Return whether all of the model is trained, and nothing of it was before."""
         return self.backbone == SCRATCH
 
     @property
     def trains_backbone(self) -> bool:
-        """Tell whether more than the head is trained."""
+        """Return whether more than the head is trained."""
         return self.from_scratch or self.unfreeze > 0
 
     @property
@@ -206,15 +206,15 @@ class Dinov2Config(AgesConfig):
 
     @property
     def averages(self) -> bool:
-        """Tell whether a moving average of the weights is kept; heads alone need none."""
+        """Return whether a moving average of the weights is kept; heads alone need none."""
         return super().averages and self.trains_backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Give the model's constructor arguments that are settings; the backbone's come on top."""
+        """Return the constructor arguments that are settings; the backbone's come on top."""
         return {"pool": self.pool, "dropout": self.dropout, "hidden": self.hidden}
 
     def space(self) -> Space:
-        """Give what a search may change, where the other settings are these."""
+        """Return what a search may change, where the other settings are these."""
         space = super().space() | {"pool": Choice(get_args(Pool)), "hidden": Choice((0, 128, 512))}
         if self.unfreeze:
             space["layer_decay"] = Float(0.5, 1.0)

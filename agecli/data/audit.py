@@ -96,7 +96,7 @@ def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
-    """Give each picture the years between the youngest and the oldest age of its cluster."""
+    """Compute for each picture the years between the youngest and the oldest age of its cluster."""
     low = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
     high = np.full_like(low, -1)
     np.minimum.at(low, clusters, ages)

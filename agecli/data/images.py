@@ -144,7 +144,7 @@ def _to_eight_bits(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def square(image: Image.Image, size: int, box: Box | None = None) -> NDArray[np.uint8]:
-    """Give what `fit` gives as uint8 (size, size, 3)."""
+    """Return what `fit` gives as uint8 (size, size, 3)."""
     return np.asarray(fit(image, size, box))
 
 

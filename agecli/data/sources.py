@@ -97,7 +97,7 @@ def read_labels(path: Path) -> dict[str, Label]:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by its name whether a path is an archive that can be read."""
+    """Return whether, by its name, a path is an archive that can be read."""
     return path.name.lower().endswith(ARCHIVES)
 
 

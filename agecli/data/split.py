@@ -15,7 +15,7 @@ HELD_OUT = 0.1
 def assign_splits(
     clusters: NDArray[np.integer], groups: NDArray[np.integer], digests: list[str], seed: int
 ) -> list[str]:
-    """Give each image its split: clusters stay whole, each group is shared out 80/10/10.
+    """Assign each image to a split: clusters stay whole, each group is shared out 80/10/10.
 
     clusters, groups: (N,) numbers; a cluster counts for its most frequent group. The order in
     which clusters are dealt is a hash of the seed and the cluster's smallest sha256, so that

@@ -13,7 +13,7 @@ from agecli.errors import DataError, UsageError
 
 
 def is_dataset(folder: Path) -> bool:
-    """Tell whether a folder holds what `prepare` makes."""
+    """Return whether a folder holds what `prepare` makes."""
     return (folder / store.RECEIPT).is_file() and (folder / store.MANIFEST).is_file()
 
 
@@ -30,7 +30,7 @@ def check_free(out: Path, *, force: bool) -> None:
 
 @contextmanager
 def staged(out: Path, *, needed: int) -> Iterator[Path]:
-    """Give an empty folder to fill: `out` when the block ends well, gone when it fails.
+    """Yield an empty folder to fill: `out` when the block ends well, gone when it fails.
 
     needed: bytes that will be written. What a killed run left is cleared away. Raises DataError
     where the disk is too small, or another process is writing the same `out`.

@@ -84,7 +84,7 @@ class Dataset:
     receipt: dict[str, Any]
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Give the sorted rows of a split, without the excluded ones."""
+        """Return the sorted rows of a split, without the excluded ones."""
         return np.flatnonzero((self.splits == split) & (self.excluded == ""))
 
 

@@ -13,7 +13,7 @@ STEPS = 60
 
 
 def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
-    """Give the distributions (N, K) that their logits would have at another temperature.
+    """Return the distributions (N, K) that their logits would have at another temperature.
 
     temperature: a factor of the one that the distributions were made with.
     """
@@ -21,7 +21,7 @@ def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
 
 
 def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) -> float:
-    """Give the temperature under which the true groups are likeliest (Guo et al. 2017).
+    """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
     distribution: (N, K), over groups or years, at temperature 1; ages: (N,), of which those count
     that have a group. The mean negative log-likelihood has one minimum for groups; it is found by

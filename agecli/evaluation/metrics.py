@@ -30,18 +30,18 @@ def confusion_matrix(truth: IntArray, answer: IntArray, groups: int) -> NDArray[
 
 
 def exact_accuracy(confusion: NDArray[np.integer]) -> float:
-    """Give the share of images answered with their own group."""
+    """Return the share of images answered with their own group."""
     return _share(np.trace(confusion), confusion.sum())
 
 
 def one_off_accuracy(confusion: NDArray[np.integer]) -> float:
-    """Give the share answered with their own or a neighbouring group (Eidinger et al. 2014)."""
+    """Return the share answered with their own or a neighbouring group (Eidinger et al. 2014)."""
     near = sum(np.trace(confusion, offset=offset) for offset in (-1, 0, 1))
     return _share(near, confusion.sum())
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share of n images (Wilson 1927); (0, 1) where n is 0."""
+    """Return the 95 % interval of a share of n images (Wilson 1927); (0, 1) where n is 0."""
     if n == 0:
         return 0.0, 1.0
     centre = share + _Z**2 / (2 * n)
@@ -51,7 +51,7 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
 
 
 def group_figures(confusion: NDArray[np.integer]) -> dict[str, FloatArray]:
-    """Give the precision, recall and f1 of every group, each (groups,)."""
+    """Return the precision, recall and f1 of every group, each (groups,)."""
     right = np.diag(confusion).astype(np.float64)
     images, answers = confusion.sum(axis=1), confusion.sum(axis=0)
     return {
@@ -68,7 +68,7 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
 
 
 def quadratic_kappa(confusion: NDArray[np.integer]) -> float:
-    """Give the agreement beyond chance, errors weighed by their squared distance (Cohen 1968).
+    """Return the agreement beyond chance, errors weighed by their squared distance (Cohen 1968).
 
     1 is perfect, 0 is chance; 0 where only one group occurs and chance is perfect.
     """
@@ -101,25 +101,25 @@ def calibration_bins(
 
 
 def calibration_error(probabilities: FloatArray, truth: IntArray, bins: int = BINS) -> float:
-    """Give the expected calibration error, ECE (Guo et al. 2017, eq. 3)."""
+    """Return the expected calibration error, ECE (Guo et al. 2017, eq. 3)."""
     images, confidence, accuracy = calibration_bins(probabilities, truth, bins)
     return _share((images * np.abs(confidence - accuracy)).sum(), images.sum())
 
 
 def mean_absolute_error(truth: IntArray, answer: FloatArray) -> float:
-    """Give the mean distance in years between ages (N,) and answered ages (N,)."""
+    """Return the mean distance in years between ages (N,) and answered ages (N,)."""
     return float(np.abs(answer - truth).mean())
 
 
 def cumulative_score(truth: IntArray, answer: FloatArray, years: float = CS_YEARS) -> float:
-    """Give the share of ages answered at most `years` off (Geng et al. 2007, "AGES")."""
+    """Return the share of ages answered at most `years` off (Geng et al. 2007, "AGES")."""
     return float((np.abs(answer - truth) <= years).mean())
 
 
 def score(
     probabilities: FloatArray, ages: IntArray, scheme: Scheme, answered: FloatArray | None = None
 ) -> dict[str, Any]:
-    """Give every figure as plain numbers, ready for JSON.
+    """Return every figure as plain numbers, ready for JSON.
 
     probabilities: (N, groups); the answer is the likeliest group. ages: (N,), labels in years.
     answered: (N,), answered ages in years, or None where the model gives none.

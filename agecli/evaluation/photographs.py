@@ -13,8 +13,8 @@ from PIL import Image
 from agecli.ages import FloatArray, IntArray, group_probabilities
 from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
-from agecli.evaluation.compare import bootstrap_interval
-from agecli.evaluation.report import Progress, known_rows
+from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces.geometry import Box, overlap, square_around
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Photographs:
         return parts
 
     def summary(self, names: list[str]) -> dict[str, Any]:
-        """Give the figures as plain values, per model and part.
+        """Return the figures as plain values, per model and part.
 
         `exact`, of all faces, and `exact_found` stand beside `chips` and `chips_found`, the exact
         accuracy on the chips of the same faces; `interval` is 95 % of `exact` less `chips`.
@@ -273,7 +273,7 @@ def measure_photographs(
 
 
 def _overlap(face: list[Prediction], place: Place) -> float:
-    """Give the intersection over union of a found face's box and the true one."""
+    """Return the intersection over union of a found face's box and the true one."""
     assert face[0].face
     return overlap(face[0].face.box, place.box)
 
@@ -281,7 +281,7 @@ def _overlap(face: list[Prediction], place: Place) -> float:
 def _right(
     model: Model, chips: NDArray[np.uint8], truth: IntArray, flip: bool, batch_size: int
 ) -> Bools:
-    """Tell which chips a model answers exactly, (N,)."""
+    """Return which chips a model answers exactly, (N,)."""
     answers = [
         group_probabilities(
             model.distributions(chips[start : start + batch_size], flip=flip), model.scheme

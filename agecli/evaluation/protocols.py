@@ -7,7 +7,7 @@ from typing import Any
 
 from agecli.ages import Scheme
 from agecli.evaluation import metrics
-from agecli.evaluation.report import Evaluation
+from agecli.evaluation.scoring import Evaluation
 
 _TITLES = {"mae": "MAE", "cs5": "CS@5", "exact": "exact", "one_off": "1-off"}
 

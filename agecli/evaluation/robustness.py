@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import IntArray, group_probabilities
 from agecli.config import FLIP, TrainConfig
-from agecli.evaluation.compare import bootstrap_interval
-from agecli.evaluation.disturb import DISTURBANCES, disturb, middle, surround
-from agecli.evaluation.report import Progress, known_rows
+from agecli.evaluation.perturbations import DISTURBANCES, disturb, middle, surround
+from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces import align as upright
 from agecli.faces import crop, detect
 
@@ -60,7 +60,7 @@ class Robustness:
         return [way for way in ways if way]
 
     def brief(self) -> dict[str, Any]:
-        """Give the exact accuracies for a weights file's metadata."""
+        """Return the exact accuracies for a weights file's metadata."""
         names = ("as they are", "aligned")
         figures = {
             names[scores[0].aligned]: {
@@ -104,7 +104,7 @@ def measure_robustness(
     align: score them once more, set upright by it. parallel: all processes of a launch call this,
     and share the images. Raises DataError where no image has a group.
     """
-    rank, world = (launch.rank(), launch.world()) if parallel else (0, 1)
+    rank, world = (distributed.rank(), distributed.world()) if parallel else (0, 1)
     rows = known_rows(models, dataset, split)[rank::world]
     total = len(rows) * len(conditions())
     progress(0, total)
@@ -119,7 +119,7 @@ def measure_robustness(
             progress(start * len(conditions()) + number * len(batch), total)
         parts.append(np.array(errors))  # (conditions, ways, models, B)
     if parallel:
-        parts = [part for process in launch.gather(parts) for part in process]
+        parts = [part for process in distributed.gather(parts) for part in process]
     whole = np.concatenate(parts, axis=3)
     return [Robustness(whole.shape[3], split, _score(whole[:, :, m])) for m in range(len(models))]
 
@@ -157,7 +157,7 @@ def _disturbed(clean: NDArray[np.uint8], rows: IntArray) -> Any:
 def _errors(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
 ) -> list[IntArray]:
-    """Give by how many groups each model is wrong, (B,) each."""
+    """Return by how many groups each model is wrong, (B,) each."""
     errors = []
     for model in models:
         chances = group_probabilities(model.distributions(images, flip=flip), model.scheme)

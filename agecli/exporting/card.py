@@ -64,7 +64,7 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
 
 
 def _front_matter(metadata: Metadata, title: str) -> str:
-    """Give the YAML block; its values are JSON, which is YAML."""
+    """Return the YAML block; its values are JSON, which is YAML."""
     fields: dict[str, Any] = {
         "license": "other",
         "license_name": "non-commercial-research",

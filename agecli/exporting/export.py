@@ -121,7 +121,7 @@ def _card_of(out: Path) -> Path:
 
 @contextmanager
 def _whole(out: Path, *others: Path) -> Iterator[Path]:
-    """Give a hidden folder to write into; what is in it takes its names when the block ends well.
+    """Yield a hidden folder to write into; what is in it takes its names when the block ends well.
 
     Raises UsageError where one of the names is taken.
     """

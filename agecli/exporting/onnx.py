@@ -36,7 +36,7 @@ def to_program(source: Path) -> ExportedProgram:
     """
     import torch
 
-    from agecli.models.portable import INPUT, Portable
+    from agecli.exporting.portable import INPUT, Portable
 
     module, meta = load_weights(source)
     portable = Portable(
@@ -82,7 +82,7 @@ def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
     """
     import torch
 
-    from agecli.models.portable import INPUT, OUTPUTS
+    from agecli.exporting.portable import INPUT, OUTPUTS
 
     names = list(OUTPUTS[: len(program.graph_signature.user_outputs)])
     with _in_one_line(out):
@@ -105,7 +105,7 @@ def quantise(path: Path, out: Path, images: np.ndarray) -> None:
     """
     from onnxruntime import quantization
 
-    from agecli.models.portable import INPUT
+    from agecli.exporting.portable import INPUT
 
     class Reader(quantization.CalibrationDataReader):
         batches = iter([{INPUT: images[i : i + FEW]} for i in range(0, len(images), FEW)])

@@ -65,7 +65,7 @@ class Held:
 
 
 def held_images(size: int, data: Path | None) -> Held:
-    """Give validation images of a data set, evenly chosen; or without one drawn pictures.
+    """Return validation images of a data set, evenly chosen; or without one drawn pictures.
 
     Raises DataError where there is no data set, or it has no validation images.
     """
@@ -80,7 +80,7 @@ def held_images(size: int, data: Path | None) -> Held:
 
 
 def calibration_images(size: int, data: Path | None) -> np.ndarray:
-    """Give validation images (N, size, size, 3) that are not among the held ones."""
+    """Return validation images (N, size, size, 3) that are not among the held ones."""
     assert data is not None  # ExportConfig sees to it
     dataset = open_dataset(data)
     return _load(dataset, _calibrating(dataset.rows("val")), size)

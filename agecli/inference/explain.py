@@ -33,7 +33,7 @@ METHODS = {
 
 
 def explain(model: Model, crop: np.ndarray, group: str) -> NDArray[np.floating] | None:
-    """Give how much each place of a face crop (S, S, 3) counted for an age group, 0 to 1.
+    """Return how much each place of a face crop (S, S, 3) counted for an age group, 0 to 1.
 
     (h, w), the places of the layer that is looked at; None for an exported model, whose layers
     cannot be looked into. Safe to call from several threads.
@@ -71,7 +71,7 @@ def grad_cam(features: Tensor, back: Half, outputs: list[int]) -> Tensor:
 
 
 def capsule_shares(capsules: Tensor, back: Half, outputs: list[int]) -> Tensor:
-    """Give what the primary capsules (1, types, positions, dim) at each place add; (G, G).
+    """Return what the primary capsules (1, types, positions, dim) at each place add; (G, G).
 
     The last routing iteration adds up votes, each linear in its capsule: gradient times capsule
     divides the group capsule's length (before squashing) among the places, up to a factor.
@@ -82,7 +82,7 @@ def capsule_shares(capsules: Tensor, back: Half, outputs: list[int]) -> Tensor:
 
 
 def attention(net: Any, x: Tensor) -> Tensor:
-    """Give the [CLS] token's attention to the patches in the last block, mean over heads; (h, w).
+    """Return the [CLS] token's attention to the patches in the last block, mean over heads; (h, w).
 
     net: a `Dinov2`. x: a normalised image (1, 3, S, S).
     """

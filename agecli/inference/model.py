@@ -23,7 +23,7 @@ class Model(ABC):
 
     @abstractmethod
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Give the distribution (N, outputs), over groups or years, of face crops.
+        """Return the distribution (N, outputs), over groups or years, of face crops.
 
         images: uint8 (N, S, S, 3) of any S; they are resized as PIL's BILINEAR does. flip: average
         the answers for each image and its mirror image.

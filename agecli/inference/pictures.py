@@ -174,6 +174,6 @@ def crop_view(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
 
 
 def _is_picture(path: Path, below: Path) -> bool:
-    """Tell whether a folder's entry is a picture; hidden files and folders are passed over."""
+    """Return whether a folder's entry is a picture; hidden files and folders are passed over."""
     hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
     return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()

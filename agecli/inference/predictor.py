@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import group_probabilities, median_ages
 from agecli.config import (
     DETECTOR,
@@ -211,7 +211,7 @@ def predict_together(
 
     In rounds: each answers its part of the next sources, and all yield all of a round.
     """
-    rank, world = launch.rank(), launch.world()
+    rank, world = distributed.rank(), distributed.world()
     if world == 1:
         yield from predict(sources)
         return
@@ -224,7 +224,7 @@ def predict_together(
     pictures = (list(rows) for _, rows in groupby(predict(own), lambda row: row.source))
     for start in starts:
         here = len(sources[start + rank * part : start + (rank + 1) * part])
-        for process in launch.gather(list(islice(pictures, here))):
+        for process in distributed.gather(list(islice(pictures, here))):
             for rows in process:
                 yield from rows
 

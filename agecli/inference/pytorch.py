@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import FloatArray, softmax
 from agecli.config import FLIP
 from agecli.errors import UsageError
@@ -72,10 +72,11 @@ def find_device(name: str) -> str:
         name = next(device for device, here in have.items() if here)
     if not have.get(name):
         raise UsageError(f"--device: no {name} device here; use --device auto")
-    if name == "cuda" and launch.world() > 1:
-        if launch.local_world() > (count := torch.cuda.device_count()):
+    if name == "cuda" and distributed.world() > 1:
+        processes, count = distributed.local_world(), torch.cuda.device_count()
+        if processes > count:
             raise UsageError(
-                f"--device: {launch.local_world()} processes for {count} GPUs: start one for each"
+                f"--device: {processes} processes for {count} GPUs: start one for each"
             )
-        torch.cuda.set_device(launch.local_rank())
+        torch.cuda.set_device(distributed.local_rank())
     return name

@@ -166,12 +166,12 @@ class CapsNet(nn.Module):
 
 
 def _logits(capsules: Tensor) -> Tensor:
-    """Give the log-lengths (B, groups) of group capsules (B, groups, dim)."""
+    """Return the log-lengths (B, groups) of group capsules (B, groups, dim)."""
     return torch.linalg.vector_norm(capsules, dim=-1).clamp(min=SHORTEST).log()
 
 
 def _strided_plan(image_size: int) -> tuple[list[int], int]:
-    """Give the stages' channels, and the side of the grid of primary capsules behind them."""
+    """Return the stages' channels, and the side of the grid of primary capsules behind them."""
     widths: list[int] = []
     side = image_size
     while not widths or side - 2 > LARGEST_GRID:

@@ -158,7 +158,7 @@ def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -
 
 
 def projections(attention: nn.Module) -> list[nn.Linear]:
-    """Give a block's query, key, value and output layers, which transformers 5 has renamed."""
+    """Return a block's query, key, value and output layers, which transformers 5 has renamed."""
     layers = {n.rpartition(".")[2]: m for n, m in attention.named_modules() if n}
     names = (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("o_proj", "dense"))
     return [layers[new] if new in layers else layers[old] for new, old in names]
@@ -168,7 +168,7 @@ def projections(attention: nn.Module) -> list[nn.Linear]:
 def describe_backbone(
     name: str, revision: str, image_size: int, drop_path: float
 ) -> dict[str, Any]:
-    """Give the configuration of a backbone: of scratch:tiny for an image size, or as it is stored.
+    """Return a backbone's configuration: of scratch:tiny for an image size, or as it is stored.
 
     Raises UsageError for a backbone that is no DINOv2, and as `find_backbone` does.
     """
@@ -191,7 +191,7 @@ def describe_backbone(
 def read_preprocessing(
     name: str, revision: str, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[str, int, tuple[float, ...], tuple[float, ...]]:
-    """Give a backbone's revision and how it wants images: side in pixels, mean and deviation.
+    """Return a backbone's revision and how it wants images: side in pixels, mean and deviation.
 
     By its image processor, or without one by its configuration and as ImageNet.
     """

@@ -246,7 +246,7 @@ def _ask(request: Callable[[], T]) -> T:
 
 
 def _status(error: Exception) -> int | None:
-    """Give the HTTP status that an exception of the hub's or of urllib's stands for."""
+    """Return the HTTP status that an exception of the hub's or of urllib's stands for."""
     return getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
 
 

@@ -28,7 +28,7 @@ def squash(s: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def route(u: Tensor, weight: Tensor, *, iterations: int = 3, scale: float = 1.0) -> Tensor:
-    """Give the group capsules (B, J, O) that dynamic routing finds for primary capsules.
+    """Return the group capsules (B, J, O) that dynamic routing finds for primary capsules.
 
     u: (B, C, P, I), capsules of C types at P positions. weight: (C, J, I, O), shared by the
     positions, or (C, P, J, I, O). scale: a factor of all votes. Only the last iteration passes
@@ -76,7 +76,7 @@ def _wide(u: Tensor) -> torch.dtype:
 
 
 def _couple(u: Tensor, weight: Tensor, groups: Tensor) -> Tensor:
-    """Give the coupling coefficients (B, C, P, J): softmax of the agreement with the groups."""
+    """Return the coupling coefficients (B, C, P, J): softmax of the agreement with the groups."""
     if weight.ndim == 5:
         logits = torch.stack(
             [(u * _back(weight, groups, j, u.dtype)).sum(-1) for j in range(groups.shape[1])], -1
@@ -88,7 +88,7 @@ def _couple(u: Tensor, weight: Tensor, groups: Tensor) -> Tensor:
 
 
 def _sum_votes(coupling: Tensor, u: Tensor, weight: Tensor) -> Tensor:
-    """Give the coupled sum of votes (B, J, O)."""
+    """Return the coupled sum of votes (B, J, O)."""
     wide = _wide(u)
     if weight.ndim == 4:
         sums = (coupling.mT @ u).to(wide)  # (B, C, J, I): over the positions, before the transform
@@ -103,7 +103,7 @@ def _sum_votes(coupling: Tensor, u: Tensor, weight: Tensor) -> Tensor:
 def _gradients_by_position(
     coupling: Tensor, u: Tensor, weight: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Give the gradients of u and of the weight (C, P, J, I, O), a group at a time."""
+    """Return the gradients of u and of the weight (C, P, J, I, O), a group at a time."""
     grad_u, grad_weight = torch.zeros_like(u), torch.empty_like(weight)
     for j in range(weight.shape[2]):
         share = coupling[..., j, None]  # (B, C, P, 1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from agecli import launch
+from agecli import distributed
 
 
 def share_statistics(model: nn.Module) -> None:
@@ -18,7 +18,7 @@ def share_statistics(model: nn.Module) -> None:
     Their names, weights and answers in evaluation stay. Torch's SyncBatchNorm knows CUDA alone, and
     is no BatchNorm2d. All processes must have as many images.
     """
-    if launch.world() == 1:
+    if distributed.world() == 1:
         return
     for module in model.modules():
         if shared := SHARED.get(type(module)):
@@ -39,7 +39,7 @@ class _SharedNorm(_BatchNorm):
             centre = exact.mean(places, keepdim=True)  # (1, C, 1, 1)
             spread = (exact - centre).square_().mean(places)  # torch.var_mean takes ten times this
             own = torch.stack([centre.flatten(), spread])  # (2, C)
-            means, variances = launch.gather_tensor(own).unbind(1)  # (world, C)
+            means, variances = distributed.gather_tensor(own).unbind(1)  # (world, C)
             mean = means.mean(0)
             variance = (variances + (means - mean).square()).mean(0)
             self._follow(mean, variance, len(means) * x.numel() // x.shape[1])
@@ -77,7 +77,7 @@ class _Normalise(torch.autograd.Function):
             grad, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
         own = torch.stack([for_bias, for_weight])  # (2, C): sums of gradient, gradient · normalised
-        sums = launch.gather_tensor(own)  # (world, 2, C)
+        sums = distributed.gather_tensor(own)  # (world, 2, C)
         count = len(sums) * x.numel() // x.shape[1]
         by_mean, by_deviation = sums.sum(0) / count
         spread = (variance + ctx.eps).rsqrt()

@@ -17,16 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.config import ResNetConfig
 from agecli.errors import UsageError, WeightsError
-from agecli.evaluation.plots import plot_rates
+from agecli.evaluation.report.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
 from agecli.models.synced import share_statistics
-from agecli.training.budget import within_memory
-from agecli.training.engine import MovingAverage
 from agecli.training.fastai_callbacks import (
     Averaging,
     DeviceLoss,
@@ -40,11 +38,13 @@ from agecli.training.fastai_callbacks import (
 )
 from agecli.training.fastai_loaders import make_loaders
 from agecli.training.initial import check_split, own_weights, training_of
+from agecli.training.loop import MovingAverage
+from agecli.training.memory_plan.budget import within_memory
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run, check_world
-from agecli.training.setup import (
+from agecli.training.session import (
     autocast,
     build_model,
     choose_device,
@@ -98,7 +98,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)
     share_statistics(model)
-    saved = launch.from_main(run.load)
+    saved = distributed.from_main(run.load)
     if saved:
         check_world(saved)
     if not saved and (state := _initial_state(config)):
@@ -107,7 +107,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     objective.parallel = True
     rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
     precision = mixed_precision(config, device.type)
-    place = describe_device(device, precision, launch.world())
+    place = describe_device(device, precision, distributed.world())
     results = Results(
         run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config),
         before=None if config.init in NOT_OURS else training_of(config.init, run),
@@ -130,9 +130,9 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     if config.accumulate > 1:  # counts images; a batch may have fewer than asked
         learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
     learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
-    if launch.world() > 1:
+    if distributed.world() > 1:
         learn.add_cb(Parallel(cpu=device.type == "cpu"))
-    if launch.is_main():
+    if distributed.is_main():
         run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
     observer.started(
         results.facts(
@@ -142,7 +142,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     )  # fmt: skip
     fit(config, learn, keeper)
     finish = partial(results.finish, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr)
-    return launch.from_main(lambda: finish(keeper.history))
+    return distributed.from_main(lambda: finish(keeper.history))
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
@@ -203,7 +203,7 @@ def _split(network: Any) -> L:
 
 def _check_search(config: ResNetConfig) -> None:
     """Refuse the search for a rate in several processes: fastai saves and loads in one alone."""
-    if config.lr == 0 and launch.world() > 1:
+    if config.lr == 0 and distributed.world() > 1:
         raise UsageError("--lr auto searches in one process: find a rate there, and give it here")
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.config import ResNetConfig
 from agecli.data.batches import Batches
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
+from agecli.memory import memory_in_use
 from agecli.models.resnet import ResNet
-from agecli.training.engine import (
+from agecli.training.loop import (
     REPORT_SECONDS,
     MovingAverage,
     append_record,
@@ -29,7 +30,6 @@ from agecli.training.engine import (
     hash_seed,
     is_over,
 )
-from agecli.training.memory import memory_in_use
 from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -178,7 +178,7 @@ class Steps(Callback):
         if not self.training:
             return
         self.total = self.total.to(self.loss) + self.loss.detach()  # .item() would wait for it
-        self.images += len(self.yb[0]) * launch.world()
+        self.images += len(self.yb[0]) * distributed.world()
         now, steps = time.monotonic(), len(self.dls.train)
         if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
             self.reported = now
@@ -187,10 +187,10 @@ class Steps(Callback):
     def after_train(self) -> None:
         """Leave the epoch's figures to the keeper."""
         figures = self.facts()
-        self.learn.train_figures = figures | {"loss": launch.mean(figures["loss"])}
+        self.learn.train_figures = figures | {"loss": distributed.mean(figures["loss"])}
 
     def facts(self) -> dict[str, Any]:
-        """Give the epoch's figures so far."""
+        """Return the epoch's figures so far."""
         return {
             "epoch": len(self.keeper.history) + 1,
             "loss": float(self.total) / (self.iter + 1),
@@ -227,7 +227,7 @@ class Keeper(Callback):
         self.saved = None
 
     def is_over(self) -> bool:
-        """Tell whether all epochs are done, or too many of all layers have not improved."""
+        """Return whether all epochs are done, or too many of all layers have not improved."""
         config, frozen = self.config, self.config.frozen_epochs
         enough = len(self.history) - frozen >= min(config.epochs, config.patience)
         return enough and is_over(self.history, frozen + config.epochs, config.patience)
@@ -244,7 +244,7 @@ class Keeper(Callback):
     def before_epoch(self) -> None:
         """Draw all randomness of an epoch from the seed and its number: resuming repeats it."""
         self.dls.train.epoch = len(self.history)
-        seed_all(self.config.seed, len(self.history), launch.rank())
+        seed_all(self.config.seed, len(self.history), distributed.rank())
 
     def after_epoch(self) -> None:
         """Keep what the epoch gave; stop where validation has not improved for too long."""
@@ -268,7 +268,7 @@ class Keeper(Callback):
         record["seconds"] = time.monotonic() - self.started
         self.started = time.monotonic()
         append_record(self.history, record)
-        if launch.is_main():
+        if distributed.is_main():
             self._save(record)
         self.observer.finished_epoch(record)
         if record["phase"] == "all" and self.is_over():
@@ -282,7 +282,7 @@ class Keeper(Callback):
         self.run_folder.save(
             {
                 "history": self.history,
-                "world": launch.world(),
+                "world": distributed.world(),
                 "lr": self.config.lr,
                 "model": self.original.state_dict(),
                 "average": self.average.state_dict() if self.average else None,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import IntArray
 from agecli.config import Augment, ResNetConfig
 from agecli.data.augment import augment
@@ -40,7 +40,7 @@ def make_loaders(
         batches = Batches(
             dataset.images, rows[split], batch_size=config.batch_size, shuffle=shuffle,
             seed=config.seed, accumulate=config.accumulate if shuffle else 1,
-            workers=config.workers, rank=launch.rank(), world=launch.world(),
+            workers=config.workers, rank=distributed.rank(), world=distributed.world(),
             pinned=device.type == "cuda",
         )  # fmt: skip
         loaders.append(StoreLoader(batches, dataset.ages, transforms, device))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import IntArray
 from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
@@ -21,8 +21,8 @@ from agecli.data.store import Dataset
 from agecli.errors import TrainingError
 from agecli.files import FileLock
 from agecli.models.dinov2 import Dinov2
-from agecli.training.engine import hash_seed
-from agecli.training.setup import autocast, mixed_precision
+from agecli.training.loop import hash_seed
+from agecli.training.session import autocast, mixed_precision
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 
@@ -45,8 +45,8 @@ def cache_features(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = dataset.folder / "features" / f"{digest}.safetensors"
     compute = partial(extract, model, dataset, rows, config, device, view)
-    if not launch.is_main():
-        for _ in compute(launch.broadcast(0)):
+    if not distributed.is_main():
+        for _ in compute(distributed.broadcast(0)):
             pass  # the first process has it
         return path
     if not path.is_file():
@@ -59,7 +59,7 @@ def cache_features(
                 unfinished.replace(path)
                 return path
         unfinished.unlink(missing_ok=True)
-    launch.broadcast(len(rows))  # nothing is left to compute
+    distributed.broadcast(len(rows))  # nothing is left to compute
     return path
 
 
@@ -90,7 +90,7 @@ def _fill(
     done = (file.tell() - len(header)) // row_bytes
     done -= done % config.batch_size  # a view is random batch by batch
     file.truncate(len(header) + done * row_bytes)
-    for features in compute(launch.broadcast(done)):
+    for features in compute(distributed.broadcast(done)):
         if not torch.isfinite(features).all():
             raise TrainingError(
                 f"{config.backbone} gives features that are no numbers"
@@ -110,12 +110,19 @@ def extract(
 
     The processes of a launch take turns at the batches, and all yield all of them.
     """
+    rank, world = distributed.rank(), distributed.world()
     starts = range(start, len(rows), config.batch_size)
     own = _compute(
-        model, dataset, rows, config, device, view, starts[launch.rank() :: launch.world()]
+        model,
+        dataset,
+        rows,
+        config,
+        device,
+        view,
+        starts[rank::world],
     )
-    for _ in range(0, len(starts), launch.world()):
-        for features in launch.gather(next(own, None)):
+    for _ in range(0, len(starts), world):
+        for features in distributed.gather(next(own, None)):
             if features is not None:  # there may be no batch for all in the last round
                 yield features
 
@@ -152,7 +159,7 @@ def _compute(
 def _key(
     dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device, view: int
 ) -> dict[str, Any]:
-    """Give all that features depend on."""
+    """Return all that features depend on."""
     key = {
         "backbone": config.backbone,
         "revision": config.revision,
@@ -169,7 +176,7 @@ def _key(
 
 
 def _header(dtype: torch.dtype, shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
-    """Give the head of a safetensors file with one tensor, whose rows are then appended."""
+    """Return the head of a safetensors file with one tensor, whose rows are then appended."""
     size = shape[0] * shape[1] * dtype.itemsize
     entry = {"dtype": DTYPES[dtype], "shape": list(shape), "data_offsets": [0, size]}
     text = json.dumps({"__metadata__": metadata, "features": entry}).encode()

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from agecli.ages import FloatArray, IntArray, Scheme, softmax
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset
+from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
-from agecli.training.engine import (
+from agecli.training.loop import (
     append_record,
     check_loss,
     hash_seed,
     is_over,
     validation_record,
 )
-from agecli.training.memory import memory_in_use
 from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
@@ -119,7 +119,7 @@ class Sweep:
         return history, best
 
     def loss(self, rows: IntArray, view: IntArray) -> Tensor:
-        """Give the sum of the heads' losses for rows (B,) of the features, each in its view."""
+        """Return the sum of the heads' losses for rows (B,) of the features, each in its view."""
         x = torch.empty((len(rows), self.train.views[0].shape[1]), dtype=self.heads[0].mean.dtype)
         for number, features in enumerate(self.train.views):
             chosen = np.flatnonzero(view == number)
@@ -132,7 +132,7 @@ class Sweep:
 
     @torch.inference_mode()
     def answers(self, run: Run) -> tuple[FloatArray, IntArray]:
-        """Give what the run's best head answers on the validation features, and their ages."""
+        """Return what the run's best head answers on the validation features, and their ages."""
         from safetensors.torch import load_file
 
         head = self.heads[0]
@@ -191,7 +191,7 @@ class Sweep:
 
 
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the mean and 1 / standard deviation (F,) of features (N, F), in double precision.
+    """Return the mean and 1 / standard deviation (F,) of features (N, F), in double precision.
 
     A feature that is constant gets the scale of the others' middle, so that it stays small.
     """

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
-from agecli.training.setup import autocast
+from agecli.training.session import autocast
 from agecli.weights import load_weights, named_weights
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
@@ -52,7 +52,7 @@ class Objective(nn.Module):
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Tell which images count: those that have a group."""
+        """Return which images count: those that have a group."""
         return self.group.cpu().numpy()[np.clip(ages, 0, YEARS - 1)] != NO_GROUP
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ class Objective(nn.Module):
         return self.weight[years] if self.training else torch.ones_like(years, dtype=torch.float)
 
     def _mean(self, losses: Tensor, weight: Tensor) -> Tensor:
-        """Give the weighted mean of losses (B,), of which some or all may weigh nothing.
+        """Return the weighted mean of losses (B,), of which some or all may weigh nothing.
 
         Of several processes each gives its share of the mean over all of their images, times their
         number: their own means would count a heavy image less among other heavy ones.
         """
         total = weight.sum()
         if self.parallel and self.training:
-            total = launch.gather_tensor(total).mean()
+            total = distributed.gather_tensor(total).mean()
         return (losses * weight).sum() / total.clamp(min=1e-6)
 
 
@@ -99,11 +99,11 @@ class AgeObjective(Objective):
         self.register_buffer("outside", outside)
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Tell which images count: all of them, or for groups alone those with a group."""
+        """Return which images count: all of them, or for groups alone those with a group."""
         return super().uses(ages) if self.name == "groups" else np.ones(len(ages), dtype=bool)
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
-        """Give the mean loss of logits (B, groups) or (B, YEARS) for ages (B,)."""
+        """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B,)."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half is too coarse
         years = ages.clamp(0, YEARS - 1)
         weight = self._weights_of(years)
@@ -182,7 +182,7 @@ class MarginObjective(Objective):
         return loss
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
-        """Give the mean loss of log-lengths (B, groups) for ages (B,) that have a group."""
+        """Return the mean loss of log-lengths (B, groups) for ages (B,) that have a group."""
         years = ages.clamp(0, YEARS - 1)
         weight = self._weights_of(years)
         lengths = logits.float().exp()
@@ -193,7 +193,7 @@ class MarginObjective(Objective):
 
 
 def balance_weights(groups: NDArray, count: int, balance: str) -> NDArray[np.float32]:
-    """Give each group its images' weight: 1 (none), ∝ 1/√n (sqrt) or ∝ 1/n (full).
+    """Compute the weight of each group's images: 1 (none), ∝ 1/√n (sqrt) or ∝ 1/n (full).
 
     groups: (N,) indices. The mean weight over the images is 1; absent groups get 1.
     """

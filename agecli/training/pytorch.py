@@ -10,21 +10,21 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
 from agecli.models.synced import share_statistics
-from agecli.training.budget import within_memory
-from agecli.training.engine import Schedule, Trainer, hash_seed
 from agecli.training.initial import check_split, training_of
+from agecli.training.loop import Schedule, Trainer, hash_seed
+from agecli.training.memory_plan.budget import within_memory
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.setup import (
+from agecli.training.session import (
     build_model,
     build_optimizer,
     describe_device,
@@ -42,7 +42,7 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 
 
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
-    """Give the configuration as it is, where its --init can be begun with; dry: unseen."""
+    """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
     if not dry and _has_initial(config):
         scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
         _load_initial(config, build_model(config, scheme))
@@ -96,7 +96,7 @@ def fit(
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
     share_statistics(model)
-    if launch.is_main() and not run.begun:
+    if distributed.is_main() and not run.begun:
         start(model)  # the others get its weights as they are wrapped
     optimizer = build_optimizer(config, model)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
@@ -149,7 +149,7 @@ def fit(
             sum(parameter.numel() for parameter in model.parameters()), len(val_rows), config.epochs
         ),
     ).fit()
-    return launch.from_main(lambda: results.finish(history, score=score))
+    return distributed.from_main(lambda: results.finish(history, score=score))
 
 
 def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
@@ -157,7 +157,7 @@ def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
 
 
 def _load_initial(config: Initial, model: nn.Module) -> None:
-    """Give a model the weights that a training begins with.
+    """Load into a model the weights that a training begins with.
 
     Raises UsageError for those of another model, or of a split that would leak into this one.
     """

@@ -15,7 +15,7 @@ from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
 from agecli.training.runs import Run
-from agecli.training.setup import architecture_of
+from agecli.training.session import architecture_of
 from agecli.weights import Metadata, read_metadata, save_weights
 
 Answers = tuple[FloatArray, IntArray]
@@ -42,7 +42,7 @@ class Results:
     """How the weights to begin with were trained, by their own metadata."""
 
     def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
-        """Give what an observer hears at the start."""
+        """Return what an observer hears at the start."""
         return {
             "model": self.config.title,
             "parameters": parameters,
@@ -127,7 +127,7 @@ def score_weights(
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import fit_temperature
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
     final = metadata or read_metadata(path)
@@ -148,7 +148,7 @@ def score_weights(
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
-    """Give a configuration's settings without this machine's paths."""
+    """Return a configuration's settings without this machine's paths."""
     names = {k: v for k, v in vars(config).items() if k not in ("data", "device")}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agecli import launch
+from agecli import distributed
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 from agecli.files import write_text
@@ -71,7 +71,7 @@ class Run:
         write_text(self.folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
     def history(self) -> list[dict[str, Any]]:
-        """Give the records of the epochs so far, as metrics.jsonl has them."""
+        """Return the records of the epochs so far, as metrics.jsonl has them."""
         path = self.folder / "metrics.jsonl"
         if not self.begun or not path.exists():
             return []
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Tell whether an epoch was finished."""
+        """Return whether an epoch was finished."""
         return self._state.exists()
 
     def load(self) -> dict[str, Any] | None:
@@ -103,8 +103,9 @@ class Run:
 
 def check_world(state: dict[str, Any]) -> None:
     """Raise TrainingError where a run's state is that of another number of processes."""
-    if (processes := state.get("world", 1)) != launch.world():
+    before, here = state.get("world", 1), distributed.world()
+    if before != here:
         raise TrainingError(
-            f"This run has batches of {processes} processes, and here {launch.world()} would go on "
-            f"with it: start {processes}, or a new run"
+            f"This run has batches of {before} processes, and here {here} would go on "
+            f"with it: start {before}, or a new run"
         )

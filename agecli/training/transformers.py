@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import IntArray, Scheme
 from agecli.config import Dinov2Config, Pool
 from agecli.data.store import Dataset
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
 from agecli.models.mimetic import initialise_mimetic
 from agecli.training import pytorch
-from agecli.training.budget import within_memory
 from agecli.training.features import cache_features, read_features
 from agecli.training.heads import Features, Sweep
 from agecli.training.initial import check_split
+from agecli.training.memory_plan.budget import within_memory
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.setup import (
+from agecli.training.session import (
     build_model,
     choose_device,
     describe_device,
@@ -78,12 +78,12 @@ def train(
         return within_memory(partial(_train_heads, score=score), config, run, observer)
     head_run = Run(run.folder / "head")
     marker = head_run.folder / "done"
-    if not launch.from_main(marker.exists):
-        if launch.is_main():
+    if not distributed.from_main(marker.exists):
+        if distributed.is_main():
             head_run.folder.mkdir(exist_ok=True)
         heads = partial(_train_heads, score=False)  # the test split is read once, at the end
         within_memory(heads, replace(config, unfreeze=0), head_run, observer)
-        if launch.is_main():
+        if distributed.is_main():
             marker.touch()
 
     def start(model: Any) -> None:
@@ -129,11 +129,11 @@ def _train_heads(
         answers = sweep.answers(run) if score else None
         return results.finish(history, score=score, validation=answers, sweep=settings)
 
-    return launch.from_main(fit)
+    return distributed.from_main(fit)
 
 
 def _every(dataset: Dataset, config: Dinov2Config, used: IntArray, split: str) -> IntArray:
-    """Give the rows whose features are cached: all of a split, so that runs can share them."""
+    """Return the rows whose features are cached: all of a split, so that runs can share them."""
     return used if config.limit else dataset.rows(split)
 
 

@@ -34,7 +34,7 @@ CHANGES_LOSS = ("objective", "label_width")
 def choose_space(
     kind: type[TrainConfig], asked: dict[str, Any], file: Path | None, metric: str
 ) -> tuple[Space, dict[str, Any]]:
-    """Give what is searched, by the model or by a file, and what is fixed, by options or the file.
+    """Return what is searched (by the model or a file) and what is fixed (by options or the file).
 
     Raises UsageError for a file with settings that the model does not have or values it refuses.
     """
@@ -123,5 +123,5 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
 
 
 def _plain(dimension: Dimension) -> Any:
-    """Give a dimension in TOML's form."""
+    """Return a dimension in TOML's form."""
     return list(dimension.values) if isinstance(dimension, Choice) else asdict(dimension)

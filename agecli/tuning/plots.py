@@ -166,7 +166,7 @@ def _scale(axes: Axes, place: int, marks: list[tuple[float, str]]) -> None:
 
 
 def _position(dimension: Dimension, value: Any) -> float:
-    """Give a value's place on its axis, from 0 to 1."""
+    """Return a value's place on its axis, from 0 to 1."""
     if isinstance(dimension, Choice):
         return dimension.values.index(value) / max(1, len(dimension.values) - 1)
     low, high = dimension.low, dimension.high
@@ -178,7 +178,7 @@ def _position(dimension: Dimension, value: Any) -> float:
 
 
 def _middle(dimension: Float | Int) -> float:
-    """Give the value half-way on the dimension's scale."""
+    """Return the value half-way on the dimension's scale."""
     low, high = dimension.low, dimension.high
     return float(np.sqrt(low * high)) if dimension.log else (low + high) / 2
 

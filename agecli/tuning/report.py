@@ -36,7 +36,7 @@ def write_best(study: Study, best: FrozenTrial) -> Path:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """Give each setting's share of what makes the trials differ (fANOVA, Hutter et al. 2014).
+    """Return each setting's share of what makes the trials differ (fANOVA, Hutter et al. 2014).
 
     Empty where too few trials are finished, or all are alike.
     """
@@ -48,7 +48,7 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def summarise(study: Study, progress: Progress) -> dict[str, Any]:
-    """Give what the search found as plain values for JSON."""
+    """Return what the search found as plain values for JSON."""
     spec, best = study.spec, progress.best
     first = next((t for t in progress.finished if t.number == 0), None)
     errors = {t.user_attrs["error"] for t in progress.finished if "error" in t.user_attrs}

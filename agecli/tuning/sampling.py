@@ -82,7 +82,7 @@ def suggest(trial: Trial, name: str, dimension: Dimension) -> Any:
 
 
 def holds(dimension: Dimension, value: Any) -> bool:
-    """Tell whether a value is one of a dimension's."""
+    """Return whether a value is one of a dimension's."""
     if isinstance(dimension, Choice):
         return value in dimension.values
     return isinstance(value, int | float) and dimension.low <= value <= dimension.high

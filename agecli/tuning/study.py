@@ -184,7 +184,7 @@ class Study:
         return progress
 
     def beats(self, trial: FrozenTrial, other: FrozenTrial | None) -> bool:
-        """Tell whether a finished trial is better than another one, or than none."""
+        """Return whether a finished trial is better than another one, or than none."""
         if other is None:
             return True
         assert trial.value is not None and other.value is not None
@@ -243,7 +243,7 @@ class Claimed:
 
 
 def was_killed(trial: FrozenTrial) -> bool:
-    """Tell whether a trial ended because its worker did: another one is tried in its place."""
+    """Return whether a trial ended because its worker did: another one is tried in its place."""
     return trial.state == TrialState.FAIL and "error" not in trial.user_attrs
 
 

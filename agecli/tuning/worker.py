@@ -120,8 +120,8 @@ class Reporter(Observer):
 
 def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Run, TrainConfig]:
     """Open the run that an earlier attempt has left, or start one."""
-    from agecli.training.budget import plan_training
-    from agecli.training.setup import choose_device
+    from agecli.training.memory_plan.budget import plan_training
+    from agecli.training.session import choose_device
 
     config = replace(base, **claimed.settings)
     if (claimed.folder / "config.json").exists():

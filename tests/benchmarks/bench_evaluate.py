@@ -36,7 +36,7 @@ from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.inference.predictor import load_model
 from agecli.inference.pytorch import LoadedModel
-from agecli.training.memory import keep_freed_memory
+from agecli.memory import keep_freed_memory
 from agecli.weights import named_weights
 
 BATCH = TrainConfig.batch_size

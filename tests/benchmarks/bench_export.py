@@ -25,7 +25,7 @@ from agecli.exporting.parity import held_images
 from agecli.inference.model import Model
 from agecli.inference.predictor import load_model
 from agecli.inference.pytorch import LoadedModel
-from agecli.training.memory import keep_freed_memory
+from agecli.memory import keep_freed_memory
 from agecli.weights import load_weights
 
 ROOT = Path(__file__).parents[2]

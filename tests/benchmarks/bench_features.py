@@ -20,10 +20,10 @@ from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.inference.pytorch import find_device
+from agecli.memory import keep_freed_memory
 from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training.features import extract
 from agecli.training.heads import Features, Sweep
-from agecli.training.memory import keep_freed_memory
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.transformers import settle

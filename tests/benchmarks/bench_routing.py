@@ -22,7 +22,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agecli.models.routing import route, squash
-from agecli.training.footprint import LiveTensors, SavedTensors
+from agecli.training.memory_plan.footprint import LiveTensors, SavedTensors
 from tests.models.reference import route_plainly
 
 BATCH, GROUPS = 32, 8

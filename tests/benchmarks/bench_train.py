@@ -28,10 +28,10 @@ from agecli.ages import YEARS, Scheme
 from agecli.config import CONFIGS, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data.batches import Batches, to_augmented_input
 from agecli.data.store import Dataset, open_dataset
+from agecli.memory import keep_freed_memory
 from agecli.models.cnn import CNN
-from agecli.training.memory import keep_freed_memory
 from agecli.training.objectives import make_objective
-from agecli.training.setup import build_model, build_optimizer
+from agecli.training.session import build_model, build_optimizer
 
 BATCH, ROUNDS, STEPS = 32, 5, 4
 

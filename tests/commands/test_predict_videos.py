@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.conftest import Cli
 from tests.inference.test_predictor import PORTRAIT, write_toy
-from tests.inference.videos import portraits, scene, write_video
+from tests.video.videos import portraits, scene, write_video
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def run_program(program: str, *arguments: object, **options: Any):
 
 
 STAGED_CAMERA = """
-import sys, agecli.inference.frames as frames
+import sys, agecli.video.frames as frames
 from agecli.cli import main
 from agecli.commands._progress import FaceProgress
 

@@ -118,8 +118,8 @@ def test_a_wide_memory_report_keeps_its_numbers():
     from rich.console import Console
 
     from agecli.commands._memory import _table
-    from agecli.training.budget import Surveyed
-    from agecli.training.footprint import Footprint
+    from agecli.training.memory_plan.budget import Surveyed
+    from agecli.training.memory_plan.footprint import Footprint
 
     config = CONFIGS["capsnet"]()
     large = Surveyed(config, Footprint(*[19_900_000_000] * 6), 1234.5)

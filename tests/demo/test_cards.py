@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from agecli.faces import Face
+from agecli.inference.ensemble import join
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
-from agecli.inference.together import join
 from demo import cards
 from demo.batch import check, to_csv
 from demo.compare import Answer, Comparison

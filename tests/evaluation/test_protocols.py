@@ -8,7 +8,7 @@ import pytest
 
 from agecli.ages import Scheme
 from agecli.evaluation import protocols
-from tests.evaluation.test_page import make_result
+from tests.evaluation.report.test_page import make_result
 
 UTKFACE, MIVOLO, CORAL, ADIENCE = range(4)
 

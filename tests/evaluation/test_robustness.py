@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.errors import DataError
-from agecli.evaluation.disturb import DISTURBANCES, middle, surround
-from agecli.evaluation.plots import plot_robustness
+from agecli.evaluation.perturbations import DISTURBANCES, middle, surround
+from agecli.evaluation.report.plots import plot_robustness
 from agecli.evaluation.robustness import (
     CLEAN,
     align_pictures,
@@ -131,11 +131,11 @@ def test_models_see_the_same_images_in_batches():
 def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypatch):
     (alone,) = measure_robustness([Meter()], Data())
     gathered = []
-    monkeypatch.setattr(launch, "world", lambda: 2)
-    monkeypatch.setattr(launch, "gather", lambda own: gathered.append(own) or list(gathered))
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda own: gathered.append(own) or list(gathered))
     models = [Meter(), Meter()]
     for rank in (1, 0):  # the second process hears of what the first one has
-        monkeypatch.setattr(launch, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         (together,) = measure_robustness([models[rank]], Data(), parallel=True)
     assert [sum(model.batches) for model in models] == [2 * len(conditions())] * 2
     assert [(s.exact, s.difference) for s in together.scores] == [

@@ -9,7 +9,7 @@ import pytest
 
 from agecli import Predictor
 from agecli.data.store import open_dataset
-from agecli.evaluation.report import evaluate_model
+from agecli.evaluation.scoring import evaluate_model
 from agecli.inference.predictor import load_model
 from tests.archives import SPREAD_AGES, draw_face
 from tests.exporting.models import write_model

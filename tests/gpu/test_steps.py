@@ -14,8 +14,8 @@ from torch import nn
 from agecli.config import Augment
 from agecli.data.augment import Draw
 from agecli.data.batches import Batches, to_augmented_input
-from agecli.training import engine, fastai_callbacks
-from agecli.training.engine import MovingAverage
+from agecli.training import fastai_callbacks, loop
+from agecli.training.loop import MovingAverage
 from tests.archives import SPREAD_AGES, draw_face
 from tests.gpu.trainings import KINDS, Toys, run_training
 
@@ -49,7 +49,7 @@ def test_no_step_waits(
             watch("default")
 
     monkeypatch.setattr(Batches, "epoch", quiet)
-    for module in (engine, fastai_callbacks):
+    for module in (loop, fastai_callbacks):
         monkeypatch.setattr(module, "REPORT_SECONDS", 1e9)
     config = toys.config(kind, augment="wild", amp=amp, epochs=1, batch_size=8, limit=100)
     try:

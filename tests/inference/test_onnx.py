@@ -9,7 +9,7 @@ import pytest
 
 from agecli.data.store import open_dataset
 from agecli.errors import AgecliError, UsageError, WeightsError
-from agecli.evaluation.report import evaluate_model
+from agecli.evaluation.scoring import evaluate_model
 from agecli.inference.onnx import OnnxModel
 from agecli.inference.predictor import Predictor, load_model
 

@@ -58,7 +58,7 @@ def test_checkpointing_changes_neither_output_nor_gradient_nor_statistics():
 
 
 def test_checkpointing_stores_less_for_the_backward_pass():
-    from agecli.training.footprint import SavedTensors
+    from agecli.training.memory_plan.footprint import SavedTensors
 
     model = CNN(outputs=8, image_size=64).train()
     counts = []

@@ -138,7 +138,7 @@ def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(arch: s
 
 
 def test_checkpointing_stores_less_for_the_backward_pass():
-    from agecli.training.footprint import SavedTensors
+    from agecli.training.memory_plan.footprint import SavedTensors
 
     model = ResNet(outputs=8, arch="resnet18").train()
     counts = []

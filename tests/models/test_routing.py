@@ -92,7 +92,7 @@ def test_long_capsules_overflow_nowhere(dtype: torch.dtype):
 
 
 def test_keeps_one_tensor_of_capsules_for_the_backward_pass():
-    from agecli.training.footprint import SavedTensors
+    from agecli.training.memory_plan.footprint import SavedTensors
 
     u = capsules(2, 4, 9, 8).requires_grad_()
     weight = torch.nn.Parameter(0.2 * capsules(*SHARED, seed=1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agecli import launch
+from agecli import distributed
 from agecli.models.blocks import ConvNorm, fold
 from agecli.models.synced import share_statistics
 
@@ -12,8 +12,8 @@ from agecli.models.synced import share_statistics
 @pytest.fixture
 def twin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make believe that another process has the same images and gradients."""
-    monkeypatch.setattr(launch, "world", lambda: 2)
-    monkeypatch.setattr(launch, "gather_tensor", lambda tensor: torch.stack([tensor, tensor]))
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "gather_tensor", lambda tensor: torch.stack([tensor, tensor]))
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4, 4), (6, 5)])
@@ -47,7 +47,7 @@ def test_what_is_shared_is_still_a_batch_norm(twin: None, monkeypatch: pytest.Mo
     share_statistics(block)
     assert isinstance(block.norm, nn.BatchNorm2d)
     assert list(block.state_dict()) == names
-    monkeypatch.delattr(launch, "gather_tensor")  # evaluation asks nobody
+    monkeypatch.delattr(distributed, "gather_tensor")  # evaluation asks nobody
     x = torch.randn(2, 3, 8, 8)
     expected = block.eval()(x)
     fold(block)

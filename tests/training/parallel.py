@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli import launch
+from agecli import distributed
 from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, TrainConfig
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.inference import predictor
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
-from agecli.training import engine, fastai, fastai_loaders, pytorch, transformers
+from agecli.training import fastai, fastai_loaders, loop, pytorch, transformers
 from agecli.training.features import cache_features
 from agecli.training.objectives import AgeObjective
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
-from agecli.training.setup import build_model
+from agecli.training.session import build_model
 from tests.archives import SPREAD_AGES, write_faces
 from tests.models.backbones import save_backbone
 
@@ -51,7 +51,7 @@ def plain(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> Tra
         device="cpu",
     )  # fmt: skip
     config = kind(data=str(dataset), **(defaults | settings))
-    return replace(config, batch_size=config.batch_size // launch.world())
+    return replace(config, batch_size=config.batch_size // distributed.world())
 
 
 def exact_input(images, size, mean, std, *augmentation):
@@ -64,11 +64,11 @@ def run_training(config: TrainConfig, folder: Path, trainer=pytorch) -> None:
 
     Not where only the first process hears of epochs, those of the heads.
     """
-    run = launch.from_main(lambda: Run.create(folder, config))
-    if launch.world() > 1 and trainer is not transformers:
+    run = distributed.from_main(lambda: Run.create(folder, config))
+    if distributed.world() > 1 and trainer is not transformers:
         with pytest.raises(KeyboardInterrupt):
             trainer.train(config, run, StopAfter(1), score=False)
-        run, config = launch.from_main(lambda: Run.open(folder))
+        run, config = distributed.from_main(lambda: Run.open(folder))
     trainer.train(config, run, score=False)
 
 
@@ -86,7 +86,7 @@ def extract_features(config: Dinov2Config, out: Path) -> None:
             raise KeyboardInterrupt
 
     where = model, dataset, rows, config, torch.device("cpu"), 1
-    if launch.world() == 1:
+    if distributed.world() == 1:
         with pytest.raises(KeyboardInterrupt):
             cache_features(*where, stop)
     cache_features(*where)
@@ -97,7 +97,7 @@ def call(arguments: list[object], out: Path, patch: pytest.MonkeyPatch) -> None:
     from agecli.cli import app
 
     patch.setattr(predictor, "ROUND", 2)
-    with out.with_suffix(f".{launch.rank()}").open("w") as file, redirect_stdout(file):
+    with out.with_suffix(f".{distributed.rank()}").open("w") as file, redirect_stdout(file):
         app([*map(str, arguments), "--device", "cpu"], standalone_mode=False)
 
 
@@ -107,8 +107,8 @@ def run_all(dataset: Path, out: Path) -> None:
     In double precision: in single, the last bits that differ grow a hundredfold an epoch.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "to_augmented_input", exact_input)
-        patch.setattr(engine, "to_input", exact_input)
+        patch.setattr(loop, "to_augmented_input", exact_input)
+        patch.setattr(loop, "to_input", exact_input)
         body, loss = Body.forward, AgeObjective.forward
         patch.setattr(Body, "forward", lambda self, x: body(self, x.double()))
         # fastai's recorder knows single precision alone.
@@ -126,7 +126,7 @@ def run_all(dataset: Path, out: Path) -> None:
             dataset, ResNetConfig, arch="resnet18", init="none", freeze_epochs=1, epochs=1, limit=64
         )
         run_training(whole, out / "resnet", fastai)
-        launch.from_main(lambda: shutil.copytree(dataset, out / "data"))  # the cache is in it
+        distributed.from_main(lambda: shutil.copytree(dataset, out / "data"))  # the cache is in it
         backbone = dataset.with_name("backbone")  # the cache's names depend on it
         if not backbone.exists():
             save_backbone(backbone)
@@ -151,4 +151,4 @@ def run_all(dataset: Path, out: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run_all(Path(sys.argv[1]), Path(sys.argv[2]))
-    launch.leave()
+    distributed.leave()

@@ -153,7 +153,7 @@ def test_a_run_trains_its_head_then_all_layers(
 def validation_loss(run: Run, state: dict[str, torch.Tensor]) -> float:
     """Give the loss, without weights, of a state on the validation images."""
     from agecli.training.objectives import make_objective
-    from agecli.training.setup import build_model
+    from agecli.training.session import build_model
 
     _, config = Run.open(run.folder)
     dataset, scheme = open_dataset(Path(config.data)), Scheme.parse("adience8")
@@ -167,7 +167,7 @@ def validation_loss(run: Run, state: dict[str, torch.Tensor]) -> float:
 
 
 def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path, tmp_path: Path):
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
     run = run_training(small(dataset_folder, epochs=2, limit=0, lr=1e-3), tmp_path / "run")
@@ -564,7 +564,7 @@ def test_mixed_precision_ends_with_an_error(
 
 def test_a_single_image_is_too_few_for_batch_norm(dataset_folder: Path, tmp_path: Path):
     from agecli.errors import DataError
-    from agecli.training.budget import halve_batch
+    from agecli.training.memory_plan.budget import halve_batch
 
     with pytest.raises(UsageError, match="--batch-size"):
         small(dataset_folder, batch_size=1)

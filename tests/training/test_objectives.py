@@ -143,7 +143,7 @@ def test_reconstruction_adds_its_error():
 
 @pytest.mark.parametrize("name", ["groups", "both"])
 def test_processes_give_their_shares_of_the_mean_over_all_images(monkeypatch, name: str):
-    from agecli import launch
+    from agecli import distributed
 
     loss = objective(name, balance="full").train()
     loss.parallel = True
@@ -153,12 +153,12 @@ def test_processes_give_their_shares_of_the_mean_over_all_images(monkeypatch, na
     totals: list[list[torch.Tensor]] = [[], []]
     parts = [slice(0, 2), slice(2, 6)]
     for part, heard in zip(parts, totals, strict=True):
-        monkeypatch.setattr(launch, "gather_tensor", lambda t, h=heard: h.append(t) or t[None])
+        monkeypatch.setattr(distributed, "gather_tensor", lambda t, h=heard: h.append(t) or t[None])
         loss(logits[part], ages[part])
     losses = []
     for part in parts:
         both = iter(zip(*totals, strict=True))
-        monkeypatch.setattr(launch, "gather_tensor", lambda t, b=both: torch.stack(next(b)))
+        monkeypatch.setattr(distributed, "gather_tensor", lambda t, b=both: torch.stack(next(b)))
         losses.append(loss(logits[part], ages[part]))
     torch.testing.assert_close(sum(losses) / 2, whole)
     torch.testing.assert_close(loss.eval()(logits, ages), objective(name).eval()(logits, ages))

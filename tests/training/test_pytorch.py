@@ -15,7 +15,7 @@ from agecli.training.pytorch import train
 from agecli.training.runs import Run
 from agecli.weights import read_metadata, save_weights
 from tests.conftest import Cli
-from tests.training.test_engine import history, run_training, small
+from tests.training.test_loop import history, run_training, small
 
 KINDS = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
 

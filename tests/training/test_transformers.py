@@ -13,7 +13,7 @@ from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
-from agecli.training.setup import FINE_TUNING, build_model, build_optimizer
+from agecli.training.session import FINE_TUNING, build_model, build_optimizer
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
 from tests.models.backbones import BLOCKS, count_images, save_backbone
@@ -60,7 +60,7 @@ def test_the_weights_file_holds_the_head_and_names_its_backbone(head_run: Run, b
 def test_the_temperature_is_that_of_the_whole_model(head_run: Run, dataset_folder: Path):
     from agecli.data.store import open_dataset
     from agecli.evaluation.calibration import fit_temperature
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
     model = Predictor([head_run.best]).models[0]
@@ -89,7 +89,7 @@ def test_other_poolings_share_the_cached_features(
     head_run: Run, base: Dinov2Config, pool, tmp_path: Path, monkeypatch, dataset_folder: Path
 ):
     from agecli.data.store import open_dataset
-    from agecli.evaluation.report import evaluate_model
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
     with monkeypatch.context() as patched:
@@ -213,7 +213,7 @@ def test_rates_fall_from_the_head_down_and_vectors_do_not_decay(base):
 def test_a_frozen_backbone_is_not_budgeted_as_if_it_were_trained(base):
     """Weights once, and for the head alone gradients and Adam's moments."""
     from agecli.ages import Scheme
-    from agecli.training.footprint import measure
+    from agecli.training.memory_plan.footprint import measure
 
     scheme = Scheme.parse("adience8")
     frozen = measure(base, scheme, "cpu")

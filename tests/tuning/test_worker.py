@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from agecli.config import CONFIGS
 from agecli.data.store import open_dataset
 from agecli.errors import DataError, TrainingError
-from agecli.evaluation import report
+from agecli.evaluation import scoring
 from agecli.tuning.study import Claimed, Spec, Study
 from agecli.tuning.worker import Job, train_trial, work
 from tests.models.backbones import save_backbone
@@ -36,7 +36,7 @@ def unseen_test_split(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a search has scored a model")
 
-    monkeypatch.setattr(report, "evaluate_model", refuse)
+    monkeypatch.setattr(scoring, "evaluate_model", refuse)
 
 
 def make_study(folder: Path, name: str, data: Path, backbone: str, **changes: object) -> Study:

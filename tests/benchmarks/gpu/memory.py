@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gpu.common import MODES, SCHEME, Rows, configurations
 
-from agecli.training.footprint import images_per_second, measure
-from agecli.training.memory import clear_device_cache, is_out_of_memory
+from agecli.memory import clear_device_cache, is_out_of_memory
+from agecli.training.memory_plan.footprint import images_per_second, measure
 
 
 def run(data: Path, out: Path, device: str, *, quick: bool) -> None:

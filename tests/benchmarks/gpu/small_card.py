@@ -13,8 +13,8 @@ from gpu.common import MODES, Rows, configurations, train
 from agecli.config import TrainConfig
 from agecli.data.store import open_dataset
 from agecli.errors import TrainingError
-from agecli.training.budget import plan_training
-from agecli.training.memory import clear_device_cache
+from agecli.memory import clear_device_cache
+from agecli.training.memory_plan.budget import plan_training
 
 CARD = 4 * 10**9
 STEPS = 60

@@ -23,9 +23,9 @@ from agecli.data.batches import Batches, to_augmented_input
 from agecli.data.store import open_dataset
 from agecli.models.cnn import CNN
 from agecli.models.dinov2 import Dinov2
-from agecli.training.engine import MovingAverage
+from agecli.training.loop import MovingAverage
 from agecli.training.objectives import make_objective
-from agecli.training.setup import autocast, build_model, build_optimizer
+from agecli.training.session import autocast, build_model, build_optimizer
 
 
 class Stepper:

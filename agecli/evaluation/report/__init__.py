@@ -1,0 +1,1 @@
+"""Figures laid out: cells, plots, and a page that holds them."""

@@ -1,0 +1,1 @@
+"""From videos and cameras to an answer per person."""

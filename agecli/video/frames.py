@@ -1,0 +1,234 @@
+"""Draw pictures from videos and cameras, a few per second. The only home of PyAV."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from PIL import Image
+
+from agecli.config import FPS
+from agecli.errors import AgecliError, ImageError
+
+INSTALL = 'pip install "agecli[video]"'
+
+SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+
+Item = TypeVar("Item")
+Timed = tuple[float, Any]
+"""Seconds on the video's clock, and PyAV's frame."""
+
+
+class Frame(NamedTuple):
+    """A picture of a video, upright, in RGB."""
+
+    seconds: float
+    """From the first picture on."""
+    image: Image.Image
+    share: float = 0
+    """How much of the video lies before it, 0 to 1; 0 where that is unknown."""
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a path is a video, by its name's ending."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def need_decoder() -> Any:
+    """Import PyAV. Raises AgecliError where it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise AgecliError(f"Videos and cameras need PyAV: {INSTALL}") from error
+    return av
+
+
+def read_video(path: Path, fps: float | None = FPS, limit: float | None = None) -> Iterator[Frame]:
+    """Yield the first frame of every 1/fps seconds of a video, up to a limit in seconds.
+
+    fps: None for all frames. They are decoded as they are drawn. Raises ImageError for a file that
+    is no video, and after the frames of one that is damaged or cut short.
+    """
+    with _open(path) as container:
+        length = _length(container)
+        for seconds, frame in _sample(_decode(container, length), fps, limit):
+            yield Frame(seconds, _upright(frame), min(1, seconds / length) if length else 0)
+
+
+def read_frame(path: Path, seconds: float) -> Image.Image:
+    """Return the picture of a video at a time. Raises ImageError where there is none."""
+    with _open(path) as container:
+        start, _ = next(_decode(container))
+        container.seek(round((start + seconds) * 1e6))  # to the last key frame before it
+        for now, frame in _decode(container):
+            if now - start > seconds - 0.01:
+                return _upright(frame)
+    raise ImageError(f"no picture at {seconds} s")
+
+
+def read_camera(
+    number: int = 0, fps: float | None = FPS, limit: float | None = None
+) -> Iterator[Frame]:
+    """Yield what a camera sees now, fps times per second or as often as a picture is asked for.
+
+    fps: None for as often as possible. Raises AgecliError where there is no such camera,
+    ImageError where it goes away.
+    """
+    av = need_decoder()
+    seconds = None
+    try:
+        with (
+            av.open(**_camera(number)) as container,
+            closing(newest(_decode(container))) as seen,  # its thread ends before the camera closes
+        ):
+            for seconds, frame in _sample(seen, fps, limit):
+                yield Frame(seconds, _upright(frame))
+    except (av.FFmpegError, IndexError) as error:
+        reason = (getattr(error, "strerror", None) or "no such camera").lower()
+        if seconds is not None:
+            raise ImageError(f"the camera ended after {seconds:.1f} seconds ({reason})") from error
+        raise AgecliError(
+            f"--webcam: camera {number} cannot be read ({reason}): "
+            "plug one in, or name another with --camera"
+        ) from error
+
+
+def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """Yield the newest item whenever one is asked for; what came meanwhile is dropped.
+
+    A thread draws them, so that a slow taker sees what is, not what was.
+    """
+    slot: deque[Item] = deque(maxlen=1)
+    came, left = threading.Event(), threading.Event()
+    end: list[Exception | None] = []
+
+    def draw() -> None:
+        reason = None
+        try:
+            with closing(items):
+                for item in items:
+                    slot.append(item)
+                    came.set()
+                    if left.is_set():
+                        break
+        except Exception as error:
+            reason = error
+        end.append(reason)
+        came.set()
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        while slot or not end:
+            came.wait()
+            came.clear()
+            if slot:
+                yield slot.pop()
+        if end[0]:
+            raise end[0]
+    finally:
+        left.set()
+        thread.join()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a video for PyAV; what it raises meanwhile becomes an ImageError."""
+    av = need_decoder()
+    try:
+        if not path.stat().st_size:
+            raise ImageError("empty file")
+        # A file rather than its name, which FFmpeg would take for a URL if it holds a colon. What
+        # the video itself refers to stays closed.
+        with (
+            path.open("rb") as file,
+            av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as opened,
+        ):
+            if not opened.streams.video:
+                raise ImageError("holds no pictures")
+            opened.streams.best("video").thread_type = "AUTO"
+            yield opened
+    except (av.InvalidDataError, av.EOFError) as error:
+        raise ImageError("not a video, or cut short") from error
+    except (av.FFmpegError, OSError) as error:
+        raise ImageError((error.strerror or str(error)).lower()) from error
+
+
+def _camera(number: int) -> dict[str, Any]:
+    """Say how FFmpeg opens a camera on this system."""
+    if sys.platform == "darwin":
+        return {"file": str(number), "format": "avfoundation", "options": {"framerate": "30"}}
+    if sys.platform == "win32":
+        devices = need_decoder().enumerate_input_devices("dshow")
+        names = [device.name for device in devices if "video" in device.media_types]
+        return {"file": f"video={names[number]}", "format": "dshow"}
+    return {"file": f"/dev/video{number}", "format": "v4l2"}
+
+
+def _decode(container: Any, length: float | None = None) -> Generator[Timed, None, None]:
+    """Yield the frames of a container's video; then raise ImageError if some could not be.
+
+    length: how long it is to be, in seconds, if that is known.
+    """
+    av = need_decoder()
+    stream = container.streams.best("video")
+    packets = container.demux(stream)
+    damaged = 0
+    first = now = None
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet else None
+        except av.BlockingIOError:  # a camera on macOS that has no new picture yet
+            time.sleep(0.005)
+            packets = container.demux(stream)
+            continue
+        except av.InvalidDataError:
+            damaged += 1
+            continue
+        if frames is None:
+            break
+        for frame in frames:
+            now = frame.time if frame.time is not None else (now or 0) + 1 / stream.average_rate
+            first = now if first is None else first
+            yield now, frame
+    if first is None or now is None:
+        raise ImageError("no picture of it can be decoded")
+    if length and length - (now - first) > max(0.5, 0.05 * length):
+        raise ImageError(f"ends after {now - first:.1f} of {length:.1f} seconds")
+    if damaged:
+        raise ImageError(f"damaged: {damaged} of its pictures cannot be decoded")
+
+
+def _length(container: Any) -> float | None:
+    """Return a video's length in seconds as its file states it."""
+    stream = container.streams.best("video")
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else None
+
+
+def _sample(frames: Iterator[Timed], fps: float | None, limit: float | None) -> Iterator[Timed]:
+    """Yield the first frame of every 1/fps seconds, or all, with the time from the first one on."""
+    start = taken = None
+    for now, frame in frames:
+        start = now if start is None else start
+        seconds = now - start
+        if limit is not None and seconds >= limit:
+            return
+        number = None if fps is None else int(seconds * fps + 1e-6)
+        if number is None or number != taken:
+            taken = number
+            yield round(seconds, 3), frame
+
+
+def _upright(frame: Any) -> Image.Image:
+    """Convert to RGB, turned as the file says that it was filmed."""
+    image = frame.to_image()
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image

@@ -1,0 +1,139 @@
+"""From frames to an answer per person: faces are followed, and what is said of each is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from agecli.errors import ImageError
+from agecli.faces.tracks import Track, Tracker
+from agecli.inference.pictures import STDIN
+from agecli.inference.predictor import Prediction, Predictor
+from agecli.video.frames import Frame, is_video, read_video
+
+WHOLE = (0, 0, 1, 1)
+"""Stands for the box of an answer for the whole picture: it overlaps with its like alone."""
+
+Watch = Callable[[str, Frame, list[Prediction]], None]
+"""Is shown each frame of a source, and the answers so far for the faces in view."""
+
+
+class _Person:
+    """The sums of what was said of one face."""
+
+    def __init__(self, number: int, seconds: float) -> None:
+        self.track = Track(number, 0, seconds, seconds, seconds)
+        self.rows: list[Prediction] = []
+        self.sums: list[np.ndarray] = []
+
+    def see(self, seconds: float, rows: list[Prediction]) -> None:
+        """Add a frame's answers, one per model."""
+        values = [np.array([*(row.probabilities or {}).values(), row.age or 0]) for row in rows]
+        self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.rows else values
+        surest = not self.rows or _score(rows[0]) > _score(self.rows[0])
+        self.rows = rows if surest else self.rows
+        self.track = replace(
+            self.track,
+            frames=self.track.frames + 1,
+            last=seconds,
+            best=seconds if surest else self.track.best,
+        )
+
+    def answers(self, source: str) -> list[Prediction]:
+        """Return the mean of each model's answers, with the box in which the face was surest."""
+        return [self._mean(source, *pair) for pair in zip(self.rows, self.sums, strict=True)]
+
+    def _mean(self, source: str, row: Prediction, total: np.ndarray) -> Prediction:
+        *chances, age = (total / self.track.frames).tolist()
+        probabilities = {
+            group: round(p, 4) for group, p in zip(row.probabilities or {}, chances, strict=True)
+        }
+        group = max(probabilities, key=lambda group: probabilities[group])
+        return replace(
+            row,
+            source=source,
+            track=self.track,
+            group=group,
+            probability=probabilities[group],
+            probabilities=probabilities,
+            age=None if row.age is None else round(age, 1),
+        )
+
+
+def predict_video(
+    predictor: Predictor, frames: Iterable[Frame], source: str, watch: Watch | None = None
+) -> Iterator[Prediction]:
+    """Yield a Prediction per person and model, once the person is gone: the mean over the frames.
+
+    Frames are drawn one at a time, and nothing is kept of them. Of a video that is damaged, what
+    was read is answered, and a last row of status "unreadable" says why that is not all.
+    """
+    tracker = Tracker()
+    people: dict[int, _Person] = {}
+    status: Literal["ok", "no_face", "unreadable"] = "no_face"
+    error = "no face found"
+    try:
+        for frame in frames:
+            faces = _faces(predictor, frame)
+            numbers, gone = tracker.update(frame.seconds, [_box(rows[0]) for rows in faces])
+            for number, rows in zip(numbers, faces, strict=True):
+                person = people.setdefault(number, _Person(number, frame.seconds))
+                person.see(frame.seconds, rows)
+                status = "ok"
+            for number in gone:
+                yield from people.pop(number).answers(source)
+            if watch:
+                here = [person for person in people.values() if person.track.last == frame.seconds]
+                watch(source, frame, [row for person in here for row in person.answers(source)])
+    except ImageError as problem:
+        status, error = "unreadable", str(problem)
+    for person in people.values():
+        yield from person.answers(source)
+    if status != "ok":
+        yield Prediction(source, status=status, error=error)
+
+
+def predict_files(
+    predictor: Predictor,
+    paths: Iterable[Path],
+    *,
+    stdin: bytes = b"",
+    read: Callable[[Path], Iterator[Frame]] = read_video,
+    watch: Watch | None = None,
+) -> Iterator[Prediction]:
+    """Yield the answers for pictures, videos, and the picture on standard input, in their order.
+
+    stdin: what was read from there.
+    """
+    for kind, group in groupby(paths, key=_kind):
+        if kind == "picture":
+            yield from predictor.predict(group)
+        elif kind == "video":
+            for path in group:
+                yield from predict_video(predictor, read(path), str(path), watch)
+        else:
+            for row in predictor.predict([stdin]):
+                yield replace(row, source=str(STDIN))
+
+
+def _kind(path: Path) -> str:
+    return "stdin" if path == STDIN else "video" if is_video(path) else "picture"
+
+
+def _faces(predictor: Predictor, frame: Frame) -> Sequence[list[Prediction]]:
+    """Return the answers of the models for each face of a frame."""
+    rows = (row for row in predictor.predict([frame.image]) if row.status == "ok")
+    return [list(group) for _, group in groupby(rows, key=lambda row: row.face)]
+
+
+def _box(row: Prediction) -> tuple[int, int, int, int]:
+    return row.face.box if row.face else WHOLE
+
+
+def _score(row: Prediction) -> float:
+    return row.face.score if row.face else 0

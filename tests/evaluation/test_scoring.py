@@ -1,0 +1,107 @@
+"""Scoring on a tiny data set whose images are the ages, by models that read them there."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from agecli.ages import YEARS, Scheme
+from agecli.data import store
+from agecli.errors import DataError, WeightsError
+from agecli.evaluation.scoring import evaluate_model
+
+AGES = [1, 5, 28, 22, 65, 30, 9, 70]
+SPLITS = ["test", "test", "test", "test", "test", "val", "train", "test"]
+EXCLUDED = ["", "", "", "", "", "", "", "duplicate"]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    rows = [
+        store.ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
+        for i, (age, split, excluded) in enumerate(zip(AGES, SPLITS, EXCLUDED, strict=True))
+    ]
+    store.write_manifest(tmp_path / store.MANIFEST, rows)
+    images = np.ones((len(AGES), 4, 4, 3), np.uint8) * np.array(AGES, np.uint8)[:, None, None, None]
+    np.save(tmp_path / store.IMAGES, images)
+    receipt = {"split_hash": "same", "scheme": "adience8"}
+    (tmp_path / store.RECEIPT).write_text(json.dumps(receipt))
+    return store.open_dataset(tmp_path)
+
+
+class Reader:
+    """A model that finds an image's age in its pixels, and is `wrong` years off."""
+
+    path = Path("reader.safetensors")
+    scheme = Scheme.parse("adience8")
+    metadata = SimpleNamespace(model="cnn", title="", split_hash="same", temperature=1.0)
+
+    def __init__(self, *, outputs=YEARS, wrong=0):
+        self.outputs, self.wrong, self.calls = outputs, wrong, []
+
+    def distributions(self, images, flip=True):
+        assert images.dtype == np.uint8 and images.shape[1:] == (4, 4, 3)
+        self.calls.append((len(images), flip))
+        ages = images[:, 0, 0, 0].astype(int) + self.wrong
+        answers = ages if self.outputs == YEARS else self.scheme.nearest_groups(ages)
+        return np.eye(self.outputs, dtype=np.float32)[answers]
+
+
+def test_a_perfect_model_is_perfect(dataset):
+    result = evaluate_model(Reader(), dataset)
+
+    assert result.rows.tolist() == [0, 1, 2, 3, 4]  # the split's, without the excluded one
+    assert result.ages.tolist() == [1, 5, 28, 22, 65]
+    assert (result.scores["n"], result.scores["n_ages"]) == (4, 5)  # 22 is in no group
+    assert result.scores["exact"] == 1 and result.scores["mae"] == 0
+    assert result.probabilities.shape == (5, 8) and result.answered.shape == (5,)
+
+
+def test_ages_off_are_counted_in_years(dataset):
+    scores = evaluate_model(Reader(wrong=7), dataset).scores
+    assert scores["mae"] == pytest.approx(7, abs=1e-4) and scores["cs5"] == 0
+    assert scores["exact"] == 1 / 4  # 65 + 7 stays in 60+
+
+
+def test_a_model_of_groups_has_no_years(dataset):
+    result = evaluate_model(Reader(outputs=8), dataset)
+    assert result.answered is None and "mae" not in result.scores
+    assert result.scores["exact"] == 1
+
+
+def test_batches_and_flip_reach_the_model_and_progress_the_caller(dataset):
+    model, seen = Reader(), []
+    evaluate_model(
+        model, dataset, flip=True, batch_size=2, progress=lambda *done: seen.append(done)
+    )
+    assert model.calls == [(2, True), (2, True), (1, True)]
+    assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
+
+
+def test_the_summary_is_json_and_names_what_was_scored(dataset):
+    summary = evaluate_model(Reader(), dataset, "val").summary()
+    assert summary["split"] == "val" and summary["n"] == 1 and summary["same_split"]
+    assert summary["data"] == str(dataset.folder) and summary["weights"] == "reader.safetensors"
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_weights_of_another_split_are_known(dataset):
+    model = Reader()
+    model.metadata = SimpleNamespace(model="cnn", title="", split_hash="other", temperature=1.0)
+    assert not evaluate_model(model, dataset).same_split
+
+
+def test_a_split_without_images_of_a_group_says_what_to_do(dataset):
+    model = Reader()
+    model.scheme = Scheme.parse("40-50,51-60")
+    with pytest.raises(DataError, match=r"test split of .* 40-50, 51-60: give another --split"):
+        evaluate_model(model, dataset)
+
+
+def test_answers_that_are_no_numbers_are_an_error(dataset):
+    model = Reader()
+    model.distributions = lambda images, flip: np.full((len(images), YEARS), np.nan)
+    with pytest.raises(WeightsError, match=r"reader\.safetensors answers NaN"):
+        evaluate_model(model, dataset)

@@ -1,0 +1,37 @@
+from agecli.inference.ensemble import join
+from agecli.inference.predictor import Prediction
+
+
+def say(model: str, chances: dict[str, float], age: float | None = None) -> Prediction:
+    best = max(chances, key=chances.__getitem__)
+    return Prediction(
+        "face.jpg", model=model, group=best, probability=chances[best], probabilities=chances,
+        age=age,
+    )  # fmt: skip
+
+
+def test_probabilities_and_ages_are_averaged():
+    together = join(
+        [
+            say("cnn", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
+            say("resnet", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}, 31),
+            say("capsnet", {"0-9": 0.1, "10-19": 0.8, "20+": 0.1}),
+        ]
+    )
+    assert together is not None
+    assert together.probabilities == {"0-9": 0.2333, "10-19": 0.4333, "20+": 0.3333}
+    assert (together.group, together.probability, together.age) == ("10-19", 0.4333, 19.5)
+    assert (together.agree, together.models, together.spread) == (1, 3, 2)
+
+
+def test_agreement():
+    together = join([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
+    assert together is not None
+    assert (together.agree, together.models, together.spread) == (2, 2, 0)
+    assert together.age is None
+
+
+def test_nothing_together():
+    assert join([]) is None
+    assert join([Prediction("face.jpg", status="no_face")]) is None
+    assert join([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None

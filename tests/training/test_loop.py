@@ -1,0 +1,331 @@
+"""The loop's parts against formulas, and the loop on drawn faces."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.errors import DataError, TrainingError, UsageError
+from agecli.training.loop import MovingAverage, Schedule, is_over
+from agecli.training.observer import Observer
+from agecli.training.pytorch import train
+from agecli.training.runs import Run
+from agecli.training.session import make_accelerator
+
+
+def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
+    size = 32 if kind is CapsNetConfig else 16
+    defaults = dict(image_size=size, batch_size=16, epochs=2, lr=3e-3, dropout=0.1, device="cpu")
+    return kind(data=str(dataset), **(defaults | settings))
+
+
+def run_training(config: CnnConfig, folder: Path, observer: Observer | None = None) -> Run:
+    run = Run.create(folder, config)
+    train(config, run, observer)
+    return run
+
+
+def history(run: Run) -> list[dict]:
+    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_moving_average_follows_its_formula():
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    average = MovingAverage(model, 0.5)
+    expected = 1.0
+    for step, value in enumerate([2.0, 3.0, 4.0, 10.0], start=1):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        average.update(model)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert average.model.weight.item() == pytest.approx(expected)
+
+
+def test_moving_average_takes_batch_norms_statistics_as_they_are():
+    model = nn.BatchNorm1d(2)
+    average = MovingAverage(model, 0.9)
+    model(torch.randn(8, 2))
+    average.update(model)
+    assert torch.equal(average.model.running_mean, model.running_mean)
+
+
+@pytest.mark.parametrize("name", ["onecycle", "cosine"])
+def test_schedules_end_near_zero_after_all_steps(name: str):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(optimizer, CnnConfig(schedule=name, epochs=5, lr=0.1), 4)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.after_step()
+    assert max(rates) == pytest.approx(0.1, rel=0.02)
+    assert optimizer.param_groups[0]["lr"] < 1e-4
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(optimizer, CnnConfig(schedule="plateau"), 4)
+    for _ in range(3):
+        schedule.after_epoch(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    schedule.after_epoch(1.0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
+
+
+@pytest.mark.slow
+def test_a_training_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, epochs=12, ema=0.9, image_size=32)
+    run = run_training(config, tmp_path / "run")
+    records = history(run)
+    assert records[-1]["val_loss"] < 0.8 * records[0]["val_loss"]
+    assert max(record["val_exact"] for record in records) > 0.4  # 1/8 by chance
+
+
+@pytest.mark.slow
+def test_a_capsnet_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, CapsNetConfig, epochs=12, ema=0.9)
+    records = history(run_training(config, tmp_path / "run"))
+    assert records[-1]["val_loss"] < 0.8 * records[0]["val_loss"]
+    assert max(record["val_exact"] for record in records) > 0.4  # 1/8 by chance
+
+
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, *, above: int) -> list[int]:
+    """Have the model fail as CUDA does for batches above a size, from the second epoch on."""
+    from agecli.models.cnn import CNN
+
+    forward, sizes = CNN.forward, []
+
+    def limited(self: CNN, x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if self.training and len(x) > above and len(sizes) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, x)
+
+    monkeypatch.setattr(CNN, "forward", limited)
+    return sizes
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_out_of_memory_is_explained(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run_out_of_memory(monkeypatch, above=0)
+    with pytest.raises(TrainingError, match=r"--grad-checkpoint.*--batch-size 8 --accumulate 2"):
+        run_training(small(dataset_folder, epochs=4), tmp_path / "run")
+
+
+def test_under_a_budget_half_the_micro_batch_goes_on_from_the_last_epoch(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = run_out_of_memory(monkeypatch, above=4)
+    listener = Listener()
+    config = small(dataset_folder, epochs=4, vram_budget="4GB")
+    run = run_training(config, tmp_path / "run", listener)
+    assert len(history(run)) == 4
+    assert {16, 8, 4} <= set(sizes)
+    assert [text.split(": ")[1] for text in listener.warnings] == [
+        "going on with 2 batches of 8 a step", "going on with 4 batches of 4 a step"
+    ]  # fmt: skip
+    _, kept = Run.open(run.folder)
+    assert (kept.batch_size, kept.accumulate) == (4, 4)
+
+
+def test_another_error_of_torch_is_left_alone(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from agecli.models.cnn import CNN
+
+    def broken(self: CNN, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(CNN, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run_training(small(dataset_folder, vram_budget="4GB"), tmp_path / "run")
+
+
+def test_a_run_holds_what_the_design_says(dataset_folder: Path, tmp_path: Path):
+    from agecli.weights import read_metadata
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    names = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*")}
+    assert names == {
+        "best.safetensors", "config.json", "last", "last/state.pt", "log.txt", "metrics.jsonl"
+    }  # fmt: skip
+    metadata = read_metadata(run.best)
+    receipt = json.loads((dataset_folder / "receipt.json").read_text())
+    assert metadata.split_hash == receipt["split_hash"]
+    assert metadata.metrics["n"] > 0
+    assert metadata.training["epochs"] == 2
+
+
+def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_path: Path):
+    from dataclasses import replace
+
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.scoring import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    model = Predictor([run.best], device="cpu").models[0]
+    kept = model.metadata.temperature
+    model.metadata = replace(model.metadata, temperature=1.0)
+    result = evaluate_model(model, open_dataset(dataset_folder), "val")
+    assert kept == pytest.approx(
+        fit_temperature(result.distribution, result.ages, result.scheme), rel=1e-6
+    )
+    assert kept != 1
+
+
+def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
+    dataset_folder: Path, tmp_path: Path
+):
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.scoring import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    run = run_training(small(dataset_folder), tmp_path / "run")
+    model = Predictor([run.best], device="cpu").models[0]
+    result = evaluate_model(model, open_dataset(dataset_folder), "test")
+    scores = result.scores | {"slices": result.slices()}
+    assert model.metadata.metrics == json.loads(json.dumps(scores))
+
+
+class StopAfter(Observer):
+    """Interrupts a training in the middle of an epoch, as Ctrl-C does."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def stepped(self, progress: dict) -> None:
+        if progress["epoch"] > self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"schedule": "onecycle"}, {"schedule": "plateau"},
+     {"kind": CapsNetConfig, "reconstruction": True}],
+    ids=str,
+)  # fmt: skip
+def test_a_resumed_training_ends_with_the_same_bits(
+    dataset_folder: Path, tmp_path: Path, settings: dict
+):
+    config = small(dataset_folder, epochs=4, **settings)
+    whole = run_training(config, tmp_path / "whole")
+    run = Run.create(tmp_path / "cut", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, StopAfter(2))
+    assert len(history(run)) == 2
+    run, config = Run.open(run.folder)
+    train(config, run)
+    expected, actual = whole.load(), run.load()
+    for part in ("model", "average"):
+        a, b = expected[part], actual[part]
+        if part == "average":
+            a, b = a["model"], b["model"]
+        assert all(torch.equal(a[name], b[name]) for name in a), part
+    from safetensors.torch import load_file
+
+    a, b = load_file(whole.best), load_file(run.best)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    times = ("seconds", "images_per_second")
+    for first, second in zip(history(whole), history(run), strict=True):
+        assert {k: v for k, v in first.items() if k not in times} == {
+            k: v for k, v in second.items() if k not in times
+        }
+
+
+def test_training_stops_when_validation_no_longer_improves(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, epochs=30, lr=1e-8, patience=2, ema=0, schedule="cosine")
+    records = history(run_training(config, tmp_path / "run"))
+    best = max(record["epoch"] for record in records if record["best"])
+    assert len(records) == best + 2 < 30
+
+
+@pytest.mark.parametrize(("patience", "over"), [(0, False), (2, True), (3, False)])
+def test_patience_counts_from_the_best_epoch_on(patience: int, over: bool):
+    history = [{"best": best} for best in (True, True, False, False)]
+    assert is_over(history, 5, patience) == over
+    assert is_over([*history, {"best": False}], 5, patience)  # all epochs are done
+
+
+def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: Path):
+    from agecli.weights import read_metadata
+
+    run = run_training(small(dataset_folder, epochs=5, lr=0.05, ema=0), tmp_path / "run")
+    best = min(history(run), key=lambda record: record["val_loss"])
+    assert read_metadata(run.best).training["best_epoch"] == best["epoch"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"amp": True},
+        {"grad_checkpoint": True},
+        {"accumulate": 2, "batch_size": 8},
+        {"objective": "groups", "balance": "sqrt"},
+        {"objective": "ages", "ema": 0.0, "limit": 20},
+        {"kind": CapsNetConfig, "amp": True, "grad_checkpoint": True},
+        {"kind": CapsNetConfig, "reconstruction": True, "balance": "full", "routing_iters": 1},
+        {"kind": CapsNetConfig, "stem": "classic", "share": False, "batch_size": 8, "limit": 16},
+    ],
+    ids=str,
+)
+def test_options_train(dataset_folder: Path, tmp_path: Path, settings: dict):
+    run = run_training(small(dataset_folder, epochs=1, **settings), tmp_path / "run")
+    assert run.best.exists()
+
+
+def test_checkpointing_gives_the_same_training(dataset_folder: Path, tmp_path: Path):
+    plain = run_training(small(dataset_folder, epochs=1), tmp_path / "plain")
+    saving = run_training(
+        small(dataset_folder, epochs=1, grad_checkpoint=True), tmp_path / "saving"
+    )
+    assert history(plain)[0]["val_loss"] == pytest.approx(history(saving)[0]["val_loss"], rel=1e-4)
+
+
+def test_a_loss_that_diverges_is_named(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from agecli.training.objectives import AgeObjective
+
+    monkeypatch.setattr(
+        AgeObjective, "forward", lambda self, logits, ages: logits.sum() * torch.nan
+    )
+    run = Run.create(tmp_path / "run", small(dataset_folder))
+    with pytest.raises(TrainingError, match="lower --lr"):
+        train(small(dataset_folder), run)
+    assert not run.best.exists()
+
+
+def test_a_device_that_is_not_here_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UsageError, match="--device"):
+        make_accelerator(CnnConfig(device="cuda"))
+
+
+def test_a_data_set_without_validation_images_is_refused(dataset_folder: Path, tmp_path: Path):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(dataset_folder, folder)
+    text = (folder / "manifest.csv").read_text().replace(",val,", ",train,")
+    (folder / "manifest.csv").write_text(text)
+    config = small(folder)
+    with pytest.raises(DataError, match="no val images"):
+        train(config, Run.create(tmp_path / "run", config))
