@@ -50,11 +50,12 @@ TESTS = {
     "evaluation/metrics": "evaluation/test_metrics",
     "faces/geometry": "faces/test_geometry faces/test_crops",
     "faces/tracks": "faces/test_tracks",
+    "faces/drawing": "faces/test_drawing",
     "faces/crops": "faces/test_crops faces/test_detect",
     "faces/detector": "faces/test_detector faces/test_detect",
     "training/objectives": "training/test_objectives",
     "training/features": "training/test_features",
-    "training/engine": "training/test_engine",
+    "training/loop": "training/test_loop",
     "inference/predictor": "inference/test_predictor",
 }
 """The tests that each module of agecli has to fail with a fault; the fastest files first."""
@@ -187,7 +188,12 @@ def run(mutations: list[Mutation], workers: int) -> list[Mutation]:
         times = pool.map(lambda module: own.tree.plain_seconds(module), modules)
         limits = {module: PATIENCE * took for module, took in zip(modules, times, strict=True)}
         killed = pool.map(lambda m: own.tree.kills(m, limits[m.module]), mutations)
-        return [mutation for mutation, dead in zip(mutations, killed, strict=True) if not dead]
+        survivors = []
+        for mutation, dead in zip(mutations, killed, strict=True):
+            if not dead:
+                survivors.append(mutation)
+                print(mutation, file=sys.stderr, flush=True)
+        return survivors
 
 
 def main() -> None:
