@@ -5,8 +5,9 @@ them in proportion to its code: a comparison, an operator, a number, a truth val
 slice's bound, two arguments, or a statement is changed or removed in the text, and all else stays
 as it is. It counts as killed when a test fails, or the tests take 5 times as long as without it.
 
-Each worker has a copy of the tree for itself: the working tree is never changed, and should this be
-killed, a guard stops the tests and removes the copies.
+Tests run in forks of a process that has imported what is slow to import, and in copies of the tree:
+the working tree is never changed. Should this be killed, a guard stops the tests and removes the
+copies.
 
 usage: python tests/benchmarks/bench_mutation.py [--count 200] [--seed 0] [--only MODULE ...]
        [--workers 2] [--json FILE]
@@ -15,31 +16,31 @@ usage: python tests/benchmarks/bench_mutation.py [--count 200] [--seed 0] [--onl
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
+import math
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from tests.benchmarks.mutations import Places
+from mutations import Places
 
 ROOT = Path(__file__).parents[2]
+LOG = "tests.log"
 
 TESTS = {
     "ages": "test_ages",
@@ -61,7 +62,14 @@ TESTS = {
 """The tests that each module of agecli has to fail with a fault; the fastest files first."""
 
 PATIENCE = 5
-"""How many times as long as without a fault the tests may take."""
+"""How many times as much of the processor's time the tests may take as without a fault; and of the
+clock's, with a minute more, for others may share the machine."""
+
+SLOW = (
+    "accelerate", "cv2", "PIL.Image", "pytest", "safetensors.torch", "scipy.sparse.csgraph",
+    "scipy.stats", "sklearn.metrics", "torch", "transformers",
+)  # fmt: skip
+"""What tests import, and what is imported once for all of them."""
 
 
 @dataclass(frozen=True)
@@ -105,99 +113,123 @@ def draw(modules: list[str], count: int, seed: int) -> list[Mutation]:
 class Guard:
     """Stops processes and removes a folder as soon as this process ends, however it does."""
 
-    SCRIPT = 'while read -r line; do groups=$line; done; kill -s KILL $groups; sleep 1; rm -rf "$0"'
+    SCRIPT = 'while read -r line; do groups=$line; done; kill -s KILL $groups; rm -rf "$0"'
 
     def __init__(self, folder: Path) -> None:
         self._shell = subprocess.Popen(
             ["sh", "-c", self.SCRIPT, str(folder)], text=True, start_new_session=True,
             stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        self._groups: set[int] = set()
-        self._lock = threading.Lock()
 
-    def run(self, command: list[str], limit: float | None, **how: Any) -> bool:
-        """Run a command in a process group of its own; tell whether it succeeded in time."""
-        process = subprocess.Popen(command, start_new_session=True, **how)
-        self._note(self._groups.add, process.pid)
-        try:
-            return process.wait(limit) == 0
-        except subprocess.TimeoutExpired:
+    def watch(self, groups: Iterable[int]) -> None:
+        """Take note of the process groups that there are now."""
+        print("--", *(-group for group in groups), file=self._shell.stdin, flush=True)
+
+
+@dataclass
+class Tests:
+    """The tests of a module, with a fault or without, as they run in a copy of the tree."""
+
+    module: str
+    mutation: Mutation | None = None
+    used: float = math.inf
+    """Seconds of the processor that they use without the fault."""
+    took: float = math.inf
+    """Seconds that they take without it."""
+    passed = False
+
+    def start(self, tree: Path) -> None:
+        """Put the fault in, and start a process in a group of its own."""
+        self.tree, self.began = tree, time.monotonic()
+        if self.mutation:
+            self._write(self.mutation.apply())
+        self.process = os.fork()
+        if not self.process:
+            os.setsid()
+            os._exit(self._run())
+
+    def poll(self) -> bool:
+        """Return whether they have ended, or took too long; if so, take the fault out."""
+        ended, status, usage = os.wait4(self.process, os.WNOHANG)
+        took = time.monotonic() - self.began
+        if not ended and took < PATIENCE * self.took + 60:
             return False
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            self._note(self._groups.discard, process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+        if not ended:
+            os.waitpid(self.process, 0)
+        if self.mutation:
+            self._write(self.mutation.source)
+        self.passed = ended > 0 and status == 0
+        self.used, self.took = usage.ru_utime + usage.ru_stime, took
+        return True
 
-    def _note(self, change: Callable[[int], None], group: int) -> None:
-        with self._lock:
-            change(group)
-            print("--", *(-group for group in self._groups), file=self._shell.stdin, flush=True)
-
-
-class Tree:
-    """A copy of the tree, in which the tests of a module are run."""
-
-    def __init__(self, folder: Path, guard: Guard) -> None:
-        self.folder, self.guard = folder, guard
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-
-    def passes(self, module: str, limit: float | None = None) -> bool:
-        """Run a module's tests; tell whether all passed, in time."""
-        files = [f"tests/{name}.py" for name in TESTS[module].split()]
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--basetemp", "temporary"]
-        with (self.folder / "tests.log").open("w") as log:
-            return self.guard.run(
-                [sys.executable, "-m", "pytest", *options, *files], limit,
-                cwd=self.folder, stdout=log, stderr=log,
-                env=os.environ | {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-
-    def plain_seconds(self, module: str) -> float:
-        """Return how long a module's tests take without a fault."""
-        began = time.monotonic()
-        if not self.passes(module):
-            sys.exit(f"{module} fails as it is:\n{(self.folder / 'tests.log').read_text()}")
-        return time.monotonic() - began
-
-    def kills(self, mutation: Mutation, limit: float) -> bool:
-        """Tell whether the tests notice a fault."""
-        path = self.folder / "agecli" / f"{mutation.module}.py"
-        try:
-            self._write(path, mutation.apply())
-            return not self.passes(mutation.module, limit)
-        finally:
-            self._write(path, mutation.source)
-
-    def _write(self, path: Path, text: bytes) -> None:
+    def _write(self, text: bytes) -> None:
+        path = self.tree / "agecli" / f"{self.module}.py"
         path.write_bytes(text)
         # Python takes a file of the same size, written in the same second, for the same.
         Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
 
+    def _run(self) -> int:
+        os.chdir(self.tree)
+        sys.path.insert(0, str(self.tree))
+        os.environ["PYTHONPATH"] = str(self.tree)
+        log = os.open(LOG, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(log, sys.stdout.fileno())
+        os.dup2(log, sys.stderr.fileno())
+        if self.mutation:
+            most = math.ceil(PATIENCE * self.used)
+            resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        files = [f"tests/{name}.py" for name in TESTS[self.module].split()]
+        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--basetemp", "temporary"]
+        return int(sys.modules["pytest"].main([*options, *files]))
 
-def run(mutations: list[Mutation], workers: int) -> list[Mutation]:
-    """Put faults in, one after another; return those that survive."""
-    folder, own = Path(tempfile.mkdtemp(prefix="mutation-")), threading.local()
+
+def run(tests: Iterable[Tests], folder: Path, guard: Guard, workers: int) -> Iterator[Tests]:
+    """Run tests, so many at once, each in one of the copies of the tree; yield what has ended."""
+    free = [folder / str(number) for number in range(workers)]
+    waiting, running = iter(tests), []
+    while True:
+        for one in islice(waiting, len(free)):
+            one.start(free.pop())
+            running.append(one)
+        guard.watch(one.process for one in running)
+        if not running:
+            return
+        time.sleep(0.02)
+        for one in [one for one in running if one.poll()]:
+            running.remove(one)
+            free.append(one.tree)
+            yield one
+
+
+def survivors_of(mutations: list[Mutation], workers: int) -> list[Mutation]:
+    """Put faults in, one after another; return those that no test notices."""
+    for name in SLOW:
+        importlib.import_module(name)
+    folder = Path(tempfile.mkdtemp(prefix="mutation-"))
     guard = Guard(folder)
-
-    def start() -> None:
-        own.tree = Tree(folder / str(threading.get_ident()), guard)
-
-    with ThreadPoolExecutor(workers, initializer=start) as pool:
-        modules = sorted({mutation.module for mutation in mutations})
-        times = pool.map(lambda module: own.tree.plain_seconds(module), modules)
-        limits = {module: PATIENCE * took for module, took in zip(modules, times, strict=True)}
-        killed = pool.map(lambda m: own.tree.kills(m, limits[m.module]), mutations)
-        survivors = []
-        for mutation, dead in zip(mutations, killed, strict=True):
-            if not dead:
-                survivors.append(mutation)
-                print(mutation, file=sys.stderr, flush=True)
-        return survivors
+    for number in range(workers):
+        left_out = shutil.ignore_patterns(".*", "__pycache__")
+        shutil.copytree(ROOT, folder / str(number), ignore=left_out)
+    modules = sorted({mutation.module for mutation in mutations})
+    plain = {}
+    for one in run(map(Tests, modules), folder, guard, workers):
+        if not one.passed:
+            sys.exit(f"{one.module} fails as it is:\n{(one.tree / LOG).read_text()}")
+        plain[one.module] = one
+    faults = (Tests(m.module, m, plain[m.module].used, plain[m.module].took) for m in mutations)
+    survivors = []
+    for one in run(faults, folder, guard, workers):
+        if one.passed:
+            survivors.append(one.mutation)
+            print(one.mutation, file=sys.stderr, flush=True)
+    return survivors
 
 
 def main() -> None:
     """Print how many faults of each module were killed, and which survived."""
+    os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=200, help="faults at most")
     parser.add_argument("--seed", type=int, default=0)
@@ -207,7 +239,7 @@ def main() -> None:
     options = parser.parse_args()
 
     mutations = draw(options.only or list(TESTS), options.count, options.seed)
-    survivors = run(mutations, options.workers)
+    survivors = survivors_of(mutations, options.workers)
     drawn, left = (Counter(m.module for m in some) for some in (mutations, survivors))
     print(f"{'module':<22}{'killed':>8}{'survived':>10}")
     for module in TESTS:
