@@ -187,7 +187,7 @@ def test_one_name_in_two_sources_is_two_pictures(tmp_path):
 
 
 def test_a_source_given_twice_counts_once(folder, tmp_path):
-    assert _prepare([folder, folder / ".." / "Faces"], tmp_path / "out")["images"] == 60
+    assert _prepare([folder, folder / ".." / "Faces"], tmp_path / "out").images == 60
 
 
 def test_other_groups_change_the_counts(folder, tmp_path):
