@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -62,8 +62,8 @@ _DecodedBatch = tuple[list[_Decoded], audit.Fingerprints]
 
 
 def prepare(
-    origins: list[Path],
-    out: Path,
+    sources: Path | str | Iterable[Path | str],
+    out: Path | str,
     config: PrepareConfig | None = None,
     *,
     labels: Path | None = None,
@@ -75,12 +75,15 @@ def prepare(
     """Make the data set `out` of folders and archives, and return its receipt.
 
     labels: a CSV file of ages, in place of UTKFace's file names. crop: a picklable function that
-    finds the face in a photograph. The folder appears under its name only when it is whole.
+    finds the face in a photograph, as `faces.crop_largest`. workers: processes, by default one per
+    CPU. The folder appears under its name only when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
+    origins = [sources] if isinstance(sources, Path | str) else sources
+    out = Path(out)
     config = config or PrepareConfig()
     check_free(out, force=force)
-    listing = _list(origins, labels)
+    listing = _list([Path(origin) for origin in origins], labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
