@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from agecli.ages import IntArray
+
 HASH_DISTANCE = 6
 """Most differing bits, of 64, between the perceptual hashes of near duplicates."""
 PIXEL_DIFFERENCE = 12
@@ -16,9 +18,6 @@ PIXEL_DIFFERENCE = 12
 _CONFIRM_SIZE = 112
 _BLOCK = 2**20  # comparisons at a time
 _PAIRS = 2**14
-
-IntArray = NDArray[np.integer]
-
 
 FINGERPRINT = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3))])
 """What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its

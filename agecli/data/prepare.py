@@ -29,7 +29,7 @@ _Batch = list[tuple[int, bytes]]
 """Rows of the data set, and the files of their pictures."""
 
 Crop = Callable[[Image.Image], Image.Image | None]
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
 
 
@@ -70,7 +70,7 @@ def prepare(
     crop: Crop | None = None,
     workers: int | None = None,
     force: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: StageProgress = lambda stage, done, total: None,
 ) -> Receipt:
     """Make the data set `out` of folders and archives, and return its receipt.
 
@@ -137,7 +137,7 @@ def _decode(
     images: store.StoreFile,
     crop: Crop | None,
     workers: int,
-    progress: Progress,
+    progress: StageProgress,
 ) -> tuple[list[_Decoded], audit.Fingerprints]:
     """Decode and store everything; both results have an item per row."""
     decoded: list[_Decoded | None] = [None] * len(listed)

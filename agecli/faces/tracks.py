@@ -10,7 +10,7 @@ from agecli.faces.geometry import Box, centre, overlap
 LEAST_OVERLAP = 0.1
 """Intersection over union from which on two boxes may be one face: frames lie half a second apart,
 in which a face moves by most of its width."""
-PATIENCE = 2.5
+GONE_AFTER = 2.5
 """Seconds without a face after which it is given up; before, it may be hidden or turned."""
 STEADY = 0.5
 """Seconds over which a speed is averaged, since boxes tremble between frames."""
@@ -87,7 +87,7 @@ class Tracker:
                 self._count += 1
                 numbers[index] = self._count
                 self._paths[self._count] = _Path(box, seconds)
-        lost = [n for n, path in self._paths.items() if seconds - path.seconds >= PATIENCE]
+        lost = [n for n, path in self._paths.items() if seconds - path.seconds >= GONE_AFTER]
         for number in lost:
             del self._paths[number]
         return [numbers[index] for index in range(len(boxes))], lost
