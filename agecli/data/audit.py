@@ -95,7 +95,10 @@ def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
-    """Compute for each picture the years between the youngest and the oldest age of its cluster."""
+    """Compute the years between the youngest and the oldest age of each picture's cluster.
+
+    clusters, ages: (N,); returns (N,).
+    """
     low = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
     high = np.full_like(low, -1)
     np.minimum.at(low, clusters, ages)

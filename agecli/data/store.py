@@ -75,7 +75,7 @@ class Dataset:
         return self.receipt.split_hash
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Return the sorted rows of a split, without the excluded ones."""
+        """Return the rows (n,) of a split, sorted, without the excluded ones."""
         return np.flatnonzero((self.splits == split) & (self.excluded == ""))
 
 

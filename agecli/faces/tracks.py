@@ -45,6 +45,7 @@ class _Path:
         return left + x, top + y, right + x, bottom + y
 
     def moved(self, box: Box, seconds: float) -> _Path:
+        """Return the way with the face seen in a box at a time, and its speed averaged."""
         passed = max(seconds - self.seconds, 1e-3)
         new = min(1.0, passed / STEADY)
         speed = [
