@@ -81,7 +81,7 @@ class Scheme:
         """Return the group nearest in years to each age; a tie goes to the younger group."""
         years = np.arange(YEARS)[:, None]
         low, high = np.array(self.bounds).T
-        distance = np.maximum(np.maximum(low - years, years - high), 0)  # (YEARS, groups)
+        distance = np.maximum(low - years, years - high)  # (YEARS, groups), negative inside
         return distance.argmin(axis=1)[np.clip(ages, 0, YEARS - 1)]
 
     def year_matrix(self) -> FloatArray:

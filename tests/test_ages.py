@@ -41,6 +41,12 @@ def test_the_nearest_group_of_a_gap_age_and_the_younger_of_two(age, group):
     assert ADIENCE.nearest_groups([age]).tolist() == [group]
 
 
+def test_where_groups_adjoin_the_nearest_is_an_ages_own():
+    for text in ("decades", "0-17,18+", "0,1,2-5,6+"):
+        scheme, ages = Scheme.parse(text), np.arange(121)
+        assert scheme.nearest_groups(ages).tolist() == scheme.groups_of(ages).tolist()
+
+
 @pytest.mark.parametrize("text", ["adience8", "decades", "0-2,4-6,8-13", "0-17, 18+", "5,6-100"])
 def test_labels_parse_to_the_scheme_they_came_from(text):
     scheme = Scheme.parse(text)

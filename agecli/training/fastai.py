@@ -18,13 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import ResNetConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
-from agecli.models.synced import share_statistics
 from agecli.training.fastai_callbacks import (
     Averaging,
     DeviceLoss,
@@ -53,6 +51,7 @@ from agecli.training.session import (
     open_shared,
     rows_of,
 )
+from agecli.training.synced import share_statistics
 from agecli.weights import Metadata
 
 with warnings.catch_warnings():
@@ -93,11 +92,11 @@ def train(
 
 def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)
-    share_statistics(model)
+    share_statistics(model, device.type)
     saved = distributed.from_main(run.load)
     if saved:
         check_world(saved)

@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
-from agecli.models.synced import share_statistics
 from agecli.training.initial import check_split, training_of
 from agecli.training.loop import Schedule, Trainer, hash_seed
 from agecli.training.memory_plan.budget import within_memory
@@ -32,6 +30,7 @@ from agecli.training.session import (
     open_shared,
     rows_of,
 )
+from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights, named_weights
 
 Start = Callable[[nn.Module], object]
@@ -44,7 +43,7 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
     """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
     if not dry and _has_initial(config):
-        scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
+        scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))
     return config
 
@@ -91,11 +90,11 @@ def fit(
     start: loads the weights to begin with, named init and trained as `before` says.
     """
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
-    share_statistics(model)
+    share_statistics(model, accelerator.device.type)
     if distributed.is_main() and not run.begun:
         start(model)  # the others get its weights as they are wrapped
     optimizer = build_optimizer(config, model)

@@ -133,6 +133,13 @@ def read_answers(page: Any) -> dict[str, dict[str, Any]]:
     return answers
 
 
+def close_picture(page: Any) -> None:
+    """Ask for another picture, and wait until the page can take one."""
+    page.click("[data-again]")
+    page.wait_for_selector(".card", state="detached")
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+
+
 def test_the_page_says_what_predict_says(visit: Visit, cli: Cli):
     page = visit()
     upload(page, PORTRAIT)
@@ -158,7 +165,7 @@ def test_a_picture_is_pasted(visit: Visit):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     upload(page, PORTRAIT)
     wanted = read_answers(page)
-    page.click("[data-again]")
+    close_picture(page)
     png = io.BytesIO()
     Image.open(PORTRAIT).save(png, "png")  # what a clipboard holds
     page.evaluate(COPY, base64.b64encode(png.getvalue()).decode())
@@ -205,9 +212,7 @@ def test_margin_heat_and_variants(visit: Visit):
     page.wait_for_selector(".strip tbody tr")
     assert page.locator(".strip tbody tr").count() == len(before)
     assert page.locator(".strip thead img").count() == 9
-    page.click("[data-again]")
-    page.wait_for_selector("#upload input[type=file]", state="attached")
-    assert page.locator(".card").count() == 0
+    close_picture(page)
 
 
 def test_one_of_thirty_faces_is_chosen_by_click_and_by_keyboard(visit: Visit, tmp_path: Path):
