@@ -208,7 +208,7 @@ def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     from agecli.weights import read_metadata
 
     for path in paths:
-        if read_metadata(path).split_hash != dataset.receipt["split_hash"]:
+        if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
                 f"{path} was trained on another split than that of {dataset.folder}: it may have "
                 "seen these images, so its figures may be too good (--force scores and marks it)"

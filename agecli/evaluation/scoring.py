@@ -144,7 +144,7 @@ def evaluate_model(
         data=dataset.folder,
         split=split,
         flip=flip,
-        same_split=model.metadata.split_hash == dataset.receipt["split_hash"],
+        same_split=model.metadata.split_hash == dataset.split_hash,
         scheme=model.scheme,
         rows=rows,
         ages=ages,

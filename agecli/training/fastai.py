@@ -93,7 +93,7 @@ def train(
 
 def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)

@@ -88,7 +88,7 @@ class Results:
 
     def _metadata(self, record: dict[str, Any]) -> Metadata:
         config, receipt = self.config, self.dataset.receipt
-        scheme = Scheme.parse(receipt["scheme"])
+        scheme = receipt_scheme
         return Metadata(
             model=config.model,
             title=config.title,

@@ -103,7 +103,7 @@ def _train_heads(
     config: Dinov2Config, run: Run, observer: Observer, *, score: bool = True
 ) -> Metadata:
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     device = choose_device(config)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
     seen = replace(config, pool=BOTH)

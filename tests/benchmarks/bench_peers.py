@@ -39,7 +39,7 @@ def write_crops(dataset: Dataset, archive: Path, folder: Path) -> None:
 
 def score(dataset: Dataset, file: Path) -> str:
     """Give the figures of a script's answers."""
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     with file.open(encoding="utf-8") as lines:
         ages = {int(Path(name).stem): float(age) for name, age in csv.reader(lines, delimiter="\t")}
     rows = dataset.rows("test")

@@ -47,7 +47,7 @@ def parts(dataset_folder: Path, tmp_path: Path):
     model.load_state_dict(model.state_dict() | backbone_state(str(folder), ""))
     model = model.double()
     model.train_last(0)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     objective = make_objective(config, scheme, dataset.ages).double()
     rows = {split: dataset.rows(split) for split in ("train", "val")}
     features = {
