@@ -70,11 +70,11 @@ class Scheme:
         return len(self.bounds)
 
     def groups_of(self, ages: ArrayLike) -> IntArray:
-        """Return each age's group as an index, or NO_GROUP for a gap age."""
+        """Return the group of each age (N,) as an index (N,), or NO_GROUP for a gap age."""
         return self._year_groups()[np.clip(ages, 0, YEARS - 1)]
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
-        """Return the group nearest in years to each age; a tie goes to the younger group."""
+        """Return the group nearest to each age (N,) as an index (N,); a tie goes to the younger."""
         years = np.arange(YEARS)[:, None]
         low, high = np.array(self.bounds).T
         distance = np.maximum(low - years, years - high)  # (YEARS, groups), negative inside

@@ -139,7 +139,7 @@ def evaluate(
         if together := suite.make_ensemble(results):
             names, results = [*names, suite.ENSEMBLE], [*results, together]
     by_name = dict(zip(names, results, strict=True))
-    judged = protocols.judge(by_name, dataset.receipt.get("sources", [])) if protocol else []
+    judged = protocols.judge(by_name, dataset.receipt.sources) if protocol else []
     rows = [suite.describe(name, result) for name, result in by_name.items()]
     checks = (suite.check_gate(gate, row) for row in rows for gate in gates or ())
     failures = [text for text in checks if text]

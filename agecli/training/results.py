@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from agecli.ages import FloatArray, IntArray, Scheme
+from agecli.ages import FloatArray, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
@@ -88,7 +88,7 @@ class Results:
 
     def _metadata(self, record: dict[str, Any]) -> Metadata:
         config, receipt = self.config, self.dataset.receipt
-        scheme = receipt_scheme
+        scheme = self.dataset.scheme
         return Metadata(
             model=config.model,
             title=config.title,
@@ -99,10 +99,10 @@ class Results:
             mean=list(config.mean),
             std=list(config.std),
             crop={"detector": DETECTOR, "margin": FACE_MARGIN},
-            split_hash=receipt["split_hash"],
+            split_hash=receipt.split_hash,
             backbone=self.backbone,
             training={
-                "data": receipt["sources"],
+                "data": receipt.sources,
                 "train_images": self.train_images,
                 "init": self.init,
                 **({"before": self.before} if self.before else {}),

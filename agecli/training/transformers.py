@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agecli import distributed
-from agecli.ages import IntArray, Scheme
+from agecli.ages import IntArray
 from agecli.config import Dinov2Config, Pool
 from agecli.data.store import Dataset
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import YEARS
 from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset

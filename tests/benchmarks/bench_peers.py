@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agecli.ages import Scheme
 from agecli.data.sources import list_members, read_members
 from agecli.data.store import Dataset, open_dataset
 from agecli.evaluation.metrics import (

@@ -9,6 +9,7 @@ import pytest
 
 from agecli.ages import YEARS, Scheme
 from agecli.data import store
+from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation.scoring import evaluate_model
 
@@ -20,10 +21,10 @@ EXCLUDED = ["", "", "", "", "", "", "", "duplicate"]
 @pytest.fixture
 def dataset(tmp_path):
     rows = [
-        store.ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
+        ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
         for i, (age, split, excluded) in enumerate(zip(AGES, SPLITS, EXCLUDED, strict=True))
     ]
-    store.write_manifest(tmp_path / store.MANIFEST, rows)
+    write_manifest(tmp_path / store.MANIFEST, rows)
     images = np.ones((len(AGES), 4, 4, 3), np.uint8) * np.array(AGES, np.uint8)[:, None, None, None]
     np.save(tmp_path / store.IMAGES, images)
     receipt = {"split_hash": "same", "scheme": "adience8"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agecli.faces.tracks import PATIENCE, Tracker
+from agecli.faces.tracks import GONE_AFTER, Tracker
 
 
 def box(x: float, y: float = 0, side: float = 100) -> tuple[float, float, float, float]:
@@ -30,11 +30,11 @@ def test_order_does_not_matter_where_faces_are_close():
 def test_a_missed_face_is_found_again_and_a_gone_one_given_up():
     tracker = Tracker()
     tracker.update(0, [box(0), box(500)])
-    later = PATIENCE - 0.1
+    later = GONE_AFTER - 0.1
     assert tracker.update(later / 2, [box(0)]) == ([1], [])
     assert tracker.update(later, [box(0), box(500)]) == ([1, 2], [])
-    assert tracker.update(later + PATIENCE, [box(0)]) == ([1], [2])
-    assert tracker.update(later + PATIENCE + 0.1, [box(500)])[0] == [3]
+    assert tracker.update(later + GONE_AFTER, [box(0)]) == ([1], [2])
+    assert tracker.update(later + GONE_AFTER + 0.1, [box(500)])[0] == [3]
 
 
 def test_at_a_cameras_rate_a_trembling_box_keeps_its_number_while_it_is_hidden():
