@@ -95,6 +95,7 @@ def test_label_distribution_counts_ages_over_a_hundred_as_a_hundred():
     old = label_distribution([116])
     assert old.argmax() == 100
     np.testing.assert_allclose(old.sum(), 1, rtol=1e-6)
+    np.testing.assert_array_equal(old, label_distribution([100]))
 
 
 def test_group_probabilities_sum_years_and_leave_gap_ages_out():
@@ -142,6 +143,7 @@ def test_no_other_age_errs_less_in_years():
 
 def test_softmax_survives_large_logits_and_flattens_with_temperature():
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]])), [[0.75, 0.25]])
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]])), [[1, 0]])
     np.testing.assert_allclose(softmax(np.array([[np.log(9), 0.0]]), 2.0), [[0.75, 0.25]])
 
 
