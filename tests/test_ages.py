@@ -53,6 +53,12 @@ def test_labels_parse_to_the_scheme_they_came_from(text):
     assert Scheme.parse(scheme.labels) == scheme == Scheme.parse(",".join(scheme.labels))
 
 
+def test_the_last_group_is_open_where_it_reaches_a_hundred():
+    assert Scheme.parse("0-5,60-100").labels == ["0-5", "60+"]
+    assert Scheme.parse(["7", "60-99"]).labels == ["7-7", "60-99"]
+    assert ADIENCE.bounds[-1] == (60, 100) and len(ADIENCE) == 8
+
+
 def test_decades_leave_no_gap():
     groups = Scheme.parse("decades").groups_of(np.arange(121))
     assert groups.tolist() == [min(age // 10, 7) for age in range(121)]
@@ -90,6 +96,7 @@ def test_label_distribution_counts_ages_over_a_hundred_as_a_hundred():
     old = label_distribution([116])
     assert old.argmax() == 100
     np.testing.assert_allclose(old.sum(), 1, rtol=1e-6)
+    np.testing.assert_array_equal(old, label_distribution([100]))
 
 
 def test_group_probabilities_sum_years_and_leave_gap_ages_out():
@@ -97,6 +104,13 @@ def test_group_probabilities_sum_years_and_leave_gap_ages_out():
     years[0, [1, 2, 3, 30]] = 0.1, 0.2, 0.4, 0.3  # 3 is a gap age
     expected = [0.3 / 0.6, 0, 0, 0, 0.3 / 0.6, 0, 0, 0]
     np.testing.assert_allclose(Answers(years, ADIENCE, True).groups[0], expected, atol=1e-9)
+
+
+def test_each_row_is_renormalised_by_itself():
+    years = np.zeros((2, YEARS))
+    years[0, [1, 3]], years[1, [5, 12, 22]] = (0.5, 0.5), (0.1, 0.3, 0.6)
+    expected = [[1, 0, 0, 0, 0, 0, 0, 0], [0, 0.25, 0.75, 0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(group_probabilities(years, ADIENCE), expected, atol=1e-9)
 
 
 def test_group_probabilities_are_finite_where_all_lies_on_gap_ages():
@@ -150,7 +164,13 @@ def test_no_other_age_errs_less_in_years():
 
 def test_softmax_survives_large_logits_and_flattens_with_temperature():
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]])), [[0.75, 0.25]])
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]])), [[1, 0]])
     np.testing.assert_allclose(softmax(np.array([[np.log(9), 0.0]]), 2.0), [[0.75, 0.25]])
+
+
+def test_softmax_is_of_each_row():
+    np.testing.assert_allclose(softmax(np.log([[1, 3], [2, 2], [9, 1]])),
+                               [[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])  # fmt: skip
 
 
 def test_outputs_are_groups_or_years():

@@ -53,7 +53,7 @@ TESTS = {
     "faces/tracks": "faces/test_tracks",
     "faces/drawing": "faces/test_drawing",
     "faces/crops": "faces/test_crops faces/test_detect",
-    "faces/detector": "faces/test_detector faces/test_detect",
+    "faces/detector": "faces/test_looks faces/test_detector faces/test_detect",
     "training/objectives": "training/test_objectives",
     "training/features": "training/test_features",
     "training/loop": "training/test_loop",

@@ -36,6 +36,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-quic",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
+SLOW = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
 PATIENCE = 120_000
 """Milliseconds: other work may share the machine."""
 Visit = Callable[..., Any]
@@ -161,7 +162,10 @@ def test_the_page_says_what_predict_says(visit: Visit, cli: Cli):
 
 
 def test_a_picture_is_pasted(visit: Visit):
+    """Over a slow line, on which what the page says may cross with what the server answers."""
     page = visit()
+    line = page.context.new_cdp_session(page)
+    line.send("Network.emulateNetworkConditions", SLOW)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     upload(page, PORTRAIT)
     wanted = read_answers(page)
