@@ -64,7 +64,8 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     rates = sum(1 / result.images_per_second for result in results)
     return replace(
         first, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
-        probabilities=chances, answered=answered, temperature=1.0, images_per_second=1 / rates, knows_years=False,
+        probabilities=chances, answered=answered, temperature=1.0, images_per_second=1 / rates,
+        knows_years=False,
         scores=metrics.score(chances, first.ages, first.scheme, answered),
     )  # fmt: skip
 
