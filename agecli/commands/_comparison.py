@@ -8,7 +8,6 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from agecli.evaluation import protocols
 from agecli.evaluation.suite import verdict
 
 WORST = "▼"
@@ -89,18 +88,6 @@ def _slice(own: dict[str, Any], models: int) -> list[str]:
 
 def _label(part: dict[str, Any]) -> str:
     return escape(f"{part['by'].split()[0]} {part['value']}")
-
-
-def protocols_table(judged: list[dict[str, Any]]) -> Table:
-    """Lay out the published figures, those at hand, and whether they may stand side by side."""
-    head, *rows = protocols.table(judged)
-    table = Table(
-        *map(escape, head), title="Published figures", title_justify="left", title_style="bold",
-        box=box.SIMPLE_HEAD, padding=(0, 1), show_lines=True,
-    )  # fmt: skip
-    for cells in rows:
-        table.add_row(*map(escape, cells))
-    return table
 
 
 def _span(interval: tuple[float, float]) -> str:

@@ -63,9 +63,6 @@ def evaluate(
     show_faces: Annotated[
         bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
     ] = False,
-    protocol: Annotated[
-        bool, typer.Option("--protocol", help="Say which published figures these may stand beside.")
-    ] = False,
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Score disturbed images, too: turned, dark, ...")
     ] = False,
@@ -99,15 +96,14 @@ def evaluate(
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
     Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs; --protocol,
-    --robustness and --photographs add one each. Several processes of a launcher share the images.
-    Exit code 4: a --gate does not hold.
+    model, and of several one for the ensemble and one with their differences in pairs; --robustness
+    and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
+    --gate does not hold.
     """
     from agecli.commands import _robustness
-    from agecli.commands._comparison import protocols_table
     from agecli.commands._console import out
     from agecli.data.store import open_dataset
-    from agecli.evaluation import protocols, suite
+    from agecli.evaluation import suite
     from agecli.evaluation.report.page import write_page
     from agecli.inference.predictor import Predictor
     from agecli.weights import named_weights
@@ -139,7 +135,6 @@ def evaluate(
         if together := suite.make_ensemble(results):
             names, results = [*names, suite.ENSEMBLE], [*results, together]
     by_name = dict(zip(names, results, strict=True))
-    judged = protocols.judge(by_name, dataset.receipt.get("sources", [])) if protocol else []
     rows = [suite.describe(name, result) for name, result in by_name.items()]
     checks = (suite.check_gate(gate, row) for row in rows for gate in gates or ())
     failures = [text for text in checks if text]
@@ -150,21 +145,18 @@ def evaluate(
     if report:
         files = write_page(
             report, f"{', '.join(names[: len(paths)])} on {dataset.folder.name}", rows, pairs,
-            judged, by_name, dataset.ids[results[0].rows], dataset.images if show_faces else None,
+            by_name, dataset.ids[results[0].rows], dataset.images if show_faces else None,
             extras.sections(report),
         )  # fmt: skip
         _say(f"wrote {files[0]}")
     if as_json:
         lines = [{"pairs": pairs}] if pairs else []
-        lines += [{"protocols": judged}] if judged else []
         for line in [*rows, *lines, *extras.lines()]:
             typer.echo(json.dumps(line, allow_nan=False))
     else:
         seen = f" ({_SEEN[split]})" if split in _SEEN else ""
         for table in _tables(f"the {split} split{seen}", rows, pairs):
             out.print(table)
-        if judged:
-            out.print(protocols_table(judged))
         for table in extras.tables():
             out.print(table)
     for text in failures:

@@ -159,18 +159,6 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     assert "Images by true group" not in text
 
 
-def test_protocol_says_what_may_stand_beside_the_published(data, run_folder, tmp_path):
-    lines = _run(run_folder, "--data", data, "--protocol", "--json").stdout.splitlines()
-    judged = json.loads(lines[1])["protocols"]
-    assert len(lines) == 2 and not any(one["comparable"] for one in judged)  # drawn noise
-    assert "these images are of unknown source" in judged[0]["reasons"]
-    report = tmp_path / "report"
-    text = _run(run_folder, "--data", data, "--protocol", "--report", report).stdout
-    assert "Published figures" in text and "FaRL + MLP: 3.87 y" in " ".join(text.split())
-    assert "Published figures" in (report / "report.md").read_text()
-    assert "Published figures" not in _run(run_folder, "--data", data).stdout
-
-
 def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
     from rich.console import Console
 

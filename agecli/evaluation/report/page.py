@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from agecli.ages import NO_GROUP
-from agecli.evaluation import protocols
 from agecli.evaluation.photographs import Photographs, describe_finds, photographs_table
 from agecli.evaluation.report.plots import (
     plot_confusion,
@@ -39,14 +38,13 @@ MISTAKES = 12
 
 def write_page(
     folder: Path, title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]],
-    judged: list[dict[str, Any]], results: dict[str, Evaluation], ids: np.ndarray,
+    results: dict[str, Evaluation], ids: np.ndarray,
     faces: np.ndarray | None, extra: Sequence[Section] = (),
 ) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; give the files.
 
-    judged: what `protocols.judge` gives, or nothing. ids: (N,) names of the images; faces: the
-    data set's images (rows, S, S, 3), or None: no faces. extra: sections to stand before those of
-    the models, their pictures in the same folder.
+    ids: (N,) names of the images; faces: the data set's images (rows, S, S, 3), or None: no faces.
+    extra: sections to stand before those of the models, their pictures in the same folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first = rows[0]
@@ -67,8 +65,6 @@ def write_page(
         sections.append(("Differences", [_pairs(pairs), note]))
     note = "Exact accuracy and its 95 % interval (Wilson). What else is known stands below."
     sections.append(("Slices", [_slices(rows), note]))
-    if judged:
-        sections.append(("Published figures", [Grid(*protocols.table(judged), prose=True)]))
     sections += extra
     for row in rows:
         sections.append((row["name"], _one(folder, row, results[row["name"]], ids, faces)))

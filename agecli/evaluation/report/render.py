@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +39,6 @@ th, td { padding: .34rem .6rem; text-align: right; white-space: nowrap;
 th { color: var(--soft); font-weight: 600 } tr:last-child td { border-bottom: 0 }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; padding-left: 0;
   background: var(--card) }
-.prose td, .prose th { text-align: left; vertical-align: top; white-space: normal;
-  min-width: 9rem; max-width: 24rem }
-.prose td:first-child { position: static } small { display: block; font-size: inherit }
-td:first-child small { color: var(--soft); font-size: .8rem }
 .best td { font-weight: 650 } mark { color: var(--red); background: var(--blush);
   border-radius: 4px; padding: .05rem .35rem }
 .bar { display: grid; grid-template-columns: minmax(6rem, 10rem) 1fr 4rem; gap: .9rem;
@@ -75,12 +70,10 @@ figure { margin: 0; width: 96px; font-size: .75rem } figure img { width: 96px; b
 class Grid(list[list[str]]):
     """A table: rows of cells, the first one its head. A cell that starts with WORST is marked."""
 
-    def __init__(self, *rows: list[str], best: int | None = None, prose: bool = False) -> None:
+    def __init__(self, *rows: list[str], best: int | None = None) -> None:
         super().__init__(rows)
         self.best = best
         """The row that stands out."""
-        self.prose = prose
-        """Cells hold text of several lines, the first cell's later ones small."""
 
 
 WORST = "worst: "
@@ -153,15 +146,12 @@ def _html_grid(grid: Grid) -> str:
         tag = "td" if number else "th"
         texts = "".join(f"<{tag}>{_html_cell(cell)}</{tag}>" for cell in cells)
         rows.append(f"<tr{' class=best' if number == grid.best else ''}>{texts}</tr>")
-    kind = " class=prose" if grid.prose else ""
-    return f"<div class=wide><table{kind}>{''.join(rows)}</table></div>"
+    return f"<div class=wide><table>{''.join(rows)}</table></div>"
 
 
 def _html_cell(cell: str) -> str:
-    first, *rest = map(html.escape, cell.split("\n"))
-    if first.startswith(WORST):
-        first = f"<mark>{first}</mark>"
-    return first + "".join(f"<small>{line}</small>" for line in rest)
+    text = html.escape(cell)
+    return f"<mark>{text}</mark>" if text.startswith(WORST) else text
 
 
 def _html_bars(bars: Bars) -> str:
@@ -205,9 +195,6 @@ def to_markdown(title: str, lead: str, sections: list[Section]) -> str:
 
 
 def _markdown_grid(grid: Grid) -> str:
-    rule = ["---", *["---" if grid.prose else "---:"] * (len(grid[0]) - 1)]
-    cells = (
-        [re.sub(r"\n", "<br>", cell.replace("|", "\\|")) for cell in row]
-        for row in [grid[0], rule, *grid[1:]]
-    )
+    rule = ["---", *["---:"] * (len(grid[0]) - 1)]
+    cells = ([cell.replace("|", "\\|") for cell in row] for row in [grid[0], rule, *grid[1:]])
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
