@@ -8,8 +8,6 @@ from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme, group_probabilit
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures between which the best is searched."""
-STEPS = 60
-"""Of the golden section: the range shrinks to 1e-12 of its logarithm."""
 
 
 def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
@@ -24,9 +22,11 @@ def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) ->
     """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
     distribution: (N, K), over groups or years, at temperature 1; ages: (N,), of which those count
-    that have a group. The mean negative log-likelihood has one minimum for groups; it is found by
-    the golden section, on a logarithmic scale. 1 where no image has a group.
+    that have a group. The mean negative log-likelihood has one minimum for groups; it is sought on a
+    logarithmic scale (Brent's method). 1 where no image has a group.
     """
+    from scipy.optimize import minimize_scalar
+
     truth = scheme.groups_of(ages)
     known = truth != NO_GROUP
     if not known.any():
@@ -37,17 +37,6 @@ def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) ->
         chances = group_probabilities(softmax(logits, float(np.exp(log_temperature))), scheme)
         return float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-300)).mean())
 
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    ratio = (np.sqrt(5) - 1) / 2
-    inner, outer = high - ratio * (high - low), low + ratio * (high - low)
-    inner_loss, outer_loss = loss(inner), loss(outer)
-    for _ in range(STEPS):
-        if inner_loss < outer_loss:
-            high, outer, outer_loss = outer, inner, inner_loss
-            inner = high - ratio * (high - low)
-            inner_loss = loss(inner)
-        else:
-            low, inner, inner_loss = inner, outer, outer_loss
-            outer = low + ratio * (high - low)
-            outer_loss = loss(outer)
-    return float(np.exp((low + high) / 2))
+    bounds = np.log(LOWEST), np.log(HIGHEST)
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return float(np.exp(best.x))
