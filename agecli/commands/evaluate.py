@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agecli import distributed
 from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
-from agecli.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-    from agecli.data.store import Dataset
     from agecli.evaluation.scoring import Evaluation
-    from agecli.inference.model import Model
+    from agecli.evaluation.suite import Suite
 
 EXAMPLES = """\b
 Examples:
@@ -37,7 +35,11 @@ GATE_FAILED = 4
 
 Split = Literal["test", "val", "train"]
 
-_SEEN = {"val": "its best epoch was chosen on these images", "train": "it was trained on these"}
+_SEEN = {
+    "test": "",
+    "val": " (its best epoch was chosen on these images)",
+    "train": " (it was trained on these)",
+}
 
 
 def evaluate(
@@ -64,7 +66,7 @@ def evaluate(
         bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
     ] = False,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Score disturbed images, too: turned, dark, ...")
+        bool, typer.Option("--robustness", help="Score perturbed images, too: turned, dark, ...")
     ] = False,
     store: Annotated[
         bool,
@@ -100,144 +102,79 @@ def evaluate(
     and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
     --gate does not hold.
     """
-    from agecli.commands import _robustness
     from agecli.commands._console import out
-    from agecli.data.store import open_dataset
-    from agecli.evaluation import suite
+    from agecli.commands._tables import stage_bars
+    from agecli.evaluation import suite as library
     from agecli.evaluation.report.page import write_page
-    from agecli.inference.predictor import Predictor
-    from agecli.weights import named_weights
 
-    dataset = open_dataset(data)
-    paths = named_weights(*weights)
-    names = _names(paths)
-    if store:
-        _robustness.check_store(paths, robustness=robustness, split=split, force=force)
-    if not force:
-        _refuse_other_splits(paths, dataset)
-    # One each, not one for all: the crops they want may differ, and here nothing is cropped.
-    predictors = [Predictor([path], device=device) for path in paths]
-    if plots and distributed.is_main():
-        plots.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
-    results = [_run(one.models[0], dataset, split, flip, batch_size) for one in predictors]
-    extras = _robustness.measure(
-        [one.models[0] for one in predictors], paths, names, dataset, split,
-        robustness=robustness, photographs=photographs, flip=flip, batch_size=batch_size,
-        device=device,
-    )  # fmt: skip
+    for folder in (plots, report):
+        if folder and distributed.is_main():
+            folder.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
+    with stage_bars() as progress:
+        suite = library.evaluate(
+            *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
+            force=force, robustness=robustness, store=store, photographs=photographs,
+            gates=gates or (), progress=progress,
+        )  # fmt: skip
     if not distributed.is_main():
         return
-    if store:
-        extras.store(paths)
-    pairs = []
-    if len(results) > 1:
-        pairs = suite.pairs(names, results)
-        if together := suite.make_ensemble(results):
-            names, results = [*names, suite.ENSEMBLE], [*results, together]
-    by_name = dict(zip(names, results, strict=True))
-    rows = [suite.describe(name, result) for name, result in by_name.items()]
-    checks = (suite.check_gate(gate, row) for row in rows for gate in gates or ())
-    failures = [text for text in checks if text]
+    for model in suite.models:
+        if not model.same_split:
+            _say(f"warning: {model.weights} may have seen these images (*)")
     if plots:
-        _plot(rows, split, plots)
-        for picture in extras.plot(plots):
-            _say(f"wrote {picture}")
+        _plot(suite, plots)
     if report:
-        files = write_page(
-            report, f"{', '.join(names[: len(paths)])} on {dataset.folder.name}", rows, pairs,
-            by_name, dataset.ids[results[0].rows], dataset.images if show_faces else None,
-            extras.sections(report),
-        )  # fmt: skip
-        _say(f"wrote {files[0]}")
+        _say(f"wrote {write_page(report, suite, show_faces=show_faces)[0]}")
     if as_json:
-        lines = [{"pairs": pairs}] if pairs else []
-        for line in [*rows, *lines, *extras.lines()]:
+        for line in suite.lines():
             typer.echo(json.dumps(line, allow_nan=False))
     else:
-        seen = f" ({_SEEN[split]})" if split in _SEEN else ""
-        for table in _tables(f"the {split} split{seen}", rows, pairs):
+        for table in _tables(suite):
             out.print(table)
-        for table in extras.tables():
-            out.print(table)
-    for text in failures:
+    for text in suite.failures:
         _say(f"--gate: {text}")
-    if failures:
+    if suite.failures:
         raise typer.Exit(GATE_FAILED)
 
 
-def _tables(where: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Iterator[Table]:
-    from agecli.commands import _comparison as tables
-    from agecli.commands._scores import score_tables
-    from agecli.evaluation.suite import ENSEMBLE
+def _tables(suite: Suite) -> Iterator[Table]:
+    from agecli.commands._tables import confusion_table, lay_out
+    from agecli.evaluation.report import tables
 
+    first, rows = suite.models[0], suite.rows
+    where = f"the {first.split} split{_SEEN[first.split]}"
     if len(rows) == 1:
-        yield from score_tables(f"{_title(rows[0])} on {where}", rows[0])
+        yield lay_out(tables.scores_grid(first.scores, f"{_title(first)} on {where}"))
+        yield lay_out(tables.groups_grid(first.scores))
+        yield confusion_table(first.scores)
+        yield lay_out(tables.slice_grid(first.slices, first.worst_slice))
     else:
-        count = sum(row["model"] != ENSEMBLE for row in rows)
-        yield from tables.comparison_tables(f"{count} models on {where}", rows)
-        yield tables.pairs_table(pairs)
-    if len({str([(s["by"], s["value"]) for s in row["slices"]]) for row in rows}) == 1:
-        yield tables.slices_table(rows)
+        grids = tables.model_grids(rows, f"{len(suite.models)} models on {where}")
+        grids += [tables.pairs_grid(suite.pairs), tables.slices_grid(rows, wide=False)]
+        yield from map(lay_out, grids)
+    if suite.robustness:
+        yield lay_out(tables.robustness_grid(suite.robustness))
+    if suite.photographs:
+        yield from map(lay_out, tables.photographs_grids(suite.photographs, suite.names))
 
 
-def _plot(rows: list[dict[str, Any]], split: str, folder: Path) -> None:
-    from agecli.evaluation.report.plots import plot_confusion
+def _plot(suite: Suite, folder: Path) -> None:
+    from agecli.evaluation.report.plots import plot_confusion, plot_robustness
 
-    for row in rows:
-        title = f"{_title(row)}, {split} split: {row['exact']:.1%} exact of {row['n']:,} images"
-        picture = folder / f"{row['name']}-{split}-confusion.png"
-        plot_confusion(picture, row["confusion"], list(row["per_group"]), title)
+    for row in suite.rows:
+        scores = row.scores
+        title = f"{_title(row)}, {row.split} split: {scores.exact:.1%} exact of {scores.n:,} images"
+        picture = folder / f"{row.name}-{row.split}-confusion.png"
+        plot_confusion(picture, scores.confusion, row.scheme.labels, title)
         _say(f"wrote {picture}")
+    if suite.robustness:
+        plot_robustness(folder / "robustness.png", suite.robustness)
+        _say(f"wrote {folder / 'robustness.png'}")
 
 
-def _title(row: dict[str, Any]) -> str:
-    same = row["title"] in (row["model"], row["name"])
-    return row["name"] if same else f"{row['name']} ({row['title']})"
-
-
-def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
-    """Refuse models that may have seen the images that they would be scored on."""
-    from agecli.weights import read_metadata
-
-    for path in paths:
-        if read_metadata(path).split_hash != dataset.receipt["split_hash"]:
-            raise DataError(
-                f"{path} was trained on another split than that of {dataset.folder}: it may have "
-                "seen these images, so its figures may be too good (--force scores and marks it)"
-            )
-
-
-def _run(model: Model, dataset: Dataset, split: str, flip: bool, batch_size: int) -> Evaluation:
-    from rich.progress import Progress
-
-    from agecli.commands._console import err
-    from agecli.evaluation.scoring import evaluate_model
-
-    quiet = not err.is_terminal or not distributed.is_main()
-    with Progress(console=err, transient=True, disable=quiet) as bar:
-        task = bar.add_task(f"{model.path}", total=None)
-        result = evaluate_model(
-            model, dataset, split, flip=flip, batch_size=batch_size, parallel=True,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
-    if not result.same_split and distributed.is_main():
-        _say(f"warning: {model.path} may have seen these images (*)")
-    return result
+def _title(row: Evaluation) -> str:
+    return row.name if row.title in (row.model, row.name) else f"{row.name} ({row.title})"
 
 
 def _say(text: str) -> None:
     typer.echo(f"agecli: {text}", err=True)
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """Name each weights file in words: its run's folder, or the file; numbered where alike."""
-    names: list[str] = []
-    for path in paths:
-        is_run = path.name == "best.safetensors"
-        name = stem = path.parent.resolve().name if is_run else path.stem
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names

@@ -62,9 +62,8 @@ def prepare(
     """
     settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts)
 
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from agecli.commands._console import err, out
+    from agecli.commands._console import out
+    from agecli.commands._tables import stage_bars
     from agecli.data.prepare import Crop
     from agecli.data.prepare import prepare as prepare_dataset
 
@@ -74,23 +73,10 @@ def prepare(
 
         crop = crop_largest
     sources, target = _split_arguments(source)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,}"), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, rate="")
-            speed = bar.tasks[tasks[stage]].speed
-            bar.update(tasks[stage], completed=done, rate=f"{speed:,.0f} images/s" if speed else "")
-
+    with stage_bars() as progress:
         receipt = prepare_dataset(
             sources, target, settings, labels=csv, crop=crop, workers=workers, force=force,
-            progress=show,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         out.print_json(json.dumps(receipt))

@@ -15,15 +15,15 @@ def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
 
     temperature: a factor of the one that the distributions were made with.
     """
-    return softmax(np.log(np.maximum(distribution, 1e-300)), temperature)
+    return softmax(_logits(distribution), temperature)
 
 
 def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) -> float:
     """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
     distribution: (N, K), over groups or years, at temperature 1; ages: (N,), of which those count
-    that have a group. The mean negative log-likelihood has one minimum for groups; it is sought on a
-    logarithmic scale (Brent's method). 1 where no image has a group.
+    that have a group. The mean negative log-likelihood has one minimum for groups; it is sought by
+    Brent's method, on a logarithmic scale. 1 where no image has a group.
     """
     from scipy.optimize import minimize_scalar
 
@@ -31,7 +31,7 @@ def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) ->
     known = truth != NO_GROUP
     if not known.any():
         return 1.0
-    logits, truth = np.log(np.maximum(distribution[known], 1e-300)), truth[known]
+    logits, truth = _logits(distribution[known]), truth[known]
 
     def loss(log_temperature: float) -> float:
         chances = group_probabilities(softmax(logits, float(np.exp(log_temperature))), scheme)
@@ -40,3 +40,7 @@ def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) ->
     bounds = np.log(LOWEST), np.log(HIGHEST)
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
     return float(np.exp(best.x))
+
+
+def _logits(distribution: FloatArray) -> FloatArray:
+    return np.log(np.maximum(distribution, 1e-300, dtype=np.float64))

@@ -13,7 +13,7 @@ from PIL import Image
 from agecli.ages import FloatArray, IntArray, group_probabilities
 from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
-from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.scoring import ImageProgress, known_rows
 from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces.geometry import Box, overlap, square_around
 
@@ -42,9 +42,6 @@ PARTS = {
     "face": (" px", (FACES[0], 100, 180, FACES[1])),
 }
 """By what the faces are told apart: its unit, and where its parts begin and end."""
-
-MODEL_COLUMNS = 5
-"""Of the table, for each model."""
 
 Bools = NDArray[np.bool_]
 
@@ -142,38 +139,6 @@ class Photographs:
         }
 
 
-def photographs_table(result: Photographs, names: list[str]) -> list[list[str]]:
-    """Lay out the head, then a row for all faces and for each part of them.
-
-    Per model (MODEL_COLUMNS): exact accuracy on the chips; pasted into photographs, a face that was
-    not found counting as wrong; the points lost, with half of their 95 % interval; and on the faces
-    found and their chips.
-    """
-    head = ["", "faces", "found"]
-    for name in names:
-        head += [f"{name}: chips", "pasted", "lost", "if found", "their chips"]
-    summary = result.summary(names)
-    table = [head]
-    for part, share in summary["found"].items():
-        cells = [summary["models"][name][part] for name in names]
-        table.append([part, f"{cells[0]['n']:,}", f"{share:.1%}"])
-        for own in cells:
-            half = (own["interval"][1] - own["interval"][0]) / 2
-            lost = f"{100 * (own['exact'] - own['chips']):+.1f} ±{100 * half:.1f}"
-            of_found = ("–" if own[k] is None else f"{own[k]:.1%}"
-                        for k in ("exact_found", "chips_found"))  # fmt: skip
-            table[-1] += [f"{own['chips']:.1%}", f"{own['exact']:.1%}", lost, *of_found]
-    return table
-
-
-def describe_finds(result: Photographs) -> str:
-    """Say in a sentence what was found that is no face."""
-    return (
-        f"{result.beside} finds beside the {len(result.found):,} faces, {result.false} in "
-        f"{result.without} pictures of no faces"
-    )
-
-
 def draw_photograph(chip: NDArray[np.uint8], row: int) -> Image.Image:
     """Show a chip (S, S, 3) in a picture, the same one for the same row of the data set."""
     random = _random(row)
@@ -222,7 +187,7 @@ def measure_photographs(
     *,
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
-    progress: Progress = lambda done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> Photographs:
     """Ask a predictor for faces of a split in photographs, and its models for the chips themselves.
 

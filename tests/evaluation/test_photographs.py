@@ -16,8 +16,8 @@ from agecli.evaluation.photographs import (
     draw_photograph,
     measure_photographs,
     paste_face,
-    photographs_table,
 )
+from agecli.evaluation.report.tables import photographs_grids
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.geometry import overlap
 from agecli.inference.predictor import Prediction
@@ -134,9 +134,10 @@ def test_finds_and_answers_are_counted_as_by_hand(monkeypatch):
     every = result.summary(["sure"])["models"]["sure"]["all"]
     assert (every["n"], every["exact"], every["chips"]) == (4, 1 / 4, 1 / 2)
     assert (every["exact_found"], every["chips_found"]) == (1 / 2, 1)
-    head, first, *parts = photographs_table(result, ["sure"])
-    assert first[:5] == ["all", "4", "50.0%", "50.0%", "25.0%"] and first[5].startswith("-25.0 ±")
-    assert len(head) == len(first) and sum(int(p[1]) for p in parts if "tilt" in p[0]) == 4
+    (grid,) = photographs_grids(result, ["sure"])
+    first, *parts = (row.cells for row in grid.rows)
+    assert first[:5] == ("all", "4", "50.0%", "50.0%", "25.0%") and first[5].startswith("-25.0 ±")
+    assert len(grid.head) == len(first) and sum(int(p[1]) for p in parts if "tilt" in p[0]) == 4
     assert sum(int(p[1]) for p in parts if "face" in p[0]) == 4
 
 

@@ -200,7 +200,7 @@ def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
     run = run_training(small(dataset_folder), tmp_path / "run")
     model = Predictor([run.best], device="cpu").models[0]
     result = evaluate_model(model, open_dataset(dataset_folder), "test")
-    scores = result.scores | {"slices": result.slices()}
+    scores = result.metrics()
     assert model.metadata.metrics == json.loads(json.dumps(scores))
 
 

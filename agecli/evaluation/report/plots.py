@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agecli.evaluation.metrics import calibration_bins, calibration_error
-from agecli.evaluation.perturbations import DISTURBANCES
+from agecli.evaluation.perturbations import PERTURBATIONS
 from agecli.evaluation.robustness import CLEAN, Robustness
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def plot_errors(
 
 
 def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
-    """Draw models' exact accuracies over each disturbance's strength, as PNG.
+    """Draw models' exact accuracies over each perturbation's strength, as PNG.
 
     A dotted line is the clean images' accuracy; dashed lines are those of aligned faces. Raises
     OSError where the file cannot be written.
@@ -138,25 +138,25 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
     from matplotlib.figure import Figure
 
     columns = 3
-    lines = -(-len(DISTURBANCES) // columns)
+    lines = -(-len(PERTURBATIONS) // columns)
     figure = Figure(
         figsize=(11, 2.7 * lines + 0.8), dpi=150, facecolor="white", layout="constrained"
     )
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    for axes, disturbance in zip(panels.flat, DISTURBANCES, strict=True):
-        ticks = list(disturbance.strengths)
-        if disturbance.clean is not None:
-            ticks.insert(disturbance.clean, CLEAN)
+    for axes, perturbation in zip(panels.flat, PERTURBATIONS, strict=True):
+        ticks = list(perturbation.strengths)
+        if perturbation.clean is not None:
+            ticks.insert(perturbation.clean, CLEAN)
         for (name, result), colour in zip(results.items(), cycle(_COLOURS)):
             for scores in result.ways():
-                own = [s for s in scores if s.disturbance == disturbance.name]
+                own = [s for s in scores if s.perturbation == perturbation.name]
                 figures = [100 * score.exact for score in own]
-                if disturbance.clean is not None:
-                    figures.insert(disturbance.clean, 100 * scores[0].exact)
+                if perturbation.clean is not None:
+                    figures.insert(perturbation.clean, 100 * scores[0].exact)
                 aligned = own[0].aligned
                 axes.plot(
                     figures, color=colour, marker="s" if aligned else "o", markersize=4,
-                    linestyle=" " if disturbance.clean is None else "--" if aligned else "-",
+                    linestyle=" " if perturbation.clean is None else "--" if aligned else "-",
                     label=f"{name}, aligned" if aligned else name,
                 )  # fmt: skip
             clean = 100 * result.scores[0].exact
@@ -165,13 +165,13 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
         axes.margins(x=0.08)
         axes.tick_params(colors=_INK, labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(disturbance.name, fontsize=10, color=_INK, loc="left")
+        axes.set_title(perturbation.name, fontsize=10, color=_INK, loc="left")
     for axes in panels[:, 0]:
         axes.set_ylabel("Exact, %", color=_INK)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     count = next(iter(results.values())).n
-    title = f"Exact accuracy on {count:,} disturbed images (dotted: clean)"
+    title = f"Exact accuracy on {count:,} perturbed images (dotted: clean)"
     figure.suptitle(title, fontweight="bold", color=_INK)
     figure.savefig(path, format="png")
 
