@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,10 +13,6 @@ from agecli.commands import _options as options
 from agecli.config import FLIP, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.table import Table
-
     from agecli.evaluation.scoring import Evaluation
     from agecli.evaluation.suite import Suite
 
@@ -33,66 +29,65 @@ Examples:
 GATE_FAILED = 4
 """The exit code where a --gate does not hold."""
 
-Split = Literal["test", "val", "train"]
-
-_SEEN = {
+SEEN = {
     "test": "",
     "val": " (its best epoch was chosen on these images)",
     "train": " (it was trained on these)",
 }
 
+Weights = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
+    ),
+]
+Split = Annotated[Literal["test", "val", "train"], typer.Option(help="Images to score on.")]
+Folder = Path | None
+
+
+def _folder(about: str) -> Any:
+    return typer.Option(metavar="DIR", file_okay=False, help=about)
+
+
+def _flag(name: str, about: str) -> Any:
+    return typer.Option(f"--{name}", help=about)
+
+
+Plots = Annotated[Folder, _folder("Draw the confusion matrices as PNG.")]
+Report = Annotated[Folder, _folder("Write a page with all figures: HTML, Markdown.")]
+ShowFaces = Annotated[bool, _flag("show-faces", "Show the worst mistakes' pictures in --report.")]
+Robustness = Annotated[bool, _flag("robustness", "Score perturbed images, too: turned, dark, ...")]
+Store = Annotated[bool, _flag("store", "Keep --robustness in the weights files' own metadata.")]
+Photographs = Annotated[
+    bool, _flag("photographs", "Find faces in larger pictures, too, as predict does.")
+]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate", metavar="FIGURE>=X",
+        help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
+    ),
+]  # fmt: skip
+Force = Annotated[bool, _flag("force", "Score models of other splits, too, and mark them.")]
+Flip = Annotated[bool, typer.Option(help="Average each image's answer with its mirror image's.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
+
 
 def evaluate(
-    weights: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
-        ),
-    ],
+    weights: Weights,
     data: options.Data = Path(TrainConfig.data),
-    split: Annotated[Split, typer.Option(help="Images to score on.")] = "test",
+    split: Split = "test",
     as_json: options.Json = False,
-    plots: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", file_okay=False, help="Draw the confusion matrices as PNG."),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", file_okay=False, help="Write a page with all figures: HTML, Markdown."
-        ),
-    ] = None,
-    show_faces: Annotated[
-        bool, typer.Option("--show-faces", help="Show the worst mistakes' pictures in --report.")
-    ] = False,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Score perturbed images, too: turned, dark, ...")
-    ] = False,
-    store: Annotated[
-        bool,
-        typer.Option("--store", help="Keep --robustness in the weights files' own metadata."),
-    ] = False,
-    photographs: Annotated[
-        bool,
-        typer.Option("--photographs", help="Find faces in larger pictures, too, as predict does."),
-    ] = False,
-    gates: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--gate",
-            metavar="FIGURE>=X",
-            help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Score models of other splits, too, and mark them.")
-    ] = False,
-    flip: Annotated[
-        bool, typer.Option(help="Average each image's answer with its mirror image's.")
-    ] = FLIP,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per step.")
-    ] = TrainConfig.batch_size,
+    plots: Plots = None,
+    report: Report = None,
+    show_faces: ShowFaces = False,
+    robustness: Robustness = False,
+    store: Store = False,
+    photographs: Photographs = False,
+    gates: Gates = None,
+    force: Force = False,
+    flip: Flip = FLIP,
+    batch_size: BatchSize = TrainConfig.batch_size,
     device: options.Device = TrainConfig.device,
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
@@ -102,7 +97,6 @@ def evaluate(
     and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
     --gate does not hold.
     """
-    from agecli.commands._console import out
     from agecli.commands._tables import stage_bars
     from agecli.evaluation import suite as library
     from agecli.evaluation.report.page import write_page
@@ -125,37 +119,39 @@ def evaluate(
         _plot(suite, plots)
     if report:
         _say(f"wrote {write_page(report, suite, show_faces=show_faces)[0]}")
-    if as_json:
-        for line in suite.lines():
-            typer.echo(json.dumps(line, allow_nan=False))
-    else:
-        for table in _tables(suite):
-            out.print(table)
+    _show(suite, as_json)
     for text in suite.failures:
         _say(f"--gate: {text}")
     if suite.failures:
         raise typer.Exit(GATE_FAILED)
 
 
-def _tables(suite: Suite) -> Iterator[Table]:
+def _show(suite: Suite, as_json: bool) -> None:
+    """Print lines of JSON or tables."""
+    from agecli.commands._console import out
     from agecli.commands._tables import confusion_table, lay_out
     from agecli.evaluation.report import tables
 
+    if as_json:
+        for line in suite.lines():
+            typer.echo(json.dumps(line, allow_nan=False))
+        return
     first, rows = suite.models[0], suite.rows
-    where = f"the {first.split} split{_SEEN[first.split]}"
+    where = f"the {first.split} split{SEEN[first.split]}"
     if len(rows) == 1:
-        yield lay_out(tables.scores_grid(first.scores, f"{_title(first)} on {where}"))
-        yield lay_out(tables.groups_grid(first.scores))
-        yield confusion_table(first.scores)
-        yield lay_out(tables.slice_grid(first.slices, first.worst_slice))
+        out.print(lay_out(tables.scores_grid(first.scores, f"{_title(first)} on {where}")))
+        out.print(lay_out(tables.groups_grid(first.scores)))
+        out.print(confusion_table(first.scores))
+        grids = [tables.slice_grid(first.slices, first.worst_slice)]
     else:
         grids = tables.model_grids(rows, f"{len(suite.models)} models on {where}")
         grids += [tables.pairs_grid(suite.pairs), tables.slices_grid(rows, wide=False)]
-        yield from map(lay_out, grids)
     if suite.robustness:
-        yield lay_out(tables.robustness_grid(suite.robustness))
+        grids.append(tables.robustness_grid(suite.robustness))
     if suite.photographs:
-        yield from map(lay_out, tables.photographs_grids(suite.photographs, suite.names))
+        grids += tables.photographs_grids(suite.photographs, suite.names)
+    for grid in grids:
+        out.print(lay_out(grid))
 
 
 def _plot(suite: Suite, folder: Path) -> None:

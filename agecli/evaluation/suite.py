@@ -111,19 +111,18 @@ def evaluate(
         _refuse_other_splits(paths, dataset)
     keep_freed_memory()
     models = [load_model(path, device) for path in paths]
-    names = _names(paths)
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for path, name, model in zip(paths, names, models, strict=True):
+    for path, name, model in zip(paths, _names(paths), models, strict=True):
         show = partial(progress, str(path))
         result = evaluate_model(model, dataset, split, parallel=True, progress=show, **options)
         results.append(replace(result, name=name))
     perturbed: list[Robustness] = []
     if robustness:
+        show = partial(progress, "perturbed images")
         perturbed = measure_robustness(
-            models, dataset, split, align=align_pictures, parallel=True,
-            progress=partial(progress, "perturbed images"), **options,
-        )  # fmt: skip
+            models, dataset, split, align=align_pictures, parallel=True, progress=show, **options
+        )
     if store and distributed.is_main():
         for path, one in zip(paths, perturbed, strict=True):
             _store(path, one)
@@ -131,10 +130,9 @@ def evaluate(
     if photographs and distributed.is_main():
         show = partial(progress, "photographs")
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
-    suite = Suite(
-        dataset, results, make_ensemble(results), compare_models(results),
-        dict(zip(names, perturbed, strict=False)), pasted,
-    )  # fmt: skip
+    by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
+    ensemble, pairs = make_ensemble(results), compare_models(results)
+    suite = Suite(dataset, results, ensemble, pairs, by_name, pasted)
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[text for text in checks if text])
 
@@ -205,7 +203,7 @@ def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     from agecli.weights import read_metadata
 
     for path in paths:
-        if read_metadata(path).split_hash != dataset.receipt["split_hash"]:
+        if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
                 f"{path} was trained on another split than that of {dataset.folder}: it may have "
                 "seen these images, so its figures may be too good (--force scores and marks it)"

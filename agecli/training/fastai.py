@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import ResNetConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
@@ -93,7 +92,7 @@ def train(
 
 def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)

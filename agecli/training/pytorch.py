@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
@@ -44,7 +43,7 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
     """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
     if not dry and _has_initial(config):
-        scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
+        scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))
     return config
 
@@ -91,7 +90,7 @@ def fit(
     start: loads the weights to begin with, named init and trained as `before` says.
     """
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)

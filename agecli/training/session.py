@@ -30,7 +30,7 @@ FINE_TUNING = 0.1
 def open_shared(config: TrainConfig) -> Dataset:
     """Open a training's data set. Raises DataError where processes would have different ones."""
     dataset = open_dataset(Path(config.data))
-    if dataset.receipt["split_hash"] != distributed.broadcast(dataset.receipt["split_hash"]):
+    if dataset.split_hash != distributed.broadcast(dataset.split_hash):
         raise DataError(
             f"{config.data} is another data set here than for the first process: prepare it on all "
             "machines from the same files, with the same options"

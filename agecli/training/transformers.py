@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agecli import distributed
-from agecli.ages import IntArray, Scheme
+from agecli.ages import IntArray
 from agecli.config import Dinov2Config, Pool
 from agecli.data.store import Dataset
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
@@ -103,7 +103,7 @@ def _train_heads(
     config: Dinov2Config, run: Run, observer: Observer, *, score: bool = True
 ) -> Metadata:
     dataset = open_shared(config)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     device = choose_device(config)
     objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
     seen = replace(config, pool=BOTH)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import YEARS
 from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
@@ -76,7 +76,7 @@ ratio = sorted(x / b for b, x in rates)[1]
 print(f"bare forward {max(b for b, _ in rates):.1f}, extraction {max(x for _, x in rates):.1f} "
       f"images/s; ratio (median of 3 pairs) {ratio:.3f}")  # fmt: skip
 
-scheme = Scheme.parse(dataset.receipt["scheme"])
+scheme = dataset.scheme
 objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
 count = 13_000
 many, val = dataset.rows("train")[:count], dataset.rows("val")
