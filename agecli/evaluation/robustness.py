@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,11 @@ class Score:
     interval: tuple[float, float]
     """95 % of the difference, by the bootstrap over the images."""
 
+    @property
+    def condition(self) -> str:
+        """The perturbation and its strength."""
+        return f"{self.perturbation} {self.strength}".strip()
+
 
 @dataclass(frozen=True)
 class Robustness:
@@ -61,20 +66,18 @@ class Robustness:
 
     def plain(self) -> dict[str, Any]:
         """Return the scores as plain values for JSON."""
-        scores = [  # under the key that scripts know
-            {"disturbance": score.perturbation, **asdict(score)} for score in self.scores
+        names = {"perturbation": "disturbance"}  # the key that scripts know
+        scores = [
+            {names.get(key, key): value for key, value in asdict(score).items()}
+            for score in self.scores
         ]
-        for score in scores:
-            del score["perturbation"]
         return {"n": self.n, "split": self.split, "scores": scores}
 
     def brief(self) -> dict[str, Any]:
         """Return the exact accuracies for a weights file's metadata."""
         names = ("as they are", "aligned")
         figures = {
-            names[scores[0].aligned]: {
-                f"{s.perturbation} {s.strength}".strip(): round(s.exact, 4) for s in scores
-            }
+            names[scores[0].aligned]: {score.condition: round(score.exact, 4) for score in scores}
             for scores in self.ways()
         }
         return {"n": self.n, "exact": figures}
@@ -130,10 +133,11 @@ def measure_robustness(
     if parallel:
         parts = [part for process in distributed.gather(parts) for part in process]
     whole = np.concatenate(parts, axis=3)
-    return [Robustness(whole.shape[3], split, _score(whole[:, :, m])) for m in range(len(models))]
+    n = whole.shape[3]
+    return [Robustness(n, split, [*_scores(whole[:, :, own])]) for own in range(len(models))]
 
 
-def _perturbed(clean: NDArray[np.uint8], rows: IntArray) -> Any:
+def _perturbed(clean: NDArray[np.uint8], rows: IntArray) -> Iterator[NDArray[np.uint8]]:
     """Yield the images in each of the conditions."""
     yield clean
     for perturbation in PERTURBATIONS:
@@ -145,27 +149,19 @@ def _errors(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
 ) -> list[IntArray]:
     """Return by how many groups each model is wrong, (B,) each."""
-    errors = []
-    for model in models:
-        chances = model.answer(images, flip, len(images)).groups
-        errors.append(np.abs(chances.argmax(axis=1) - model.scheme.groups_of(ages)))
-    return errors
+    answers = (model.answer(images, flip, len(images)).groups.argmax(axis=1) for model in models)
+    truths = (model.scheme.groups_of(ages) for model in models)
+    return [np.abs(answer - truth) for answer, truth in zip(answers, truths, strict=True)]
 
 
-def _score(errors: IntArray) -> list[Score]:
+def _scores(errors: IntArray) -> Iterator[Score]:
     """Score one model. errors: (conditions, ways, N)."""
     right = (errors == 0).astype(np.float64)
-    scores = []
     for way in range(errors.shape[1]):
         for place, (perturbation, strength) in enumerate(conditions()):
             change = right[place, way] - right[0, 0]
-            scores.append(
-                Score(
-                    perturbation, strength, bool(way),
-                    exact=float(right[place, way].mean()),
-                    one_off=float((errors[place, way] <= 1).mean()),
-                    difference=float(change.mean()),
-                    interval=bootstrap_interval(change),
-                )
+            yield Score(
+                perturbation, strength, bool(way), exact=float(right[place, way].mean()),
+                one_off=float((errors[place, way] <= 1).mean()),
+                difference=float(change.mean()), interval=bootstrap_interval(change),
             )  # fmt: skip
-    return scores

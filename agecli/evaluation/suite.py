@@ -71,7 +71,7 @@ class Suite:
         if self.robustness:
             yield {"robustness": {name: one.plain() for name, one in self.robustness.items()}}
         if self.photographs:
-            yield {"photographs": self.photographs.summary(self.names)}
+            yield {"photographs": self.photographs.plain(self.names)}
 
 
 def evaluate(

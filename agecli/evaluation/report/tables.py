@@ -8,7 +8,7 @@ from typing import Any
 from agecli.evaluation.metrics import Scores
 from agecli.evaluation.photographs import Photographs
 from agecli.evaluation.report.grid import Grid, Worst
-from agecli.evaluation.robustness import Robustness, Score, conditions
+from agecli.evaluation.robustness import Robustness, Score
 from agecli.evaluation.scoring import Evaluation
 from agecli.evaluation.significance import Difference, Slice
 
@@ -152,8 +152,9 @@ def robustness_grid(results: Mapping[str, Robustness]) -> Grid:
             grid.head.append(f"{name}, aligned" if scores[0].aligned else name)
             worst = min(scores, key=lambda score: score.exact)
             columns.append([_score_cell(score, score is worst) for score in scores])
-    for (name, strength), *cells in zip(conditions(), *columns, strict=True):
-        grid.add(f"{name} {strength}".strip(), *cells)
+    conditions = [score.condition for score in scores]
+    for cells in zip(conditions, *columns, strict=True):
+        grid.add(*cells)
     return grid
 
 
@@ -184,17 +185,16 @@ def photographs_grids(result: Photographs, names: list[str]) -> Iterator[Grid]:
     Exact accuracy on the chips; pasted into photographs, a face that was not found counting as
     wrong; the points lost, with half of their 95 % interval; on the faces found and their chips.
     """
-    summary = result.summary(names)
     title = f"Faces in photographs: {describe_finds(result)}"
-    for name in names:
+    for number, name in enumerate(names):
         head = ["", "faces", "found", f"{name}: chips", "pasted", "lost", "if found", "their chips"]
         grid = Grid(head, title)
-        for part, figures in summary["models"][name].items():
+        for key, part in result.parts().items():
+            own = result.figures(number, part)
             grid.add(
-                part, f"{figures['n']:,}", share(summary["found"][part]), share(figures["chips"]),
-                share(figures["exact"]),
-                lost_points(figures["exact"] - figures["chips"], figures["interval"]),
-                share(figures["exact_found"]), share(figures["chips_found"]),
+                key, f"{own.n:,}", share(result.found[part].mean()), share(own.chips),
+                share(own.exact), lost_points(own.exact - own.chips, own.interval),
+                share(own.exact_found), share(own.chips_found),
             )  # fmt: skip
         yield grid
         title = ""
