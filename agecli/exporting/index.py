@@ -7,7 +7,9 @@ from typing import Any
 
 from agecli.config import command_line
 from agecli.errors import WeightsError
-from agecli.exporting.card import UTKFACE, table
+from agecli.evaluation.report.grid import Grid
+from agecli.evaluation.report.tables import megabytes, share, span, years
+from agecli.exporting.card import UTKFACE, scores_of
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
 _INTRO = """\
@@ -52,32 +54,23 @@ def folder_readme(folder: Path) -> str:
 
 
 def _models(models: dict[Path, Metadata]) -> str:
-    head = ("file", "model", "size", "exact", "95 % interval", "1-off", "macro-F1", "MAE in years")
-    rows = []
+    grid = Grid(["file", "model", "size", "exact", "95 %", "1-off", "macro-F1", "MAE"], texts=2)
     for path, metadata in models.items():
-        rows.append(
-            (f"`{path.name}`", f"{metadata.described}, {metadata.image_size} px", _size(path),
-             *_figures(metadata.metrics))
-        )  # fmt: skip
-    return table(head, rows)
-
-
-def _figures(metrics: dict[str, Any]) -> tuple[str, ...]:
-    if not metrics:
-        return ("",) * 5
-    low, high = metrics["exact_interval"]
-    age = f"{metrics['mae']:.2f}" if "mae" in metrics else ""
-    return (f"{metrics['exact']:.1%}", f"{low:.1%} – {high:.1%}", f"{metrics['one_off']:.1%}",
-            f"{metrics['macro_f1']:.1%}", age)  # fmt: skip
+        figures = [""] * 5
+        if scores := scores_of(metadata):
+            figures = [
+                share(scores.exact), span(scores.exact_interval), share(scores.one_off),
+                share(scores.macro_f1), years(scores.mae),
+            ]  # fmt: skip
+        what = f"{metadata.described}, {metadata.image_size} px"
+        grid.add(f"`{path.name}`", what, megabytes(path.stat().st_size), *figures)
+    return grid.markdown()
 
 
 def _about_figures(models: dict[Path, Metadata]) -> str:
     """Say what the figures are on, where all files say the same."""
-    said = {
-        (m.metrics["n"], m.metrics["majority_group"], m.metrics["majority"])
-        for m in models.values()
-        if m.metrics
-    }
+    scores = filter(None, map(scores_of, models.values()))
+    said = {(one.n, one.majority_group, one.majority) for one in scores}
     if len(said) != 1:
         return ""
     ((count, group, share),) = said
@@ -119,7 +112,3 @@ def _facts(metadata: Metadata) -> str:
         f"agecli {metadata.agecli_version}",
     ]
     return "; ".join(part for part in parts if part)
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
