@@ -7,12 +7,13 @@ from scipy.stats import norm
 from agecli.ages import (
     NO_GROUP,
     YEARS,
+    Answers,
     Scheme,
-    group_probabilities,
     label_distribution,
     median_ages,
     outputs_of,
     softmax,
+    sum_years,
 )
 from agecli.errors import UsageError
 
@@ -102,7 +103,7 @@ def test_group_probabilities_sum_years_and_leave_gap_ages_out():
     years = np.zeros((1, YEARS))
     years[0, [1, 2, 3, 30]] = 0.1, 0.2, 0.4, 0.3  # 3 is a gap age
     expected = [0.3 / 0.6, 0, 0, 0, 0.3 / 0.6, 0, 0, 0]
-    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(Answers(years, ADIENCE, True).groups[0], expected, atol=1e-9)
 
 
 def test_each_row_is_renormalised_by_itself():
@@ -115,21 +116,41 @@ def test_each_row_is_renormalised_by_itself():
 def test_group_probabilities_are_finite_where_all_lies_on_gap_ages():
     years = np.zeros((1, YEARS))
     years[0, 22] = 1
-    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], np.full(8, 1 / 8))
+    np.testing.assert_allclose(Answers(years, ADIENCE, True).groups[0], np.full(8, 1 / 8))
 
 
 def test_group_probabilities_of_groups_are_themselves():
     groups = softmax(np.arange(8.0)[None])
-    assert group_probabilities(groups, ADIENCE) is groups
+    assert Answers(groups, ADIENCE, False).groups is groups
+    assert Answers(groups, ADIENCE, False).ages is None
 
 
-def test_the_age_is_the_median_and_unknown_for_groups():
+def test_a_scheme_of_as_many_groups_as_years_is_no_distribution_over_years():
+    scheme = Scheme.parse(",".join(map(str, range(100))) + ",100+")
+    assert len(scheme) == YEARS
+    chances = np.random.default_rng(0).dirichlet(np.ones(YEARS), 4)
+    assert Answers(chances, scheme, False).groups is chances
+    assert Answers(chances, scheme, False).ages is None
+    years = Answers(chances, scheme, True)
+    np.testing.assert_allclose(years.groups, chances, atol=1e-9)
+    assert years.ages is not None and years.ages.shape == (4,)
+
+
+def test_numpy_and_torch_answer_the_same():
+    torch = pytest.importorskip("torch")
+    years = np.random.default_rng(0).dirichlet(np.full(YEARS, 0.1), 50)
+    matrix = ADIENCE.year_matrix().astype(float)
+    for function, more in [(sum_years, [matrix]), (median_ages, [])]:
+        theirs = function(torch.from_numpy(years), *map(torch.from_numpy, more)).numpy()
+        np.testing.assert_allclose(function(years, *more), theirs, rtol=1e-12)
+
+
+def test_the_age_is_the_median():
     years = np.zeros((3, YEARS))
     years[0, [20, 40]] = 0.25, 0.75  # a third of 40 reaches the half
     years[1, [0, 100]] = 0.8, 0.2
     years[2, 61] = 1
     assert median_ages(years).tolist() == pytest.approx([39.5 + 1 / 3, -0.5 + 0.5 / 0.8, 61])
-    assert median_ages(np.full((1, 8), 1 / 8)) is None
 
 
 def test_no_other_age_errs_less_in_years():
@@ -153,4 +174,5 @@ def test_softmax_is_of_each_row():
 
 
 def test_outputs_are_groups_or_years():
-    assert [outputs_of(name, ADIENCE) for name in ("groups", "ages", "both")] == [8, 101, 101]
+    names = ("groups", "margin", "ages", "both")
+    assert [outputs_of(name, ADIENCE) for name in names] == [8, 8, 101, 101]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import FloatArray, IntArray, Scheme, softmax
+from agecli.ages import Answers, IntArray, Scheme, softmax
 from agecli.config import Dinov2Config
 from agecli.data.store import Dataset
 from agecli.memory import memory_in_use
@@ -131,7 +131,7 @@ class Sweep:
         return len(self.heads) * self.objective(logits, ages.repeat(len(self.heads)))
 
     @torch.inference_mode()
-    def answers(self, run: Run) -> tuple[FloatArray, IntArray]:
+    def answers(self, run: Run) -> tuple[Answers, IntArray]:
         """Return what the run's best head answers on the validation features, and their ages."""
         from safetensors.torch import load_file
 
@@ -139,7 +139,9 @@ class Sweep:
         state = {name.removeprefix("head."): t for name, t in load_file(run.best).items()}
         head.load_state_dict(state)
         head.eval()
-        return softmax(self._logits(head).numpy()), self.dataset.ages[self.val.rows]
+        chances = softmax(self._logits(head).numpy())
+        answers = Answers(chances, self.scheme, self.objective.knows_years)
+        return answers, self.dataset.ages[self.val.rows]
 
     @torch.inference_mode()
     def validate(self, head: Head) -> dict[str, Any]:

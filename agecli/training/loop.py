@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import Scheme, group_probabilities, median_ages, softmax
+from agecli.ages import Answers, Scheme, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.errors import TrainingError
@@ -215,10 +215,8 @@ def validation_record(
     ages = dataset.ages[rows]
     device = objective.group.device
     loss = objective(logits.to(device), torch.from_numpy(ages).to(device))
-    distribution = softmax(logits.numpy())
-    figures = score(
-        group_probabilities(distribution, scheme), ages, scheme, median_ages(distribution)
-    )
+    answers = Answers(softmax(logits.numpy()), scheme, objective.knows_years)
+    figures = score(answers.groups, ages, scheme, answers.ages)
     keys = ("exact", "one_off", "macro_f1", "mae")
     return {"val_loss": loss.item()} | {
         f"val_{key}": figures[key] for key in keys if figures.get(key) is not None

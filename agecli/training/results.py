@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from agecli.ages import FloatArray, IntArray
+from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
@@ -18,8 +18,8 @@ from agecli.training.runs import Run
 from agecli.training.session import architecture_of
 from agecli.weights import Metadata, read_metadata, save_weights
 
-Answers = tuple[FloatArray, IntArray]
-"""Distributions (N, outputs) at temperature 1, and the ages (N,) of their images."""
+Answered = tuple[Answers, IntArray]
+"""What the weights answer for N images at temperature 1, and the ages (N,) of these."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Results:
 
     def finish(
         self, history: list[dict[str, Any]], *, score: bool = True,
-        validation: Answers | None = None, **facts: Any,
+        validation: Answered | None = None, **facts: Any,
     ) -> Metadata:  # fmt: skip
         """Calibrate the best weights and score them on the test split as users run them.
 
@@ -116,7 +116,7 @@ class Results:
 
 def score_weights(
     path: Path, dataset: Dataset, metadata: Metadata | None = None, *, device: Any = "cpu",
-    batch_size: int = TrainConfig.batch_size, validation: Answers | None = None,
+    batch_size: int = TrainConfig.batch_size, validation: Answered | None = None,
 ) -> Metadata:  # fmt: skip
     """Calibrate a weights file on validation and score it on the test split as users run it.
 
@@ -137,8 +137,8 @@ def score_weights(
         if validation is None:
             model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
-            validation = answered.distribution, answered.ages
-        final = replace(final, temperature=fit_temperature(*validation, model.scheme))
+            validation = model.answers(answered.distribution), answered.ages
+        final = replace(final, temperature=fit_temperature(*validation))
         model.metadata = replace(model.metadata, temperature=final.temperature)
     with suppress(DataError):
         answered = evaluate("test")

@@ -12,6 +12,7 @@ from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation.scoring import evaluate_model
+from agecli.inference.model import Model
 
 AGES = [1, 5, 28, 22, 65, 30, 9, 70]
 SPLITS = ["test", "test", "test", "test", "test", "val", "train", "test"]
@@ -32,15 +33,21 @@ def dataset(tmp_path):
     return store.open_dataset(tmp_path)
 
 
-class Reader:
+def says(split_hash="same", knows_years=True):
+    return SimpleNamespace(
+        model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years
+    )
+
+
+class Reader(Model):
     """A model that finds an image's age in its pixels, and is `wrong` years off."""
 
     path = Path("reader.safetensors")
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="cnn", title="", split_hash="same", temperature=1.0)
 
     def __init__(self, *, outputs=YEARS, wrong=0):
         self.outputs, self.wrong, self.calls = outputs, wrong, []
+        self.metadata = says(knows_years=outputs == YEARS)
 
     def distributions(self, images, flip=True):
         assert images.dtype == np.uint8 and images.shape[1:] == (4, 4, 3)
@@ -90,7 +97,7 @@ def test_the_summary_is_json_and_names_what_was_scored(dataset):
 
 def test_weights_of_another_split_are_known(dataset):
     model = Reader()
-    model.metadata = SimpleNamespace(model="cnn", title="", split_hash="other", temperature=1.0)
+    model.metadata = says(split_hash="other")
     assert not evaluate_model(model, dataset).same_split
 
 
