@@ -225,6 +225,13 @@ def test_an_objective_is_made_as_the_configuration_says():
         assert type(make_objective(config, SCHEME, AGES)) is kind
 
 
+def test_the_training_loss_is_that_of_what_the_model_answers():
+    images, ages = torch.randn(6, 3, 4, 4), torch.from_numpy(AGES)
+    loss = objective("both")
+    total = loss.training_loss(lambda x: x.flatten(1).repeat(1, 3)[:, :YEARS], images, ages)
+    assert total == loss(images.flatten(1).repeat(1, 3)[:, :YEARS], ages)
+
+
 def test_without_a_decoder_the_margin_loss_is_all():
     logits, ages = torch.randn(3, 8), torch.tensor([1, 30, 116])
     seen = []
