@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from agecli import Prediction, Predictor, distributed
+from agecli import Prediction, Predictor
 from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
 from agecli.errors import AgecliError, DataError, UsageError, WeightsError
@@ -26,6 +24,7 @@ from agecli.inference.predictor import labels_of
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
+from tests.launching import Threads
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -343,42 +342,14 @@ def test_weights_that_name_no_margin_have_the_usual_one(toy: Path, tmp_path: Pat
     assert Predictor([toy, bare, wide]).views == {(32, FACE_MARGIN), (32, 0.5)}
 
 
-class Launch:
-    """Processes of a launch, each a thread here."""
-
-    def __init__(self, world: int) -> None:
-        self.barrier, self.values = threading.Barrier(world), [[]] * world
-        self.size, self.own = world, threading.local()
-
-    def gather(self, value: list) -> list[list]:
-        self.values[self.own.rank] = value
-        self.barrier.wait()
-        gathered = list(self.values)
-        self.barrier.wait()
-        return gathered
-
-    def run(self, function) -> list:
-        """Call a function in each; return what they return."""
-
-        def one(rank: int):
-            self.own.rank = rank
-            return function()
-
-        with ThreadPoolExecutor(self.size) as pool:
-            return list(pool.map(one, range(self.size)))
-
-
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 3, 7, 12])
 def test_processes_share_pictures_and_yield_all_in_order(
     monkeypatch: pytest.MonkeyPatch, world: int, count: int
 ):
     """Rounds of two pictures a process; a picture's faces stay together."""
-    launch, answered = Launch(world), []
+    answered: list[int] = []
     monkeypatch.setattr(predictor, "ROUND", 2)
-    monkeypatch.setattr(distributed, "rank", lambda: launch.own.rank)
-    monkeypatch.setattr(distributed, "world", lambda: world)
-    monkeypatch.setattr(distributed, "gather", launch.gather)
     sources = [Path(str(number)) for number in range(count)]
 
     def predict(paths):
@@ -388,7 +359,9 @@ def test_processes_share_pictures_and_yield_all_in_order(
                 yield Prediction(str(path), model=str(face))
 
     expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
-    for rows in launch.run(lambda: list(predictor.predict_together(predict, sources))):
+    for rows in Threads(monkeypatch, world).run(
+        lambda: list(predictor.predict_together(predict, sources))
+    ):
         assert [(row.source, row.model) for row in rows] == expected
     assert sum(answered) == count
     assert max(answered) - min(answered) <= 2
