@@ -99,7 +99,7 @@ class Evaluation:
         if self.temperature == 1:
             return metrics.calibration_error(self.probabilities[known], self.truth[known])
         plain = rescale(self.distribution, 1 / self.temperature)
-        raw = Answers(plain, self.scheme, self.answered is not None).groups
+        raw = Answers(plain, self.scheme, self.knows_years).groups
         return metrics.calibration_error(raw[known], self.truth[known])
 
     @property
