@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agecli.commands import _options as options
-from agecli.commands import train_fastai, train_pytorch, train_transformers
+from agecli.commands._options import Json, declared_options, make_command, setting_options
 from agecli.config import CONFIGS, TrainConfig
 
 if TYPE_CHECKING:
@@ -45,9 +42,12 @@ Examples:
 Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
 Pruner = Literal["hyperband", "median", "none"]
 
-NOT_SEARCHED = ("config", "from_study", "show_config", "run", "resume", "memory_report", "workers",
-                "as_json")  # fmt: skip
-"""Options of `agecli train` that a search does not have, or has otherwise."""
+ABOUT = """Search the settings with which the {model} trains best, by Optuna's TPE.
+
+    Options of the training that are given here are fixed; the others of the space are searched,
+    starting from the defaults. Only validation images are looked at. The study goes on where it
+    was stopped when the command is run again; STUDY/best.toml has the best settings so far.
+    """
 
 
 def _own(
@@ -84,39 +84,9 @@ def _own(
         ),
     ] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train at once.")] = 1,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
-    """Declare the options of every search; `_command` puts them before those of the training."""
-
-
-def _command(model: str, train: Callable[..., None]) -> Callable[..., None]:
-    """Make the command that searches a model: options of a search, then those of its training."""
-    kind = CONFIGS[model]
-
-    def command(context: typer.Context, **_: Any) -> None:
-        tune_model(context, kind)
-
-    settings, own = (inspect.signature(f, eval_str=True).parameters for f in (train, _own))
-    shared = [p for name, p in settings.items() if name not in NOT_SEARCHED]
-    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own.values(), *shared)]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__name__ = model
-    command.__doc__ = f"""Search the settings with which the {model} trains best, by Optuna's TPE.
-
-    Options of the training that are given here are fixed; the others of the space are searched,
-    starting from the defaults. Only validation images are looked at. The study goes on where it
-    was stopped when the command is run again; STUDY/best.toml has the best settings so far.
-    """
-    return command
-
-
-COMMANDS = {
-    "cnn": _command("cnn", train_pytorch.cnn),
-    "capsnet": _command("capsnet", train_pytorch.capsnet),
-    "resnet": _command("resnet", train_fastai.resnet),
-    "dinov2": _command("dinov2", train_transformers.dinov2),
-}
+    """Declare the options of every search; those of the training follow."""
 
 
 def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
@@ -174,3 +144,15 @@ def _search(study: Study, asked: dict[str, Any], params: dict[str, Any]) -> None
 
 def _say(text: str) -> None:
     typer.echo(f"agecli: {text}", err=True)
+
+
+OWN = {option.name: option for option in declared_options(_own)}
+COMMANDS = {
+    model: make_command(
+        model,
+        tune_model,
+        [*OWN.values(), *(option for option in setting_options(model) if option.name not in OWN)],
+        ABOUT.format(model=model),
+    )
+    for model in CONFIGS
+}

@@ -26,6 +26,7 @@ from agecli.config.base import (
     TrainConfig,
 )
 from agecli.config.export import FORMS, ExportConfig, Form, Precision
+from agecli.config.fields import flag_of
 from agecli.config.models import (
     CONFIGS,
     SCRATCH,
@@ -88,6 +89,7 @@ __all__ = [
     "TrainConfig",
     "check_names",
     "command_line",
+    "flag_of",
     "read_config",
     "read_settings",
     "read_space",

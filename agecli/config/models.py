@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from agecli.config.base import (
-    AgesConfig,
-    Arch,
-    Augment,
-    Pool,
-    Stem,
-    TrainConfig,
-    check_choice,
-    check_range,
-)
+from agecli.config.base import AgesConfig, Arch, Augment, Pool, Stem, TrainConfig
+from agecli.config.fields import NoOption, Option, Switch, Weights, check_range
 from agecli.config.space import Choice, Float, Int, Space
 from agecli.errors import UsageError
 
@@ -23,9 +15,9 @@ from agecli.errors import UsageError
 class CnnConfig(AgesConfig):
     """How the cnn is trained."""
 
-    model: str = "cnn"
-    init: str = "none"
-    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
+    model: NoOption[str] = "cnn"
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
 
     def space(self) -> Space:
         """Return what a search may change, where the other settings are these."""
@@ -38,30 +30,30 @@ class CapsNetConfig(TrainConfig):
 
     smallest: ClassVar[int] = 32
 
-    model: str = "capsnet"
-    objective: Literal["margin"] = "margin"
+    model: NoOption[str] = "capsnet"
+    objective: NoOption[Literal["margin"]] = "margin"
     """Margin loss on the lengths of the group capsules, on images that have a group."""
-    init: str = "none"
-    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
     lr: float = 3e-3
     dropout: float = 0.1
     stem: Stem = "strided"
-    """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
+    """Strided convolutions with batch norm, or the paper's two 9×9 ones."""
     routing_iters: int = 3
+    """Iterations of dynamic routing."""
     primary_dim: int = 8
     """Values of a primary capsule."""
     group_dim: int = 16
     """Values of a group capsule."""
     share: bool = True
-    """One set of transformation matrices for all positions, instead of one each."""
-    reconstruction: bool = False
-    """Reconstruct the picture from the true group's capsule, as a regulariser."""
+    """All positions share the capsules' transformation matrices."""
+    reconstruction: Switch = False
+    """Reconstruct the picture from its group's capsule, to regularise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
-        check_choice(self, stem=Stem)
 
     def architecture(self) -> dict[str, Any]:
         """Return the model's constructor arguments that are settings; its outputs come on top."""
@@ -79,6 +71,11 @@ class CapsNetConfig(TrainConfig):
         return _for_weights(self.init, super().space() | own, "primary_dim", "group_dim")
 
 
+def read_rate(text: str) -> float:
+    """Read a learning rate: 0 for auto. Raises ValueError for what is no number."""
+    return 0.0 if text == "auto" else float(text)
+
+
 @dataclass(frozen=True)
 class ResNetConfig(AgesConfig):
     """How the resnet is trained: its head first, then all layers, by one-cycle each."""
@@ -87,27 +84,30 @@ class ResNetConfig(AgesConfig):
     smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
     lowest_lr: ClassVar[float] = 0
 
-    model: str = "resnet"
+    model: NoOption[str] = "resnet"
     arch: Arch = "resnet34"
-    init: str = "imagenet"
-    """imagenet: torchvision's weights; none: from scratch; or a body's: a file with a state dict, a
-    run, or the released model."""
+    """Depth of the network."""
+    init: Annotated[str, Option(metavar="imagenet|none|PATH")] = "imagenet"
+    """What the body starts from: torchvision's ImageNet weights, nothing, a state dict (.pth,
+    .safetensors), or a run or released model of ours."""
     freeze_epochs: int | None = None
-    """Epochs that train the head alone, before all layers; None is 1, or 0 from scratch."""
+    """Epochs of the head alone, before all layers; by default 1, or 0 with --init none."""
     epochs: int = 20
-    lr: float = 2e-3
-    """Highest learning rate; 0 has fastai's lr_find choose it."""
+    lr: Annotated[float, Option(metavar="RATE|auto", parser=read_rate)] = 2e-3
+    """Highest learning rate; auto: fastai's lr_find chooses it.
+
+    In a file, 0 is auto.
+    """
     rate_ratio: float = 100.0
-    """How many times lower the rate of a pre-trained body's first layers is than the head's."""
+    """Rate of the head over that of a pre-trained body's first layers."""
     weight_decay: float = 0.01
-    schedule: Literal["onecycle"] = "onecycle"
+    schedule: NoOption[Literal["onecycle"]] = "onecycle"
     dropout: float = 0.5
-    """In front of the last layer, and half of it in front of the hidden one."""
+    """Dropout of the head: in front of its last layer, half of it in front of the hidden one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, freeze_epochs=(0, 10_000), rate_ratio=(1, 1e6))
-        check_choice(self, arch=Arch, schedule=Literal["onecycle"])
 
     @property
     def frozen_epochs(self) -> int:
@@ -139,29 +139,29 @@ class Dinov2Config(AgesConfig):
 
     smallest: ClassVar[int] = 0
 
-    model: str = "dinov2"
-    backbone: str = "facebook/dinov2-small"
-    """A hub id, a local folder, or scratch:tiny."""
-    revision: str = ""
+    model: NoOption[str] = "dinov2"
+    backbone: Annotated[str, Option(metavar="ID|DIR|scratch:tiny")] = "facebook/dinov2-small"
+    """DINOv2 backbone: a hub id, a local folder, or a small one that is trained whole."""
+    revision: NoOption[str] = ""
     """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
     image_size: int = 0
-    """Side of the images the model sees, in pixels; 0 is the backbone's own."""
+    """Side of the model's input in pixels; 0 = the backbone's own."""
     pool: Pool = "cls+mean"
-    """What the head sees: the [CLS] token, the mean of the patch tokens, or both."""
+    """What the head sees: [CLS] token, mean of patch tokens, or both."""
     hidden: int = 0
-    """Width of a hidden layer in the head; 0 is none, a linear head."""
+    """Width of a hidden layer in the head; 0 = none."""
     views: int = 1
-    """Views of each training image that heads learn from: the first plain, the others augmented."""
-    unfreeze: int = 0
-    """Last blocks of the backbone that are trained too, after the head, at a tenth of its rate."""
+    """Views of each training image: 1 = plain, more = augmented ones too."""
+    unfreeze: Annotated[int, Option(metavar="N")] = 0
+    """Train the last N blocks too, after the head, at a tenth of its rate."""
     layer_decay: float = 0.75
-    """Learning rate of a block, as a share of the rate of the one behind it."""
+    """Rate of a block, as a share of the one behind it (--unfreeze)."""
     drop_path: float = 0.1
     """Stochastic depth of scratch:tiny."""
-    teacher: str = ""
-    """Weights whose answers scratch:tiny learns, beside the labels."""
-    init: str = "none"
-    """Weights that scratch:tiny begins with: a file, a run or a released model; or none."""
+    teacher: Weights = ""
+    """A trained model whose answers scratch:tiny learns, beside the labels."""
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
     dropout: float = 0.1
     augment: Augment = "wild"
@@ -170,14 +170,9 @@ class Dinov2Config(AgesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(
-            self,
-            hidden=(0, 8192),
-            views=(1, 64),
-            unfreeze=(0, 1000),
-            layer_decay=(0.01, 1),
+            self, hidden=(0, 8192), views=(1, 64), unfreeze=(0, 1000), layer_decay=(0.01, 1),
             drop_path=(0, 0.9),
-        )
-        check_choice(self, pool=Pool)
+        )  # fmt: skip
         if self.image_size and self.image_size < 16:
             raise UsageError(f"--image-size: {self.image_size} is not between 16 and 1024")
         if self.backbone.startswith("scratch:") and not self.from_scratch:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agecli.config.base import TrainConfig
+from agecli.config.fields import flag_of
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
 
@@ -36,11 +37,11 @@ def command_line(values: dict[str, Any]) -> str:
         value = values.get(field.name, field.default)
         if field.name in FOUND or value == field.default:
             continue
-        flag = field.name.replace("_", "-")
+        flag = flag_of(field.name)
         if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+            words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            words.append(f"--{flag} {value}")
+            words.append(f"{flag} {value}")
     return " ".join(words)
 
 
