@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
 from agecli.errors import UsageError, WeightsError
+from agecli.files import whole
 from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
@@ -82,12 +83,8 @@ def save_weights(
 
     tensors = {name: stored(tensor) for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole(path) as partial:
         partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_metadata(path: Path) -> Metadata:

@@ -1,30 +1,24 @@
-"""A lock that ends with its holder."""
+"""Files that are written whole or not at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
-from agecli.files import FileLock
+import pytest
 
-HOLD = "import sys, time; from pathlib import Path; from agecli.files import FileLock\n"
-HOLD += "FileLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
-
-
-def test_one_holder_at_a_time(tmp_path: Path):
-    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
-    with first:
-        assert not second.acquire(wait=False)
-    assert second.acquire(wait=False)
-    second.release()
-    second.release()  # once too often is no harm
+from agecli.files import whole, write_text
 
 
-def test_a_killed_holder_leaves_the_lock(tmp_path: Path):
-    path = tmp_path / "lock"
-    arguments = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) as p:
-        assert p.stdout and p.stdout.readline() == b"held\n"
-        assert not FileLock(path).acquire(wait=False)
-        p.kill()
-        p.wait()
-        assert FileLock(path).acquire(wait=False)
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    with whole(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half" and list(tmp_path.iterdir()) == [path]
+
+
+def test_where_writing_fails_the_earlier_file_stays_alone(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    write_text(path, "earlier: ä")
+    with pytest.raises(OSError, match="full"), whole(path) as partial:
+        partial.write_text("half")
+        raise OSError("disk full")
+    assert path.read_text(encoding="utf-8") == "earlier: ä" and list(tmp_path.iterdir()) == [path]

@@ -21,6 +21,7 @@ from rich.text import Text
 from agecli.commands._console import err, out
 from agecli.commands._progress import FaceProgress, clock, printable
 from agecli.errors import UsageError
+from agecli.files import whole
 from agecli.weights import read_metadata
 
 if TYPE_CHECKING:
@@ -178,27 +179,25 @@ def _json_lines(console: Console, top: int | None) -> Sink:
 def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
     """Write a CSV row per face and model; the file gets its name when it is whole."""
     groups = list(dict.fromkeys(label for file in weights for label in read_metadata(file).scheme))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow([*CSV_COLUMNS, *(f"p {group}" for group in groups)])
+    with (
+        whole(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([*CSV_COLUMNS, *(f"p {group}" for group in groups)])
 
-            def write(rows: list[Prediction]) -> None:
-                for row in rows:
-                    found = row.face
-                    face = [*found.box, found.angle, found.score] if found else [None] * 6
-                    track = astuple(row.track) if row.track else [None] * 5
-                    chances = row.probabilities or {}
-                    writer.writerow(
-                        [row.source, *face, *track, row.model, row.group, row.probability, row.age,
-                         row.status, row.error, *map(chances.get, groups)]
-                    )  # fmt: skip
+        def write(rows: list[Prediction]) -> None:
+            for row in rows:
+                found = row.face
+                face = [*found.box, found.angle, found.score] if found else [None] * 6
+                track = astuple(row.track) if row.track else [None] * 5
+                chances = row.probabilities or {}
+                writer.writerow(
+                    [row.source, *face, *track, row.model, row.group, row.probability, row.age,
+                     row.status, row.error, *map(chances.get, groups)]
+                )  # fmt: skip
 
-            yield write
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield write
 
 
 def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:

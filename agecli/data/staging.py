@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from agecli.data import store
@@ -35,38 +34,26 @@ def staged(out: Path, *, needed: int) -> Iterator[Path]:
     needed: bytes that will be written. What a killed run left is cleared away. Raises DataError
     where the disk is too small, or another process is writing the same `out`.
     """
+    from filelock import FileLock, Timeout
+
     target = out.resolve()  # beside what a link points to: there is the disk that was meant
     folder = target.with_name(f".{target.name}.partial")
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, out):
-        try:
-            for leftover in folder.iterdir():
-                leftover.unlink()
-            _check_disk(folder, out, needed)
-            yield folder
-            _replace(folder, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path, out: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"))  # ends with this process
     try:
-        import fcntl
-    except ImportError:  # no POSIX: without a lock
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"{out} is being written by another process: wait for it") from None
     try:
-        with suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"{out} is being written by another process: wait for it") from None
-        yield
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        _check_disk(folder, out, needed)
+        yield folder
+        _replace(folder, target)
     finally:
-        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _check_disk(folder: Path, out: Path, needed: int) -> None:

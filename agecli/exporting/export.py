@@ -15,6 +15,7 @@ from agecli.exporting import onnx
 from agecli.exporting.card import model_card
 from agecli.exporting.index import folder_readme
 from agecli.exporting.parity import Answer, Parity, calibration_images, check, compare, held_images
+from agecli.files import write_text
 from agecli.inference.predictor import load_model
 from agecli.weights import Metadata, load_weights, read_metadata, save_weights
 
@@ -54,13 +55,8 @@ def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
 
 def write_index(folder: Path) -> Path:
     """Write README.md in a folder of weights, whole or not at all; an earlier one is replaced."""
-    text = folder_readme(folder)
-    readme, partial = folder / "README.md", folder / ".README.md.partial"
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(readme)
-    finally:
-        partial.unlink(missing_ok=True)
+    readme = folder / "README.md"
+    write_text(readme, folder_readme(folder))
     return readme
 
 

@@ -24,7 +24,6 @@ from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
-from agecli.models.synced import share_statistics
 from agecli.training.fastai_callbacks import (
     Averaging,
     DeviceLoss,
@@ -53,6 +52,7 @@ from agecli.training.session import (
     open_shared,
     rows_of,
 )
+from agecli.training.synced import share_statistics
 from agecli.weights import Metadata
 
 with warnings.catch_warnings():
@@ -97,7 +97,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     device = choose_device(config)
     seed_all(config.seed)
     model: Any = build_model(config, scheme).to(device)
-    share_statistics(model)
+    share_statistics(model, device.type)
     saved = distributed.from_main(run.load)
     if saved:
         check_world(saved)

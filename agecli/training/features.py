@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from agecli import distributed
@@ -19,7 +20,6 @@ from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
-from agecli.files import FileLock
 from agecli.models.dinov2 import Dinov2
 from agecli.training.loop import hash_seed
 from agecli.training.session import autocast, mixed_precision
@@ -51,14 +51,15 @@ def cache_features(
         return path
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".partial")
-        with FileLock(unfinished):
-            if not path.is_file():  # another training may have made it meanwhile
+        unfinished, lock = path.with_suffix(".partial"), path.with_suffix(".lock")
+        with FileLock(lock):  # a file beside it: taking a lock may empty the file that is locked
+            if missing := not path.is_file():  # another training may have made it meanwhile
                 with unfinished.open("a+b") as file:
                     _fill(file, model, len(rows), config, key, compute, progress)
                 unfinished.replace(path)
-                return path
-        unfinished.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+        if missing:
+            return path
     distributed.broadcast(len(rows))  # nothing is left to compute
     return path
 

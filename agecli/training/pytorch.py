@@ -16,7 +16,6 @@ from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
-from agecli.models.synced import share_statistics
 from agecli.training.initial import check_split, training_of
 from agecli.training.loop import Schedule, Trainer, hash_seed
 from agecli.training.memory_plan.budget import within_memory
@@ -32,6 +31,7 @@ from agecli.training.session import (
     open_shared,
     rows_of,
 )
+from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights, named_weights
 
 Start = Callable[[nn.Module], object]
@@ -95,7 +95,7 @@ def fit(
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
     model = build_model(config, scheme)
-    share_statistics(model)
+    share_statistics(model, accelerator.device.type)
     if distributed.is_main() and not run.begun:
         start(model)  # the others get its weights as they are wrapped
     optimizer = build_optimizer(config, model)

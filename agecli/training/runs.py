@@ -11,7 +11,7 @@ from typing import Any
 from agecli import distributed
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
-from agecli.files import write_text
+from agecli.files import whole, write_text
 
 
 class Run:
@@ -64,9 +64,8 @@ class Run:
         import torch
 
         self._state.parent.mkdir(exist_ok=True)
-        partial = self._state.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self._state)
+        with whole(self._state) as partial:
+            torch.save(state, partial)
         lines = (json.dumps(record) for record in state["history"])
         write_text(self.folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
 

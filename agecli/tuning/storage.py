@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -16,7 +17,6 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
 
 from agecli.errors import TrainingError, UsageError
-from agecli.files import FileLock
 
 JOURNAL = "journal.log"
 HEARTBEAT, GRACE = 15, 60

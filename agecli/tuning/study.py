@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna import Trial
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Space, TrainConfig, read_config, read_space
 from agecli.errors import TrainingError, UsageError
-from agecli.files import FileLock
 from agecli.tuning.sampling import Pruner, SeededSampler, holds, make_pruner, suggest
 from agecli.tuning.storage import JOURNAL, open_storage
 
@@ -199,17 +200,18 @@ class Study:
             optuna.storages.fail_stale_trials(self.inner)
             return
         for trial in self.inner.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            lock = FileLock(self._lock_path(trial.number))
-            lock.path.parent.mkdir(parents=True, exist_ok=True)
-            if lock.acquire(wait=False):
+            lock = self.lock_of(trial)
+            with suppress(Timeout), lock.acquire(timeout=0):
                 ended = self.inner.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 if was_killed(ended):
                     _try_again(self.inner, ended)
-                lock.path.unlink(missing_ok=True)
-                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
 
-    def _lock_path(self, number: int) -> Path:
-        return self.folder / "trials" / f"{number:04}.lock"
+    def lock_of(self, trial: Trial | FrozenTrial) -> FileLock:
+        """Return the lock that a trial's worker holds, and nobody else once it has ended."""
+        path = self.folder / "trials" / f"{trial.number:04}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
 
 
 @dataclass
@@ -226,8 +228,7 @@ class Claimed:
     @classmethod
     def take(cls, study: Study, trial: Trial) -> Claimed:
         """Hold a trial's lock, and draw its settings."""
-        lock = FileLock(study._lock_path(trial.number))
-        lock.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = study.lock_of(trial)
         lock.acquire()
         first = trial.user_attrs.get("first", trial.number)
         settings = {
@@ -238,7 +239,7 @@ class Claimed:
 
     def release(self) -> None:
         """Leave the lock."""
-        self._lock.path.unlink(missing_ok=True)
+        Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
 

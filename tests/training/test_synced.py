@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from agecli import distributed
 from agecli.models.blocks import ConvNorm, fold
-from agecli.models.synced import share_statistics
+from agecli.training.synced import share_statistics
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_equals_batch_norm_over_all_images(twin: None, shape: tuple[int, ...]):
     whole, shared = kind(5).double(), kind(5).double()
     for norm in (whole, shared):
         nn.init.constant_(norm.weight, 1.7)
-    share_statistics(shared)
+    share_statistics(shared, "cpu")
     x = torch.randn(shape, dtype=torch.float64) * 3 + 10
     direction = torch.randn(shape, dtype=torch.float64)
 
@@ -44,7 +44,7 @@ def test_equals_batch_norm_over_all_images(twin: None, shape: tuple[int, ...]):
 def test_what_is_shared_is_still_a_batch_norm(twin: None, monkeypatch: pytest.MonkeyPatch):
     block = ConvNorm(3, 4)
     names = list(block.state_dict())
-    share_statistics(block)
+    share_statistics(block, "cpu")
     assert isinstance(block.norm, nn.BatchNorm2d)
     assert list(block.state_dict()) == names
     monkeypatch.delattr(distributed, "gather_tensor")  # evaluation asks nobody
@@ -54,7 +54,15 @@ def test_what_is_shared_is_still_a_batch_norm(twin: None, monkeypatch: pytest.Mo
     torch.testing.assert_close(block(x), expected)
 
 
+def test_on_cuda_they_are_torchs_synced_ones(twin: None):
+    block = ConvNorm(3, 4)
+    names = list(block.state_dict())
+    share_statistics(block, "cuda")
+    assert type(block.norm) is nn.SyncBatchNorm
+    assert list(block.state_dict()) == names
+
+
 def test_one_process_keeps_torchs_own():
     norm = nn.BatchNorm2d(3)
-    share_statistics(norm)
+    share_statistics(norm, "cpu")
     assert type(norm) is nn.BatchNorm2d

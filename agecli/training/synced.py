@@ -12,13 +12,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from agecli import distributed
 
 
-def share_statistics(model: nn.Module) -> None:
+def share_statistics(model: nn.Module, device: str) -> None:
     """Have a model's batch norms share their statistics with the other processes, if there are any.
 
-    Their names, weights and answers in evaluation stay. Torch's SyncBatchNorm knows CUDA alone, and
-    is no BatchNorm2d. All processes must have as many images.
+    device: where it is trained. On CUDA they become torch's SyncBatchNorm, which knows no other
+    device; elsewhere ours. Their names, weights and answers in evaluation stay. All processes must
+    have as many images.
     """
     if distributed.world() == 1:
+        return
+    if device == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return
     for module in model.modules():
         if shared := SHARED.get(type(module)):
