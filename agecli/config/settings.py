@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,19 @@ FOUND = ("revision", "mean", "std")
 
 BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
+
+
+def configure(model: str | TrainConfig, **settings: Any) -> TrainConfig:
+    """Make a model's configuration by its name, or change one by some settings.
+
+    Raises UsageError for an unknown model or setting and for a value that is refused.
+    """
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    kind = CONFIGS.get(model) if isinstance(model, str) else type(model)
+    if kind is None:
+        raise UsageError(f"{model!r} is no model: there are {', '.join(CONFIGS)}")
+    check_names(settings, kind, "the call")
+    return kind(**settings) if isinstance(model, str) else replace(model, **settings)
 
 
 def read_config(values: dict[str, Any]) -> TrainConfig:

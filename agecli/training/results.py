@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from agecli.ages import FloatArray, IntArray, Scheme
+from agecli.ages import FloatArray, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
-from agecli.training.runs import Run
-from agecli.training.session import architecture_of
+from agecli.training.build import architecture_of
+from agecli.training.records import Epoch
+from agecli.training.session import Session
 from agecli.weights import Metadata, read_metadata, save_weights
 
 Answers = tuple[FloatArray, IntArray]
@@ -26,14 +27,7 @@ Answers = tuple[FloatArray, IntArray]
 class Results:
     """Writes the weights file of a run; every trainer keeps its best weights through it."""
 
-    run: Run
-    config: TrainConfig
-    dataset: Dataset
-    device: Any
-    """Where the model is scored: cpu, cuda or mps."""
-    place: str
-    """The device in words."""
-    train_images: int
+    session: Session
     init: str = "random"
     """What the weights started from."""
     backbone: dict[str, str] | None = None
@@ -41,25 +35,13 @@ class Results:
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
 
-    def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
-        """Return what an observer hears at the start."""
-        return {
-            "model": self.config.title,
-            "parameters": parameters,
-            "train_images": self.train_images,
-            "val_images": val_images,
-            "device": self.place,
-            "epochs": epochs,
-            "run": str(self.run.folder),
-        }
-
-    def save_best(self, state: dict[str, Tensor], record: dict[str, Any]) -> None:
-        """Write the weights of an epoch that is the best so far, with its record."""
-        save_weights(self.run.best, state, self._metadata(record))
+    def save_best(self, state: dict[str, Tensor], epoch: Epoch) -> None:
+        """Write the weights of an epoch that is the best so far."""
+        save_weights(self.session.run.best, state, self._metadata(epoch))
 
     def finish(
-        self, history: list[dict[str, Any]], *, score: bool = True,
-        validation: Answers | None = None, **facts: Any,
+        self, history: list[Epoch], *, score: bool = True, validation: Answers | None = None,
+        **facts: Any,
     ) -> Metadata:  # fmt: skip
         """Calibrate the best weights and score them on the test split as users run them.
 
@@ -68,27 +50,26 @@ class Results:
         weights answer there, where that is known for less than running the model. facts: what else
         the file shall say of its training.
         """
-        best = next(record for record in reversed(history) if record["best"])
+        run, config = self.session.run, self.session.config
+        best = next(epoch for epoch in reversed(history) if epoch.best)
         final = self._metadata(best)
-        seconds = round(sum(record["seconds"] for record in history))
+        seconds = round(sum(epoch.seconds for epoch in history))
         facts = {"epochs": len(history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
         if score:
             # Users' predictor runs in fp32: under a budget it gets half the batch of training.
-            size = (
-                self.config.batch_size // 2 if self.config.vram_budget else TrainConfig.batch_size
-            )
+            size = config.batch_size // 2 if config.vram_budget else TrainConfig.batch_size
             final = score_weights(
-                self.run.best, self.dataset, final, device=self.device, batch_size=max(1, size),
-                validation=validation,
+                run.best, self.session.dataset, final, device=self.session.device.type,
+                batch_size=max(1, size), validation=validation,
             )  # fmt: skip
             figures = {name: value for name, value in final.metrics.items() if name != "slices"}
-            self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {figures}")
+            run.log(f"done after {len(history)} epochs, best {best.epoch}: {figures}")
         return final
 
-    def _metadata(self, record: dict[str, Any]) -> Metadata:
-        config, receipt = self.config, self.dataset.receipt
-        scheme = Scheme.parse(receipt["scheme"])
+    def _metadata(self, epoch: Epoch) -> Metadata:
+        config, scheme = self.session.config, self.session.scheme
+        receipt = self.session.dataset.receipt
         return Metadata(
             model=config.model,
             title=config.title,
@@ -103,12 +84,12 @@ class Results:
             backbone=self.backbone,
             training={
                 "data": receipt["sources"],
-                "train_images": self.train_images,
+                "train_images": len(self.session.rows["train"]),
                 "init": self.init,
                 **({"before": self.before} if self.before else {}),
-                "best_epoch": record["epoch"],
-                "device": self.place,
-                "validation": {k: v for k, v in record.items() if k.startswith("val_")},
+                "best_epoch": epoch.epoch,
+                "device": self.session.place,
+                "validation": epoch.val.to_plain(),
                 "config": _public(config),
             },
         )

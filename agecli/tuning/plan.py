@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from agecli.config import (
 )  # fmt: skip
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
-from agecli.registry import MODELS
+from agecli.training.train import settle
 from agecli.tuning.study import Spec, Study
 
 PLACE = ("data", "device")
@@ -84,7 +83,7 @@ def open_study(
         raise UsageError("nothing is left to search: every setting of the space is given")
     base = kind(**asked)
     dataset = open_dataset(Path(base.data))
-    base = import_module(MODELS[base.model].trainer).settle(base, announce=announce, dry=False)
+    base = settle(base, announce)
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,
         space={name: _plain(dimension) for name, dimension in space.items()},

@@ -9,11 +9,12 @@ from torch import nn
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import DataError, TrainingError, UsageError
-from agecli.training.loop import MovingAverage, Schedule, is_over
+from agecli.training.devices import make_accelerator
+from agecli.training.loop import MovingAverage, Schedule
 from agecli.training.observer import Observer
 from agecli.training.pytorch import train
+from agecli.training.records import Step
 from agecli.training.runs import Run
-from agecli.training.session import make_accelerator
 
 
 def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
@@ -210,8 +211,8 @@ class StopAfter(Observer):
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def stepped(self, progress: dict) -> None:
-        if progress["epoch"] > self.epoch:
+    def stepped(self, step: Step) -> None:
+        if step.epoch > self.epoch:
             raise KeyboardInterrupt
 
 
@@ -254,13 +255,6 @@ def test_training_stops_when_validation_no_longer_improves(dataset_folder: Path,
     records = history(run_training(config, tmp_path / "run"))
     best = max(record["epoch"] for record in records if record["best"])
     assert len(records) == best + 2 < 30
-
-
-@pytest.mark.parametrize(("patience", "over"), [(0, False), (2, True), (3, False)])
-def test_patience_counts_from_the_best_epoch_on(patience: int, over: bool):
-    history = [{"best": best} for best in (True, True, False, False)]
-    assert is_over(history, 5, patience) == over
-    assert is_over([*history, {"best": False}], 5, patience)  # all epochs are done
 
 
 def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: Path):
