@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from agecli.commands._options import Json, declared_options, make_command, setting_options
-from agecli.config import CONFIGS, TrainConfig
-
-if TYPE_CHECKING:
-    from agecli.tuning.study import Study
+from agecli.config import CONFIGS, TRIALS, Metric, Pruner, TrainConfig
 
 EXAMPLES = {
     "cnn": """\b
@@ -39,9 +35,6 @@ Examples:
 """,
 }
 
-Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
-Pruner = Literal["hyperband", "median", "none"]
-
 ABOUT = """Search the settings with which the {model} trains best, by Optuna's TPE.
 
     Options of the training that are given here are fixed; the others of the space are searched,
@@ -51,7 +44,7 @@ ABOUT = """Search the settings with which the {model} trains best, by Optuna's T
 
 
 def _own(
-    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = 30,
+    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = TRIALS,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Begin no trial after so long."),
@@ -92,58 +85,22 @@ def _own(
 def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     """Run the search that the options ask for."""
     from agecli.commands._settings import given_options, is_given
+    from agecli.commands._study import search_display, show_summary
     from agecli.config import write_toml
-    from agecli.tuning.plan import choose_space, open_study
+    from agecli.tuning.plan import choose_space
+    from agecli.tuning.tune import tune
 
-    asked = given_options(context, kind)
-    params = context.params
-    if params["show_space"]:
-        space, _ = choose_space(kind, asked, params["space"], params["metric"])
+    asked, options = given_options(context, kind), context.params
+    if options["show_space"]:
+        space, _ = choose_space(kind, asked, options["space"], options["metric"])
         typer.echo(write_toml(space), nl=False)
         return
-    goals = {name: params[name] for name in ("metric", "pruner") if is_given(context, name)}
-    folder = params["study"] or Path("studies", kind.model)
-    study = open_study(folder, params["storage"], kind, asked, goals, params["space"], _say)
-    _search(study, asked, params)
-
-
-def _search(study: Study, asked: dict[str, Any], params: dict[str, Any]) -> None:
-    from agecli.commands._console import out
-    from agecli.commands._study import search_display, study_tables
-    from agecli.inference.pytorch import find_device
-    from agecli.tuning.plan import PLACE
-    from agecli.tuning.report import summarise, write_report
-    from agecli.tuning.search import Search
-
-    place = {name: asked[name] for name in PLACE if name in asked}
-    gpus = 0
-    if find_device(place.get("device", "auto")) == "cuda":
-        import torch
-
-        gpus = torch.cuda.device_count()
-    with (
-        search_display(study, params["workers"]) as show,
-        Search(
-            study, url=params["storage"], trials=params["trials"], workers=params["workers"],
-            timeout=params["timeout"], place=place, gpus=gpus,
-        ) as search,
-    ):  # fmt: skip
-        progress = search.run(show)
-    summary = summarise(study, progress)
-    files = write_report(study, progress, summary)
-    if params["as_json"]:
-        out.print_json(json.dumps(summary | {"files": [str(path) for path in files]}))
-        return
-    for table in study_tables(summary):
-        out.print(table)
-    _say(f"plots in {study.folder}, all of them in {files[-1]}")
-    if summary["best"]:
-        _say(f"train with the best settings: agecli train {study.spec.model} "
-             f"--from-study {study.folder}")  # fmt: skip
-
-
-def _say(text: str) -> None:
-    typer.echo(f"agecli: {text}", err=True)
+    own = {name: options[name] for name in OWN if name not in ("show_space", "as_json")}
+    for name in ("metric", "pruner"):  # a study that goes on has its own
+        own[name] = options[name] if is_given(context, name) else None
+    with search_display() as display:
+        summary = tune(kind.model, observer=display, **own, **asked)
+    show_summary(summary, options["as_json"])
 
 
 OWN = {option.name: option for option in declared_options(_own)}

@@ -47,6 +47,8 @@ Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
 Align = Literal["none", "points"]
+Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
+Pruner = Literal["hyperband", "median", "none"]
 
 
 @dataclass(frozen=True)

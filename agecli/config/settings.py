@@ -16,6 +16,9 @@ from agecli.errors import UsageError
 FOUND = ("revision", "mean", "std")
 """Settings that belong to a dinov2's backbone, and are found with it."""
 
+TRIALS = 30
+"""Trials of a study, unless more or fewer are asked for."""
+
 BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
 

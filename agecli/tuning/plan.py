@@ -15,6 +15,7 @@ from agecli.config import (
     Space,
     TrainConfig,
     check_names,
+    flag_of,
     read_space,
     read_table,
 )  # fmt: skip
@@ -44,7 +45,7 @@ def choose_space(
     space, fixed = read_space(read_table(file), str(file))
     check_names(space | fixed, kind, str(file))
     if twice := sorted((space | fixed).keys() & asked.keys()):
-        raise UsageError(f"{_flag(twice[0])} is in {file} as well: give it once")
+        raise UsageError(f"{flag_of(twice[0])} is in {file} as well: give it once")
     if metric == "val_loss" and (unfit := sorted(space.keys() & set(CHANGES_LOSS))):
         raise UsageError(
             f"{file}: with another {unfit[0]} the validation loss is another measure: search it "
@@ -103,18 +104,14 @@ def _check_same(
     known = spec.settings | spec.asked | {"metric": spec.metric, "pruner": spec.pruner}
     for name, value in (asked | goals).items():
         if name in spec.space:
-            raise UsageError(f"{study.folder} searches {_flag(name)}: leave it out, or {way_on}")
+            raise UsageError(f"{study.folder} searches {flag_of(name)}: leave it out, or {way_on}")
         if name not in PLACE and value != known[name]:
             raise UsageError(
-                f"{study.folder} was started with {_flag(name)} {known[name]}, not {value}: "
+                f"{study.folder} was started with {flag_of(name)} {known[name]}, not {value}: "
                 + way_on
             )
     if file and read_space(read_table(file), str(file))[0] != spec.dimensions:
         raise UsageError(f"{study.folder} was started with another space than {file}: {way_on}")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _ends(dimension: Dimension) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Choice, Dimension, Float, Int
-from agecli.tuning.study import Progress, Study
+from agecli.tuning.study import Study, StudyProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ COLUMNS = 4
 """Slices beside each other."""
 
 
-def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) -> list[Path]:
+def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, float]) -> list[Path]:
     """Draw what there is to draw into the study's folder; give the files."""
     complete = [t for t in progress.finished if t.state == TrialState.COMPLETE]
     plots: dict[str, Callable[[], Figure]] = {}
@@ -45,7 +45,7 @@ def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) 
     return paths
 
 
-def _history(study: Study, progress: Progress) -> Figure:
+def _history(study: Study, progress: StudyProgress) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(8, 4.2, "Trials in the order they were finished")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from optuna import Study, Trial
@@ -12,9 +12,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from agecli.config import Choice, Dimension, Int
-
-Pruner = Literal["hyperband", "median", "none"]
+from agecli.config import Choice, Dimension, Int, Pruner
 
 STARTUP = 5
 """Trials that the median pruner lets finish before it compares."""

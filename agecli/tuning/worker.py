@@ -14,14 +14,14 @@ from typing import Any
 
 from optuna import Trial, TrialPruned
 
-from agecli.config import TrainConfig
+from agecli.config import Metric, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import AgecliError, DataError, TrainingError
 from agecli.training.observer import Observer
 from agecli.training.records import Epoch, Started
 from agecli.training.runs import Run
 from agecli.training.train import fit
-from agecli.tuning.study import Claimed, Metric, Study
+from agecli.tuning.study import Claimed, Study
 
 REFUSED = 3
 """Exit code of a worker that says in one line why no worker can work."""
