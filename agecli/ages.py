@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +18,8 @@ NO_GROUP = -1
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
+Array = TypeVar("Array", bound=Any)
+"""Of numpy or torch."""
 
 _NAMED = {
     "adience8": "0-2,4-6,8-13,15-20,25-32,38-43,48-53,60+",
@@ -70,14 +74,14 @@ class Scheme:
         return len(self.bounds)
 
     def groups_of(self, ages: ArrayLike) -> IntArray:
-        """Return each age's group as an index, or NO_GROUP for a gap age."""
+        """Return the group of each age (N,) as an index (N,), or NO_GROUP for a gap age."""
         return self._year_groups()[np.clip(ages, 0, YEARS - 1)]
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
-        """Return the group nearest in years to each age; a tie goes to the younger group."""
+        """Return the group nearest to each age (N,) as an index (N,); a tie goes to the younger."""
         years = np.arange(YEARS)[:, None]
         low, high = np.array(self.bounds).T
-        distance = np.maximum(np.maximum(low - years, years - high), 0)  # (YEARS, groups)
+        distance = np.maximum(low - years, years - high)  # (YEARS, groups), negative inside
         return distance.argmin(axis=1)[np.clip(ages, 0, YEARS - 1)]
 
     def year_matrix(self) -> FloatArray:
@@ -91,9 +95,14 @@ class Scheme:
         return table
 
 
+def knows_years(objective: str) -> bool:
+    """Return whether a model of an objective answers in years, and not in groups."""
+    return objective in ("ages", "both")
+
+
 def outputs_of(objective: str, scheme: Scheme) -> int:
     """Count the outputs that a model needs for an objective: groups, or years."""
-    return YEARS if objective in ("ages", "both") else len(scheme)
+    return YEARS if knows_years(objective) else len(scheme)
 
 
 def label_distribution(ages: ArrayLike, width: float = 1.0) -> FloatArray:
@@ -116,27 +125,46 @@ def softmax(logits: FloatArray, temperature: float = 1.0) -> FloatArray:
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
-def group_probabilities(distribution: FloatArray, scheme: Scheme) -> FloatArray:
-    """Return group probabilities (N, groups) for a distribution over groups or over years.
+def sum_years(years: Array, matrix: Array) -> Array:
+    """Return the group probabilities (N, groups) of year distributions (N, YEARS).
 
-    Year probabilities (N, YEARS) are summed per group and renormalised over the scheme, so that
-    what lies on gap ages counts for no group.
+    matrix: `Scheme.year_matrix`. They are renormalised over the scheme, so that what lies on gap
+    ages counts for no group. Arrays of numpy or tensors of torch.
     """
-    if distribution.shape[1] == len(scheme):
-        return distribution
-    summed = distribution @ scheme.year_matrix().astype(distribution.dtype) + 1e-12
-    return summed / summed.sum(axis=1, keepdims=True)
+    groups = years @ matrix + 1e-12
+    return groups / groups.sum(1)[:, None]
 
 
-def median_ages(distribution: FloatArray) -> FloatArray | None:
-    """Return the median age (N,) of year distributions, or None for group distributions.
+def median_ages(years: Array) -> Array:
+    """Return the median ages (N,) of year distributions (N, YEARS), of numpy or of torch.
 
     A year stands for the time from half a year before it to half a year after. So read, no other
     answer has a lower expected error in years; the mean's is higher where one side weighs more.
     """
-    if distribution.shape[1] != YEARS:
-        return None
-    below = distribution.cumsum(axis=1)  # (N, YEARS), up to the end of each year
-    year = (below < 0.5).sum(axis=1, keepdims=True)  # (N, 1), the first that reaches the half
-    beyond = np.take_along_axis(below, year, 1) - 0.5
-    return (year + 0.5 - beyond / np.take_along_axis(distribution, year, 1))[:, 0]
+    below = years.cumsum(1)  # (N, YEARS), up to the end of each year
+    middle = (below >= 0.5).cumsum(1) == 1  # (N, YEARS), the first year that reaches the half
+    beyond = ((below - 0.5) * middle).sum(1)
+    return (below < 0.5).sum(1) + 0.5 - beyond / (years * middle).sum(1)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers for N images: in the groups of a scheme, or in years."""
+
+    distribution: FloatArray
+    """(N, groups) or, where it knows years, (N, YEARS)."""
+    scheme: Scheme
+    knows_years: bool
+
+    @cached_property
+    def groups(self) -> FloatArray:
+        """The probabilities of the groups, (N, groups)."""
+        if not self.knows_years:
+            return self.distribution
+        matrix = self.scheme.year_matrix().astype(self.distribution.dtype)
+        return sum_years(self.distribution, matrix)
+
+    @cached_property
+    def ages(self) -> FloatArray | None:
+        """The median ages in years, (N,); None where it knows none."""
+        return median_ages(self.distribution) if self.knows_years else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
+from agecli.ages import knows_years
 from agecli.errors import UsageError, WeightsError
 from agecli.files import whole
 from agecli.onnxfile import read_property
@@ -54,6 +55,11 @@ class Metadata:
     licence: str = "research use only: trained on UTKFace"
     agecli_version: str = __version__
     format: int = FORMAT
+
+    @property
+    def knows_years(self) -> bool:
+        """Whether the outputs are years, and not age groups."""
+        return knows_years(self.objective)
 
     @property
     def described(self) -> str:

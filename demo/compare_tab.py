@@ -116,7 +116,11 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
         "api_visibility": "private", "concurrency_id": "models", "show_progress": "minimal",
         "show_progress_on": results,
     }  # fmt: skip
-    upload.input(open_upload, [upload, *settings], shown, preprocess=False, **common)
+    upload.input(
+        open_upload, [upload, *settings], shown, preprocess=False,
+        trigger_mode="always_last",  # an emptied upload is told of, too: a paste may follow at once
+        **common,
+    )  # fmt: skip
     examples.example(open_example, settings, shown, **common)
     stage.choose(choose, [picture, *settings], [face, crop, results], **common)
     stage.again(lambda: _closed(WAITING), None, shown, api_visibility="private", queue=False)

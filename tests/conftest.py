@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import pytest
 
 # Toy sizes: one thread each is the fastest, and leaves the machine to others. Set before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A background job may have to ignore Ctrl-C, and its children with it: ours are interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.archives import SPREAD_AGES, write_archive, write_faces
 

@@ -7,12 +7,13 @@ from scipy.stats import norm
 from agecli.ages import (
     NO_GROUP,
     YEARS,
+    Answers,
     Scheme,
-    group_probabilities,
     label_distribution,
     median_ages,
     outputs_of,
     softmax,
+    sum_years,
 )
 from agecli.errors import UsageError
 
@@ -40,10 +41,22 @@ def test_the_nearest_group_of_a_gap_age_and_the_younger_of_two(age, group):
     assert ADIENCE.nearest_groups([age]).tolist() == [group]
 
 
+def test_where_groups_adjoin_the_nearest_is_an_ages_own():
+    for text in ("decades", "0-17,18+", "0,1,2-5,6+"):
+        scheme, ages = Scheme.parse(text), np.arange(121)
+        assert scheme.nearest_groups(ages).tolist() == scheme.groups_of(ages).tolist()
+
+
 @pytest.mark.parametrize("text", ["adience8", "decades", "0-2,4-6,8-13", "0-17, 18+", "5,6-100"])
 def test_labels_parse_to_the_scheme_they_came_from(text):
     scheme = Scheme.parse(text)
     assert Scheme.parse(scheme.labels) == scheme == Scheme.parse(",".join(scheme.labels))
+
+
+def test_the_last_group_is_open_where_it_reaches_a_hundred():
+    assert Scheme.parse("0-5,60-100").labels == ["0-5", "60+"]
+    assert Scheme.parse(["7", "60-99"]).labels == ["7-7", "60-99"]
+    assert ADIENCE.bounds[-1] == (60, 100) and len(ADIENCE) == 8
 
 
 def test_decades_leave_no_gap():
@@ -83,33 +96,61 @@ def test_label_distribution_counts_ages_over_a_hundred_as_a_hundred():
     old = label_distribution([116])
     assert old.argmax() == 100
     np.testing.assert_allclose(old.sum(), 1, rtol=1e-6)
+    np.testing.assert_array_equal(old, label_distribution([100]))
 
 
 def test_group_probabilities_sum_years_and_leave_gap_ages_out():
     years = np.zeros((1, YEARS))
     years[0, [1, 2, 3, 30]] = 0.1, 0.2, 0.4, 0.3  # 3 is a gap age
     expected = [0.3 / 0.6, 0, 0, 0, 0.3 / 0.6, 0, 0, 0]
-    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(Answers(years, ADIENCE, True).groups[0], expected, atol=1e-9)
+
+
+def test_each_row_is_renormalised_by_itself():
+    years = np.zeros((2, YEARS))
+    years[0, [1, 3]], years[1, [5, 12, 22]] = (0.5, 0.5), (0.1, 0.3, 0.6)
+    expected = [[1, 0, 0, 0, 0, 0, 0, 0], [0, 0.25, 0.75, 0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(group_probabilities(years, ADIENCE), expected, atol=1e-9)
 
 
 def test_group_probabilities_are_finite_where_all_lies_on_gap_ages():
     years = np.zeros((1, YEARS))
     years[0, 22] = 1
-    np.testing.assert_allclose(group_probabilities(years, ADIENCE)[0], np.full(8, 1 / 8))
+    np.testing.assert_allclose(Answers(years, ADIENCE, True).groups[0], np.full(8, 1 / 8))
 
 
 def test_group_probabilities_of_groups_are_themselves():
     groups = softmax(np.arange(8.0)[None])
-    assert group_probabilities(groups, ADIENCE) is groups
+    assert Answers(groups, ADIENCE, False).groups is groups
+    assert Answers(groups, ADIENCE, False).ages is None
 
 
-def test_the_age_is_the_median_and_unknown_for_groups():
+def test_a_scheme_of_as_many_groups_as_years_is_no_distribution_over_years():
+    scheme = Scheme.parse(",".join(map(str, range(100))) + ",100+")
+    assert len(scheme) == YEARS
+    chances = np.random.default_rng(0).dirichlet(np.ones(YEARS), 4)
+    assert Answers(chances, scheme, False).groups is chances
+    assert Answers(chances, scheme, False).ages is None
+    years = Answers(chances, scheme, True)
+    np.testing.assert_allclose(years.groups, chances, atol=1e-9)
+    assert years.ages is not None and years.ages.shape == (4,)
+
+
+def test_numpy_and_torch_answer_the_same():
+    torch = pytest.importorskip("torch")
+    years = np.random.default_rng(0).dirichlet(np.full(YEARS, 0.1), 50)
+    matrix = ADIENCE.year_matrix().astype(float)
+    for function, more in [(sum_years, [matrix]), (median_ages, [])]:
+        theirs = function(torch.from_numpy(years), *map(torch.from_numpy, more)).numpy()
+        np.testing.assert_allclose(function(years, *more), theirs, rtol=1e-12)
+
+
+def test_the_age_is_the_median():
     years = np.zeros((3, YEARS))
     years[0, [20, 40]] = 0.25, 0.75  # a third of 40 reaches the half
     years[1, [0, 100]] = 0.8, 0.2
     years[2, 61] = 1
     assert median_ages(years).tolist() == pytest.approx([39.5 + 1 / 3, -0.5 + 0.5 / 0.8, 61])
-    assert median_ages(np.full((1, 8), 1 / 8)) is None
 
 
 def test_no_other_age_errs_less_in_years():
@@ -123,8 +164,15 @@ def test_no_other_age_errs_less_in_years():
 
 def test_softmax_survives_large_logits_and_flattens_with_temperature():
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]])), [[0.75, 0.25]])
+    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]])), [[1, 0]])
     np.testing.assert_allclose(softmax(np.array([[np.log(9), 0.0]]), 2.0), [[0.75, 0.25]])
 
 
+def test_softmax_is_of_each_row():
+    np.testing.assert_allclose(softmax(np.log([[1, 3], [2, 2], [9, 1]])),
+                               [[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])  # fmt: skip
+
+
 def test_outputs_are_groups_or_years():
-    assert [outputs_of(name, ADIENCE) for name in ("groups", "ages", "both")] == [8, 101, 101]
+    names = ("groups", "margin", "ages", "both")
+    assert [outputs_of(name, ADIENCE) for name in names] == [8, 8, 101, 101]

@@ -15,8 +15,11 @@ from agecli.weights import (
     KEY,
     Metadata,
     find_weights,
+    is_ours,
     load_weights,
+    named_weights,
     read_metadata,
+    released_folder,
     save_weights,
 )
 
@@ -141,7 +144,9 @@ def test_an_unknown_model_asks_for_an_upgrade(tmp_path: Path):
 
 
 def test_tensors_that_do_not_fit_are_refused(tmp_path: Path):
-    assert "does not fit" in refused(write_header(tmp_path / "cnn.safetensors"))
+    path = write_header(tmp_path / "cnn.safetensors")
+    assert "does not fit" in refused(path)
+    assert 100 < len(refused(path)) - len(str(path)) < 260  # torch has a line per tensor
 
 
 def test_damaged_metadata_is_refused(tmp_path: Path):
@@ -168,6 +173,113 @@ def test_files_are_found_by_model_folder_and_run(path: Path, tmp_path: Path):
         empty.mkdir()
         run.rename(empty / "run")
         find_weights("all", empty)
+
+
+def write(path: Path, model: str = "cnn") -> Path:
+    """Write a file of no tensors, as far as the folder goes."""
+    save_weights(path, {}, replace(METADATA, model=model))
+    return path
+
+
+def test_a_folders_files_come_in_the_registrys_order_and_others_after_them(tmp_path: Path):
+    names = ["a", "dinov2", "cnn", "z", "resnet", "capsnet"]
+    for name in names:
+        write(tmp_path / f"{name}.safetensors")
+    (tmp_path / "cnn.txt").write_text("no weights")
+    found = [path.stem for path in find_weights("all", tmp_path)]
+    assert found == ["cnn", "capsnet", "resnet", "dinov2", "a", "z"]
+
+
+def test_a_model_is_found_by_its_files_name_or_by_what_it_holds(tmp_path: Path):
+    (tmp_path / "cnn.safetensors").write_text("damaged, and named as it is wanted")
+    with pytest.raises(WeightsError, match="not a whole"):
+        find_weights("resnet", tmp_path)  # it may hold one
+    assert find_weights("cnn", tmp_path) == [tmp_path / "cnn.safetensors"]
+    (tmp_path / "cnn.safetensors").unlink()
+    other = write(tmp_path / "mine.safetensors", "resnet")
+    write(tmp_path / "yours.safetensors", "cnn")
+    assert find_weights("resnet", tmp_path) == [other]
+    assert find_weights("resnet", other) == [other]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("all", "No weights file in .*: train one with `agecli train cnn`"),
+     ("resnet", "No resnet weights file in .*: train one with `agecli train resnet`")],
+)  # fmt: skip
+def test_a_folder_without_weights_says_what_to_do(tmp_path: Path, model: str, message: str):
+    with pytest.raises(WeightsError, match=message):
+        find_weights(model, tmp_path)
+    with pytest.raises(WeightsError, match=r"No weights at .*none: give"):
+        find_weights(model, tmp_path / "none")
+
+
+def test_the_released_weights_are_found_by_their_names():
+    folder = Path(__file__).parents[1] / "weights"
+    assert released_folder() == folder
+    files = [folder / f"{name}.safetensors" for name in ("cnn", "capsnet", "resnet", "dinov2")]
+    assert find_weights() == [path for path in files if path.exists()]
+    assert find_weights("capsnet") == [folder / "capsnet.safetensors"]
+
+
+def test_names_files_and_folders_stand_for_weights(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    released = released_folder() / "resnet.safetensors"
+    assert named_weights("resnet", path, str(tmp_path)) == [released, path, path]
+    assert named_weights() == []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet").mkdir()
+    own = write(tmp_path / "resnet" / "best.safetensors")
+    assert named_weights("resnet") == [own.relative_to(tmp_path)]  # what lies here is meant
+    with pytest.raises(WeightsError, match="No weights at vgg"):
+        named_weights("vgg")
+
+
+def test_a_file_is_ours_or_not(path: Path, tmp_path: Path, toy_onnx: Path):
+    assert is_ours(path) and is_ours(toy_onnx)
+    assert is_ours(write_header(tmp_path / "newer.safetensors", format=9))
+    (tmp_path / "text.safetensors").write_text("not weights")
+    save_file({"w": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    path.rename(tmp_path / "renamed.bin")
+    for name in ("text.safetensors", "foreign.safetensors", "renamed.bin", "none.safetensors", ""):
+        assert is_ours(tmp_path / name) is False
+    (tmp_path / "folder.safetensors").mkdir()
+    assert is_ours(tmp_path / "folder.safetensors") is False
+
+
+def test_an_export_says_what_its_weights_say_and_is_no_weights(toy_onnx: Path):
+    weights = read_metadata(toy_onnx.with_name("cnn.safetensors"))
+    assert read_metadata(toy_onnx).temperature == weights.temperature == 1.7
+    assert "give the weights it was made of" in refused(toy_onnx)
+    broken = toy_onnx.with_name("broken.onnx")
+    broken.write_bytes(b"no protocol buffer at all")
+    assert "not a whole ONNX file" in refused(broken)
+    broken.unlink()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({}, "CNN, four conv blocks"), ({"title": "cnn"}, "CNN, four conv blocks"),
+     ({"title": "DINOv2, at random"}, "DINOv2, at random"),
+     ({"model": "resnet", "architecture": {"arch": "resnet18"}}, "resnet18"),
+     ({"model": "resnet", "architecture": {}}, "ResNet")],
+)  # fmt: skip
+def test_a_model_is_described_in_a_few_words(changes: dict, words: str):
+    assert replace(METADATA, **changes).described == words
+
+
+def test_a_file_is_written_into_folders_that_are_made_for_it(tmp_path: Path):
+    path = write(tmp_path / "new" / "folder" / "cnn.safetensors")
+    assert read_metadata(path) == METADATA
+    assert find_weights(where=write(path)) == [path]  # over the one that was there
+
+
+def test_all_is_kept_whole_where_halves_are_not_wanted(model: CNN, path: Path):
+    save_weights(path, model.state_dict(), METADATA, half=False)
+    loaded, _ = load_weights(path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
 def test_an_unknown_model_name_is_wrong_usage(path: Path):

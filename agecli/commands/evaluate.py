@@ -139,7 +139,7 @@ def evaluate(
         if together := suite.make_ensemble(results):
             names, results = [*names, suite.ENSEMBLE], [*results, together]
     by_name = dict(zip(names, results, strict=True))
-    judged = protocols.judge(by_name, dataset.receipt.get("sources", [])) if protocol else []
+    judged = protocols.judge(by_name, dataset.receipt.sources) if protocol else []
     rows = [suite.describe(name, result) for name, result in by_name.items()]
     checks = (suite.check_gate(gate, row) for row in rows for gate in gates or ())
     failures = [text for text in checks if text]
@@ -208,7 +208,7 @@ def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     from agecli.weights import read_metadata
 
     for path in paths:
-        if read_metadata(path).split_hash != dataset.receipt["split_hash"]:
+        if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
                 f"{path} was trained on another split than that of {dataset.folder}: it may have "
                 "seen these images, so its figures may be too good (--force scores and marks it)"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agecli import config
 from agecli.commands import _options as options
 from agecli.config import PrepareConfig
+
+if TYPE_CHECKING:
+    from agecli.data.receipt import Receipt
 
 EXAMPLES = """\b
 Examples:
@@ -93,7 +97,7 @@ def prepare(
             progress=show,
         )  # fmt: skip
     if as_json:
-        out.print_json(json.dumps(receipt))
+        out.print_json(json.dumps(asdict(receipt)))
     else:
         _show(receipt, target)
 
@@ -113,47 +117,47 @@ def _empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _show(receipt: dict[str, Any], target: Path) -> None:
+def _show(receipt: Receipt, target: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from agecli.commands._console import out
 
-    clusters, options_ = receipt["clusters"], receipt["options"]
+    clusters, options_ = receipt.clusters, receipt.options
     facts = Table(title=Text(str(target)), title_justify="left", box=None, show_header=False)
     facts.add_column(style="dim")
     facts.add_column()
-    facts.add_row("images", f"{receipt['images']:,}, of which {receipt['used']:,} are used")
-    if receipt["repaired_names"]:
-        names = receipt["repaired_names"]
+    facts.add_row("images", f"{receipt.images:,}, of which {receipt.used:,} are used")
+    if receipt.repaired_names:
+        names = receipt.repaired_names
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         facts.add_row("repaired names", f"{len(names)}: {', '.join(names[:5])}{more}")
-    if receipt["unlabelled"]:
-        facts.add_row("without an age", f"{receipt['unlabelled']:,}, left out")
-    if receipt["missing"]:
-        facts.add_row("without a picture", f"{receipt['missing']:,} lines of the CSV file")
-    for reason, count in receipt["excluded"].items():
+    if receipt.unlabelled:
+        facts.add_row("without an age", f"{receipt.unlabelled:,}, left out")
+    if receipt.missing:
+        facts.add_row("without a picture", f"{receipt.missing:,} lines of the CSV file")
+    for reason, count in receipt.excluded.items():
         facts.add_row("excluded", f"{count:,}: {reason}")
     facts.add_row(
         "same pictures",
-        f"{clusters['images']:,} images in {clusters['of_several']:,} clusters, "
-        f"{clusters['identical_files']:,} of them byte for byte",
+        f"{clusters.images:,} images in {clusters.of_several:,} clusters, "
+        f"{clusters.identical_files:,} of them byte for byte",
     )
     facts.add_row(
         "conflicting ages",
-        f"{clusters['conflicting_ages']:,} clusters, {clusters['over_2_years']:,} more than 2 and "
-        f"{clusters['over_5_years']:,} more than 5 years apart ({options_['conflicts']})",
+        f"{clusters.conflicting_ages:,} clusters, {clusters.over_2_years:,} more than 2 and "
+        f"{clusters.over_5_years:,} more than 5 years apart ({options_['conflicts']})",
     )
-    facts.add_row("split hash", receipt["split_hash"][:16])
+    facts.add_row("split hash", receipt.split_hash[:16])
     out.print(facts, highlight=False, markup=False, soft_wrap=True)
     table = Table(title="images per age group and split")
     table.add_column("age group")
-    splits = list(next(iter(receipt["counts"].values())))
+    splits = list(next(iter(receipt.counts.values())))
     for split in (*splits, "all"):
         table.add_column(split, justify="right")
-    for group, counts in receipt["counts"].items():
+    for group, counts in receipt.counts.items():
         row = [counts[split] for split in splits]
         table.add_row(group, *(f"{n:,}" for n in (*row, sum(row))), end_section=group == "gap")
-    totals = [sum(c[split] for c in receipt["counts"].values()) for split in splits]
+    totals = [sum(c[split] for c in receipt.counts.values()) for split in splits]
     table.add_row("all", *(f"{n:,}" for n in (*totals, sum(totals))))
     out.print(table)

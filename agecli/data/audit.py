@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from agecli.ages import IntArray
+
 HASH_DISTANCE = 6
 """Most differing bits, of 64, between the perceptual hashes of near duplicates."""
 PIXEL_DIFFERENCE = 12
@@ -16,9 +18,6 @@ PIXEL_DIFFERENCE = 12
 _CONFIRM_SIZE = 112
 _BLOCK = 2**20  # comparisons at a time
 _PAIRS = 2**14
-
-IntArray = NDArray[np.integer]
-
 
 FINGERPRINT = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3))])
 """What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its
@@ -96,7 +95,10 @@ def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
-    """Compute for each picture the years between the youngest and the oldest age of its cluster."""
+    """Compute the years between the youngest and the oldest age of each picture's cluster.
+
+    clusters, ages: (N,); returns (N,).
+    """
     low = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
     high = np.full_like(low, -1)
     np.minimum.at(low, clusters, ages)

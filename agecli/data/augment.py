@@ -38,7 +38,10 @@ ERASED, ERASED_AREA = 0.3, (0.02, 0.2)
 
 
 def augment(batch: Tensor, kind: Augment, generator: np.random.Generator | None = None) -> Tensor:
-    """Change a batch at random in one of the ways above; generator: follows torch's own seed."""
+    """Change a batch (B, 3, S, S) at random in one of the ways above; returns the same shape.
+
+    generator: by default one that follows torch's own seed.
+    """
     if kind == "none":
         return batch
     draw = Draw(batch, generator)
@@ -60,7 +63,7 @@ class Draw:
         self.generator = generator or np.random.default_rng(int(torch.randint(2**62, ())))
 
     def place(self, array: NDArray) -> Tensor:
-        """Copy an array to the batch's device."""
+        """Copy an array to the batch's device, in its shape."""
         # From pageable memory a copy without blocking has read its source when it returns.
         return torch.tensor(array).to(self.device, non_blocking=True)
 
@@ -82,7 +85,7 @@ class Draw:
         return self.place(self.host(0, 1) < share)
 
     def some(self, share: float) -> NDArray[np.intp]:
-        """Draw which images to change: their numbers, on the host."""
+        """Draw which images to change: their numbers (n,), on the host."""
         return np.flatnonzero(self.host(0, 1) < share)
 
     def noise(self, low: float, high: float, *shape: int) -> Tensor:
@@ -94,7 +97,7 @@ class Draw:
 
 
 def move(batch: Tensor, draw: Draw) -> Tensor:
-    """Rotate, scale, shift and mirror; what comes in from beyond the border is the border."""
+    """Rotate, scale, shift and mirror (B, 3, S, S); beyond the border lies the border."""
     angle = draw.host(-1, 1) * math.radians(ROTATION)
     scale = np.exp(draw.host(-1, 1) * math.log(SCALE))
     mirror = np.where(draw.host(0, 1) < 0.5, -1.0, 1.0)
@@ -107,7 +110,7 @@ def move(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def soften(batch: Tensor, draw: Draw) -> Tensor:
-    """Take pixels from some images: shrink them, by the batch's strength, and enlarge them."""
+    """Shrink some of (B, 3, S, S), by the batch's strength, and enlarge them again."""
     some, side = draw.some(SOFTENED), batch.shape[-1]
     fewer = max(1, round(side * FEWEST ** float(draw.generator.random())))
     if not len(some):
@@ -118,7 +121,7 @@ def soften(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def recolour(batch: Tensor, draw: Draw) -> Tensor:
-    """Change some images' light, contrast and colours, and take the colour from some."""
+    """Change light, contrast and colours of some of (B, 3, S, S); take the colour from some."""
     lit = batch * (draw.factor(BRIGHTNESS, 1, 1, 1) * draw.factor(CAST, 3, 1, 1))
     mean = lit.mean(dim=(1, 2, 3), keepdim=True)
     lit = torch.lerp(mean, lit, draw.factor(CONTRAST, 1, 1, 1))
@@ -128,7 +131,7 @@ def recolour(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def erase(batch: Tensor, draw: Draw) -> Tensor:
-    """Fill a rectangle in some images with noise (random erasing, Zhong et al. 2020)."""
+    """Fill a rectangle in some of (B, 3, S, S) with noise (random erasing, Zhong et al. 2020)."""
     side = batch.shape[-1]
     area, stretch = draw.uniform(*ERASED_AREA, 1), torch.exp(draw.uniform(-0.7, 0.7, 1))
     place = torch.arange(side, device=batch.device) / side  # (S,)
@@ -143,7 +146,7 @@ def erase(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def compress(batch: Tensor, draw: Draw) -> Tensor:
-    """Compress some images as JPEG does and back, each at its own quality."""
+    """Compress some of (B, 3, S, S) as JPEG does and back, each at its own quality."""
     some, quality = draw.some(COMPRESSED), draw.host(*QUALITY)
     if not len(some):
         return batch

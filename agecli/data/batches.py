@@ -65,7 +65,7 @@ class Batches:
                 yield flying.popleft().result()
 
     def plan(self, epoch: int = 0) -> Iterator[NDArray[np.integer]]:
-        """Yield the rows of an epoch's batches."""
+        """Yield the rows (B,) of each of an epoch's batches, sorted."""
         order = self.rows
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
@@ -101,7 +101,7 @@ def to_augmented_input(
     kind: Augment,
     generator: np.random.Generator | None = None,
 ) -> Tensor:
-    """Do as `to_input`, and augment at random between resizing and normalising."""
+    """Do as `to_input`, of the same shapes, and augment between resizing and normalising."""
     return normalise(augment(resize(images, size), kind, generator), mean, std)
 
 
@@ -116,7 +116,10 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Subtract the mean and divide by the deviation (of values 0 to 1), in place."""
+    """Subtract the mean and divide by the deviation of a batch (B, 3, S, S), in place.
+
+    batch: values 0 to 255; mean, std: 3 each, of values 0 to 1.
+    """
     # Copied without blocking: a GPU's queue would have to run empty for each of them.
     centre, spread = (
         (torch.tensor(values).view(1, 3, 1, 1) * 255).to(batch.device, non_blocking=True)

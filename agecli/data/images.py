@@ -12,8 +12,6 @@ from PIL import Image, ImageOps, JpegImagePlugin
 
 from agecli.errors import ImageError
 
-Box = tuple[float, float, float, float]
-
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".jfif"})
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 64_000_000
@@ -143,12 +141,16 @@ def _to_eight_bits(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
 
 
-def square(image: Image.Image, size: int, box: Box | None = None) -> NDArray[np.uint8]:
+def square(
+    image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
     """Return what `fit` gives as uint8 (size, size, 3)."""
     return np.asarray(fit(image, size, box))
 
 
-def fit(image: Image.Image, size: int, box: Box | None = None) -> Image.Image:
+def fit(
+    image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
     """Resize the largest centred square (or the given box) to size × size, with antialiasing.
 
     box: left, top, right, bottom in pixels, inside the picture.

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from agecli import __version__
-from agecli.ages import NO_GROUP, Scheme
+from agecli.ages import Scheme
 from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
 from agecli.data.images import fit, read_image
-from agecli.data.split import SPLITS, assign_splits, split_hash
+from agecli.data.manifest import ManifestRow, write_manifest
+from agecli.data.receipt import CONFLICT_YEARS, Receipt
+from agecli.data.split import assign_splits
 from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError
 
-CONFLICT_YEARS = 5
 _BATCH_IMAGES, _BATCH_BYTES = 32, 8 * 2**20
 
 _Batch = list[tuple[int, bytes]]
 """Rows of the data set, and the files of their pictures."""
 
 Crop = Callable[[Image.Image], Image.Image | None]
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
 
 
@@ -64,25 +62,28 @@ _DecodedBatch = tuple[list[_Decoded], audit.Fingerprints]
 
 
 def prepare(
-    origins: list[Path],
-    out: Path,
+    sources: Path | str | Iterable[Path | str],
+    out: Path | str,
     config: PrepareConfig | None = None,
     *,
     labels: Path | None = None,
     crop: Crop | None = None,
     workers: int | None = None,
     force: bool = False,
-    progress: Progress = lambda stage, done, total: None,
-) -> dict[str, Any]:
+    progress: StageProgress = lambda stage, done, total: None,
+) -> Receipt:
     """Make the data set `out` of folders and archives, and return its receipt.
 
     labels: a CSV file of ages, in place of UTKFace's file names. crop: a picklable function that
-    finds the face in a photograph. The folder appears under its name only when it is whole.
+    finds the face in a photograph, as `faces.crop_largest`. workers: processes, by default one per
+    CPU. The folder appears under its name only when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
+    origins = [sources] if isinstance(sources, Path | str) else sources
+    out = Path(out)
     config = config or PrepareConfig()
     check_free(out, force=force)
-    listing = _list(origins, labels)
+    listing = _list([Path(origin) for origin in origins], labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
@@ -92,10 +93,12 @@ def prepare(
         clusters = _cluster(decoded, prints, images)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
-        receipt = _receipt(rows, listing, config)
-        store.write_manifest(folder / store.MANIFEST, rows)
-        text = json.dumps(receipt, indent=1, ensure_ascii=False)
-        (folder / store.RECEIPT).write_text(text + "\n", encoding="utf-8")
+        write_manifest(folder / store.MANIFEST, rows)
+        receipt = Receipt.of(
+            rows, config, unlabelled=listing.unlabelled, missing=listing.missing,
+            repaired_names=[item.id for item in listed if item.label.repaired],
+        )  # fmt: skip
+        receipt.write(folder / store.RECEIPT)
     return receipt
 
 
@@ -134,7 +137,7 @@ def _decode(
     images: store.StoreFile,
     crop: Crop | None,
     workers: int,
-    progress: Progress,
+    progress: StageProgress,
 ) -> tuple[list[_Decoded], audit.Fingerprints]:
     """Decode and store everything; both results have an item per row."""
     decoded: list[_Decoded | None] = [None] * len(listed)
@@ -210,7 +213,7 @@ def _cluster(
 
 def _rows(
     listed: list[_Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
-) -> list[store.ManifestRow]:
+) -> list[ManifestRow]:
     usable = np.flatnonzero(clusters >= 0)
     if not len(usable):
         raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
@@ -228,7 +231,7 @@ def _rows(
         for row in usable[(spans > CONFLICT_YEARS) & (splits[usable] == "train")]:
             reasons[row] = f"copies more than {CONFLICT_YEARS} years apart"
     return [
-        store.ManifestRow(
+        ManifestRow(
             id=item.id,
             source=item.source,
             sha256=result.sha256,
@@ -243,45 +246,3 @@ def _rows(
             listed, decoded, clusters.tolist(), splits.tolist(), reasons, strict=True
         )
     ]
-
-
-def _receipt(
-    rows: list[store.ManifestRow], listing: _Listing, config: PrepareConfig
-) -> dict[str, Any]:
-    scheme = Scheme.parse(config.scheme)
-    usable = [row for row in rows if row.split]
-    clusters = np.array([row.cluster for row in usable])
-    ages = np.array([row.age for row in usable])
-    sizes = np.bincount(clusters)
-    spans = np.zeros(len(sizes), dtype=int)
-    spans[clusters] = audit.age_spans(clusters, ages)
-    files = Counter(row.sha256 for row in usable)
-    names = [*scheme.labels, "gap"]
-    groups = scheme.groups_of(ages)
-    counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
-    for row, group in zip(usable, groups.tolist(), strict=True):
-        if not row.excluded:
-            counts["gap" if group == NO_GROUP else names[group]][row.split] += 1
-    return {
-        "agecli_version": __version__,
-        "options": asdict(config),
-        "scheme": scheme.labels,
-        "sources": sorted({row.source for row in rows}),
-        "images": len(rows),
-        "used": sum(sum(by_split.values()) for by_split in counts.values()),
-        "counts": counts,
-        "repaired_names": [item.id for item in listing.pictures if item.label.repaired],
-        "unlabelled": listing.unlabelled,
-        "missing": listing.missing,
-        "excluded": dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
-        "unreadable": {row.id: row.excluded for row in rows if not row.split},
-        "clusters": {
-            "of_several": int((sizes > 1).sum()),
-            "images": int(sizes[sizes > 1].sum()),
-            "identical_files": sum(count > 1 for count in files.values()),
-            "conflicting_ages": int((spans > 0).sum()),
-            "over_2_years": int((spans > 2).sum()),
-            "over_5_years": int((spans > CONFLICT_YEARS).sum()),
-        },
-        "split_hash": split_hash([row.sha256 for row in usable], [row.split for row in usable]),
-    }

@@ -193,6 +193,7 @@ class _StrictHeader(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """Read a header. Raises tarfile.ReadError for one that is cut or broken."""
         try:
             return super().fromtarfile(archive)
         except tarfile.HeaderError as error:

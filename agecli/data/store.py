@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agecli.ages import Scheme
+from agecli.data.manifest import read_manifest
+from agecli.data.receipt import Receipt
 from agecli.errors import DataError
 
 IMAGES, MANIFEST, RECEIPT = "images.npy", "manifest.csv", "receipt.json"
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRow:
-    """One image: a line of manifest.csv, and the image of the same number in the store."""
-
-    id: str
-    source: str
-    sha256: str
-    age: int
-    sex: str
-    race: str
-    cluster: int
-    split: str
-    excluded: str
-    """Why the image is not used, or empty."""
-
-
-COLUMNS = [field.name for field in fields(ManifestRow)]
 
 
 class StoreFile:
@@ -81,19 +62,21 @@ class Dataset:
     clusters: NDArray[np.integer]
     splits: NDArray[np.str_]
     excluded: NDArray[np.str_]
-    receipt: dict[str, Any]
+    receipt: Receipt
+
+    @property
+    def scheme(self) -> Scheme:
+        """The age groups by which it is split, and that models are trained on."""
+        return Scheme.parse(self.receipt.scheme)
+
+    @property
+    def split_hash(self) -> str:
+        """Names the split: two results are comparable where it is the same."""
+        return self.receipt.split_hash
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Return the sorted rows of a split, without the excluded ones."""
+        """Return the rows (n,) of a split, sorted, without the excluded ones."""
         return np.flatnonzero((self.splits == split) & (self.excluded == ""))
-
-
-def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
-    """Write manifest.csv, a line per image."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in rows)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -105,12 +88,7 @@ def open_dataset(folder: Path) -> Dataset:
         if not (folder / name).is_file():
             raise DataError(f"No {name} in {folder}: run `agecli prepare UTKFace.tar.gz` first")
     try:
-        with (folder / MANIFEST).open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            if next(reader, None) != COLUMNS:
-                raise ValueError("unknown columns")
-            column = dict(zip(COLUMNS, zip(*reader, strict=True), strict=True))
-        receipt = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        column = read_manifest(folder / MANIFEST)
         images = np.load(folder / IMAGES, mmap_mode="r")
         if images.ndim != 4 or len(images) != len(column["id"]):
             raise ValueError(f"{len(column['id'])} rows, but images of shape {images.shape}")
@@ -124,9 +102,9 @@ def open_dataset(folder: Path) -> Dataset:
             clusters=np.array(column["cluster"], dtype=np.int64),
             splits=np.array(column["split"]),
             excluded=np.array(column["excluded"]),
-            receipt=receipt,
+            receipt=Receipt.read(folder / RECEIPT),
         )
-    except (ValueError, KeyError, EOFError) as error:
+    except (ValueError, TypeError, KeyError, EOFError) as error:
         raise DataError(
             f"{folder} is damaged ({error}): run `agecli prepare ... --force` again"
         ) from error

@@ -44,7 +44,10 @@ class WorkerPool:
         )
 
     def map(self, function: Callable[[Work], Result], work: Iterable[Work]) -> Iterator[Result]:
-        """Yield function(piece) for each piece, in order; `work` is drawn only as needed."""
+        """Yield function(piece) for each piece, in order; `work` is drawn only as needed.
+
+        Raises AgecliError where a worker is killed.
+        """
         flying: deque[Future[Result]] = deque()
         try:
             for piece in work:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme, group_probabilities, softmax
+from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures between which the best is searched."""
@@ -20,21 +22,22 @@ def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
     return softmax(np.log(np.maximum(distribution, 1e-300)), temperature)
 
 
-def fit_temperature(distribution: FloatArray, ages: IntArray, scheme: Scheme) -> float:
+def fit_temperature(answers: Answers, ages: IntArray) -> float:
     """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
-    distribution: (N, K), over groups or years, at temperature 1; ages: (N,), of which those count
-    that have a group. The mean negative log-likelihood has one minimum for groups; it is found by
-    the golden section, on a logarithmic scale. 1 where no image has a group.
+    answers: for N images, at temperature 1; ages: (N,), of which those count that have a group. The
+    mean negative log-likelihood has one minimum for groups; it is found by the golden section, on a
+    logarithmic scale. 1 where no image has a group.
     """
-    truth = scheme.groups_of(ages)
+    truth = answers.scheme.groups_of(ages)
     known = truth != NO_GROUP
     if not known.any():
         return 1.0
-    logits, truth = np.log(np.maximum(distribution[known], 1e-300)), truth[known]
+    logits, truth = np.log(np.maximum(answers.distribution[known], 1e-300)), truth[known]
 
     def loss(log_temperature: float) -> float:
-        chances = group_probabilities(softmax(logits, float(np.exp(log_temperature))), scheme)
+        scaled = softmax(logits, float(np.exp(log_temperature)))
+        chances = replace(answers, distribution=scaled).groups
         return float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-300)).mean())
 
     low, high = np.log(LOWEST), np.log(HIGHEST)

@@ -30,7 +30,7 @@ def confusion_matrix(truth: IntArray, answer: IntArray, groups: int) -> NDArray[
 
 
 def exact_accuracy(confusion: NDArray[np.integer]) -> float:
-    """Return the share of images answered with their own group."""
+    """Return the share of images answered with their own group, of a matrix (groups, groups)."""
     return _share(np.trace(confusion), confusion.sum())
 
 
@@ -62,7 +62,10 @@ def group_figures(confusion: NDArray[np.integer]) -> dict[str, FloatArray]:
 
 
 def macro_f1(confusion: NDArray[np.integer]) -> float:
-    """Average f1 over the groups that occur, as true or as answered, like scikit-learn's macro."""
+    """Average f1 over the groups that occur, true or answered, as scikit-learn's macro does.
+
+    confusion: (groups, groups).
+    """
     occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return _share(group_figures(confusion)["f1"].sum(), occurs.sum())
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agecli.ages import FloatArray, IntArray, group_probabilities
+from agecli.ages import FloatArray, IntArray
 from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
 from agecli.evaluation.scoring import Progress, known_rows
@@ -282,10 +282,4 @@ def _right(
     model: Model, chips: NDArray[np.uint8], truth: IntArray, flip: bool, batch_size: int
 ) -> Bools:
     """Return which chips a model answers exactly, (N,)."""
-    answers = [
-        group_probabilities(
-            model.distributions(chips[start : start + batch_size], flip=flip), model.scheme
-        ).argmax(axis=1)
-        for start in range(0, len(chips), batch_size)
-    ]
-    return np.asarray(np.concatenate(answers) == truth)
+    return np.asarray(model.answer(chips, flip, batch_size).groups.argmax(axis=1) == truth)

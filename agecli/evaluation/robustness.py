@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agecli import distributed
-from agecli.ages import IntArray, group_probabilities
+from agecli.ages import IntArray
 from agecli.config import FLIP, TrainConfig
 from agecli.evaluation.perturbations import DISTURBANCES, disturb, middle, surround
 from agecli.evaluation.scoring import Progress, known_rows
@@ -160,7 +160,7 @@ def _errors(
     """Return by how many groups each model is wrong, (B,) each."""
     errors = []
     for model in models:
-        chances = group_probabilities(model.distributions(images, flip=flip), model.scheme)
+        chances = model.answer(images, flip, len(images)).groups
         errors.append(np.abs(chances.argmax(axis=1) - model.scheme.groups_of(ages)))
     return errors
 

@@ -12,16 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli import distributed
-from agecli.ages import (
-    NO_GROUP,
-    FloatArray,
-    IntArray,
-    Scheme,
-    group_probabilities,
-    median_ages,
-)
+from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme
 from agecli.config import FLIP, TrainConfig
-from agecli.errors import DataError, WeightsError
+from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.significance import slices
 
@@ -131,12 +124,7 @@ def evaluate_model(
     if parallel:
         answers = dict(part for process in distributed.gather(answers) for part in process.items())
     seconds = time.monotonic() - began
-    distribution = np.concatenate([answers[start] for start in sorted(answers)])
-    # (N, groups) or (N, YEARS)
-    if not np.isfinite(distribution).all():
-        raise WeightsError(f"{model.path} answers NaN, its training went astray: train it again")
-    probabilities = group_probabilities(distribution, model.scheme)
-    answered = median_ages(distribution)
+    read = model.answers(np.concatenate([answers[start] for start in sorted(answers)]))
     return Evaluation(
         model=model.metadata.model,
         title=model.metadata.title or model.metadata.model,
@@ -144,14 +132,14 @@ def evaluate_model(
         data=dataset.folder,
         split=split,
         flip=flip,
-        same_split=model.metadata.split_hash == dataset.receipt["split_hash"],
+        same_split=model.metadata.split_hash == dataset.split_hash,
         scheme=model.scheme,
         rows=rows,
         ages=ages,
-        distribution=distribution,
-        probabilities=probabilities,
-        answered=answered,
-        scores=metrics.score(probabilities, ages, model.scheme, answered),
+        distribution=read.distribution,
+        probabilities=read.groups,
+        answered=read.ages,
+        scores=metrics.score(read.groups, ages, model.scheme, read.ages),
         columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),

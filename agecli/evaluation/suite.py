@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agecli.ages import NO_GROUP, FloatArray, group_probabilities
+from agecli.ages import NO_GROUP, Answers, FloatArray
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
@@ -31,7 +31,8 @@ def describe(name: str, result: Evaluation) -> dict[str, Any]:
     """
     truth, answers, known = _answers(result)
     error = np.abs(answers - truth)[known]
-    raw = group_probabilities(rescale(result.distribution, 1 / result.temperature), result.scheme)
+    plain = rescale(result.distribution, 1 / result.temperature)
+    raw = Answers(plain, result.scheme, result.answered is not None).groups
     found = result.slices()
     return {
         "name": name,

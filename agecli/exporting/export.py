@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
+from agecli.ages import Answers
 from agecli.config import ExportConfig, Form
 from agecli.errors import UsageError
 from agecli.exporting import onnx
@@ -108,7 +110,8 @@ def _answers(file: Path, form: Form) -> Answer:
     if form == "pt2":
         return onnx.load_program(file)
     model = load_model(file, "cpu")
-    return lambda images: model.distributions(images, flip=False)
+    read = partial(Answers, scheme=model.scheme, knows_years=model.metadata.knows_years)
+    return lambda images: read(model.distributions(images, flip=False)).groups  # NaN and all
 
 
 def _card_of(out: Path) -> Path:

@@ -17,7 +17,7 @@ from agecli.ages import FloatArray, Scheme
 from agecli.errors import AgecliError, WeightsError
 from agecli.exporting.parity import Answer
 from agecli.inference.onnx import INSTALL
-from agecli.weights import KEY, Metadata, load_weights
+from agecli.weights import KEY, Metadata, load_weights, read_metadata
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,8 +40,8 @@ def to_program(source: Path) -> ExportedProgram:
 
     module, meta = load_weights(source)
     portable = Portable(
-        module, scheme=Scheme.parse(meta.scheme), mean=meta.mean, std=meta.std,
-        temperature=meta.temperature,
+        module, scheme=Scheme.parse(meta.scheme), knows_years=meta.knows_years, mean=meta.mean,
+        std=meta.std, temperature=meta.temperature,
     )  # fmt: skip
     size = meta.image_size
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
@@ -84,7 +84,7 @@ def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
 
     from agecli.exporting.portable import INPUT, OUTPUTS
 
-    names = list(OUTPUTS[: len(program.graph_signature.user_outputs)])
+    names = list(OUTPUTS if metadata.knows_years else OUTPUTS[:1])
     with _in_one_line(out):
         exported = torch.onnx.export(
             program, dynamo=True, input_names=[INPUT], output_names=names, verbose=False
@@ -130,8 +130,7 @@ def _outer_layers(path: Path) -> list[str]:
 
     graph = onnx.load(path).graph
     layers = [node.name for node in graph.node if node.op_type in QUANTISED]
-    knows_years = len(graph.output) > 1
-    return [layers[0], *layers[-2 if knows_years else -1 :]]
+    return [layers[0], *layers[-2 if read_metadata(path).knows_years else -1 :]]
 
 
 def need_onnx(out: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from agecli.ages import FloatArray, group_probabilities
+from agecli.ages import FloatArray
 from agecli.config import Precision
 from agecli.data.images import square
 from agecli.data.store import Dataset, open_dataset
@@ -33,7 +33,7 @@ DRAWN = 128
 BATCH = 64
 
 Answer = Callable[[np.ndarray], FloatArray]
-"""Maps uint8 (N, S, S, 3) to a distribution (N, outputs)."""
+"""Maps uint8 (N, S, S, 3) to the groups' probabilities (N, groups)."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,9 @@ def calibration_images(size: int, data: Path | None) -> np.ndarray:
 
 def compare(original: Model, answer: Answer, held: Held) -> Parity:
     """Run both over the held images; neither sees a mirror image."""
-    ours, theirs = [
-        group_probabilities(
-            np.concatenate(
-                [run(held.images[i : i + BATCH]) for i in range(0, len(held.images), BATCH)]
-            ),
-            original.scheme,
-        )
-        for run in (lambda batch: original.distributions(batch, flip=False), answer)
-    ]  # (N, groups)
+    ours = original.answer(held.images, flip=False, batch_size=BATCH).groups
+    batches = (held.images[i : i + BATCH] for i in range(0, len(held.images), BATCH))
+    theirs = np.concatenate([answer(batch) for batch in batches])  # (N, groups)
     difference = float(abs(ours - theirs).max())
     same = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
     return Parity(held.words, difference, same)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import Scheme
+from agecli.ages import Scheme, median_ages, sum_years
 from agecli.data.batches import normalise
 from agecli.models.blocks import fold
 
@@ -33,29 +33,21 @@ class Portable(nn.Module):
         module: nn.Module,
         *,
         scheme: Scheme,
+        knows_years: bool,
         mean: Sequence[float],
         std: Sequence[float],
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
         fold(module)
-        self.module = module
-        self.scheme, self.mean, self.std, self.temperature = scheme, mean, std, temperature
+        self.module, self.knows_years = module, knows_years
+        self.mean, self.std, self.temperature = mean, std, temperature
         self.register_buffer("matrix", torch.from_numpy(scheme.year_matrix()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map uint8 (N, S, S, 3) to OUTPUTS: all of them, or the first alone."""
         x = normalise(images.permute(0, 3, 1, 2).float(), self.mean, self.std)  # (N, 3, S, S)
         chances = torch.softmax(self.module(x) / self.temperature, dim=1)  # (N, groups or YEARS)
-        if chances.shape[1] == len(self.scheme):
+        if not self.knows_years:
             return (chances,)
-        groups = chances @ self.matrix + 1e-12  # (N, groups)
-        return groups / groups.sum(dim=1, keepdim=True), _median_ages(chances), chances
-
-
-def _median_ages(chances: Tensor) -> Tensor:
-    """Return the median age (N,) of year distributions (N, YEARS), as `agecli.ages` does."""
-    below = chances.cumsum(dim=1)
-    year = (below < 0.5).sum(dim=1, keepdim=True)
-    beyond = below.gather(1, year) - 0.5
-    return (year + 0.5 - beyond / chances.gather(1, year))[:, 0]
+        return sum_years(chances, self.matrix), median_ages(chances), chances

@@ -1,7 +1,7 @@
 """Faces: where they are in a picture, how they lie, and how they are cropped."""
 
 from agecli.faces.crops import align, crop
-from agecli.faces.detector import detect
+from agecli.faces.detector import crop_largest, detect
 from agecli.faces.geometry import Face
 
-__all__ = ["Face", "align", "crop", "detect"]
+__all__ = ["Face", "align", "crop", "crop_largest", "detect"]

@@ -22,28 +22,31 @@ def draw_faces(image: Image.Image, labels: Mapping[Face | None, Sequence[str]]) 
     short = min(image.size)
     line = max(1, short // 200)
     for face, lines in labels.items():
-        box = (0, 0, *image.size)
+        left, top, right = 0, 0, image.width
         if face:
             around = corners(scaled(face, 1 / reduction(image)).box, face.angle)
             draw.line([*around, *around[:2]], _COLOUR, line, joint="curve")
             across, down = zip(*around, strict=True)
-            box = round(min(across)), round(min(down)), round(max(across)), round(max(down))
-        size = min(max(10, (box[2] - box[0]) / 6), max(10, short / 12))
-        _write(draw, "\n".join(lines), box, ImageFont.load_default(size), image.size)
+            left, top, right = round(min(across)), round(min(down)), round(max(across))
+        size = min(max(10, (right - left) / 6), max(10, short / 12))
+        _write(draw, "\n".join(lines), (left, top), ImageFont.load_default(size), image.width)
     return image
 
 
 def _write(
     draw: ImageDraw.ImageDraw,
     text: str,
-    box: tuple[int, int, int, int],
+    place: tuple[int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    within: tuple[int, int],
+    within: int,
 ) -> None:
-    """Write text above a box, or inside its top where there is no room above."""
+    """Write text above a box's left top corner, or below it where there is no room above.
+
+    within: the picture's width, which the text is moved into.
+    """
     left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font)
     width, height = right - left, bottom - top
-    x = max(0, min(box[0], within[0] - width))
-    y = box[1] - height if box[1] >= height else max(0, box[1])
+    x = max(0, min(place[0], within - width))
+    y = place[1] - height if place[1] >= height else max(0, place[1])
     draw.rectangle((x, y, x + width, y + height), fill=_COLOUR)
     draw.multiline_text((x - left, y - top), text, fill=_INK, font=font)

@@ -10,7 +10,7 @@ from agecli.faces.geometry import Box, centre, overlap
 LEAST_OVERLAP = 0.1
 """Intersection over union from which on two boxes may be one face: frames lie half a second apart,
 in which a face moves by most of its width."""
-PATIENCE = 2.5
+GONE_AFTER = 2.5
 """Seconds without a face after which it is given up; before, it may be hidden or turned."""
 STEADY = 0.5
 """Seconds over which a speed is averaged, since boxes tremble between frames."""
@@ -45,6 +45,7 @@ class _Path:
         return left + x, top + y, right + x, bottom + y
 
     def moved(self, box: Box, seconds: float) -> _Path:
+        """Return the way with the face seen in a box at a time, and its speed averaged."""
         passed = max(seconds - self.seconds, 1e-3)
         new = min(1.0, passed / STEADY)
         speed = [
@@ -87,7 +88,7 @@ class Tracker:
                 self._count += 1
                 numbers[index] = self._count
                 self._paths[self._count] = _Path(box, seconds)
-        lost = [n for n, path in self._paths.items() if seconds - path.seconds >= PATIENCE]
+        lost = [n for n, path in self._paths.items() if seconds - path.seconds >= GONE_AFTER]
         for number in lost:
             del self._paths[number]
         return [numbers[index] for index in range(len(boxes))], lost

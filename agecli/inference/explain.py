@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agecli.ages import YEARS
 from agecli.inference.model import Model
 from agecli.inference.pytorch import LoadedModel
 
@@ -143,7 +142,7 @@ def _gradient(features: Tensor, back: Half, outputs: list[int]) -> Tensor:
 def _outputs(model: Model, group: str) -> list[int]:
     """List the outputs of a group: itself, or its years."""
     place = model.scheme.labels.index(group)
-    if model.metadata.architecture["outputs"] != YEARS:
+    if not model.metadata.knows_years:
         return [place]
     low, high = model.scheme.bounds[place]
     return list(range(low, high + 1))

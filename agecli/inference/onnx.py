@@ -32,8 +32,7 @@ class OnnxModel(Model):
     def __init__(self, path: Path, device: Device = "auto") -> None:
         super().__init__(read_metadata(path), path)
         self._session = _open(path, device)
-        names = [output.name for output in self._session.get_outputs()]
-        self._output = "years" if "years" in names else "probabilities"
+        self._output = "years" if self.metadata.knows_years else "probabilities"
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
         """Do as `Model.distributions` says."""

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from agecli import distributed
-from agecli.ages import group_probabilities, median_ages
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -167,20 +166,10 @@ class Predictor:
     def _rows(self, model: Model, readings: list[Reading]) -> Iterator[Prediction]:
         """Run a model over the faces of readings, a batch at a time, and name its answers."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
-        distribution = np.concatenate(
-            [
-                model.distributions(images[start : start + self._batch_size], flip=self._flip)
-                for start in range(0, len(images), self._batch_size)
-            ]
-        )
-        if not np.isfinite(distribution).all():
-            raise WeightsError(
-                f"{model.path} answers NaN, its training went astray: train it again"
-            )
-        ages = median_ages(distribution)
+        answers = model.answer(images, self._flip, self._batch_size)
         labels = model.scheme.labels
         faces = ((reading.source, face) for reading in readings for face in reading.faces)
-        for index, row in enumerate(group_probabilities(distribution, model.scheme)):
+        for index, row in enumerate(answers.groups):
             source, face = next(faces)
             best = int(row.argmax())
             yield Prediction(
@@ -192,7 +181,7 @@ class Predictor:
                 probabilities={
                     label: round(float(p), 4) for label, p in zip(labels, row, strict=True)
                 },
-                age=None if ages is None else round(float(ages[index]), 1),
+                age=None if answers.ages is None else round(float(answers.ages[index]), 1),
             )
 
 

@@ -209,7 +209,10 @@ def read_preprocessing(
 
 
 def backbone_state(id: str, revision: str, instead: str = GIVE) -> dict[str, Tensor]:
-    """Load a backbone's weights, named as in `Dinov2`, in fp32. instead: as in `find_backbone`."""
+    """Load a backbone's weights, named and shaped as in `Dinov2`, in fp32.
+
+    instead: as in `find_backbone`. Raises WeightsError for files that are not whole.
+    """
     from transformers import AutoModel
 
     folder, _ = find_backbone(id, revision, instead=instead)

@@ -34,7 +34,7 @@ def initialise_mimetic(backbone: Any) -> None:
 
 
 def sine_positions(side: int, width: int) -> Tensor:
-    """Return sines and cosines (side², width) of the rows and columns of a grid of patches."""
+    """Compute sines and cosines (side², width) of the rows and columns of a grid of patches."""
     rates = TEMPERATURE ** -torch.linspace(0, 1, width // 4)
     line = torch.arange(side)
     rows, columns = torch.meshgrid(line, line, indexing="ij")

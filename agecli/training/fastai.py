@@ -91,7 +91,7 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     if saved:
         check_world(saved)
     seed_all(config.seed)
-    model: Any = build_model(config, session.scheme).to(device)
+    model: Any = build_model(config, session.dataset.scheme).to(device)
     share_statistics(model, device.type)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)

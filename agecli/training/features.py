@@ -161,7 +161,7 @@ def _key(
         "std": config.std,
         "pool": config.pool,
         "precision": mixed_precision(config, device.type),
-        "split_hash": dataset.receipt["split_hash"],
+        "split_hash": dataset.split_hash,
         "rows": hashlib.sha256(np.asarray(rows, dtype=np.int64).tobytes()).hexdigest(),
         "view": view,
     }

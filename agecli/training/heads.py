@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import FloatArray, IntArray, softmax
+from agecli.ages import Answers, IntArray
 from agecli.config import Dinov2Config
 from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
@@ -138,7 +138,7 @@ class Sweep:
         return len(self.heads) * self.session.objective(logits, ages.repeat(len(self.heads)))
 
     @torch.inference_mode()
-    def answers(self) -> tuple[FloatArray, IntArray]:
+    def answers(self) -> tuple[Answers, IntArray]:
         """Return what the run's best head answers on the validation features, and their ages."""
         from safetensors.torch import load_file
 
@@ -146,7 +146,8 @@ class Sweep:
         kept = load_file(self.session.run.best)
         head.load_state_dict({name.removeprefix("head."): t for name, t in kept.items()})
         head.eval()
-        return softmax(self._logits(head).numpy()), self.session.dataset.ages[self.val.rows]
+        answers = self.session.answers(self._logits(head))
+        return answers, self.session.dataset.ages[self.val.rows]
 
     @torch.inference_mode()
     def validate(self, head: Head) -> Validation:

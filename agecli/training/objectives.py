@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import NO_GROUP, YEARS, Scheme, label_distribution, outputs_of
+from agecli.ages import NO_GROUP, YEARS, Scheme, knows_years, label_distribution
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
@@ -45,6 +45,7 @@ class Objective(nn.Module):
 
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
+        self.knows_years = knows_years(config.objective)
         every_age = np.arange(YEARS)
         weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
         self.register_buffer("group", torch.from_numpy(scheme.groups_of(every_age)))
@@ -138,13 +139,12 @@ class DistilledObjective(AgeObjective):
         self.teacher = to_channels_last(teacher).requires_grad_(False)
         self.config = config
         self.side = metadata.image_size
-        theirs = outputs_of(metadata.objective, Scheme.parse(metadata.scheme))
-        if theirs != outputs_of(config.objective, scheme):
+        same = metadata.knows_years or metadata.scheme == scheme.labels
+        if metadata.knows_years != self.knows_years or not same:
             raise UsageError(
-                f"--teacher: {path} answers {theirs} classes by its objective "
-                f"{metadata.objective!r}, not those of --objective {config.objective}"
+                f"--teacher: {path} answers other classes by its objective "
+                f"{metadata.objective!r} than those of --objective {config.objective}"
             )
-
         if [*metadata.mean, *metadata.std] != [*config.mean, *config.std]:
             raise UsageError(f"--teacher: {path} normalises images otherwise: give another")
 

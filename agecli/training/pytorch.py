@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
@@ -37,7 +36,7 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
     """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
     if not dry and _has_initial(config):
-        scheme = Scheme.parse(open_dataset(Path(config.data)).receipt["scheme"])
+        scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))
     return config
 
@@ -86,7 +85,7 @@ def fit(
     session = Session.open(config, run, observer)
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
-    bare = build_model(config, session.scheme)
+    bare = build_model(config, session.dataset.scheme)
     share_statistics(bare, accelerator.device.type)
     if distributed.is_main() and not run.begun:
         start(bare)  # the others get its weights as they are wrapped

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from agecli.ages import FloatArray, IntArray
+from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError
@@ -19,8 +19,8 @@ from agecli.training.records import Epoch
 from agecli.training.session import Session
 from agecli.weights import Metadata, read_metadata, save_weights
 
-Answers = tuple[FloatArray, IntArray]
-"""Distributions (N, outputs) at temperature 1, and the ages (N,) of their images."""
+Answered = tuple[Answers, IntArray]
+"""What the weights answer for N images at temperature 1, and the ages (N,) of these."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Results:
         save_weights(self.session.run.best, state, self._metadata(epoch))
 
     def finish(
-        self, history: list[Epoch], *, score: bool = True, validation: Answers | None = None,
+        self, history: list[Epoch], *, score: bool = True, validation: Answered | None = None,
         **facts: Any,
     ) -> Metadata:  # fmt: skip
         """Calibrate the best weights and score them on the test split as users run them.
@@ -68,22 +68,21 @@ class Results:
         return final
 
     def _metadata(self, epoch: Epoch) -> Metadata:
-        config, scheme = self.session.config, self.session.scheme
-        receipt = self.session.dataset.receipt
+        config, dataset = self.session.config, self.session.dataset
         return Metadata(
             model=config.model,
             title=config.title,
-            architecture=architecture_of(config, scheme),
+            architecture=architecture_of(config, dataset.scheme),
             objective=config.objective,
-            scheme=scheme.labels,
+            scheme=dataset.scheme.labels,
             image_size=config.image_size,
             mean=list(config.mean),
             std=list(config.std),
             crop={"detector": DETECTOR, "margin": FACE_MARGIN},
-            split_hash=receipt["split_hash"],
+            split_hash=dataset.split_hash,
             backbone=self.backbone,
             training={
-                "data": receipt["sources"],
+                "data": dataset.receipt.sources,
                 "train_images": len(self.session.rows["train"]),
                 "init": self.init,
                 **({"before": self.before} if self.before else {}),
@@ -97,7 +96,7 @@ class Results:
 
 def score_weights(
     path: Path, dataset: Dataset, metadata: Metadata | None = None, *, device: Any = "cpu",
-    batch_size: int = TrainConfig.batch_size, validation: Answers | None = None,
+    batch_size: int = TrainConfig.batch_size, validation: Answered | None = None,
 ) -> Metadata:  # fmt: skip
     """Calibrate a weights file on validation and score it on the test split as users run it.
 
@@ -118,8 +117,8 @@ def score_weights(
         if validation is None:
             model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
-            validation = answered.distribution, answered.ages
-        final = replace(final, temperature=fit_temperature(*validation, model.scheme))
+            validation = model.answers(answered.distribution), answered.ages
+        final = replace(final, temperature=fit_temperature(*validation))
         model.metadata = replace(model.metadata, temperature=final.temperature)
     with suppress(DataError):
         answered = evaluate("test")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import IntArray, Scheme, group_probabilities, median_ages, softmax
+from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import Dataset, open_dataset
@@ -22,7 +22,7 @@ from agecli.training.observer import Observer
 from agecli.training.records import Started, Validation
 from agecli.training.runs import Run
 
-Answers = list[tuple[Tensor, IntArray]]
+Answered = list[tuple[Tensor, IntArray]]
 """Logits (B, outputs) on the CPU, and the rows (B,) of their images, batch by batch."""
 
 
@@ -34,7 +34,6 @@ class Session:
     run: Run
     observer: Observer
     dataset: Dataset
-    scheme: Scheme
     device: torch.device
     objective: Objective
     rows: dict[str, IntArray]
@@ -47,16 +46,16 @@ class Session:
         Raises DataError for a data set that cannot be used or differs between processes.
         """
         dataset = open_dataset(Path(config.data))
-        if dataset.receipt["split_hash"] != distributed.broadcast(dataset.receipt["split_hash"]):
+        if dataset.split_hash != distributed.broadcast(dataset.split_hash):
             raise DataError(
                 f"{config.data} is another data set here than for the first process: prepare it on "
                 "all machines from the same files, with the same options"
             )
-        scheme = Scheme.parse(dataset.receipt["scheme"])
         device = choose_device(config)
-        objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
+        ages = dataset.ages[dataset.rows("train")]
+        objective = make_objective(config, dataset.scheme, ages).to(device)
         rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
-        return cls(config, run, observer, dataset, scheme, device, objective, rows)
+        return cls(config, run, observer, dataset, device, objective, rows)
 
     @property
     def place(self) -> str:
@@ -94,23 +93,27 @@ class Session:
             )
         )
 
+    def answers(self, logits: Tensor) -> Answers:
+        """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
+        chances = softmax(logits.numpy())
+        return Answers(chances, self.dataset.scheme, self.objective.knows_years)
+
     def validate(self, logits: Tensor, rows: IntArray) -> Validation:
         """Score logits (N, outputs) on the CPU, a model's answers to the images of rows (N,)."""
         ages = self.dataset.ages[rows]
         device = self.objective.group.device
         loss = self.objective(logits.to(device), torch.from_numpy(ages).to(device))
-        distribution = softmax(logits.numpy())
-        probabilities = group_probabilities(distribution, self.scheme)
-        figures = score(probabilities, ages, self.scheme, median_ages(distribution))
+        answers, scheme = self.answers(logits), self.dataset.scheme
+        figures = score(answers.groups, ages, scheme, answers.ages)
         shown = {name: figures.get(name) for name in ("exact", "one_off", "macro_f1", "mae")}
         return Validation(loss=loss.item(), **shown)
 
-    def validate_all(self, answers: Answers) -> Validation:
+    def validate_all(self, answered: Answered) -> Validation:
         """Score what all processes answered, some of them perhaps nothing; the same on all.
 
         One scores for all: others' last bits might stop them at another epoch.
         """
-        parts = [part for process in distributed.gather(answers) for part in process]
+        parts = [part for process in distributed.gather(answered) for part in process]
         logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
         return distributed.from_main(lambda: self.validate(logits, rows))
 

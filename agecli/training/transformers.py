@@ -97,7 +97,7 @@ def _train_heads(
 ) -> Metadata:
     session = Session.open(config, run, observer)
     seen = replace(config, pool=BOTH)
-    model: Any = build_model(seen, session.scheme)
+    model: Any = build_model(seen, session.dataset.scheme)
     state = model.state_dict() | backbone_state(config.backbone, config.revision)
     model.load_state_dict(state)
     files = _cache(model.to(session.device), session, seen)

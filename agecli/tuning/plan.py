@@ -88,7 +88,7 @@ def open_study(
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,
         space={name: _plain(dimension) for name, dimension in space.items()},
-        split_hash=dataset.receipt["split_hash"], **goals,
+        split_hash=dataset.split_hash, **goals,
     )  # fmt: skip
     return Study.create(folder, url, spec)
 

@@ -61,7 +61,7 @@ def work(job: Job) -> None:
         raise TrainingError(f"No study in {job.folder}")
     base = replace(study.spec.base, **job.place)
     dataset = open_dataset(Path(base.data))
-    if dataset.receipt["split_hash"] != study.spec.split_hash:
+    if dataset.split_hash != study.spec.split_hash:
         raise DataError(
             f"--data: {base.data} has another split than this study's: prepare it from the same "
             "pictures with the same options, or start another --study"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import YEARS
 from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
@@ -78,7 +78,7 @@ ratio = sorted(x / b for b, x in rates)[1]
 print(f"bare forward {max(b for b, _ in rates):.1f}, extraction {max(x for _, x in rates):.1f} "
       f"images/s; ratio (median of 3 pairs) {ratio:.3f}")  # fmt: skip
 
-scheme = Scheme.parse(dataset.receipt["scheme"])
+scheme = dataset.scheme
 objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
 count = 13_000
 many, val = dataset.rows("train")[:count], dataset.rows("val")
@@ -87,7 +87,7 @@ features = [Features([torch.randn(len(r), width)], r) for r in (many, val)]
 with tempfile.TemporaryDirectory() as folder:
     here = replace(dataset, folder=Path(folder))
     session = Session(
-        config, Run(Path(folder, "run")), Observer(), here, scheme, device, objective,
+        config, Run(Path(folder, "run")), Observer(), here, device, objective,
         {"train": many, "val": val},
     )  # fmt: skip
     sweep = Sweep(session, config, YEARS, *features)

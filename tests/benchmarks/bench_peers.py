@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agecli.ages import Scheme
 from agecli.data.sources import list_members, read_members
 from agecli.data.store import Dataset, open_dataset
 from agecli.evaluation.metrics import (
@@ -39,7 +38,7 @@ def write_crops(dataset: Dataset, archive: Path, folder: Path) -> None:
 
 def score(dataset: Dataset, file: Path) -> str:
     """Give the figures of a script's answers."""
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     with file.open(encoding="utf-8") as lines:
         ages = {int(Path(name).stem): float(age) for name, age in csv.reader(lines, delimiter="\t")}
     rows = dataset.rows("test")

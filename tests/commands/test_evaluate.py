@@ -16,6 +16,7 @@ from agecli.ages import Scheme, outputs_of
 from agecli.commands.evaluate import EXAMPLES, evaluate
 from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
+from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.errors import DataError, UsageError, WeightsError
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, read_metadata, save_weights
@@ -31,8 +32,8 @@ def data(tmp_path_factory):
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
         split = ("train", "val", "test")[i % 3]
-        rows.append(store.ManifestRow(f"{i}", "drawn", f"{i:064}", age, "", "", i, split, ""))
-    store.write_manifest(folder / store.MANIFEST, rows)
+        rows.append(ManifestRow(f"{i}", "drawn", f"{i:064}", age, "", "", i, split, ""))
+    write_manifest(folder / store.MANIFEST, rows)
     images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)
     np.save(folder / store.IMAGES, images)
     (folder / store.RECEIPT).write_text(json.dumps({"split_hash": "same", "scheme": "adience8"}))

@@ -131,6 +131,27 @@ def test_near_pairs_are_those_of_a_full_comparison(block, monkeypatch):
     assert near_pairs(prints).tolist() == expected
 
 
+def count_comparisons(monkeypatch, prints):
+    """Find the pairs; return how many hashes were compared at a time."""
+    compared, count = [], np.bitwise_count
+    monkeypatch.setattr(np, "bitwise_count", lambda bits: compared.append(bits.size) or count(bits))
+    near_pairs(prints)
+    return compared
+
+
+def test_only_hashes_that_share_a_band_are_compared(monkeypatch):
+    prints = np.zeros(1000, dtype=FINGERPRINT)
+    prints["bits"] = np.random.default_rng(0).integers(2**63, size=1000, dtype=np.uint64)
+    assert sum(count_comparisons(monkeypatch, prints)) < 100_000  # of a million
+
+
+def test_equal_hashes_are_compared_a_bounded_block_at_a_time(monkeypatch):
+    monkeypatch.setattr(audit, "_BLOCK", 10_000)
+    compared = count_comparisons(monkeypatch, np.zeros(300, dtype=FINGERPRINT))
+    assert 8_000 < max(compared) <= 10_000
+    assert len(compared) == 7 * 10  # for each band, 33 at a time with all that follow
+
+
 def test_the_sieve_of_thumbnails_loses_no_pair_that_the_pixels_confirm():
     rng = np.random.default_rng(0)
     picture = textured(1)
@@ -166,3 +187,5 @@ def test_clusters_are_the_components_of_the_confirmed_pairs():
 def test_age_spans_are_the_years_between_a_clusters_ages():
     clusters, ages = np.array([0, 1, 0, 2, 1, 0]), np.array([30, 5, 41, 8, 5, 33])
     assert age_spans(clusters, ages).tolist() == [11, 0, 11, 0, 0, 11]
+    assert age_spans(np.array([0, 0, 1]), np.array([0, 0, 116])).tolist() == [0, 0, 0]
+    assert age_spans(np.array([], int), np.array([], int)).tolist() == []

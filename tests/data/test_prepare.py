@@ -21,6 +21,7 @@ from PIL import Image
 from agecli.config import PrepareConfig
 from agecli.data import sources, split
 from agecli.data.prepare import prepare
+from agecli.data.receipt import Clusters
 from agecli.data.staging import staged
 from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
 from agecli.errors import AgecliError, DataError, UsageError
@@ -155,12 +156,12 @@ def test_content_decides_the_split_not_names(folder, out, tmp_path):
         age, sex, race, _ = path.name.split("_")
         shutil.copy(path, renamed / f"{age}_{sex}_{race}_2020{number:010}.jpg")
     receipt = _prepare(renamed, tmp_path / "out")
-    assert receipt["split_hash"] == json.loads((out / RECEIPT).read_text())["split_hash"]
+    assert receipt.split_hash == json.loads((out / RECEIPT).read_text())["split_hash"]
 
 
 def test_the_seed_changes_the_split(folder, out, tmp_path):
     receipt = _prepare(folder, tmp_path / "out", PrepareConfig(size=32, seed=1))
-    assert receipt["split_hash"] != json.loads((out / RECEIPT).read_text())["split_hash"]
+    assert receipt.split_hash != json.loads((out / RECEIPT).read_text())["split_hash"]
 
 
 def test_several_sources_make_one_data_set(folder, out, tmp_path):
@@ -173,7 +174,7 @@ def test_several_sources_make_one_data_set(folder, out, tmp_path):
         halves.append(tmp_path / name / "Faces")
     receipt = _prepare([halves[0], _pack(halves[1], tmp_path / "Faces.tar")], tmp_path / "out")
     assert (tmp_path / "out" / MANIFEST).read_bytes() == (out / MANIFEST).read_bytes()
-    assert receipt["sources"] == ["Faces"]
+    assert receipt.sources == ["Faces"]
 
 
 def test_one_name_in_two_sources_is_two_pictures(tmp_path):
@@ -182,16 +183,16 @@ def test_one_name_in_two_sources_is_two_pictures(tmp_path):
         (tmp_path / str(number) / "Faces").mkdir(parents=True)
         textured(number).save(tmp_path / str(number) / "Faces" / name)
     both = [tmp_path / "0" / "Faces", tmp_path / "1" / "Faces"]
-    assert _prepare(both, tmp_path / "out")["images"] == 2
+    assert _prepare(both, tmp_path / "out").images == 2
 
 
 def test_a_source_given_twice_counts_once(folder, tmp_path):
-    assert _prepare([folder, folder / ".." / "Faces"], tmp_path / "out")["images"] == 60
+    assert _prepare([folder, folder / ".." / "Faces"], tmp_path / "out").images == 60
 
 
 def test_other_groups_change_the_counts(folder, tmp_path):
     receipt = _prepare(folder, tmp_path / "out", PrepareConfig(scheme="0-17,18+", size=32))
-    sums = {group: sum(counts.values()) for group, counts in receipt["counts"].items()}
+    sums = {group: sum(counts.values()) for group, counts in receipt.counts.items()}
     assert sums == {"0-17": 30, "18+": 30, "gap": 0}
 
 
@@ -212,8 +213,8 @@ def test_odd_names_are_kept_and_listed(tmp_path):
     for number, name in enumerate([*ODD_NAMES, "30_0_0_20170101000000000.jpg", "no_age.jpg"]):
         textured(number).save(tmp_path / "in" / name)
     receipt = _prepare(tmp_path / "in", tmp_path / "out")
-    assert receipt["repaired_names"] == ODD_NAMES
-    assert (receipt["images"], receipt["unlabelled"]) == (6, 1)
+    assert receipt.repaired_names == ODD_NAMES
+    assert (receipt.images, receipt.unlabelled) == (6, 1)
     rows = {row["id"]: (row["age"], row["sex"], row["race"]) for row in _manifest(tmp_path / "out")}
     assert rows[ODD_NAMES[1]] == ("39", "", "")
     assert rows[ODD_NAMES[0]] == ("24", "male", "Black")
@@ -232,7 +233,7 @@ def test_a_csv_gives_the_ages(tmp_path, packed):
     receipt = _prepare(source, tmp_path / "out", labels=labels)
     rows = [(row["id"], row["age"], row["sex"]) for row in _manifest(tmp_path / "out")]
     assert rows == [("a.jpg", "3", "girl"), ("sub/b.jpg", "70", "")]
-    assert (receipt["images"], receipt["unlabelled"], receipt["missing"]) == (2, 1, 1)
+    assert (receipt.images, receipt.unlabelled, receipt.missing) == (2, 1, 1)
 
 
 def test_sources_without_labels_say_what_to_do(folder, tmp_path):
@@ -264,12 +265,12 @@ def test_unreadable_pictures_are_rows_with_a_reason(tmp_path):
     for name, data in bad.items():
         (source / name).write_bytes(data)
     receipt = _prepare(source, tmp_path / "out")
-    assert receipt["unreadable"] == {
+    assert receipt.unreadable == {
         "1_0_0_20180101000000001.jpg": "unreadable: not an image",
         "2_0_0_20180101000000001.jpg": "unreadable: cut short",
         "3_0_0_20180101000000001.jpg": "unreadable: empty file",
     }
-    assert (receipt["images"], receipt["used"]) == (13, 10)
+    assert (receipt.images, receipt.used) == (13, 10)
     data = open_dataset(tmp_path / "out")
     used = np.concatenate([data.rows(name) for name in ("train", "val", "test")])
     assert len(used) == 10
@@ -289,8 +290,8 @@ def test_a_photograph_without_a_face_is_excluded(folder, tmp_path):
     receipt = _prepare(folder, tmp_path / "out", crop=picky_crop)
     bright = sum(np.asarray(Image.open(path)).mean() > 127 for path in folder.iterdir())
     assert 0 < bright < 60
-    assert receipt["excluded"] == {"no face found": 60 - bright}
-    assert receipt["used"] == bright
+    assert receipt.excluded == {"no face found": 60 - bright}
+    assert receipt.used == bright
 
 
 # Copies
@@ -315,10 +316,10 @@ def test_copies_make_clusters_that_lie_in_one_split(copies, tmp_path):
     assert [len(rows) for rows in clusters.values()] == [3] * 40
     for rows in clusters.values():
         assert len({row["split"] for row in rows}) == 1
-    assert receipt["clusters"] == {
-        "of_several": 40, "images": 120, "identical_files": 40, "conflicting_ages": 40,
-        "over_2_years": 20, "over_5_years": 10,
-    }  # fmt: skip
+    assert receipt.clusters == Clusters(
+        of_several=40, images=120, identical_files=40, conflicting_ages=40, over_2_years=20,
+        over_5_years=10,
+    )  # fmt: skip
 
 
 def test_copies_over_five_years_apart_are_dropped_from_training_only(copies, tmp_path):
@@ -328,14 +329,14 @@ def test_copies_over_five_years_apart_are_dropped_from_training_only(copies, tmp
     excluded = [row for row in rows if row["excluded"]]
     assert excluded == [row for row in rows if row["cluster"] in apart and row["split"] == "train"]
     assert 0 < len(excluded) < 30
-    assert receipt["excluded"] == {"copies more than 5 years apart": len(excluded)}
-    assert receipt["used"] == 120 - len(excluded)
+    assert receipt.excluded == {"copies more than 5 years apart": len(excluded)}
+    assert receipt.used == 120 - len(excluded)
 
 
 def test_conflicts_can_be_kept_and_leave_the_split_as_it_is(copies, tmp_path):
     kept = _prepare(copies, tmp_path / "kept", PrepareConfig(size=32, conflicts="keep"))
-    assert kept["used"] == 120
-    assert kept["split_hash"] == _prepare(copies, tmp_path / "dropped")["split_hash"]
+    assert kept.used == 120
+    assert kept.split_hash == _prepare(copies, tmp_path / "dropped").split_hash
 
 
 # Whole or not at all
@@ -531,17 +532,17 @@ def test_kill_leaves_no_data_set_and_no_process_and_the_next_run_succeeds(folder
 def test_utkface_is_what_an_independent_count_says(utkface, tmp_path):
     """Against the count over all 23,704 files: 375 equal groups, 1,093 near pairs; here 21,370."""
     receipt = prepare([utkface], tmp_path / "utkface", PrepareConfig(size=112))
-    assert receipt["images"] == 21_370
-    assert receipt["unreadable"] == {}
-    assert receipt["repaired_names"] == ODD_NAMES
+    assert receipt.images == 21_370
+    assert receipt.unreadable == {}
+    assert receipt.repaired_names == ODD_NAMES
     share = 21_370 / 23_704  # of pairs, the square of it is left at most; of files in one, more
-    clusters = receipt["clusters"]
-    assert 375 * share**2 < clusters["identical_files"] < 375
-    assert 1093 * share**2 / 2 < clusters["of_several"] < 1093
-    assert 482 * share**2 / 2 < clusters["over_2_years"] < 482
-    counts = receipt["counts"]
+    clusters = receipt.clusters
+    assert 375 * share**2 < clusters.identical_files < 375
+    assert 1093 * share**2 / 2 < clusters.of_several < 1093
+    assert 482 * share**2 / 2 < clusters.over_2_years < 482
+    counts = receipt.counts
     for group, by_split in counts.items():
         whole = sum(by_split.values())
         assert abs(by_split["test"] - whole / 10) < 0.01 * whole + 5, group
-    gap = sum(counts["gap"].values()) / receipt["used"]
+    gap = sum(counts["gap"].values()) / receipt.used
     assert gap == pytest.approx(0.29, abs=0.01)

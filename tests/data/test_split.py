@@ -70,6 +70,16 @@ def test_a_cluster_counts_for_its_most_frequent_group():
     assert (alone["test"], alone["val"], alone["train"]) == (50, 50, 400)
 
 
+def test_a_clusters_smallest_digest_decides_on_its_place():
+    """A second picture of each cluster, whose digest is larger, changes nothing."""
+    digests = sorted(sha256(bytes([number])).hexdigest() for number in range(100))
+    groups, clusters = np.zeros(100, dtype=int), np.arange(100)
+    alone = assign_splits(clusters, groups, digests, 0)
+    larger = ["z" + digest for digest in digests[::-1]]
+    splits = assign_splits(np.tile(clusters, 2), np.tile(groups, 2), larger + digests, 0)
+    assert splits == alone * 2
+
+
 def test_split_hash_knows_pairs_not_their_order():
     digests, splits = ["aa", "bb", "cc"], ["train", "val", "test"]
     text = "aa train\nbb val\ncc test"

@@ -5,15 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from agecli.data.store import (
-    IMAGES,
-    MANIFEST,
-    RECEIPT,
-    ManifestRow,
-    StoreFile,
-    open_dataset,
-    write_manifest,
-)
+from agecli.data.manifest import ManifestRow, write_manifest
+from agecli.data.receipt import Receipt
+from agecli.data.store import IMAGES, MANIFEST, RECEIPT, StoreFile, open_dataset
 from agecli.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
@@ -31,7 +25,7 @@ def folder(tmp_path):
         for row in (2, 0, 1):
             images.write(file, row, PIXELS[row])
     write_manifest(tmp_path / MANIFEST, ROWS)
-    (tmp_path / RECEIPT).write_text(json.dumps({"split_hash": "x"}))
+    (tmp_path / RECEIPT).write_text(json.dumps({"split_hash": "x", "scheme": ["0-17", "18+"]}))
     return tmp_path
 
 
@@ -53,7 +47,8 @@ def test_a_data_set_opens_as_it_was_written(folder):
     assert data.ages.tolist() == [3, 40, 5]
     assert data.sexes.tolist() == ["male", "", ""]
     assert data.clusters.tolist() == [0, 1, 2]
-    assert data.receipt == {"split_hash": "x"}
+    assert data.receipt == Receipt(split_hash="x", scheme=["0-17", "18+"])
+    assert data.split_hash == "x" and data.scheme.labels == ["0-17", "18+"]
     assert (data.images == PIXELS).all()
 
 

@@ -162,4 +162,6 @@ def test_score_of_no_image_with_a_group_is_zero_not_an_error(ages):
     scores = metrics.score(_probabilities(answer), np.array(ages, dtype=int), SCHEME, answer * 1.0)
     assert (scores["n"], scores["exact"], scores["macro_f1"], scores["majority"]) == (0, 0, 0, 0)
     assert scores["exact_interval"] == [0, 1]
+    assert scores["nearest"] == 0  # of no image, and 22 and 23 are answered with 0-2
+    assert (scores["kappa"], scores["ece"], scores["one_off"]) == (0, 0, 0)
     json.dumps(scores, allow_nan=False)

@@ -20,6 +20,7 @@ from agecli.evaluation.photographs import (
 )
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.geometry import overlap
+from agecli.inference.model import Model
 from agecli.inference.predictor import Prediction
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
@@ -85,10 +86,14 @@ class Data:
         return np.arange(4)
 
 
-class Sure:
+class Sure(Model):
     """Says 25-32 of every chip."""
 
     scheme = Scheme.parse("adience8")
+    metadata = SimpleNamespace(knows_years=False)
+
+    def __init__(self) -> None:
+        """Have no file."""
 
     def distributions(self, images: np.ndarray, flip: bool = False) -> np.ndarray:
         return np.eye(8)[np.full(len(images), 4)]

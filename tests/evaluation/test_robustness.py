@@ -20,6 +20,7 @@ from agecli.evaluation.robustness import (
     robustness_table,
 )
 from agecli.faces import align, crop, detect
+from agecli.inference.model import Model
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 SIDE = 40
@@ -38,11 +39,11 @@ class Data:
         return np.arange(5) if split == "test" else np.array([4])
 
 
-class Meter:
+class Meter(Model):
     """Says 60+ where a chip is lighter than 150, 25-32 where not."""
 
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="meter")
+    metadata = SimpleNamespace(model="meter", knows_years=False)
 
     def __init__(self) -> None:
         self.batches: list[int] = []

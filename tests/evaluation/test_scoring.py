@@ -9,8 +9,10 @@ import pytest
 
 from agecli.ages import YEARS, Scheme
 from agecli.data import store
+from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation.scoring import evaluate_model
+from agecli.inference.model import Model
 
 AGES = [1, 5, 28, 22, 65, 30, 9, 70]
 SPLITS = ["test", "test", "test", "test", "test", "val", "train", "test"]
@@ -20,10 +22,10 @@ EXCLUDED = ["", "", "", "", "", "", "", "duplicate"]
 @pytest.fixture
 def dataset(tmp_path):
     rows = [
-        store.ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
+        ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
         for i, (age, split, excluded) in enumerate(zip(AGES, SPLITS, EXCLUDED, strict=True))
     ]
-    store.write_manifest(tmp_path / store.MANIFEST, rows)
+    write_manifest(tmp_path / store.MANIFEST, rows)
     images = np.ones((len(AGES), 4, 4, 3), np.uint8) * np.array(AGES, np.uint8)[:, None, None, None]
     np.save(tmp_path / store.IMAGES, images)
     receipt = {"split_hash": "same", "scheme": "adience8"}
@@ -31,15 +33,21 @@ def dataset(tmp_path):
     return store.open_dataset(tmp_path)
 
 
-class Reader:
+def says(split_hash="same", knows_years=True):
+    return SimpleNamespace(
+        model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years
+    )
+
+
+class Reader(Model):
     """A model that finds an image's age in its pixels, and is `wrong` years off."""
 
     path = Path("reader.safetensors")
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="cnn", title="", split_hash="same", temperature=1.0)
 
     def __init__(self, *, outputs=YEARS, wrong=0):
         self.outputs, self.wrong, self.calls = outputs, wrong, []
+        self.metadata = says(knows_years=outputs == YEARS)
 
     def distributions(self, images, flip=True):
         assert images.dtype == np.uint8 and images.shape[1:] == (4, 4, 3)
@@ -89,7 +97,7 @@ def test_the_summary_is_json_and_names_what_was_scored(dataset):
 
 def test_weights_of_another_split_are_known(dataset):
     model = Reader()
-    model.metadata = SimpleNamespace(model="cnn", title="", split_hash="other", temperature=1.0)
+    model.metadata = says(split_hash="other")
     assert not evaluate_model(model, dataset).same_split
 
 

@@ -118,7 +118,7 @@ def test_an_export_that_answers_otherwise_is_refused(
     monkeypatch.setattr(module.onnx, "write_program", lambda program, out, metadata: out.touch())
     wrong = Predictor([other], device="cpu").models[0]
     monkeypatch.setattr(
-        module.onnx, "load_program", lambda path: lambda x: wrong.distributions(x, flip=False)
+        module.onnx, "load_program", lambda path: lambda x: wrong.answer(x, flip=False).groups
     )
     monkeypatch.setattr(module.onnx, "to_program", lambda source: None)
     with pytest.raises(WeightsError, match="answers otherwise: on 128 drawn pictures"):

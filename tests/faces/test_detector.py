@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from agecli.errors import AgecliError
-from agecli.faces import detect, detector
+from agecli.faces import Face, detect, detector
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -52,6 +52,13 @@ def test_without_opencv_or_with_one_that_is_too_old_it_says_so(
     with pytest.raises(AgecliError, match=r"OpenCV.*pip install .*opencv-python-headless") as error:
         detector._load()
     assert ("3.4.18" in str(error.value)) == (module is not None)
+
+
+@pytest.mark.parametrize(("shift", "kept"), [(70, 1), (71, 2)])
+def test_detections_that_share_three_tenths_are_one_face(shift: int, kept: int):
+    """Squares of 130 px, moved by 70: they share 60 x 130 of 200 x 130."""
+    weak, strong = Face((0, 0, 130, 130), 0.5), Face((shift, 0, 130 + shift, 130), 0.9)
+    assert detector._merge([weak, strong]) == [strong, weak][:kept]
 
 
 def run_fake(monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, rows: list | None):

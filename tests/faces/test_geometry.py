@@ -6,11 +6,14 @@ import pytest
 from agecli.faces.geometry import (
     Face,
     Similarity,
+    centre,
     corners,
     fit_similarity,
     misfit,
     overlap,
     scaled,
+    side,
+    square_around,
     turn,
 )
 
@@ -27,6 +30,13 @@ def test_overlap():
     assert overlap(box(0), box(100)) == 0
     assert overlap(box(0), box(25, 25, 50)) == 0.25
     assert overlap(box(0, side=0), box(0, side=0)) == 0
+
+
+def test_the_middle_and_the_longer_side_of_a_box():
+    assert centre((10, 20, 40, 30)) == (25, 25)
+    assert side((10, 20, 40, 30)) == 30
+    assert side((10, 20, 40, 100)) == 80
+    assert square_around((25, 40), 10) == (20, 35, 30, 45)
 
 
 def test_a_turn_is_clockwise_as_seen():

@@ -312,6 +312,32 @@ def test_a_given_bodys_rates_rise_towards_the_head(whole: Run):
     assert head / late == pytest.approx(10)
 
 
+def test_phases_and_rates_are_those_of_fastais_fine_tune():
+    from types import SimpleNamespace
+
+    from fastai.learner import Learner
+
+    from agecli.training.fastai import fit
+
+    class Recorder(list):
+        """A learner that notes what it is asked to do."""
+
+        def freeze(self) -> None:
+            self.append("freeze")
+
+        def unfreeze(self) -> None:
+            self.append("unfreeze")
+
+        def fit_one_cycle(self, epochs: int, rate: slice, start_epoch: int = 0, **how) -> None:
+            self.append((epochs, rate, how))
+
+    ours, theirs, done = Recorder(), Recorder(), lambda *_, **__: None
+    keeper = SimpleNamespace(history=[], failure=None, is_over=done, restore=done)
+    fit(ResNetConfig(lr=4e-3, freeze_epochs=2, epochs=5, rate_ratio=50), ours, keeper)
+    Learner.fine_tune(theirs, 5, 4e-3, freeze_epochs=2, lr_mult=50)
+    assert ours == theirs
+
+
 def test_from_scratch_all_layers_have_one_rate(dataset_folder: Path, tmp_path: Path):
     run, snapshots = watch(small(dataset_folder), tmp_path / "run")
     assert len(set(rates(snapshots.states[0]))) == 1

@@ -110,7 +110,7 @@ def test_what_changes_nothing_shares_the_cache(dataset, config, change: dict):
 
 def test_another_split_or_other_rows_have_caches_of_their_own(dataset, config):
     rows = dataset.rows("val")
-    other = replace(dataset, receipt=dataset.receipt | {"split_hash": "x"})
+    other = replace(dataset, receipt=replace(dataset.receipt, split_hash="x"))
     keys = [
         module._key(dataset, rows, config, CPU, 0),
         module._key(other, rows, config, CPU, 0),
@@ -118,6 +118,18 @@ def test_another_split_or_other_rows_have_caches_of_their_own(dataset, config):
         module._key(dataset, rows, config, CPU, 1),
     ]
     assert len({str(key) for key in keys}) == 4
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"augment": "light"}])
+def test_an_augmented_view_is_not_served_for_another_seed_or_augmentation(
+    model, dataset, config, change: dict
+):
+    rows = dataset.rows("val")[:8]
+    other = replace(config, **change)
+    first = cached_features(model, dataset, rows, config, CPU, view=1).clone()
+    second = cached_features(model, dataset, rows, other, CPU, view=1).clone()
+    assert not torch.equal(first, second)
+    assert torch.equal(cached_features(model, dataset, rows, config, CPU, view=1), first)
 
 
 def test_views_differ_and_repeat(model, dataset, config):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import YEARS
 from agecli.config import Dinov2Config
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
@@ -50,7 +50,7 @@ def parts(dataset_folder: Path, tmp_path: Path):
     model.load_state_dict(model.state_dict() | backbone_state(str(folder), ""))
     model = model.double()
     model.train_last(0)
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     objective = make_objective(config, scheme, dataset.ages).double()
     rows = {split: dataset.rows(split) for split in ("train", "val")}
     features = {
@@ -59,9 +59,7 @@ def parts(dataset_folder: Path, tmp_path: Path):
         )
         for split in rows
     }
-    session = Session(
-        config, Run(tmp_path / "run"), Observer(), dataset, scheme, CPU, objective, rows
-    )
+    session = Session(config, Run(tmp_path / "run"), Observer(), dataset, CPU, objective, rows)
     sweep = Sweep(session, config, YEARS, features["train"], features["val"])
     return config, dataset, model, objective, sweep
 

@@ -66,7 +66,7 @@ def test_weights_of_another_split_are_refused(dataset_folder: Path, weights: Pat
     config = CnnConfig(data=str(dataset_folder))
     with pytest.raises(UsageError, match=r"--teacher: .*best.safetensors .*another split"):
         check_split("--teacher", weights, config)
-    split_hash = open_dataset(dataset_folder).receipt["split_hash"]
+    split_hash = open_dataset(dataset_folder).split_hash
     save_weights(
         weights, load_file(weights), replace(read_metadata(weights), split_hash=split_hash)
     )

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -186,7 +187,7 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     model.metadata = replace(model.metadata, temperature=1.0)
     result = evaluate_model(model, open_dataset(dataset_folder), "val")
     assert kept == pytest.approx(
-        fit_temperature(result.distribution, result.ages, result.scheme), rel=1e-6
+        fit_temperature(model.answers(result.distribution), result.ages), rel=1e-6
     )
     assert kept != 1
 
@@ -263,6 +264,36 @@ def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: 
     run = run_training(small(dataset_folder, epochs=5, lr=0.05, ema=0), tmp_path / "run")
     best = min(history(run), key=lambda record: record["val_loss"])
     assert read_metadata(run.best).training["best_epoch"] == best["epoch"]
+
+
+def test_the_average_is_validated_and_saved(dataset_folder: Path, tmp_path: Path):
+    """The loss of the file's own answers, not of the weights that go on training."""
+    from dataclasses import replace
+
+    from safetensors.torch import load_file
+
+    from agecli.data.store import open_dataset
+    from agecli.evaluation.scoring import evaluate_model
+    from agecli.inference.predictor import Predictor
+
+    config = small(
+        dataset_folder, epochs=1, batch_size=4, lr=0.02, ema=0.99, schedule="plateau",
+        objective="groups",
+    )  # fmt: skip
+    run = run_training(config, tmp_path / "run")
+    saved, state = load_file(run.best), run.load()
+    raw, average = state["model"], state["average"]["model"]
+    for name, tensor in saved.items():
+        torch.testing.assert_close(tensor.float(), average[name].float(), rtol=1e-3, atol=1e-3)
+    assert any((raw[name] - average[name]).abs().max() > 0.01 for name in saved)
+    model = Predictor([run.best], device="cpu").models[0]
+    model.metadata = replace(model.metadata, temperature=1.0)
+    result = evaluate_model(model, open_dataset(dataset_folder), "val", flip=False)
+    truth = result.scheme.groups_of(result.ages)
+    chances = result.probabilities[truth >= 0, truth[truth >= 0]]
+    (record,) = history(run)
+    assert record["val_loss"] == pytest.approx(-np.log(chances).mean(), rel=0.01)
+    assert record["val_exact"] == pytest.approx(result.scores["exact"], abs=0.03)
 
 
 @pytest.mark.parametrize(

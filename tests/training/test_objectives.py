@@ -1,6 +1,7 @@
 """The losses against torch's own and against sums written out by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from agecli.ages import YEARS, Scheme, label_distribution
-from agecli.config import CapsNetConfig, CnnConfig
-from agecli.training.objectives import AgeObjective, MarginObjective, balance_weights
+from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config
+from agecli.errors import UsageError
+from agecli.models.cnn import CNN
+from agecli.training.objectives import (
+    AgeObjective,
+    MarginObjective,
+    Objective,
+    balance_weights,
+    make_objective,
+)
+from agecli.weights import Metadata, load_weights, save_weights
 
 SCHEME = Scheme.parse("adience8")
 AGES = np.array([1, 5, 28, 28, 70, 3])  # the last is a gap age
@@ -162,3 +172,63 @@ def test_processes_give_their_shares_of_the_mean_over_all_images(monkeypatch, na
         losses.append(loss(logits[part], ages[part]))
     torch.testing.assert_close(sum(losses) / 2, whole)
     torch.testing.assert_close(loss.eval()(logits, ages), objective(name).eval()(logits, ages))
+
+
+def write_teacher(path: Path, objective: str, mean: float = 0.5) -> Path:
+    outputs = 8 if objective == "groups" else YEARS
+    model = CNN(outputs=outputs, image_size=16)
+    metadata = Metadata(
+        "cnn", {"outputs": outputs, "image_size": 16}, objective, SCHEME.labels, 16,
+        [mean] * 3, [0.25] * 3, {},
+    )  # fmt: skip
+    save_weights(path, model.state_dict(), metadata)
+    return path
+
+
+def distilled(teacher: Path, objective: str) -> Objective:
+    config = Dinov2Config(
+        backbone="scratch:tiny", teacher=str(teacher), objective=objective, mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )  # fmt: skip
+    return make_objective(config, SCHEME, AGES)
+
+
+@pytest.mark.parametrize("name", ["groups", "ages", "both"])
+def test_distillation_is_half_the_labels_and_half_the_teachers_answers(tmp_path, name: str):
+    path = write_teacher(tmp_path / "cnn.safetensors", name)
+    loss = distilled(path, name).train()
+    images, logits = torch.randn(6, 3, 48, 48), torch.randn(6, 8 if name == "groups" else YEARS)
+    small = F.interpolate(images, size=(16, 16), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        answers = load_weights(path)[0](small).softmax(dim=1)
+    taught = -(answers * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    ages = torch.from_numpy(AGES)
+    labelled = objective(name).train()(logits, ages)
+    assert not loss.teacher.training and loss.training
+    torch.testing.assert_close(
+        loss.training_loss(lambda x: logits, images, ages), (labelled + taught) / 2
+    )
+    assert all(not parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_a_teacher_of_other_outputs_or_colours_is_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"--teacher: .* answers 8 classes by .*'groups'"):
+        distilled(write_teacher(tmp_path / "a.safetensors", "groups"), "ages")
+    with pytest.raises(UsageError, match=r"--teacher: .* normalises images otherwise"):
+        distilled(write_teacher(tmp_path / "b.safetensors", "ages", mean=0.4), "ages")
+    distilled(write_teacher(tmp_path / "c.safetensors", "both"), "ages")  # years are years
+
+
+def test_an_objective_is_made_as_the_configuration_says():
+    for config, kind in ((CnnConfig(), AgeObjective), (Dinov2Config(), AgeObjective),
+                         (CapsNetConfig(), MarginObjective)):  # fmt: skip
+        assert type(make_objective(config, SCHEME, AGES)) is kind
+
+
+def test_without_a_decoder_the_margin_loss_is_all():
+    logits, ages = torch.randn(3, 8), torch.tensor([1, 30, 116])
+    seen = []
+    loss = margin()
+    total = loss.training_loss(lambda x, groups: seen.append(groups) or (logits, None), None, ages)
+    assert total == loss(logits, ages)
+    assert seen[0].tolist() == [0, 4, 7]

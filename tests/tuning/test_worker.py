@@ -51,7 +51,7 @@ def make_study(folder: Path, name: str, data: Path, backbone: str, **changes: ob
     config = CONFIGS[model](**(settings | changes))
     trainer = import_module(REGISTRY[model].trainer)
     config = trainer.settle(config, announce=print, dry=False)
-    split_hash = open_dataset(data).receipt["split_hash"]
+    split_hash = open_dataset(data).split_hash
     spec = Spec(
         model, asdict(config), settings, {"lr": [config.lr]}, "val_exact", "none", split_hash
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from agecli import Prediction, Predictor
 from agecli.errors import ImageError
 from agecli.faces import Face
-from agecli.faces.tracks import PATIENCE
+from agecli.faces.tracks import GONE_AFTER
 from agecli.inference.pictures import STDIN
 from agecli.video.frames import Frame, read_video
 from agecli.video.people import predict_files, predict_video
@@ -88,7 +88,7 @@ def test_rows_come_when_a_face_is_gone():
 
     rows = predict_video(Scripted(*script), frames(), "v")
     assert next(rows).track.number == 1
-    assert drawn == 1 + round(2 * PATIENCE)  # two frames a second
+    assert drawn == 1 + round(2 * GONE_AFTER)  # two frames a second
     assert [row.track.frames for row in rows] == [9]
 
 
@@ -145,7 +145,7 @@ def test_an_endless_video_needs_the_memory_of_a_frame():
         next(rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert predictor.frames == 301 + ceil(PATIENCE)  # a frame a second
+    assert predictor.frames == 301 + ceil(GONE_AFTER)  # a frame a second
     assert peak < 3e6  # the 300 frames are 108 MB
 
 

@@ -47,7 +47,7 @@ class Plan:
 
 def plan_training(config: TrainConfig, dataset: Dataset, device: str) -> Plan:
     """Fit a training on a data set to its --vram-budget, as `fit_to_budget` does."""
-    scheme = Scheme.parse(dataset.receipt["scheme"])
+    scheme = dataset.scheme
     objective = make_objective(config, scheme, dataset.ages)
     # A batch of more images than there are is all of them, and so is the one to plan for.
     images = len(rows_of(dataset, "train", objective, config))

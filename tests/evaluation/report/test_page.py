@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agecli.ages import Scheme
+from agecli.errors import UsageError
 from agecli.evaluation import metrics, protocols, suite
 from agecli.evaluation.report.page import write_page
 from agecli.evaluation.scoring import Evaluation
@@ -129,6 +130,36 @@ def test_a_gate_names_what_fails():
     assert suite.check_gate("mae <= 50", row) is None
     failed = suite.check_gate("worst_slice>=0.99", row)
     assert failed and failed.startswith("one: worst_slice is")
+
+
+@pytest.mark.parametrize(
+    ("gate", "holds"),
+    [("exact>=0.5", True), ("exact>=0.51", False), ("exact <= 0.5", True), ("exact<=0.49", False),
+     ("difference>=-0.25", True), ("difference>=-0.24", False), ("worst_slice>=0.25", True),
+     ("worst_slice<=0.2", False)],
+)  # fmt: skip
+def test_a_gate_holds_at_its_bound(gate: str, holds: bool):
+    row = {"name": "one", "exact": 0.5, "difference": -0.25, "worst_slice": {"exact": 0.25}}
+    assert (suite.check_gate(gate, row) is None) == holds
+
+
+@pytest.mark.parametrize("gate", ["exact>0.5", "exact", ">=0.5", "name>=1", "mae<=5", "exact==1"])
+def test_a_gate_of_no_figure_is_wrong_usage(gate: str):
+    row = {"name": "one", "exact": 0.5, "worst_slice": None}
+    with pytest.raises(UsageError, match=r"--gate: .*figures are exact$"):
+        suite.check_gate(gate, row)
+
+
+def test_the_ensembles_age_is_the_mean_of_those_that_give_one():
+    results = [make_result("one", 1), make_result("two", 2), make_result("three", 3)]
+    results[1] = replace(results[1], answered=None)
+    together = suite.make_ensemble(results)
+    assert together is not None
+    mean = (results[0].answered + results[2].answered) / 2
+    np.testing.assert_allclose(together.answered, mean)
+    assert together.scores["mae"] == pytest.approx(np.abs(mean - results[0].ages).mean())
+    none = suite.make_ensemble([replace(result, answered=None) for result in results])
+    assert none is not None and none.answered is None and "mae" not in none.scores
 
 
 def test_the_ensemble_averages_probabilities():

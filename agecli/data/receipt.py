@@ -1,0 +1,131 @@
+"""What a data set says of its making: receipt.json."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agecli import __version__
+from agecli.ages import NO_GROUP, Scheme
+from agecli.config import PrepareConfig
+from agecli.data.audit import age_spans
+from agecli.data.manifest import ManifestRow
+from agecli.data.split import SPLITS, split_hash
+
+CONFLICT_YEARS = 5
+"""Copies whose ages lie farther apart are in conflict."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """How many pictures are the same."""
+
+    of_several: int = 0
+    """Clusters of more than one image."""
+    images: int = 0
+    """Images in these."""
+    identical_files: int = 0
+    """Files that are there more than once, byte for byte."""
+    conflicting_ages: int = 0
+    """Clusters whose images have more than one age."""
+    over_2_years: int = 0
+    over_5_years: int = 0
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What went into a data set, what was left out and why, and how it was split."""
+
+    split_hash: str
+    """Two results are comparable where it is the same."""
+    scheme: list[str]
+    """Labels of the age groups by which the split is stratified."""
+    agecli_version: str = __version__
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of `PrepareConfig`."""
+    sources: list[str] = field(default_factory=list)
+    images: int = 0
+    used: int = 0
+    """Images that are not left out."""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Images by age group (and "gap") and split."""
+    repaired_names: list[str] = field(default_factory=list)
+    unlabelled: int = 0
+    """Pictures without an age, which are no part of it."""
+    missing: int = 0
+    """Lines of the CSV file without a picture."""
+    excluded: dict[str, int] = field(default_factory=dict)
+    """Images that are left out, by reason."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Images of no split, and why."""
+    clusters: Clusters = Clusters()
+
+    @classmethod
+    def of(
+        cls, rows: list[ManifestRow], config: PrepareConfig, *, repaired_names: list[str],
+        unlabelled: int, missing: int,
+    ) -> Receipt:  # fmt: skip
+        """Count what a manifest holds."""
+        scheme = Scheme.parse(config.scheme)
+        usable = [row for row in rows if row.split]
+        names = [*scheme.labels, "gap"]
+        groups = scheme.groups_of([row.age for row in usable])
+        counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
+        for row, group in zip(usable, groups.tolist(), strict=True):
+            if not row.excluded:
+                counts["gap" if group == NO_GROUP else names[group]][row.split] += 1
+        return cls(
+            split_hash=split_hash([row.sha256 for row in usable], [row.split for row in usable]),
+            scheme=scheme.labels,
+            options=asdict(config),
+            sources=sorted({row.source for row in rows}),
+            images=len(rows),
+            used=sum(sum(by_split.values()) for by_split in counts.values()),
+            counts=counts,
+            repaired_names=repaired_names,
+            unlabelled=unlabelled,
+            missing=missing,
+            excluded=dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
+            unreadable={row.id: row.excluded for row in rows if not row.split},
+            clusters=_count_clusters(usable),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Receipt:
+        """Read receipt.json of any version. Raises ValueError where split or scheme is missing."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not {"split_hash", "scheme"} <= content.keys():
+            raise ValueError(f"{path.name} names no split hash and scheme")
+        known = {name: content[name] for name in _FIELDS if name in content}
+        if clusters := known.get("clusters"):
+            known["clusters"] = Clusters(**clusters)
+        return cls(**known)
+
+    def write(self, path: Path) -> None:
+        """Write receipt.json."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+_FIELDS = [part.name for part in fields(Receipt)]
+
+
+def _count_clusters(rows: list[ManifestRow]) -> Clusters:
+    clusters = np.array([row.cluster for row in rows])
+    sizes = np.bincount(clusters)
+    spans = np.zeros(len(sizes), dtype=int)
+    spans[clusters] = age_spans(clusters, np.array([row.age for row in rows]))
+    files = Counter(row.sha256 for row in rows)
+    return Clusters(
+        of_several=int((sizes > 1).sum()),
+        images=int(sizes[sizes > 1].sum()),
+        identical_files=sum(count > 1 for count in files.values()),
+        conflicting_ages=int((spans > 0).sum()),
+        over_2_years=int((spans > 2).sum()),
+        over_5_years=int((spans > CONFLICT_YEARS).sum()),
+    )
