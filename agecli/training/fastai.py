@@ -108,18 +108,17 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
         rate = saved["lr"] if saved else _find_rate(config, learn, run, observer)
         config = replace(config, lr=rate)
         run.configure(config)
-    keeper = Keeper(config, model, average, session, results, saved)
+    keeper = Keeper(config, model, average, results, saved)
     if config.accumulate > 1:  # counts images; a batch may have fewer than asked
         learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
     averaging = [Averaging(model, average)] if average else []
     learn.add_cbs([*averaging, Steps(observer, keeper), Scores(session), keeper])
     if distributed.world() > 1:
         learn.add_cb(Parallel(cpu=device.type == "cpu"))
-    epochs = config.frozen_epochs + config.epochs
-    session.start(model, epochs, len(keeper.history), f", rate {config.lr:g}")
+    results.start(model, config.frozen_epochs + config.epochs, f", rate {config.lr:g}")
     fit(config, learn, keeper)
     finish = partial(results.finish, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr)
-    return distributed.from_main(lambda: finish(keeper.history))
+    return distributed.from_main(finish)
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:

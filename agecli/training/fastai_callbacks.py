@@ -21,10 +21,10 @@ from agecli.memory import memory_in_use
 from agecli.models.resnet import ResNet
 from agecli.training.loop import REPORT_SECONDS, MovingAverage
 from agecli.training.observer import Observer
-from agecli.training.records import Epoch, Step, is_best, is_over
+from agecli.training.records import Epoch, Step, is_over
 from agecli.training.results import Results
 from agecli.training.runs import State
-from agecli.training.session import Session, check_loss, hash_seed
+from agecli.training.session import Session, hash_seed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
@@ -194,14 +194,19 @@ class Keeper(Callback):
     order = 80  # behind all others: what it keeps is the whole epoch
 
     def __init__(
-        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, session: Session,
-        results: Results, saved: State | None,
+        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, results: Results,
+        saved: State | None,
     ) -> None:  # fmt: skip
-        self.config, self.original, self.average, self.session = config, model, average, session
+        self.config, self.original, self.average = config, model, average
         self.results, self.saved = results, saved
-        self.history: list[Epoch] = saved["history"] if saved else []
+        results.history = saved["history"] if saved else []
         self.skip = 0
         self.failure: TrainingError | None = None
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs so far."""
+        return self.results.history
 
     def restore(self, *, phase_begun: bool) -> None:
         """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
@@ -224,7 +229,6 @@ class Keeper(Callback):
         """Count the epochs that this phase has behind it."""
         phase_start = 0 if self.learn.opt.frozen_idx else self.config.frozen_epochs
         self.skip = len(self.history) - phase_start
-        self.started = time.monotonic()
         scaler = getattr(self.learn, "scaler", None)
         if scaler and self.scaler_state:
             scaler.load_state_dict(self.scaler_state)
@@ -238,40 +242,26 @@ class Keeper(Callback):
         """Keep what the epoch gave; stop where validation has not improved for too long."""
         if self.epoch < self.skip:  # fastai passes by what a resumed run has done already
             return
-        trained, val = self.learn.last_step, self.learn.scores
+        best = self.average.model if self.average else self.original
+        phase = "head" if self.learn.opt.frozen_idx else "all"
+        step, val = self.learn.last_step, self.learn.scores
         try:
-            for loss in (trained.loss, val.loss):
-                check_loss(loss, trained.epoch, self.config)
+            self.results.add(step, val, best.state_dict(), self._state(), phase=phase)
         except TrainingError as error:
             self.failure = error  # fastai would rewrite its message
             raise CancelFitException from error
-        epoch = Epoch(
-            epoch=trained.epoch, train_loss=trained.loss, lr=trained.lr,
-            images_per_second=trained.images_per_second, seconds=time.monotonic() - self.started,
-            best=is_best(self.history, val.loss), val=val,
-            phase="head" if self.learn.opt.frozen_idx else "all",
-        )  # fmt: skip
-        self.started = time.monotonic()
-        self.history.append(epoch)
-        if distributed.is_main():
-            self._save(epoch)
-        self.session.observer.finished_epoch(epoch)
-        if epoch.phase == "all" and self.is_over():
+        if phase == "all" and self.is_over():
             raise CancelFitException
 
-    def _save(self, epoch: Epoch) -> None:
-        best = self.average.model if self.average else self.original
-        if epoch.best:
-            self.results.save_best(best.state_dict(), epoch)
+    def _state(self) -> State:
         scaler = getattr(self.learn, "scaler", None)
-        self.session.run.save(
-            self.history,
-            lr=self.config.lr,
-            model=self.original.state_dict(),
-            average=self.average.state_dict() if self.average else None,
-            optimizer=self.learn.opt.state_dict(),
-            scaler=scaler.state_dict() if scaler else None,
-        )
+        return {
+            "lr": self.config.lr,
+            "model": self.original.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizer": self.learn.opt.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
 
 
 def seed_all(*parts: int) -> None:

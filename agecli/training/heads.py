@@ -15,9 +15,9 @@ from agecli.ages import Answers, IntArray
 from agecli.config import Dinov2Config
 from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
-from agecli.training.records import Epoch, Step, Validation, is_best, is_over
+from agecli.training.records import Epoch, Step, Validation, is_over
 from agecli.training.results import Results
-from agecli.training.session import Session, check_loss, hash_seed
+from agecli.training.session import Session, hash_seed
 
 RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates of the sweep, as factors of --lr."""
@@ -90,40 +90,29 @@ class Sweep:
             total_steps=config.epochs * self.steps + 1, cycle_momentum=False,
         )  # fmt: skip
 
-    def fit(self, results: Results) -> tuple[list[Epoch], list[dict[str, float]]]:
-        """Train all heads; return the history of the best one so far, and each setting's best."""
-        config, session = self.config, self.session
-        history = self._resume()
-        how = f", heads on {len(self.train.views)} views"
-        session.start(self.heads[0], config.epochs, len(history), how)
-        while not is_over(history, config.epochs, config.patience):
-            began = time.monotonic()
-            step = self._train_epoch(len(history) + 1)
+    def fit(self, results: Results) -> list[dict[str, float]]:
+        """Train all heads, and keep the best one in the run; return each setting's best scores."""
+        config = self.config
+        results.history = self._resume()
+        results.start(self.heads[0], config.epochs, f", heads on {len(self.train.views)} views")
+        while not is_over(results.history, config.epochs, config.patience):
+            step = self._train_epoch(len(results.history) + 1)
             scores = [self.validate(head) for head in self.heads]
             for setting, score in zip(self.settings, scores, strict=True):
                 if setting.best is None or score.loss < setting.best.loss:
                     setting.best = score
             winner = min(range(len(scores)), key=lambda index: scores[index].loss)
-            val, setting = scores[winner], self.settings[winner]
-            check_loss(val.loss, step.epoch, config)
-            epoch = Epoch(
-                epoch=step.epoch, train_loss=step.loss, lr=setting.lr,
-                images_per_second=step.images_per_second, seconds=time.monotonic() - began,
-                best=is_best(history, val.loss), val=val, weight_decay=setting.weight_decay,
-            )  # fmt: skip
-            history.append(epoch)
-            if epoch.best:
-                state = self.heads[winner].state_dict()
-                results.save_best({f"head.{name}": t for name, t in state.items()}, epoch)
-            session.run.save(
-                history,
-                sweep=[setting.to_plain() for setting in self.settings],
-                heads=self.heads.state_dict(),
-                optimizer=self.optimizer.state_dict(),
-                schedule=self.schedule.state_dict(),
-            )
-            session.observer.finished_epoch(epoch)
-        return history, [setting.to_plain() for setting in self.settings]
+            weights = {f"head.{name}": t for name, t in self.heads[winner].state_dict().items()}
+            state = {
+                "sweep": [setting.to_plain() for setting in self.settings],
+                "heads": self.heads.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+            }
+            setting = self.settings[winner]
+            rates = {"lr": setting.lr, "weight_decay": setting.weight_decay}
+            results.add(step, scores[winner], weights, state, **rates)
+        return [setting.to_plain() for setting in self.settings]
 
     def loss(self, rows: IntArray, view: IntArray) -> Tensor:
         """Return the sum of the heads' losses for rows (B,) of the features, each in its view."""
@@ -178,7 +167,6 @@ class Sweep:
             self.optimizer.zero_grad()
             self.schedule.step()
             total += loss.item() / len(self.heads)
-        check_loss(total / self.steps, number, self.config)
         last = Step(
             epoch=number, step=self.steps, steps=self.steps, loss=total / self.steps,
             lr=self.optimizer.param_groups[0]["lr"],

@@ -15,10 +15,10 @@ from agecli import distributed
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.memory import memory_in_use
-from agecli.training.records import Epoch, Step, Validation, is_best, is_over
+from agecli.training.records import Step, Validation, is_over
 from agecli.training.results import Results
 from agecli.training.runs import State, check_world
-from agecli.training.session import Session, check_loss, hash_seed
+from agecli.training.session import Session, hash_seed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,33 +39,19 @@ class Trainer:
     """Of the images that train."""
     results: Results
 
-    def fit(self) -> list[Epoch]:
-        """Train until the last epoch or until --patience is at its end; return the history."""
-        session, config = self.session, self.session.config
+    def fit(self) -> None:
+        """Train until the last epoch or until --patience is at its end."""
+        config, results = self.session.config, self.results
         bare = self.accelerator.unwrap_model(self.model)
         average = MovingAverage(bare, config.ema) if config.averages else None
-        history = self._resume(bare, average)
-        session.start(bare, config.epochs, len(history))
+        self._resume(bare, average)
         seen = average.model if average else bare
-        began = time.monotonic() - sum(epoch.seconds for epoch in history)
-        while not is_over(history, config.epochs, config.patience):
-            trained = self._train_epoch(len(history) + 1, average)
+        results.start(bare, config.epochs)
+        while not is_over(results.history, config.epochs, config.patience):
+            step = self._train_epoch(len(results.history) + 1, average)
             val = self._validate(seen)
-            check_loss(val.loss, trained.epoch, config)
             self.schedule.after_epoch(val.loss)
-            epoch = Epoch(
-                epoch=trained.epoch, train_loss=trained.loss, lr=trained.lr,
-                images_per_second=trained.images_per_second,
-                seconds=time.monotonic() - began - sum(epoch.seconds for epoch in history),
-                best=is_best(history, val.loss), val=val,
-            )  # fmt: skip
-            history.append(epoch)
-            if self.accelerator.is_main_process:
-                if epoch.best:
-                    self.results.save_best(seen.state_dict(), epoch)
-                session.run.save(history, **self._state(bare, average))
-            session.observer.finished_epoch(epoch)
-        return history
+            results.add(step, val, seen.state_dict(), self._state(bare, average))
 
     def _train_epoch(self, number: int, average: MovingAverage | None) -> Step:
         """Train for an epoch, counted from 1; return its last step, with the loss of it all."""
@@ -98,9 +84,7 @@ class Trainer:
             if time.monotonic() - reported > REPORT_SECONDS or step == len(self.batches):
                 reported = time.monotonic()
                 session.observer.stepped(done(step, total.item() / step))
-        loss = distributed.mean(total.item() / len(self.batches))
-        check_loss(loss, number, config)
-        return done(len(self.batches), loss)
+        return done(len(self.batches), distributed.mean(total.item() / len(self.batches)))
 
     def _step(self, batch: Tensor, ages: Tensor, average: MovingAverage | None) -> Tensor:
         """Train on a batch (B, 3, S, S) with its ages (B,); return its loss."""
@@ -138,10 +122,10 @@ class Trainer:
             "scaler": scaler.state_dict() if scaler else None,
         }
 
-    def _resume(self, bare: nn.Module, average: MovingAverage | None) -> list[Epoch]:
+    def _resume(self, bare: nn.Module, average: MovingAverage | None) -> None:
         state = distributed.from_main(self.session.run.load)
         if state is None:
-            return []
+            return
         check_world(state)
         bare.load_state_dict(state["model"])
         if average:
@@ -150,7 +134,7 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        return state["history"]
+        self.results.history = state["history"]
 
 
 class MovingAverage:

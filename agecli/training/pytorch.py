@@ -95,9 +95,8 @@ def fit(
     schedule = Schedule(optimizer, config, len(batches) // config.accumulate)
     model, optimizer = accelerator.prepare(bare, optimizer)
     results = Results(session, init, before=before)
-    trainer = Trainer(session, accelerator, model, optimizer, schedule, batches, results)
-    history = trainer.fit()
-    return distributed.from_main(lambda: results.finish(history, score=score))
+    Trainer(session, accelerator, model, optimizer, schedule, batches, results).fit()
+    return distributed.from_main(lambda: results.finish(score=score))
 
 
 def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:

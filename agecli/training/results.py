@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from agecli import distributed
 from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
-from agecli.errors import DataError
+from agecli.errors import DataError, TrainingError
 from agecli.training.build import architecture_of
-from agecli.training.records import Epoch
+from agecli.training.records import Epoch, Started, Step, Validation, is_best
+from agecli.training.runs import State
 from agecli.training.session import Session
 from agecli.weights import Metadata, read_metadata, save_weights
 
@@ -23,9 +27,9 @@ Answered = tuple[Answers, IntArray]
 """What the weights answer for N images at temperature 1, and the ages (N,) of these."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Results:
-    """Writes the weights file of a run; every trainer keeps its best weights through it."""
+    """What a run keeps: its epochs and state, and a weights file of the best; every trainer's."""
 
     session: Session
     init: str = "random"
@@ -34,15 +38,59 @@ class Results:
     """Id and revision of the backbone that is not in the file."""
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
+    history: list[Epoch] = field(default_factory=list)
 
-    def save_best(self, state: dict[str, Tensor], epoch: Epoch) -> None:
-        """Write the weights of an epoch that is the best so far."""
-        save_weights(self.session.run.best, state, self._metadata(epoch))
+    def start(self, model: nn.Module, epochs: int, how: str = "") -> None:
+        """Log and tell what is about to be trained, for so many epochs; start the clock.
+
+        how: what else the log shall say.
+        """
+        session = self.session
+        images = {split: len(rows) for split, rows in session.rows.items()}
+        if distributed.is_main():
+            session.run.log(f"training on {session.place}, {images['train']} images{how}")
+        session.observer.started(
+            Started(
+                model=session.config.title,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                train_images=images["train"], val_images=images["val"], device=session.place,
+                epochs=epochs, done=len(self.history), run=str(session.run.folder),
+            )
+        )  # fmt: skip
+        self.clock = time.monotonic()
+
+    def add(
+        self, step: Step, val: Validation, weights: dict[str, Tensor], state: State, **more: Any
+    ) -> Epoch:
+        """Keep an epoch in the run, and tell of it; a weights file, too, where it is the best.
+
+        step: its last one. weights: those that were validated. state: all that is needed to go on.
+        more: what the epoch has beside figures. Raises TrainingError for a loss that is no number.
+        """
+        for loss in (step.loss, val.loss):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The loss became {loss} in epoch {step.epoch}: lower --lr"
+                    + (" or leave out --amp" if self.session.config.amp else "")
+                )
+        before, self.clock = self.clock, time.monotonic()
+        figures = {"lr": step.lr, "images_per_second": step.images_per_second} | more
+        epoch = Epoch(
+            epoch=step.epoch, train_loss=step.loss, seconds=self.clock - before,
+            best=is_best(self.history, val.loss), val=val, **figures,
+        )  # fmt: skip
+        self.history.append(epoch)
+        run = self.session.run
+        if distributed.is_main():
+            if epoch.best:
+                save_weights(run.best, weights, self._metadata(epoch))
+            run.save(self.history, **state)
+        self.session.observer.finished_epoch(epoch)
+        return epoch
 
     def finish(
-        self, history: list[Epoch], *, score: bool = True, validation: Answered | None = None,
-        **facts: Any,
-    ) -> Metadata:  # fmt: skip
+        self, *, score: bool = True, validation: Answered | None = None, **facts: Any
+    ) -> Metadata:
         """Calibrate the best weights and score them on the test split as users run them.
 
         Temperature and figures are written into the file. score: this is the process that scores
@@ -51,10 +99,10 @@ class Results:
         the file shall say of its training.
         """
         run, config = self.session.run, self.session.config
-        best = next(epoch for epoch in reversed(history) if epoch.best)
+        best = next(epoch for epoch in reversed(self.history) if epoch.best)
         final = self._metadata(best)
-        seconds = round(sum(epoch.seconds for epoch in history))
-        facts = {"epochs": len(history), "seconds": seconds} | facts
+        seconds = round(sum(epoch.seconds for epoch in self.history))
+        facts = {"epochs": len(self.history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
         if score:
             # Users' predictor runs in fp32: under a budget it gets half the batch of training.
@@ -64,7 +112,7 @@ class Results:
                 batch_size=max(1, size), validation=validation,
             )  # fmt: skip
             figures = {name: value for name, value in final.metrics.items() if name != "slices"}
-            run.log(f"done after {len(history)} epochs, best {best.epoch}: {figures}")
+            run.log(f"done after {len(self.history)} epochs, best {best.epoch}: {figures}")
         return final
 
     def _metadata(self, epoch: Epoch) -> Metadata:

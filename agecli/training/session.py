@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.store import Dataset, open_dataset
-from agecli.errors import DataError, TrainingError
+from agecli.errors import DataError
 from agecli.evaluation.metrics import score
 from agecli.training.devices import choose_device, describe_device
 from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
-from agecli.training.records import Started, Validation
+from agecli.training.records import Validation
 from agecli.training.runs import Run
 
 Answered = list[tuple[Tensor, IntArray]]
@@ -72,27 +72,6 @@ class Session:
             pinned=self.device.type == "cuda",
         )  # fmt: skip
 
-    def start(self, model: nn.Module, epochs: int, done: int, how: str = "") -> None:
-        """Log and tell what is about to be trained: a model for so many epochs, some of them done.
-
-        how: what else the log shall say.
-        """
-        images = {split: len(rows) for split, rows in self.rows.items()}
-        if distributed.is_main():
-            self.run.log(f"training on {self.place}, {images['train']} images{how}")
-        self.observer.started(
-            Started(
-                model=self.config.title,
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
-                train_images=images["train"],
-                val_images=images["val"],
-                device=self.place,
-                epochs=epochs,
-                done=done,
-                run=str(self.run.folder),
-            )
-        )
-
     def answers(self, logits: Tensor) -> Answers:
         """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
         chances = softmax(logits.numpy())
@@ -129,15 +108,6 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
             f"{dataset.folder} has {len(rows) or 'no'} {split} images to use: prepare more pictures"
         )
     return rows
-
-
-def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
-    """Raise TrainingError for the loss of an epoch, counted from 1, that is no number."""
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} in epoch {epoch}: lower --lr"
-            + (" or leave out --amp" if config.amp else "")
-        )
 
 
 def hash_seed(*parts: int) -> int:

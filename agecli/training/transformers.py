@@ -109,9 +109,9 @@ def _train_heads(
     def fit() -> Metadata:
         train, val = (_read(session, config, split, files[split]) for split in ("train", "val"))
         sweep = Sweep(session, config, outputs, train, val)
-        history, settings = sweep.fit(results)
+        settings = sweep.fit(results)
         answers = sweep.answers() if score else None
-        return results.finish(history, score=score, validation=answers, sweep=settings)
+        return results.finish(score=score, validation=answers, sweep=settings)
 
     return distributed.from_main(fit)
 
