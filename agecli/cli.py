@@ -31,11 +31,9 @@ search = typer.Typer(
 
 app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
 app.add_typer(training, name="train")
-for name, command in train.COMMANDS.items():
-    training.command(name, epilog=train.EXAMPLES[name])(command)
+train.add_commands(training)
 app.add_typer(search, name="tune")
-for name, command in tune.COMMANDS.items():
-    search.command(name, epilog=tune.EXAMPLES[name])(command)
+tune.add_commands(search)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=predict.EXAMPLES)(predict.predict)

@@ -100,10 +100,14 @@ SETTLED = {
 @pytest.mark.parametrize("model", CONFIGS)
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_train_and_tune_offer_every_setting_with_the_configs_default(command: str, model: str):
+    import typer
+
     from agecli.commands import train, tune
 
-    commands = {"train": train.COMMANDS, "tune": tune.COMMANDS}[command]
-    options = inspect.signature(commands[model]).parameters
+    app = typer.Typer()
+    {"train": train, "tune": tune}[command].add_commands(app)
+    (called,) = (each.callback for each in app.registered_commands if each.name == model)
+    options = inspect.signature(called).parameters
     offered = {field.name for field in fields(CONFIGS[model])} - SETTLED[model]
     if command == "tune":
         offered -= {"workers"}  # which are trainings at once, there

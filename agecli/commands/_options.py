@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import lru_cache, partial
 from pathlib import Path
@@ -39,6 +39,11 @@ def make_command(
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     command.__name__, command.__doc__ = model, about
     return command
+
+
+def examples(command: str, options: Sequence[str]) -> str:
+    """Lay out examples of a command for the end of its help."""
+    return "\b\nExamples:\n" + "".join(f"  {command} {example}\n" for example in options)
 
 
 def declared_options(function: Callable[..., None]) -> list[inspect.Parameter]:

@@ -7,33 +7,14 @@ from typing import Annotated
 
 import typer
 
-from agecli.commands._options import Json, declared_options, make_command, setting_options
+from agecli.commands._options import (
+    Json,
+    declared_options,
+    examples,
+    make_command,
+    setting_options,
+)
 from agecli.config import CONFIGS, TRIALS, Metric, Pruner, TrainConfig
-
-EXAMPLES = {
-    "cnn": """\b
-Examples:
-  agecli tune cnn --trials 12 --epochs 2 --image-size 64
-  agecli tune cnn --objective both --workers 2 --timeout 3600
-  agecli train cnn --from-study studies/cnn
-""",
-    "capsnet": """\b
-Examples:
-  agecli tune capsnet --image-size 64 --epochs 6 --limit 4000
-  agecli train capsnet --from-study studies/capsnet
-""",
-    "resnet": """\b
-Examples:
-  agecli tune resnet --arch resnet18 --image-size 96 --epochs 5
-  agecli train resnet --from-study studies/resnet
-""",
-    "dinov2": """\b
-Examples:
-  agecli tune dinov2 --trials 40
-  agecli tune dinov2 --backbone scratch:tiny --epochs 20 --workers 2
-  agecli train dinov2 --from-study studies/dinov2
-""",
-}
 
 ABOUT = """Search the settings with which the {model} trains best, by Optuna's TPE.
 
@@ -104,12 +85,14 @@ def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
 
 
 OWN = {option.name: option for option in declared_options(_own)}
-COMMANDS = {
-    model: make_command(
-        model,
-        tune_model,
-        [*OWN.values(), *(option for option in setting_options(model) if option.name not in OWN)],
-        ABOUT.format(model=model),
-    )
-    for model in CONFIGS
-}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add a command per model: options of a search, then those of its trainings."""
+    for model, kind in CONFIGS.items():
+        settings = [option for option in setting_options(model) if option.name not in OWN]
+        about = ABOUT.format(model=model)
+        command = make_command(model, tune_model, [*OWN.values(), *settings], about)
+        shown = examples(f"agecli tune {model}", kind.tune_examples)
+        shown += f"  agecli train {model} --from-study studies/{model}\n"
+        app.command(model, epilog=shown)(command)

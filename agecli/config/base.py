@@ -74,8 +74,16 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained: what every model has; its own is in the classes below."""
+    """How a model is trained: what every model has; its own is in the classes below.
 
+    A model's docstring is the help of its `agecli train`, and what stands under a setting that of
+    its option.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Options of `agecli train` that its help shows."""
+    tune_examples: ClassVar[tuple[str, ...]] = ()
+    """Options of `agecli tune` that its help shows."""
     smallest: ClassVar[int] = 16
     """Least side of the images that the model can take."""
     smallest_batch: ClassVar[int] = 1

@@ -13,7 +13,22 @@ from agecli.errors import UsageError
 
 @dataclass(frozen=True)
 class CnnConfig(AgesConfig):
-    """How the cnn is trained."""
+    """Train the convolutional network: four conv blocks, two dropouts, FC 512.
+
+    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume goes on as if nothing had happened.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--image-size 128 --amp",
+        "--objective groups --epochs 10 --run runs/groups",
+        "--init weights/cnn.safetensors --image-size 96 --epochs 6 --lr 3e-4",
+        "--resume runs/cnn",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = (
+        "--trials 12 --epochs 2 --image-size 64",
+        "--objective both --workers 2 --timeout 3600",
+    )
 
     model: NoOption[str] = "cnn"
     init: Weights = "none"
@@ -26,8 +41,18 @@ class CnnConfig(AgesConfig):
 
 @dataclass(frozen=True)
 class CapsNetConfig(TrainConfig):
-    """How the capsnet is trained."""
+    """Train the capsule network: one capsule per age group, found by dynamic routing.
 
+    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume goes on as if nothing had happened.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--vram-budget 4GB",
+        "--image-size 128 --reconstruction",
+        "--resume runs/capsnet",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = ("--image-size 64 --epochs 6 --limit 4000",)
     smallest: ClassVar[int] = 32
 
     model: NoOption[str] = "capsnet"
@@ -78,8 +103,19 @@ def read_rate(text: str) -> float:
 
 @dataclass(frozen=True)
 class ResNetConfig(AgesConfig):
-    """How the resnet is trained: its head first, then all layers, by one-cycle each."""
+    """Train a ResNet through fastai: its head first, then all layers at lower rates.
 
+    Starts from ImageNet weights unless --init says otherwise. Fills a run folder, as
+    `agecli train cnn` does; --lr auto adds lr_find.png.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--amp",
+        "--arch resnet18 --init none --image-size 112 --lr auto",
+        "--init resnet34-b627a593.pth --freeze-epochs 2 --epochs 10",
+        "--resume runs/resnet",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = ("--arch resnet18 --image-size 96 --epochs 5",)
     smallest: ClassVar[int] = 32
     smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
     lowest_lr: ClassVar[float] = 0
@@ -135,8 +171,24 @@ SCRATCH = "scratch:tiny"
 
 @dataclass(frozen=True)
 class Dinov2Config(AgesConfig):
-    """How the dinov2 is trained: a head on a frozen backbone, unless more is asked for."""
+    """Train a head on DINOv2: the frozen backbone sees each image once.
 
+    Eight heads are trained at once on its features, at rates around --lr and decays from
+    --weight-decay on, and the best on validation is kept. --unfreeze goes on with the last blocks.
+    For the heads alone, --batch-size is that of the backbone's one pass, and --schedule, --ema,
+    --accumulate, --grad-checkpoint, --layer-decay and --drop-path count for nothing.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--amp",
+        "--backbone facebook/dinov2-with-registers-small --views 4",
+        "--unfreeze 2 --grad-checkpoint",
+        "--backbone scratch:tiny --teacher cnn --lr 4e-4",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = (
+        "--trials 40",
+        "--backbone scratch:tiny --epochs 20 --workers 2",
+    )
     smallest: ClassVar[int] = 0
 
     model: NoOption[str] = "dinov2"

@@ -79,7 +79,7 @@ def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, datas
 
     ten = replace(config, batch_size=10)
     with pytest.raises(KeyboardInterrupt):
-        cached_features(model, dataset, rows, ten, CPU, progress=stop)
+        cached_features(model, dataset, rows, ten, CPU, tell=stop)
     (partial,) = (dataset.folder / "features").glob("*.partial")
     with partial.open("ab") as torn:
         torn.write(b"half a row")
