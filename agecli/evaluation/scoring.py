@@ -45,7 +45,7 @@ class Evaluation:
     ages: IntArray
     """(N,) labels in years."""
     distribution: FloatArray
-    """(N, groups) or (N, YEARS), as the model answers."""
+    """(N, groups) or, where it knows years, (N, YEARS), as the model answers."""
     probabilities: FloatArray
     """(N, groups)"""
     answered: FloatArray | None
@@ -54,6 +54,7 @@ class Evaluation:
     """`metrics.score` of the above."""
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     """What the manifest knows of the images, (N,) each."""
+    knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
     images_per_second: float = 0.0
@@ -141,6 +142,7 @@ def evaluate_model(
         answered=read.ages,
         scores=metrics.score(read.groups, ages, model.scheme, read.ages),
         columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
+        knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

@@ -32,7 +32,7 @@ def describe(name: str, result: Evaluation) -> dict[str, Any]:
     truth, answers, known = _answers(result)
     error = np.abs(answers - truth)[known]
     plain = rescale(result.distribution, 1 / result.temperature)
-    raw = Answers(plain, result.scheme, result.answered is not None).groups
+    raw = Answers(plain, result.scheme, result.knows_years).groups
     found = result.slices()
     return {
         "name": name,
@@ -65,6 +65,7 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     return replace(
         first, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
         probabilities=chances, answered=answered, temperature=1.0, images_per_second=1 / rates,
+        knows_years=False,
         scores=metrics.score(chances, first.ages, first.scheme, answered),
     )  # fmt: skip
 
