@@ -65,11 +65,11 @@ class Trainer:
         total, images_done = torch.zeros((), device=device), 0
         began = reported = time.monotonic()
 
-        def done(step: int, loss: float) -> Step:
+        def done(step: int, loss: float, now: float) -> Step:
             return Step(
                 epoch=number, step=step, steps=len(self.batches), loss=loss,
                 lr=self.optimizer.param_groups[0]["lr"],
-                images_per_second=images_done / (time.monotonic() - began),
+                images_per_second=images_done / (now - began),
                 memory=memory_in_use(device),
             )  # fmt: skip
 
@@ -81,10 +81,12 @@ class Trainer:
             )  # (B, 3, S, S)  # fmt: skip
             total += self._step(batch, ages, average)
             images_done += len(rows) * accelerator.num_processes
-            if time.monotonic() - reported > REPORT_SECONDS or step == len(self.batches):
-                reported = time.monotonic()
-                session.observer.stepped(done(step, total.item() / step))
-        return done(len(self.batches), distributed.mean(total.item() / len(self.batches)))
+            now = time.monotonic()
+            if now - reported > REPORT_SECONDS or step == len(self.batches):
+                reported = now
+                session.observer.stepped(done(step, total.item() / step, now))
+        mean = distributed.mean(total.item() / len(self.batches))
+        return done(len(self.batches), mean, time.monotonic())
 
     def _step(self, batch: Tensor, ages: Tensor, average: MovingAverage | None) -> Tensor:
         """Train on a batch (B, 3, S, S) with its ages (B,); return its loss."""

@@ -68,11 +68,7 @@ class Results:
         more: what the epoch has beside figures. Raises TrainingError for a loss that is no number.
         """
         for loss in (step.loss, val.loss):
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss became {loss} in epoch {step.epoch}: lower --lr"
-                    + (" or leave out --amp" if self.session.config.amp else "")
-                )
+            check_loss(loss, step.epoch, self.session.config)
         before, self.clock = self.clock, time.monotonic()
         figures = {"lr": step.lr, "images_per_second": step.images_per_second} | more
         epoch = Epoch(
@@ -139,6 +135,15 @@ class Results:
                 "validation": epoch.val.to_plain(),
                 "config": _public(config),
             },
+        )
+
+
+def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
+    """Raise TrainingError for the loss of an epoch, counted from 1, that is no number."""
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The loss became {loss} in epoch {epoch}: lower --lr"
+            + (" or leave out --amp" if config.amp else "")
         )
 
 
