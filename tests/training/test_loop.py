@@ -160,7 +160,8 @@ def test_validation_scores_what_was_answered():
     for name, outputs in (("ages", logits), ("groups", logits[:, [1, 5, 9, 17, 28, 40, 50, 70]])):
         objective = AgeObjective(CnnConfig(objective=name), scheme, ages).eval()
         session = Session(
-            CnnConfig(), Run(Path("unused")), Observer(), dataset, torch.device("cpu"), objective, {}
+            CnnConfig(), Run(Path("unused")), Observer(), dataset, torch.device("cpu"), objective,
+            {},
         )  # fmt: skip
         val = session.validate(outputs, rows)
         assert (val.exact, val.one_off) == pytest.approx((2 / 3, 2 / 3))
