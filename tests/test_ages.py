@@ -110,7 +110,7 @@ def test_each_row_is_renormalised_by_itself():
     years = np.zeros((2, YEARS))
     years[0, [1, 3]], years[1, [5, 12, 22]] = (0.5, 0.5), (0.1, 0.3, 0.6)
     expected = [[1, 0, 0, 0, 0, 0, 0, 0], [0, 0.25, 0.75, 0, 0, 0, 0, 0]]
-    np.testing.assert_allclose(group_probabilities(years, ADIENCE), expected, atol=1e-9)
+    np.testing.assert_allclose(Answers(years, ADIENCE, True).groups, expected, atol=1e-9)
 
 
 def test_group_probabilities_are_finite_where_all_lies_on_gap_ages():

@@ -49,7 +49,7 @@ class Evaluation:
     ages: IntArray
     """(N,) labels in years."""
     distribution: FloatArray
-    """(N, groups) or (N, YEARS), as the model answers."""
+    """(N, groups) or, where it knows years, (N, YEARS), as the model answers."""
     probabilities: FloatArray
     """(N, groups)"""
     answered: FloatArray | None
@@ -58,6 +58,7 @@ class Evaluation:
     """`metrics.score` of the above."""
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     """What the manifest knows of the images, (N,) each."""
+    knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
     images_per_second: float = 0.0
@@ -95,10 +96,8 @@ class Evaluation:
     def ece_raw(self) -> float:
         """The calibration error at temperature 1; that of the scores is at the file's own."""
         known = self.truth != NO_GROUP
-        if self.temperature == 1:
-            return metrics.calibration_error(self.probabilities[known], self.truth[known])
         plain = rescale(self.distribution, 1 / self.temperature)
-        raw = Answers(plain, self.scheme, self.answered is not None).groups
+        raw = Answers(plain, self.scheme, self.knows_years).groups
         return metrics.calibration_error(raw[known], self.truth[known])
 
     @property
@@ -197,6 +196,7 @@ def evaluate_model(
         answered=read.ages,
         scores=metrics.score(read.groups, ages, model.scheme, read.ages),
         columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
+        knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )
