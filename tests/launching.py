@@ -1,4 +1,4 @@
-"""Start several processes as a launcher does."""
+"""Start several processes as a launcher does, or threads that take themselves for such."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agecli import distributed
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,3 +50,32 @@ def launch(*arguments: object, world: int = 2) -> list[subprocess.CompletedProce
         subprocess.CompletedProcess(command, process.returncode, *output)
         for process, output in zip(processes, outputs, strict=True)
     ]
+
+
+class Threads:
+    """The processes of a launch as threads of this one: a tenth of the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, world: int) -> None:
+        self.barrier, self.values = threading.Barrier(world, timeout=60), [None] * world
+        self.own = threading.local()
+        monkeypatch.setattr(distributed, "rank", lambda: self.own.rank)
+        monkeypatch.setattr(distributed, "world", lambda: world)
+        monkeypatch.setattr(distributed, "gather", self._gather)
+        monkeypatch.setattr(distributed, "broadcast", lambda value: self._gather(value)[0])
+
+    def run(self, function: Callable[[], Any]) -> list[Any]:
+        """Call a function in each; return what they return."""
+
+        def one(rank: int) -> Any:
+            self.own.rank = rank
+            return function()
+
+        with ThreadPoolExecutor(len(self.values)) as pool:
+            return list(pool.map(one, range(len(self.values))))
+
+    def _gather(self, value: Any) -> list[Any]:
+        self.values[self.own.rank] = value
+        self.barrier.wait()
+        gathered = list(self.values)
+        self.barrier.wait()
+        return gathered

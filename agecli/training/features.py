@@ -87,7 +87,6 @@ def _fill(
         file.truncate(0)
         file.write(header)
         file.flush()
-        file.seek(0, 2)
     done = (file.tell() - len(header)) // row_bytes
     done -= done % config.batch_size  # a view is random batch by batch
     file.truncate(len(header) + done * row_bytes)

@@ -164,7 +164,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(cli, dataset_folder, tmp_pat
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(kill)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     if kill == signal.SIGINT:
         assert process.returncode == 130
         assert "--resume" in errors

@@ -470,7 +470,7 @@ def _alive(session):
     return found
 
 
-def _wait(condition, seconds=20):
+def _wait(condition, seconds=120):  # a loaded machine may take long
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -504,11 +504,11 @@ def test_ctrl_c_leaves_nothing_behind(folder, tmp_path, moment):
     process = _start_slowly(folder, out)
     _wait(lambda: MOMENTS[moment](process, out))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (130, "")
     assert stderr in ("", "agecli: interrupted\n")
     assert _names(tmp_path) == []
-    _wait(lambda: _alive(process.pid) == [], seconds=5)
+    _wait(lambda: _alive(process.pid) == [])
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -517,7 +517,7 @@ def test_kill_leaves_no_data_set_and_no_process_and_the_next_run_succeeds(folder
     process = _start_slowly(folder, out)
     _wait(lambda: MOMENTS[moment](process, out))
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert not out.exists()
     _wait(lambda: _alive(process.pid) == [])
     _prepare(folder, out)

@@ -65,6 +65,8 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert images.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]
     assert confidence[9] == pytest.approx(0.95) and accuracy[9] == 0.75
     assert metrics.calibration_bins(np.eye(2), np.array([0, 1]), bins=10)[0][9] == 2
+    _, confidence, accuracy = metrics.calibration_bins(probabilities[3:], truth[3:], bins=10)
+    assert confidence[9] == pytest.approx(0.95) and accuracy[9] == 0  # of one image
     assert metrics.calibration_error(np.zeros((0, 2)), np.array([], int)) == 0
 
 

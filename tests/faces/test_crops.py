@@ -123,6 +123,63 @@ def test_a_turned_crop_shows_the_picture_turned_back():
     assert np.abs(crops.cut(image, box, 40, -33.0) - truth).mean() > 20
 
 
+def slopes(size: tuple[int, int], steep: float) -> Image.Image:
+    """A picture that brightens to the right in red, downwards in green, 128 in its middle."""
+    x, y = np.meshgrid(*(np.arange(n) + 0.5 - n / 2 for n in size))
+    return Image.fromarray(
+        np.clip(128 + steep * np.stack([x, y, 0 * x], 2), 0, 255).round().astype(np.uint8)
+    )
+
+
+@pytest.mark.parametrize("angle", [0, 10, -33, 120])
+@pytest.mark.parametrize(("size", "finer"), [(40, 2), (41, 2), (40, 1)])
+def test_a_crop_of_slopes_has_the_slopes_where_they_are(angle: float, size: int, finer: float):
+    """Two levels a pixel: the crop's place is right to a third of a pixel."""
+    across, down = 3.0, -5.0  # of the box's middle, from the picture's
+    box = (130 + across - 25, 100 + down - 25, 130 + across + 25, 100 + down + 25)
+    crop = crops.cut(slopes((260, 200), 2), box, size, angle, finer).astype(float)
+    steps = ((np.arange(size) + 0.5) / size - 0.5) * 50
+    x, y = np.meshgrid(steps, steps)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    truth = 128 + 2 * np.stack([across + c * x - s * y, down + s * x + c * y], 2)
+    inside = slice(2, -2)  # the turned crop's border is blurred
+    difference = (crop[..., :2] - truth)[inside, inside]
+    assert np.abs(difference).max() < 2.5
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.6  # PIL's turning leaves half a level out
+
+
+@pytest.mark.parametrize(
+    "box", [(300, 200, 1700, 1600), (-500, 100, 900, 1500), (900, -700, 2300, 700),
+            (400, 600, 2600, 2800), (-100, -100, 2100, 2100)],
+)  # fmt: skip
+def test_a_crop_of_a_large_face_is_the_crop_of_the_whole_picture(box: tuple[int, ...]):
+    image = slopes((2000, 1800), 0.07)
+    crop = crops.cut(image, box, 20).astype(float)
+    x, y = (box[n] + (np.arange(20) + 0.5) / 20 * (box[n + 2] - box[n]) for n in (0, 1))
+    x, y = np.meshgrid(np.clip(x, 0, 2000) - 1000, np.clip(y, 0, 1800) - 900)
+    np.testing.assert_allclose(crop[..., 0], 128 + 0.07 * x, atol=3)
+    np.testing.assert_allclose(crop[..., 1], 128 + 0.07 * y, atol=3)
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(599, 3000), (600, 300), (900, 300), (1199, 400)])
+def test_a_face_of_more_pixels_than_its_crop_needs_is_reduced(side: int, pixels: int):
+    """To 3 for each pixel of a crop of 100: of 600 pixels, every two become one."""
+    image, box = Image.new("RGB", (3000, 3000)), (100, 200, 100 + side, 200 + side)
+    small, place = crops._reduced(image, box, 100)
+    assert small.width == pytest.approx(pixels, abs=1)
+    assert (side / (place[2] - place[0])) == (1 if side < 600 else side // 300)
+
+
+@pytest.mark.parametrize("box", [(-10, 8, 22, 40), (8, -10, 40, 22), (20, 8, 52, 40),
+                                 (8, 20, 40, 52), (-3, -4, 45, 44)])  # fmt: skip
+def test_a_crop_beyond_one_border_repeats_that_edge(box: tuple[int, ...]):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    size = box[2] - box[0]
+    wide = np.pad(pixels, ((20, 20), (20, 20), (0, 0)), mode="edge")
+    truth = wide[box[1] + 20 : box[3] + 20, box[0] + 20 : box[2] + 20]
+    np.testing.assert_array_equal(crops.cut(Image.fromarray(pixels), box, size), truth)
+
+
 def test_a_turned_crop_is_without_aliasing_and_repeats_the_edge():
     fine = np.zeros((400, 400, 3), np.uint8)
     fine[::2] = 255  # stripes that a tenth of the size cannot show

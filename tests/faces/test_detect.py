@@ -209,6 +209,19 @@ def test_crop_largest_for_prepare(portrait: Image.Image):
     assert detector.crop_largest(Image.new("RGB", (300, 200))) is None
 
 
+def test_a_picture_that_was_decoded_smaller_is_answered_in_the_files_pixels(portrait):
+    """Half of the file's sides were decoded: boxes are twice as large, and crops as they are."""
+    halved = portrait.copy()
+    halved.info["agecli reduced"] = 2
+    (face,), (twice,) = detect_upright(portrait), detect_upright(halved)
+    assert twice.box == tuple(2 * end for end in face.box)
+    np.testing.assert_allclose(twice.points, 2 * np.array(face.points), atol=0.11)
+    crop, other = (detector.crop_largest(picture) for picture in (portrait, halved))
+    assert abs(crop.width - other.width) <= 1
+    small = [np.asarray(one.resize((32, 32)), float) for one in (crop, other)]
+    assert np.abs(small[0] - small[1]).mean() < 3
+
+
 def test_boxes_without_an_area_do_not_overlap():
     from agecli.faces.geometry import overlap
 

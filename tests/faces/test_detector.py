@@ -88,10 +88,42 @@ def test_what_is_looked_at_is_padded_and_nothing_is_seen_there(monkeypatch: pyte
         [2, 12, 4, 5, *points, 0.9],  # in the padding below
         [np.nan, 3, 4, 5, *points, 1.0],
         [2, 3, 0, 5, *points, 0.9],
+        [2, 3, 4, 0, *points, 0.9],
+        [100, 3, 4, 5, *points, 0.9],  # the first pixel right of it, and the first below it
+        [2, 10, 4, 5, *points, 0.9],
     ]
     found, given = run_fake(monkeypatch, np.arange(10 * 100 * 3).reshape(10, 100, 3) % 256, rows)
     assert given.shape == (64, 100, 3) and (given[10:] == detector.GREY).all()
     assert [box for box, _, _ in found] == [(2, 3, 6, 8)]
+
+
+def test_what_is_narrow_is_padded_to_the_right(monkeypatch: pytest.MonkeyPatch):
+    points = [float(number) for number in range(10)]
+    rows = [[2, 3, 4, 5, *points, 0.9], [63, 3, 4, 5, *points, 0.9]]
+    found, given = run_fake(monkeypatch, np.full((70, 20, 3), (1, 2, 3), np.uint8), rows)
+    assert given.shape == (70, 64, 3)
+    assert (given[:, 20:] == 127).all() and (given[:, :20] == (3, 2, 1)).all()
+    assert found == [((2, 3, 6, 8), 0.9, [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)])]
+
+
+def test_the_detector_is_asked_for_weak_detections_and_merges_them():
+    loaded = detector.load_detector()
+    assert loaded is detector.load_detector()
+    assert (loaded.getScoreThreshold(), loaded.getNMSThreshold()) == pytest.approx((0.3, 0.3))
+    assert loaded.getTopK() == 5000
+
+
+def test_a_worker_beside_others_uses_one_processor(monkeypatch: pytest.MonkeyPatch):
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    detector._load()
+    assert cv2.getNumThreads() == 2
+    monkeypatch.setattr(detector.multiprocessing, "parent_process", lambda: "another")
+    detector._load()
+    assert cv2.getNumThreads() == 1
+    cv2.setNumThreads(before)
 
 
 def test_thin_looks_are_not_answered_from_what_lay_in_memory():

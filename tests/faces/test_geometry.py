@@ -30,6 +30,9 @@ def test_overlap():
     assert overlap(box(0), box(100)) == 0
     assert overlap(box(0), box(25, 25, 50)) == 0.25
     assert overlap(box(0, side=0), box(0, side=0)) == 0
+    for right, down in ((200, 0), (0, 200), (200, 200), (-200, 300)):
+        assert overlap(box(0), box(right, down)) == 0
+    assert overlap((0, 0, 40, 10), (10, 5, 20, 105)) == pytest.approx(50 / (400 + 1000 - 50))
 
 
 def test_the_middle_and_the_longer_side_of_a_box():
@@ -43,6 +46,8 @@ def test_a_turn_is_clockwise_as_seen():
     assert turn((1, 0), 90) == pytest.approx((0, 1))
     turned = corners((0, 0, 10, 10), 90)
     np.testing.assert_allclose(turned, [(10, 0), (10, 10), (0, 10), (0, 0)], atol=1e-9)
+    turned = corners((0, 0, 20, 10), 90)  # a lying box around (10, 5) then stands
+    np.testing.assert_allclose(turned, [(15, -5), (15, 15), (5, 15), (5, -5)], atol=1e-9)
 
 
 @pytest.mark.parametrize(("scale", "angle"), [(0.3, 0), (2.5, 30), (1, -170), (7, 91)])
@@ -74,3 +79,10 @@ def test_a_face_scales_with_its_picture():
     face = Face((10, 20, 30, 40), 0.9, 7.0, ((12.0, 24.5),))
     assert scaled(face, 4) == Face((40, 80, 120, 160), 0.9, 7.0, ((48.0, 98.0),))
     assert scaled(face, 1) is face
+    assert scaled(Face((10, 21, 31, 41), 0.9, 0.0, ((12.34, 0.0),)), 0.5) == Face(
+        (5, 10, 16, 20), 0.9, 0.0, ((6.2, 0.0),)
+    )
+
+
+def test_a_face_is_upright_and_without_points_until_they_are_known():
+    assert Face((0, 0, 1, 1), 0.5) == Face((0, 0, 1, 1), 0.5, 0.0, ())

@@ -16,11 +16,15 @@ from torch import nn
 from agecli import Prediction, Predictor
 from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
-from agecli.errors import DataError, UsageError, WeightsError
+from agecli.errors import AgecliError, DataError, UsageError, WeightsError
+from agecli.faces import Face
+from agecli.inference import predictor
 from agecli.inference.pictures import find_pictures
+from agecli.inference.predictor import labels_of
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
+from tests.launching import Threads
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -270,6 +274,97 @@ def test_streams_in_constant_memory(toy: Path):
     tracemalloc.stop()
     assert drawn < 401 + 2 * 8
     assert peak < 3e6  # the 400 pictures are 12 MB
+
+
+def test_a_batch_is_answered_when_it_is_full_of_faces_or_of_pictures_without(toy: Path):
+    drawn = 0
+
+    def endless(size: int):
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield np.zeros((size, size, 3), np.uint8)
+
+    rows = Predictor([toy], device="cpu", crops=True, batch_size=3).predict(endless(32))
+    for drawn_by_then in (3, 3, 3, 6, 6, 6, 9):
+        assert next(rows).status == "ok"
+        assert drawn == drawn_by_then
+    drawn = 0
+    rows = Predictor([toy], device="cpu", batch_size=2).predict(endless(8))
+    for drawn_by_then in [32] * 32 + [64]:
+        assert next(rows).status == "no_face"
+        assert drawn == drawn_by_then
+
+
+def test_a_batch_has_a_face_at_least(toy: Path):
+    assert next(Predictor([toy], device="cpu", batch_size=0).predict([PORTRAIT])).status == "ok"
+
+
+def test_answers_are_rounded(toy: Path, tmp_path: Path):
+    years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
+    (row,) = Predictor([years], device="cpu").predict([PORTRAIT])
+    chances = list(row.probabilities.values())
+    assert chances == [round(chance, 4) for chance in chances]
+    assert chances != [round(chance, 3) for chance in chances]
+    assert row.age == round(row.age, 1)
+    assert row.probability == max(chances)
+
+
+def test_labels_are_short_and_one_for_each_model():
+    face, other = Face((0, 0, 9, 9), 0.9), Face((20, 0, 29, 9), 0.9)
+    rows = [
+        Prediction("a", face, "cnn", "25-32", 0.636, age=28.6),
+        Prediction("a", face, "resnet", "60+", 0.995),
+        Prediction("a", other, "cnn", "0-2", 0.5, age=0.4),
+    ]
+    assert labels_of(rows) == {
+        face: ["25-32 64%, 29 y", "60+ 100%"], other: ["0-2 50%, 0 y"]
+    }  # fmt: skip
+
+
+def test_the_detector_is_missed_at_once_where_it_is_needed(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def missing() -> None:
+        raise AgecliError("no detector")
+
+    monkeypatch.setattr(predictor, "load_detector", missing)
+    with pytest.raises(AgecliError, match="no detector"):
+        Predictor([toy])
+    assert next(Predictor([toy], device="cpu", crops=True).predict([PORTRAIT])).status == "ok"
+
+
+def test_weights_that_name_no_margin_have_the_usual_one(toy: Path, tmp_path: Path):
+    bare = write_toy(tmp_path / "cnn.safetensors", crop={"detector": DETECTOR})
+    wide = write_toy(tmp_path / "wide.safetensors", crop={"detector": DETECTOR, "margin": 0.5})
+    answers = [next(Predictor([path], device="cpu").predict([PORTRAIT])) for path in (toy, bare)]
+    assert answers[0].probabilities == answers[1].probabilities
+    assert Predictor([toy, bare, wide]).views == {(32, FACE_MARGIN), (32, 0.5)}
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 3, 7, 12])
+def test_processes_share_pictures_and_yield_all_in_order(
+    monkeypatch: pytest.MonkeyPatch, world: int, count: int
+):
+    """Rounds of two pictures a process; a picture's faces stay together."""
+    answered: list[int] = []
+    monkeypatch.setattr(predictor, "ROUND", 2)
+    sources = [Path(str(number)) for number in range(count)]
+
+    def predict(paths):
+        answered.append(len(paths))
+        for path in paths:
+            for face in range(1 + int(str(path)) % 3):
+                yield Prediction(str(path), model=str(face))
+
+    expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
+    for rows in Threads(monkeypatch, world).run(
+        lambda: list(predictor.predict_together(predict, sources))
+    ):
+        assert [(row.source, row.model) for row in rows] == expected
+    assert sum(answered) == count
+    assert max(answered) - min(answered) <= 2
 
 
 def test_wrong_use(toy: Path, tmp_path: Path):

@@ -91,6 +91,25 @@ def test_long_capsules_overflow_nowhere(dtype: torch.dtype):
     assert u.grad.isfinite().all() and weight.grad.isfinite().all()
 
 
+def test_three_iterations_are_the_rule():
+    u, weight = capsules(2, 4, 9, 8), 0.3 * capsules(*SHARED, seed=1)
+    assert differ(route(u, weight), route_plainly(u, weight, 3)) < 1e-10
+
+
+def test_squash_shrinks_along_any_dimension():
+    s = capsules(4, 5, 6)
+    assert torch.equal(squash(s, dim=1), squash(s.mT).mT)
+
+
+@pytest.mark.parametrize("shape", [SHARED, OWN], ids=["shared", "own"])
+def test_mixed_precision_leaves_the_sums_in_full(shape: tuple[int, ...]):
+    u = capsules(2, 4, 9, 8, dtype=torch.float32)
+    weight = 0.3 * capsules(*shape, seed=1, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = route(u, weight)
+    assert torch.equal(mixed, route(u, weight))
+
+
 def test_keeps_one_tensor_of_capsules_for_the_backward_pass():
     from agecli.training.memory_plan.footprint import SavedTensors
 

@@ -1,5 +1,6 @@
 """The cache of features against the backbone itself."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training import features as module
 from agecli.training.features import cache_features, read_features
 from agecli.training.transformers import settle
+from tests.launching import Threads
 from tests.models.backbones import WIDTH, count_images, save_backbone
 
 CPU = torch.device("cpu")
@@ -74,6 +76,7 @@ def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, datas
     file.unlink()
 
     def stop(done: int, total: int) -> None:
+        assert total == 50
         if done == 20:
             raise KeyboardInterrupt
 
@@ -82,7 +85,7 @@ def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, datas
         cached_features(model, dataset, rows, ten, CPU, progress=stop)
     (partial,) = (dataset.folder / "features").glob("*.partial")
     with partial.open("ab") as torn:
-        torn.write(b"half a row")
+        torn.write(bytes(3 * whole[0].nbytes) + b"half a row")  # of a batch of ten
     seen = count_images(monkeypatch)
     assert torch.allclose(cached_features(model, dataset, rows, ten, CPU), whole, atol=1e-6)
     assert seen == [10, 10, 10]
@@ -150,6 +153,65 @@ def test_the_cache_is_a_safetensors_file_of_any_reader(model, dataset, config):
     (file,) = (dataset.folder / "features").iterdir()
     assert np.array_equal(load_file(file)["features"], cached.numpy())
     assert file.stat().st_size < cached.nbytes + 1500
+
+
+def test_a_cache_that_was_cut_in_its_head_is_made_again(model, dataset, config):
+    rows = dataset.rows("val")
+    path = cache_features(model, dataset, rows, config, CPU)
+    whole = path.read_bytes()
+    path.rename(path.with_suffix(".partial")).write_bytes(whole[:40])
+    assert cache_features(model, dataset, rows, config, CPU).read_bytes() == whole
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_cache_that_another_training_makes_meanwhile_is_taken(
+    monkeypatch, model, dataset, config
+):
+    rows = dataset.rows("val")
+    path = cache_features(model, dataset, rows, config, CPU)
+    kept = path.rename(path.with_suffix(".elsewhere"))
+
+    class Waited:
+        """A lock for which one waits until the other has its file."""
+
+        def __init__(self, path: Path) -> None: ...
+
+        def __enter__(self) -> None:
+            kept.rename(path)
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(module, "FileLock", Waited)
+    seen = count_images(monkeypatch)
+    assert cache_features(model, dataset, rows, config, CPU) == path
+    assert seen == []
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_computation_and_the_first_has_the_file(
+    monkeypatch, model, dataset, config, world: int
+):
+    rows = dataset.rows("train")[:42]
+    alone = cached_features(model, dataset, rows, config, CPU, view=1).clone()
+    (file,) = (dataset.folder / "features").iterdir()
+    file.unlink()
+    launch, seen = Threads(monkeypatch, world), count_images(monkeypatch)
+    for _ in range(2):  # the second time there is nothing to compute
+        paths = launch.run(lambda: cache_features(model, dataset, rows, config, CPU, 1))
+        assert paths == [file] * world
+        assert torch.equal(read_features(file), alone)
+        assert sorted(seen) == [10, 16, 16]
+
+
+def test_data_begin_where_the_format_wants_them():
+    """At a multiple of 8 bytes, of which the first are the length of the text."""
+    for length in range(9):
+        header = module._header(torch.float32, (7, 3), {"key": "x" * length})
+        assert len(header) % 8 == 0
+        assert int.from_bytes(header[:8], "little") == len(header) - 8
+        assert json.loads(header[8:])["features"] == {
+            "dtype": "F32", "shape": [7, 3], "data_offsets": [0, 7 * 3 * 4]
+        }  # fmt: skip
 
 
 def test_double_precision_is_kept(model, dataset, config):

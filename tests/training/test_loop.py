@@ -10,7 +10,16 @@ from torch import nn
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import DataError, TrainingError, UsageError
-from agecli.training.loop import MovingAverage, Schedule, is_over
+from agecli.training import loop
+from agecli.training.loop import (
+    MovingAverage,
+    Schedule,
+    append_record,
+    check_loss,
+    hash_seed,
+    is_over,
+    validation_record,
+)
 from agecli.training.observer import Observer
 from agecli.training.pytorch import train
 from agecli.training.runs import Run
@@ -54,6 +63,53 @@ def test_moving_average_takes_batch_norms_statistics_as_they_are():
     model(torch.randn(8, 2))
     average.update(model)
     assert torch.equal(average.model.running_mean, model.running_mean)
+    assert not any(parameter.requires_grad for parameter in average.model.parameters())
+
+
+def test_a_moving_average_goes_on_from_what_was_kept():
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    whole, first = MovingAverage(model, 0.9), MovingAverage(model, 0.9)
+    for step in range(6):
+        with torch.no_grad():
+            model.weight.add_(torch.randn(2, 3))
+        whole.update(model)
+        if step == 3:
+            second = MovingAverage(nn.Linear(3, 2), 0.9)
+            second.load_state_dict(first.state_dict())
+            first = second
+        first.update(model)
+    assert torch.equal(first.model.weight, whole.model.weight)
+    assert first.steps == 6
+
+
+def rates_of(schedule: str, *rates: float) -> np.ndarray:
+    """Return the rates of groups of weights at each of 20 steps, and after them (21, groups)."""
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
+    optimizer = torch.optim.AdamW(groups)
+    config = CnnConfig(schedule=schedule, epochs=5, lr=rates[0])
+    schedule = Schedule(optimizer, config, 4)
+    found = [[group["lr"] for group in optimizer.param_groups]]
+    for _ in range(20):
+        optimizer.step()
+        schedule.after_step()
+        schedule.after_epoch(1.0)  # which the others heed
+        found.append([group["lr"] for group in optimizer.param_groups])
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
+    return np.array(found)
+
+
+def test_cosine_is_half_a_wave():
+    wave = (1 + np.cos(np.pi * np.arange(21) / 20)) / 2
+    np.testing.assert_allclose(rates_of("cosine", 0.1, 0.02), wave[:, None] * [0.1, 0.02],
+                               atol=1e-9)  # fmt: skip
+
+
+def test_one_cycle_rises_to_each_groups_rate_for_three_tenths():
+    rates = rates_of("onecycle", 0.1, 0.02)
+    assert rates.argmax(axis=0).tolist() == [6, 6]  # the first beyond 30 % of 21 steps less one
+    np.testing.assert_allclose(rates[0], [0.1 / 25, 0.02 / 25])
+    np.testing.assert_allclose(rates[:, 0], rates[:, 1] * 5)
 
 
 @pytest.mark.parametrize("name", ["onecycle", "cosine"])
@@ -77,6 +133,137 @@ def test_plateau_lowers_the_rate_when_validation_stalls():
     assert optimizer.param_groups[0]["lr"] == 0.1
     schedule.after_epoch(1.0)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.03)
+
+
+def test_seeds_are_63_bits_and_depend_on_every_part():
+    seeds = [hash_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)]
+    assert len(set(seeds)) == 125
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62 > min(seeds)
+
+
+def test_a_loss_that_is_no_number_says_what_to_do():
+    check_loss(1e30, 0, CnnConfig(amp=True))
+    for loss in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(TrainingError, match=rf"became {loss} in epoch 3: lower --lr$"):
+            check_loss(loss, 2, CnnConfig())
+    with pytest.raises(TrainingError, match=r"lower --lr or leave out --amp$"):
+        check_loss(float("nan"), 0, CnnConfig(amp=True))
+
+
+def test_an_epoch_is_the_best_whose_loss_is_below_all_earlier_ones():
+    history: list[dict] = []
+    for loss in (3.0, 2.0, 2.0, 2.5, 1.0):
+        append_record(history, {"val_loss": loss})
+    assert [record["best"] for record in history] == [True, True, False, False, True]
+
+
+def test_validation_scores_what_was_answered():
+    """Four images of the ages 1, 5, 30 and 3, of which the first two are answered right."""
+    from types import SimpleNamespace
+
+    from agecli.ages import Scheme
+    from agecli.training.objectives import AgeObjective
+
+    scheme, ages = Scheme.parse("adience8"), np.array([99, 1, 5, 30, 3])
+    dataset, rows = SimpleNamespace(ages=ages), np.array([1, 2, 3, 4])
+    logits = torch.full((4, 101), -30.0)
+    logits[torch.arange(4), torch.tensor([1, 5, 50, 70])] = 30.0
+    for name, outputs in (("ages", logits), ("groups", logits[:, [1, 5, 9, 17, 28, 40, 50, 70]])):
+        objective = AgeObjective(CnnConfig(objective=name), scheme, ages).eval()
+        record = validation_record(outputs, rows, objective, dataset, scheme)
+        assert record["val_exact"] == pytest.approx(2 / 3)
+        assert record["val_one_off"] == pytest.approx(2 / 3)
+        assert record["val_macro_f1"] == pytest.approx(2 / 4)  # of the groups that occur
+        expected = objective(outputs, torch.from_numpy(ages[rows])).item()
+        assert record["val_loss"] == pytest.approx(expected)
+        assert record.get("val_mae") == (
+            pytest.approx((20 + 67) / 4, abs=0.01) if name == "ages" else None
+        )
+        assert len(record) == (5 if name == "ages" else 4)
+
+
+class Told(Observer):
+    """Keeps all that an observer is told."""
+
+    def __init__(self) -> None:
+        self.facts, self.steps, self.records = [], [], []
+
+    def started(self, facts: dict) -> None:
+        self.facts.append(facts)
+
+    def stepped(self, progress: dict) -> None:
+        self.steps.append(progress)
+
+    def finished_epoch(self, record: dict) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which a second passes whenever the loop looks at it."""
+    from itertools import count
+    from types import SimpleNamespace
+
+    seconds = count(100.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+
+
+@pytest.mark.parametrize("between", [0.5, 3.5, 100])
+def test_what_is_told_of_a_training(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock, between: float
+):
+    """Of 48 images in steps of 16, in two epochs; a step takes a second."""
+    monkeypatch.setattr(loop, "REPORT_SECONDS", between)
+    told = Told()
+    config = small(dataset_folder, limit=48, schedule="plateau")
+    run = run_training(config, tmp_path / "run", told)
+    heard = [1, 2, 3] if between < 1 else [3]
+    assert [(s["epoch"], s["step"]) for s in told.steps] == [(e, n) for e in (1, 2) for n in heard]
+    assert {s["steps"] for s in told.steps} == {3}
+    assert {s["images_per_second"] for s in told.steps} == {16}
+    assert {s["lr"] for s in told.steps} == {3e-3}
+    assert told.facts[0]["done"] == 0 and told.facts[0]["epochs"] == 2
+    records = history(run)
+    assert records == told.records
+    for number, record in enumerate(records, 1):
+        last = told.steps[number * len(heard) - 1]
+        assert record["epoch"] == number
+        assert record["train_loss"] == pytest.approx(last["loss"])
+        assert record["lr"] == 3e-3
+        assert record["images_per_second"] == 12  # 48 images, and the clock was read once more
+        assert record["seconds"] == 6
+
+
+@pytest.mark.parametrize("ema", [0, 0.9])
+def test_batches_are_trained_on_and_validated_in_their_modes(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+):
+    from agecli.models.cnn import CNN
+    from agecli.training.objectives import AgeObjective
+
+    modes: dict[type, list[bool]] = {}
+    for kind in (CNN, AgeObjective):
+
+        def forward(self, *inputs, kind=kind, forward=kind.forward):
+            modes.setdefault(kind, []).append(self.training)
+            return forward(self, *inputs)
+
+        monkeypatch.setattr(kind, "forward", forward)
+    saved = []
+    monkeypatch.setattr("agecli.training.results.Results.finish", lambda *_, **__: saved.append(1))
+    run_training(small(dataset_folder, limit=48, ema=ema), tmp_path / "run")
+    validated = len(modes[CNN]) // 2 - 3
+    assert validated >= 1
+    assert modes[CNN] == ([True] * 3 + [False] * validated) * 2
+    assert modes[AgeObjective] == ([True] * 3 + [False]) * 2
+
+
+def test_the_average_takes_in_every_step_of_the_optimiser(dataset_folder: Path, tmp_path: Path):
+    config = small(dataset_folder, limit=48, batch_size=8, accumulate=3, ema=0.9)
+    state = run_training(config, tmp_path / "run").load()
+    assert state["average"]["steps"] == 2 * 2  # of 6 batches in each of two epochs
+    assert state["schedule"]["last_epoch"] == 2 * 2
 
 
 @pytest.mark.slow
@@ -284,7 +471,7 @@ def test_the_average_is_validated_and_saved(dataset_folder: Path, tmp_path: Path
 
     config = small(
         dataset_folder, epochs=1, batch_size=4, lr=0.02, ema=0.99, schedule="plateau",
-        objective="groups",
+        objective="groups", balance="full",
     )  # fmt: skip
     run = run_training(config, tmp_path / "run")
     saved, state = load_file(run.best), run.load()

@@ -212,8 +212,10 @@ def test_distillation_is_half_the_labels_and_half_the_teachers_answers(tmp_path,
 
 
 def test_a_teacher_of_other_outputs_or_colours_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"--teacher: .* answers 8 classes by .*'groups'"):
+    with pytest.raises(UsageError, match=r"--teacher: .* answers other classes by .*'groups'"):
         distilled(write_teacher(tmp_path / "a.safetensors", "groups"), "ages")
+    with pytest.raises(UsageError, match=r"--teacher: .* answers other classes by .*'ages'"):
+        distilled(write_teacher(tmp_path / "a.safetensors", "ages"), "groups")
     with pytest.raises(UsageError, match=r"--teacher: .* normalises images otherwise"):
         distilled(write_teacher(tmp_path / "b.safetensors", "ages", mean=0.4), "ages")
     distilled(write_teacher(tmp_path / "c.safetensors", "both"), "ages")  # years are years
@@ -223,6 +225,13 @@ def test_an_objective_is_made_as_the_configuration_says():
     for config, kind in ((CnnConfig(), AgeObjective), (Dinov2Config(), AgeObjective),
                          (CapsNetConfig(), MarginObjective)):  # fmt: skip
         assert type(make_objective(config, SCHEME, AGES)) is kind
+
+
+def test_the_training_loss_is_that_of_what_the_model_answers():
+    images, ages = torch.randn(6, 3, 4, 4), torch.from_numpy(AGES)
+    loss = objective("both")
+    total = loss.training_loss(lambda x: x.flatten(1).repeat(1, 3)[:, :YEARS], images, ages)
+    assert total == loss(images.flatten(1).repeat(1, 3)[:, :YEARS], ages)
 
 
 def test_without_a_decoder_the_margin_loss_is_all():
