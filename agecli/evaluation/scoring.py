@@ -132,7 +132,7 @@ class Evaluation:
 
 
 def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArray:
-    """Return the rows of a split that are not excluded and have a group in all models.
+    """Return the rows (N,) of a split that are not excluded and have a group in all models.
 
     Raises DataError where there is none.
     """

@@ -29,7 +29,7 @@ _CELL_INCHES = 0.62
 def new_figures(
     width: float, height: float, title: str, rows: int, columns: int
 ) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure, sides in inches, and its empty plots (rows, columns) of one height."""
+    """Return a figure, sides in inches, and its empty plots, an array (rows, columns)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
@@ -72,7 +72,7 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
 def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
     """Draw the losses of a learning-rate search as PNG, and the rate that was chosen.
 
-    rates, losses: (steps,), as the search went. Raises OSError where the file cannot be written.
+    rates, losses: (N,), as the search went. Raises OSError where the file cannot be written.
     """
     losses = np.asarray(losses)
     figure, axes = new_figure(7, 4.2, "Learning-rate search (fastai's lr_find, valley)")
