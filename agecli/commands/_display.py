@@ -16,7 +16,6 @@ from rich.table import Table
 from agecli import distributed
 from agecli.commands._console import err, out
 from agecli.commands._memory import plan_text
-from agecli.commands._scores import figures_table
 from agecli.training.observer import Observer
 
 if TYPE_CHECKING:
@@ -156,6 +155,10 @@ def training_display(model: str) -> Iterator[Observer]:
 
 def show_result(done: Trained, as_json: bool) -> None:
     """Print the figures on the test split, and where the weights are."""
+    from agecli.commands._tables import lay_out
+    from agecli.evaluation.metrics import Scores
+    from agecli.evaluation.report.tables import scores_grid
+
     result = done.metadata
     if as_json:
         weights = str(done.weights)
@@ -167,7 +170,7 @@ def show_result(done: Trained, as_json: bool) -> None:
     )
     if result.metrics:
         title = f"{result.title or result.model} on the test split"
-        out.print(figures_table(title, result.metrics))
+        out.print(lay_out(scores_grid(Scores.read(result.metrics), title)))
 
 
 def _say(text: str) -> None:

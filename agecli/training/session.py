@@ -84,7 +84,7 @@ class Session:
         loss = self.objective(logits.to(device), torch.from_numpy(ages).to(device))
         answers, scheme = self.answers(logits), self.dataset.scheme
         figures = score(answers.groups, ages, scheme, answers.ages)
-        shown = {name: figures.get(name) for name in ("exact", "one_off", "macro_f1", "mae")}
+        shown = {name: getattr(figures, name) for name in ("exact", "one_off", "macro_f1", "mae")}
         return Validation(loss=loss.item(), **shown)
 
     def validate_all(self, answered: Answered) -> Validation:
