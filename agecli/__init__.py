@@ -7,17 +7,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agecli.data.prepare import prepare as prepare
     from agecli.errors import AgecliError as AgecliError
+    from agecli.evaluation.suite import evaluate as evaluate
     from agecli.inference.predictor import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
-__all__ = ["AgecliError", "Prediction", "Predictor", "__version__"]
+__all__ = ["AgecliError", "Prediction", "Predictor", "__version__", "evaluate", "prepare"]
 
 _HOMES = {
     "AgecliError": "agecli.errors",
     "Prediction": "agecli.inference.predictor",
     "Predictor": "agecli.inference.predictor",
+    "evaluate": "agecli.evaluation.suite",
+    "prepare": "agecli.data.prepare",
 }
 
 
