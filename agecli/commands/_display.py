@@ -15,7 +15,6 @@ from rich.table import Table
 
 from agecli import distributed
 from agecli.commands._console import err, out
-from agecli.commands._scores import figures_table
 from agecli.training.observer import Observer
 
 if TYPE_CHECKING:
@@ -135,6 +134,10 @@ def training_display(model: str, run: Path) -> Iterator[Observer]:
 
 def show_result(result: Metadata, run: Run, as_json: bool) -> None:
     """Print the figures on the test split, and where the weights are."""
+    from agecli.commands._tables import lay_out
+    from agecli.evaluation.metrics import Scores
+    from agecli.evaluation.report.tables import scores_grid
+
     figures = result.metrics
     if as_json:
         summary = {"weights": str(run.best), "metrics": figures, "training": result.training}
@@ -143,7 +146,8 @@ def show_result(result: Metadata, run: Run, as_json: bool) -> None:
     err.print(f"best epoch {result.training['best_epoch']}, weights in {run.best}", highlight=False)
     if not figures:
         return
-    out.print(figures_table(f"{result.title or result.model} on the test split", figures))
+    title = f"{result.title or result.model} on the test split"
+    out.print(lay_out(scores_grid(Scores.read(figures), title)))
 
 
 def _headline(facts: dict[str, Any]) -> str:

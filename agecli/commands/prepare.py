@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from agecli.commands import _options as options
 from agecli.config import PrepareConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agecli.data.receipt import Receipt
 
 EXAMPLES = """\b
@@ -24,39 +26,45 @@ Examples:
 """
 
 
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SOURCE [OUT]",
+        help="UTKFace as .tar.gz, .tar, .zip or folder, or several. OUT, the data set, is a name "
+        "that is not there yet, or an earlier data set; data/NAME by default.",
+        show_default=False,
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(help="Ages in a CSV file (path, age, sex, race), not in the file names."),
+]
+Detect = Annotated[
+    bool, typer.Option("--detect", help="Find and crop the largest face, as predict does.")
+]
+SchemeText = Annotated[
+    str, typer.Option(help='Age groups: adience8, decades, or your own, "0-12,13-19,20+".')
+]
+Size = Annotated[int, typer.Option(help="Side of the stored images in pixels.")]
+Seed = Annotated[int, typer.Option(help="Seed of the split.")]
+Conflicts = Annotated[
+    config.Conflicts,
+    typer.Option(help="Training images whose copies are labelled over 5 years apart."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per CPU by default.")]
+Force = Annotated[bool, typer.Option("--force", help="Make OUT again where it exists.")]
+
+
 def prepare(
-    source: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SOURCE [OUT]",
-            help="UTKFace as .tar.gz, .tar, .zip or folder, or several. OUT, the data set, is a "
-            "name that is not there yet, or an earlier data set; data/NAME by default.",
-            show_default=False,
-        ),
-    ],
-    csv: Annotated[
-        Path | None,
-        typer.Option(help="Ages in a CSV file (path, age, sex, race), not in the file names."),
-    ] = None,
-    detect: Annotated[
-        bool,
-        typer.Option("--detect", help="Find and crop the largest face, as predict does."),
-    ] = False,
-    scheme: Annotated[
-        str, typer.Option(help='Age groups: adience8, decades, or your own, "0-12,13-19,20+".')
-    ] = PrepareConfig.scheme,
-    size: Annotated[
-        int, typer.Option(help="Side of the stored images in pixels.")
-    ] = PrepareConfig.size,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = PrepareConfig.seed,
-    conflicts: Annotated[
-        config.Conflicts,
-        typer.Option(help="Training images whose copies are labelled over 5 years apart."),
-    ] = PrepareConfig.conflicts,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one per CPU by default.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make OUT again where it exists.")] = False,
+    source: Sources,
+    csv: Csv = None,
+    detect: Detect = False,
+    scheme: SchemeText = PrepareConfig.scheme,
+    size: Size = PrepareConfig.size,
+    seed: Seed = PrepareConfig.seed,
+    conflicts: Conflicts = PrepareConfig.conflicts,
+    workers: Workers = None,
+    force: Force = False,
     as_json: options.Json = False,
 ) -> None:
     """Check, split and store pictures, so that training reads them without decoding.
@@ -66,35 +74,20 @@ def prepare(
     """
     settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts)
 
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from agecli.commands._console import out
+    from agecli.commands._tables import stage_bars
+    from agecli.data import prepare as library
 
-    from agecli.commands._console import err, out
-    from agecli.data.prepare import Crop
-    from agecli.data.prepare import prepare as prepare_dataset
-
-    crop: Crop | None = None
+    crop: library.Crop | None = None
     if detect:
         from agecli.faces.detector import crop_largest
 
         crop = crop_largest
     sources, target = _split_arguments(source)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,}"), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, rate="")
-            speed = bar.tasks[tasks[stage]].speed
-            bar.update(tasks[stage], completed=done, rate=f"{speed:,.0f} images/s" if speed else "")
-
-        receipt = prepare_dataset(
+    with stage_bars() as progress:
+        receipt = library.prepare(
             sources, target, settings, labels=csv, crop=crop, workers=workers, force=force,
-            progress=show,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         out.print_json(json.dumps(asdict(receipt)))
@@ -119,45 +112,52 @@ def _empty(path: Path) -> bool:
 
 def _show(receipt: Receipt, target: Path) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from agecli.commands._console import out
+    from agecli.commands._tables import lay_out
+    from agecli.evaluation.report.grid import Grid
 
-    clusters, options_ = receipt.clusters, receipt.options
-    facts = Table(title=Text(str(target)), title_justify="left", box=None, show_header=False)
+    facts = Table.grid(padding=(0, 1))
     facts.add_column(style="dim")
-    facts.add_column()
-    facts.add_row("images", f"{receipt.images:,}, of which {receipt.used:,} are used")
-    if receipt.repaired_names:
-        names = receipt.repaired_names
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        facts.add_row("repaired names", f"{len(names)}: {', '.join(names[:5])}{more}")
-    if receipt.unlabelled:
-        facts.add_row("without an age", f"{receipt.unlabelled:,}, left out")
-    if receipt.missing:
-        facts.add_row("without a picture", f"{receipt.missing:,} lines of the CSV file")
-    for reason, count in receipt.excluded.items():
-        facts.add_row("excluded", f"{count:,}: {reason}")
-    facts.add_row(
-        "same pictures",
-        f"{clusters.images:,} images in {clusters.of_several:,} clusters, "
-        f"{clusters.identical_files:,} of them byte for byte",
-    )
-    facts.add_row(
-        "conflicting ages",
-        f"{clusters.conflicting_ages:,} clusters, {clusters.over_2_years:,} more than 2 and "
-        f"{clusters.over_5_years:,} more than 5 years apart ({options_['conflicts']})",
-    )
-    facts.add_row("split hash", receipt.split_hash[:16])
+    for name, fact in _facts(receipt):
+        facts.add_row(f" {name}", fact)
+    out.print(target, highlight=False, markup=False, soft_wrap=True)
     out.print(facts, highlight=False, markup=False, soft_wrap=True)
-    table = Table(title="images per age group and split")
-    table.add_column("age group")
     splits = list(next(iter(receipt.counts.values())))
-    for split in (*splits, "all"):
-        table.add_column(split, justify="right")
+    grid = Grid(["age group", *splits, "all"], "Images per age group and split")
     for group, counts in receipt.counts.items():
-        row = [counts[split] for split in splits]
-        table.add_row(group, *(f"{n:,}" for n in (*row, sum(row))), end_section=group == "gap")
-    totals = [sum(c[split] for c in receipt.counts.values()) for split in splits]
-    table.add_row("all", *(f"{n:,}" for n in (*totals, sum(totals))))
-    out.print(table)
+        own = [counts[split] for split in splits]
+        grid.add(group, *(f"{n:,}" for n in (*own, sum(own))))
+    totals = [sum(counts[split] for counts in receipt.counts.values()) for split in splits]
+    grid.add("all", *(f"{n:,}" for n in (*totals, sum(totals))), style="best")
+    out.print(lay_out(grid))
+
+
+def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
+    """Say what was found, and what was done about it."""
+    clusters, names = receipt.clusters, receipt.repaired_names
+    yield "images", f"{receipt.images:,}, of which {receipt.used:,} are used"
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield "repaired names", f"{len(names)}: {', '.join(names[:5])}{more}"
+    if receipt.unlabelled:
+        yield "without an age", f"{receipt.unlabelled:,}, left out"
+    if receipt.missing:
+        yield "without a picture", f"{receipt.missing:,} lines of the CSV file"
+    for reason, count in receipt.excluded.items():
+        yield "excluded", f"{count:,}: {reason}"
+    yield (
+        "same pictures",
+        (
+            f"{clusters.images:,} images in {clusters.of_several:,} clusters, "
+            f"{clusters.identical_files:,} of them byte for byte"
+        ),
+    )
+    yield (
+        "conflicting ages",
+        (
+            f"{clusters.conflicting_ages:,} clusters, {clusters.over_2_years:,} more than 2 and "
+            f"{clusters.over_5_years:,} more than 5 years apart ({receipt.options['conflicts']})"
+        ),
+    )
+    yield "split hash", receipt.split_hash[:16]

@@ -10,8 +10,6 @@ from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures between which the best is searched."""
-STEPS = 60
-"""Of the golden section: the range shrinks to 1e-12 of its logarithm."""
 
 
 def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
@@ -19,38 +17,33 @@ def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
 
     temperature: a factor of the one that the distributions were made with.
     """
-    return softmax(np.log(np.maximum(distribution, 1e-300)), temperature)
+    return softmax(_logits(distribution), temperature)
 
 
 def fit_temperature(answers: Answers, ages: IntArray) -> float:
     """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
     answers: for N images, at temperature 1; ages: (N,), of which those count that have a group. The
-    mean negative log-likelihood has one minimum for groups; it is found by the golden section, on a
+    mean negative log-likelihood has one minimum for groups; it is sought by Brent's method, on a
     logarithmic scale. 1 where no image has a group.
     """
+    from scipy.optimize import minimize_scalar
+
     truth = answers.scheme.groups_of(ages)
     known = truth != NO_GROUP
     if not known.any():
         return 1.0
-    logits, truth = np.log(np.maximum(answers.distribution[known], 1e-300)), truth[known]
+    logits, truth = _logits(answers.distribution[known]), truth[known]
 
     def loss(log_temperature: float) -> float:
         scaled = softmax(logits, float(np.exp(log_temperature)))
         chances = replace(answers, distribution=scaled).groups
         return float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-300)).mean())
 
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    ratio = (np.sqrt(5) - 1) / 2
-    inner, outer = high - ratio * (high - low), low + ratio * (high - low)
-    inner_loss, outer_loss = loss(inner), loss(outer)
-    for _ in range(STEPS):
-        if inner_loss < outer_loss:
-            high, outer, outer_loss = outer, inner, inner_loss
-            inner = high - ratio * (high - low)
-            inner_loss = loss(inner)
-        else:
-            low, inner, inner_loss = inner, outer, outer_loss
-            outer = low + ratio * (high - low)
-            outer_loss = loss(outer)
-    return float(np.exp((low + high) / 2))
+    bounds = np.log(LOWEST), np.log(HIGHEST)
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return float(np.exp(best.x))
+
+
+def _logits(distribution: FloatArray) -> FloatArray:
+    return np.log(np.maximum(distribution, 1e-300, dtype=np.float64))

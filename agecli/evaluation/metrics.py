@@ -7,6 +7,8 @@ scikit-learn's `zero_division=0`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,63 @@ BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
 
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: a 95 % interval
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """How right a model is about a group."""
+
+    n: int
+    """Images of the group."""
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How right a model is; shares are 0 to 1.
+
+    Gap ages have no right group: all but `nearest` and the figures in years are over the images
+    whose age has a group. A file's figures may lack some that later versions measure: None.
+    """
+
+    n: int
+    exact: float
+    exact_interval: list[float]
+    """95 %, by Wilson."""
+    one_off: float
+    macro_f1: float
+    kappa: float | None
+    """Quadratic."""
+    ece: float | None
+    """Calibration error."""
+    nearest: float | None
+    """Accuracy over all images, each age counted to its nearest group."""
+    majority: float
+    """Accuracy of always answering the majority group."""
+    majority_group: str
+    """The group with most of these images."""
+    per_group: dict[str, GroupScores]
+    confusion: list[list[int]]
+    """Rows are true groups."""
+    n_ages: int | None
+    """Images whose age was answered in years; None where the model gives none."""
+    mae: float | None
+    """In years."""
+    cs5: float | None
+    """Share of ages at most CS_YEARS off."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the figures as they stand in JSON and in weights files."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def read(cls, metrics: Mapping[str, Any]) -> Scores:
+        """Return the scores of a weights file's `metrics`."""
+        figures: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
+        groups = {k: GroupScores(**v) for k, v in metrics.get("per_group", {}).items()}
+        return cls(**figures | {"per_group": groups, "confusion": metrics.get("confusion", [])})
 
 
 def confusion_matrix(truth: IntArray, answer: IntArray, groups: int) -> NDArray[np.int64]:
@@ -121,50 +180,43 @@ def cumulative_score(truth: IntArray, answer: FloatArray, years: float = CS_YEAR
 
 def score(
     probabilities: FloatArray, ages: IntArray, scheme: Scheme, answered: FloatArray | None = None
-) -> dict[str, Any]:
-    """Return every figure as plain numbers, ready for JSON.
+) -> Scores:
+    """Return every figure.
 
     probabilities: (N, groups); the answer is the likeliest group. ages: (N,), labels in years.
     answered: (N,), answered ages in years, or None where the model gives none.
-
-    Gap ages have no right group: `n`, `exact`, `exact_interval`, `one_off`, `macro_f1`, `kappa`
-    (quadratic), `ece` (calibration error), `majority` (accuracy of always answering
-    `majority_group`, the group with most of these images), `per_group` and `confusion` (rows are
-    true groups) are over the images whose age has a group. Over all N are `nearest` (accuracy with
-    each age counted to its nearest group) and, absent without `answered`, `n_ages`, `mae` (years)
-    and `cs5`.
-    Shares are 0 to 1.
     """
     truth, nearest = scheme.groups_of(ages), scheme.nearest_groups(ages)
     known = truth != NO_GROUP
     confusion = confusion_matrix(truth[known], probabilities[known].argmax(axis=1), len(scheme))
     images = confusion.sum(axis=1)
     n, exact, figures = int(images.sum()), exact_accuracy(confusion), group_figures(confusion)
-    scores = {
-        "n": n,
-        "exact": exact,
-        "exact_interval": list(wilson_interval(exact, n)),
-        "one_off": one_off_accuracy(confusion),
-        "macro_f1": macro_f1(confusion),
-        "kappa": quadratic_kappa(confusion),
-        "ece": calibration_error(probabilities[known], truth[known]),
-        "nearest": float((probabilities.argmax(axis=1) == nearest).mean()) if len(ages) else 0.0,
-        "majority": _share(images.max(), n),
-        "majority_group": scheme.labels[images.argmax()],
-        "per_group": {
-            label: {"n": int(images[group])}
-            | {name: float(values[group]) for name, values in figures.items()}
+    years: tuple[int, float, float] | tuple[None, None, None] = (None, None, None)
+    if answered is not None and len(ages):
+        error, cs5 = mean_absolute_error(ages, answered), cumulative_score(ages, answered)
+        years = len(ages), error, cs5
+    return Scores(
+        n=n,
+        exact=exact,
+        exact_interval=list(wilson_interval(exact, n)),
+        one_off=one_off_accuracy(confusion),
+        macro_f1=macro_f1(confusion),
+        kappa=quadratic_kappa(confusion),
+        ece=calibration_error(probabilities[known], truth[known]),
+        nearest=float((probabilities.argmax(axis=1) == nearest).mean()) if len(ages) else 0.0,
+        majority=_share(images.max(), n),
+        majority_group=scheme.labels[images.argmax()],
+        per_group={
+            label: GroupScores(
+                int(images[group]), *(float(values[group]) for values in figures.values())
+            )
             for group, label in enumerate(scheme.labels)
         },
-        "confusion": confusion.tolist(),
-    }
-    if answered is not None and len(ages):
-        scores |= {
-            "n_ages": len(ages),
-            "mae": mean_absolute_error(ages, answered),
-            "cs5": cumulative_score(ages, answered),
-        }
-    return scores
+        confusion=confusion.tolist(),
+        n_ages=years[0],
+        mae=years[1],
+        cs5=years[2],
+    )
 
 
 def _share(part: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""What goes wrong with pictures of faces, in named strengths: the one table of disturbances."""
+"""What goes wrong with pictures of faces, in named strengths: the one table of perturbations."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Random = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Disturbance:
-    """One way to disturb a face, and how strongly."""
+class Perturbation:
+    """One way to perturb a face, and how strongly."""
 
     name: str
     apply: Callable[[Image.Image, Any, Random], Image.Image]
@@ -33,7 +33,7 @@ class Disturbance:
     strengths: dict[str, Any]
     """By name, in the order of a scale."""
     clean: int | None = 0
-    """The place on the scale where nothing is disturbed; None where there is no scale."""
+    """The place on the scale where nothing is perturbed; None where there is no scale."""
 
 
 def surround(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -52,15 +52,15 @@ def middle(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pictures[:, side // 2 : side // 2 + side, side // 2 : side // 2 + side]
 
 
-def disturb(
-    pictures: NDArray[np.uint8], rows: IntArray, disturbance: Disturbance, strength: str
+def perturb(
+    pictures: NDArray[np.uint8], rows: IntArray, perturbation: Perturbation, strength: str
 ) -> NDArray[np.uint8]:
-    """Disturb pictures of `surround` around the data set's rows (N,), the same way at each call."""
-    value = disturbance.strengths[strength]
+    """Perturb pictures of `surround` around the data set's rows (N,), the same way at each call."""
+    value = perturbation.strengths[strength]
     return np.stack(
         [
             np.asarray(
-                disturbance.apply(
+                perturbation.apply(
                     Image.fromarray(picture), value, np.random.default_rng((SEED, row))
                 )
             )
@@ -126,19 +126,19 @@ def _cover(picture: Image.Image, box: tuple[float, float, float, float], _: Rand
     return picture
 
 
-DISTURBANCES = (
-    Disturbance("rotation", _turn, {f"{n}°": n for n in (10, 20, 30, 45)}),
-    Disturbance("scale", _scale, {f"×{n:g}": n for n in (0.6, 0.75, 0.8, 1.35, 1.6)}, clean=3),
-    Disturbance("shift", _shift, {f"{n} %": n / 100 for n in (5, 15, 25)}),
-    Disturbance("low resolution", _shrink, {f"{n} px": n for n in (64, 32, 24)}),
-    Disturbance("blur", _blur, {f"{n:g} %": n / 100 for n in (0.5, 1, 2)}),
-    Disturbance("brightness", _light, {f"×{n:g}": n for n in (0.5, 0.75, 1.25, 1.5)}, clean=2),
-    Disturbance(
+PERTURBATIONS = (
+    Perturbation("rotation", _turn, {f"{n}°": n for n in (10, 20, 30, 45)}),
+    Perturbation("scale", _scale, {f"×{n:g}": n for n in (0.6, 0.75, 0.8, 1.35, 1.6)}, clean=3),
+    Perturbation("shift", _shift, {f"{n} %": n / 100 for n in (5, 15, 25)}),
+    Perturbation("low resolution", _shrink, {f"{n} px": n for n in (64, 32, 24)}),
+    Perturbation("blur", _blur, {f"{n:g} %": n / 100 for n in (0.5, 1, 2)}),
+    Perturbation("brightness", _light, {f"×{n:g}": n for n in (0.5, 0.75, 1.25, 1.5)}, clean=2),
+    Perturbation(
         "colour cast", _light,
         {"blue": (0.75, 0.9, 1.25), "warm": (1.25, 1.0, 0.7), "green": (0.8, 1.2, 0.8)}, clean=None,
     ),
-    Disturbance("JPEG", _jpeg, {f"quality {n}": n for n in (50, 20, 10)}),
-    Disturbance(  # where the mean of UTKFace's chips has them
+    Perturbation("JPEG", _jpeg, {f"quality {n}": n for n in (50, 20, 10)}),
+    Perturbation(  # where the mean of UTKFace's chips has them
         "occlusion", _cover,
         {"eyes": (0.12, 0.2, 0.88, 0.37), "mouth": (0.25, 0.63, 0.75, 0.83)}, clean=None,
     ),

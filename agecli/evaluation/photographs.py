@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agecli.ages import FloatArray, IntArray
+from agecli.ages import FloatArray
 from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.evaluation.backgrounds import draw_background
-from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.scoring import ImageProgress, known_rows
 from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces.geometry import Box, overlap, square_around
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
-    from agecli.inference.model import Model
+    from agecli.faces import Face
     from agecli.inference.predictor import Prediction, Predictor
 
 SEED = 7
@@ -42,9 +42,6 @@ PARTS = {
     "face": (" px", (FACES[0], 100, 180, FACES[1])),
 }
 """By what the faces are told apart: its unit, and where its parts begin and end."""
-
-MODEL_COLUMNS = 5
-"""Of the table, for each model."""
 
 Bools = NDArray[np.bool_]
 
@@ -75,6 +72,23 @@ class Place:
     def box(self) -> Box:
         """The square around the face's centre, before it is turned by the tilt."""
         return square_around((self.x, self.y), self.face)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How right a model is on n faces."""
+
+    n: int
+    exact: float
+    """Of all, pasted into photographs; one that was not found is wrong."""
+    chips: float
+    """On the chips themselves."""
+    interval: tuple[float, float]
+    """95 % of `exact` less `chips`, by the bootstrap."""
+    exact_found: float | None
+    """Of those that were found; None where none was."""
+    chips_found: float | None
+    """On the chips of these."""
 
 
 @dataclass(frozen=True)
@@ -109,69 +123,33 @@ class Photographs:
                     parts[f"{name} {low:g}-{high:g}{unit}"] = inside
         return parts
 
-    def summary(self, names: list[str]) -> dict[str, Any]:
-        """Return the figures as plain values, per model and part.
+    def figures(self, model: int, part: Bools) -> Figures:
+        """Return a model's figures on a part (N,) of the faces."""
+        found, some = self.found[part], self.found[part].any()
+        right, on_chips = self.right[model][part], self.on_chips[model][part]
+        return Figures(
+            n=len(found),
+            exact=float(right.mean()),
+            chips=float(on_chips.mean()),
+            interval=bootstrap_interval(right.astype(np.float64) - on_chips),
+            exact_found=float(right[found].mean()) if some else None,
+            chips_found=float(on_chips[found].mean()) if some else None,
+        )
 
-        `exact`, of all faces, and `exact_found` stand beside `chips` and `chips_found`, the exact
-        accuracy on the chips of the same faces; `interval` is 95 % of `exact` less `chips`.
-        """
+    def plain(self, names: list[str]) -> dict[str, Any]:
+        """Return the figures as plain values for JSON, per model and part."""
         parts = self.parts()
         return {
             "n": len(self.found),
-            "found": {part: float(self.found[places].mean()) for part, places in parts.items()},
+            "found": {name: float(self.found[part].mean()) for name, part in parts.items()},
             "beside": self.beside,
             "without_faces": self.without,
             "false_faces": self.false,
             "models": {
-                name: {part: self._figures(model, places) for part, places in parts.items()}
-                for model, name in enumerate(names)
+                model: {key: asdict(self.figures(number, part)) for key, part in parts.items()}
+                for number, model in enumerate(names)
             },
         }
-
-    def _figures(self, model: int, places: Bools) -> dict[str, Any]:
-        right, on_chips = self.right[model][places], self.on_chips[model][places]
-        found = self.found[places]
-        change = right.astype(np.float64) - on_chips
-        return {
-            "n": int(places.sum()),
-            "exact": float(right.mean()),
-            "chips": float(on_chips.mean()),
-            "interval": list(bootstrap_interval(change)),
-            "exact_found": float(right[found].mean()) if found.any() else None,
-            "chips_found": float(on_chips[found].mean()) if found.any() else None,
-        }
-
-
-def photographs_table(result: Photographs, names: list[str]) -> list[list[str]]:
-    """Lay out the head, then a row for all faces and for each part of them.
-
-    Per model (MODEL_COLUMNS): exact accuracy on the chips; pasted into photographs, a face that was
-    not found counting as wrong; the points lost, with half of their 95 % interval; and on the faces
-    found and their chips.
-    """
-    head = ["", "faces", "found"]
-    for name in names:
-        head += [f"{name}: chips", "pasted", "lost", "if found", "their chips"]
-    summary = result.summary(names)
-    table = [head]
-    for part, share in summary["found"].items():
-        cells = [summary["models"][name][part] for name in names]
-        table.append([part, f"{cells[0]['n']:,}", f"{share:.1%}"])
-        for own in cells:
-            half = (own["interval"][1] - own["interval"][0]) / 2
-            lost = f"{100 * (own['exact'] - own['chips']):+.1f} ±{100 * half:.1f}"
-            of_found = ("–" if own[k] is None else f"{own[k]:.1%}"
-                        for k in ("exact_found", "chips_found"))  # fmt: skip
-            table[-1] += [f"{own['chips']:.1%}", f"{own['exact']:.1%}", lost, *of_found]
-    return table
-
-
-def describe_finds(result: Photographs) -> str:
-    """Say in a sentence what was found that is no face."""
-    return (
-        f"{result.beside} finds beside the {len(result.found):,} faces, {result.false} in "
-        f"{result.without} pictures of no faces"
-    )
 
 
 def draw_photograph(chip: NDArray[np.uint8], row: int) -> Image.Image:
@@ -222,7 +200,7 @@ def measure_photographs(
     *,
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
-    progress: Progress = lambda done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> Photographs:
     """Ask a predictor for faces of a split in photographs, and its models for the chips themselves.
 
@@ -242,44 +220,28 @@ def measure_photographs(
     pictures = chain(map(draw_photograph, chips, rows), map(draw_empty, range(NO_FACES)))
     answers = groupby(predictor.predict(pictures), lambda prediction: prediction.source)
     for number, (_, predictions) in enumerate(answers):
-        answered = [p for p in predictions if p.face]
-        faces = [answered[start : start + len(models)]
-                 for start in range(0, len(answered), len(models))]  # fmt: skip
+        faces: dict[Face, list[Prediction]] = {}
+        for answer in predictions:
+            if answer.face:
+                faces.setdefault(answer.face, []).append(answer)
         progress(number + 1, total)
         if number >= len(rows):
             false += len(faces)
             continue
-        best = max(faces, key=lambda face: _overlap(face, places[number]), default=[])
-        found[number] = bool(best) and _overlap(best, places[number]) >= FOUND
+        shares = {face: overlap(face.box, places[number].box) for face in faces}
+        best = max(faces, key=shares.__getitem__, default=None)
+        found[number] = best is not None and shares[best] >= FOUND
         beside += len(faces) - int(found[number])
-        if found[number]:
+        if best and found[number]:
             right[:, number] = [
-                p.group == model.scheme.labels[truth[number]]
-                for p, model, truth in zip(best, models, truths, strict=True)
+                answer.group == model.scheme.labels[truth[number]]
+                for answer, model, truth in zip(faces[best], models, truths, strict=True)
             ]
+    on_chips = [
+        model.answer(chips, flip, batch_size).groups.argmax(axis=1) == truth
+        for model, truth in zip(models, truths, strict=True)
+    ]
+    tilts, sides = np.transpose([(abs(place.tilt), place.face) for place in places])
     return Photographs(
-        tilts=np.array([abs(place.tilt) for place in places]),
-        sides=np.array([place.face for place in places]),
-        found=found,
-        right=right,
-        on_chips=np.array(
-            [_right(model, chips, truth, flip, batch_size)
-             for model, truth in zip(models, truths, strict=True)]
-        ),
-        beside=beside,
-        without=NO_FACES,
-        false=false,
-    )  # fmt: skip
-
-
-def _overlap(face: list[Prediction], place: Place) -> float:
-    """Return the intersection over union of a found face's box and the true one."""
-    assert face[0].face
-    return overlap(face[0].face.box, place.box)
-
-
-def _right(
-    model: Model, chips: NDArray[np.uint8], truth: IntArray, flip: bool, batch_size: int
-) -> Bools:
-    """Return which chips a model answers exactly, (N,)."""
-    return np.asarray(model.answer(chips, flip, batch_size).groups.argmax(axis=1) == truth)
+        tilts, sides, found, right, np.array(on_chips), beside, without=NO_FACES, false=false
+    )

@@ -1,9 +1,9 @@
-"""What disturbed pictures cost a model: the same test images, clean and disturbed."""
+"""What perturbed pictures cost a model: the same test images, clean and perturbed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from PIL import Image
 from agecli import distributed
 from agecli.ages import IntArray
 from agecli.config import FLIP, TrainConfig
-from agecli.evaluation.perturbations import DISTURBANCES, disturb, middle, surround
-from agecli.evaluation.scoring import Progress, known_rows
+from agecli.evaluation.perturbations import PERTURBATIONS, middle, perturb, surround
+from agecli.evaluation.scoring import ImageProgress, known_rows
 from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces import align as upright
 from agecli.faces import crop, detect
@@ -33,7 +33,7 @@ CLEAN = "clean"
 class Score:
     """How right a model is on the images in one condition."""
 
-    disturbance: str
+    perturbation: str
     """Or CLEAN."""
     strength: str
     aligned: bool
@@ -44,6 +44,11 @@ class Score:
     """Of exact accuracy, to the clean images as they are."""
     interval: tuple[float, float]
     """95 % of the difference, by the bootstrap over the images."""
+
+    @property
+    def condition(self) -> str:
+        """The perturbation and its strength."""
+        return f"{self.perturbation} {self.strength}".strip()
 
 
 @dataclass(frozen=True)
@@ -59,21 +64,28 @@ class Robustness:
         ways = [[s for s in self.scores if s.aligned == aligned] for aligned in (False, True)]
         return [way for way in ways if way]
 
+    def plain(self) -> dict[str, Any]:
+        """Return the scores as plain values for JSON."""
+        names = {"perturbation": "disturbance"}  # the key that scripts know
+        scores = [
+            {names.get(key, key): value for key, value in asdict(score).items()}
+            for score in self.scores
+        ]
+        return {"n": self.n, "split": self.split, "scores": scores}
+
     def brief(self) -> dict[str, Any]:
         """Return the exact accuracies for a weights file's metadata."""
         names = ("as they are", "aligned")
         figures = {
-            names[scores[0].aligned]: {
-                f"{s.disturbance} {s.strength}".strip(): round(s.exact, 4) for s in scores
-            }
+            names[scores[0].aligned]: {score.condition: round(score.exact, 4) for score in scores}
             for scores in self.ways()
         }
         return {"n": self.n, "exact": figures}
 
 
 def conditions() -> list[tuple[str, str]]:
-    """List disturbances and strengths, the clean images first."""
-    return [(CLEAN, ""), *((d.name, strength) for d in DISTURBANCES for strength in d.strengths)]
+    """List perturbations and strengths, the clean images first."""
+    return [(CLEAN, ""), *((d.name, strength) for d in PERTURBATIONS for strength in d.strengths)]
 
 
 def align_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -97,7 +109,7 @@ def measure_robustness(
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     parallel: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> list[Robustness]:
     """Score models on a split's images that have a group in all of them, in every condition.
 
@@ -113,72 +125,43 @@ def measure_robustness(
         batch = rows[start : start + batch_size]
         clean = surround(np.take(dataset.images, batch, axis=0))
         errors = []
-        for number, disturbed in enumerate(_disturbed(clean, batch), 1):
-            views = [middle(disturbed), *([align(disturbed)] if align else [])]
+        for number, perturbed in enumerate(_perturbed(clean, batch), 1):
+            views = [middle(perturbed), *([align(perturbed)] if align else [])]
             errors.append([_errors(models, view, dataset.ages[batch], flip) for view in views])
             progress(start * len(conditions()) + number * len(batch), total)
         parts.append(np.array(errors))  # (conditions, ways, models, B)
     if parallel:
         parts = [part for process in distributed.gather(parts) for part in process]
     whole = np.concatenate(parts, axis=3)
-    return [Robustness(whole.shape[3], split, _score(whole[:, :, m])) for m in range(len(models))]
+    n = whole.shape[3]
+    return [Robustness(n, split, [*_scores(whole[:, :, own])]) for own in range(len(models))]
 
 
-def robustness_table(results: dict[str, Robustness]) -> list[list[str]]:
-    """Lay out models' exact accuracies: the head, then a row per condition, the clean images first.
-
-    A cell is the accuracy, the points lost to the clean images, and half of their 95 % interval;
-    the lowest of a column starts with "worst: ".
-    """
-    head, columns = [""], [[f"{name} {strength}".strip() for name, strength in conditions()]]
-    for name, result in results.items():
-        for scores in result.ways():
-            head.append(f"{name}, aligned" if scores[0].aligned else name)
-            worst = min(scores, key=lambda score: score.exact)
-            columns.append(["worst: " * (score is worst) + _cell(score) for score in scores])
-    return [head, *([*cells] for cells in zip(*columns, strict=True))]
-
-
-def _cell(score: Score) -> str:
-    half = (score.interval[1] - score.interval[0]) / 2
-    if not score.difference and not half:
-        return f"{score.exact:.1%}"
-    return f"{score.exact:.1%} {100 * score.difference:+.1f} ±{100 * half:.1f}"
-
-
-def _disturbed(clean: NDArray[np.uint8], rows: IntArray) -> Any:
+def _perturbed(clean: NDArray[np.uint8], rows: IntArray) -> Iterator[NDArray[np.uint8]]:
     """Yield the images in each of the conditions."""
     yield clean
-    for disturbance in DISTURBANCES:
-        for strength in disturbance.strengths:
-            yield disturb(clean, rows, disturbance, strength)
+    for perturbation in PERTURBATIONS:
+        for strength in perturbation.strengths:
+            yield perturb(clean, rows, perturbation, strength)
 
 
 def _errors(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
 ) -> list[IntArray]:
     """Return by how many groups each model is wrong, (B,) each."""
-    errors = []
-    for model in models:
-        chances = model.answer(images, flip, len(images)).groups
-        errors.append(np.abs(chances.argmax(axis=1) - model.scheme.groups_of(ages)))
-    return errors
+    answers = (model.answer(images, flip, len(images)).groups.argmax(axis=1) for model in models)
+    truths = (model.scheme.groups_of(ages) for model in models)
+    return [np.abs(answer - truth) for answer, truth in zip(answers, truths, strict=True)]
 
 
-def _score(errors: IntArray) -> list[Score]:
+def _scores(errors: IntArray) -> Iterator[Score]:
     """Score one model. errors: (conditions, ways, N)."""
     right = (errors == 0).astype(np.float64)
-    scores = []
     for way in range(errors.shape[1]):
-        for place, (disturbance, strength) in enumerate(conditions()):
+        for place, (perturbation, strength) in enumerate(conditions()):
             change = right[place, way] - right[0, 0]
-            scores.append(
-                Score(
-                    disturbance, strength, bool(way),
-                    exact=float(right[place, way].mean()),
-                    one_off=float((errors[place, way] <= 1).mean()),
-                    difference=float(change.mean()),
-                    interval=bootstrap_interval(change),
-                )
+            yield Score(
+                perturbation, strength, bool(way), exact=float(right[place, way].mean()),
+                one_off=float((errors[place, way] <= 1).mean()),
+                difference=float(change.mean()), interval=bootstrap_interval(change),
             )  # fmt: skip
-    return scores

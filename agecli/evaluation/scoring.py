@@ -1,10 +1,11 @@
-"""Run a model over a split of a prepared data set and score it, as users' pictures are answered."""
+"""Run a model over a split of a prepared data set and score its answers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli import distributed
-from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme
+from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme
 from agecli.config import FLIP, TrainConfig
 from agecli.errors import DataError
 from agecli.evaluation import metrics
-from agecli.evaluation.significance import slices
+from agecli.evaluation.calibration import rescale
+from agecli.evaluation.significance import Slice, bootstrap_interval, slices, worst_slice
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
     from agecli.inference.model import Model
 
-Progress = Callable[[int, int], None]
+ImageProgress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
 
 
@@ -30,6 +32,8 @@ Progress = Callable[[int, int], None]
 class Evaluation:
     """What a model answered on a split, image by image, and how it scored."""
 
+    name: str
+    """What tables call it."""
     model: str
     title: str
     """The model in words."""
@@ -50,7 +54,7 @@ class Evaluation:
     """(N, groups)"""
     answered: FloatArray | None
     """(N,) answered ages in years, where the objective gives them."""
-    scores: dict[str, Any]
+    scores: metrics.Scores
     """`metrics.score` of the above."""
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     """What the manifest knows of the images, (N,) each."""
@@ -60,13 +64,55 @@ class Evaluation:
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
 
-    def slices(self) -> list[dict[str, Any]]:
-        """Score the images by sex, race and age group, as `compare.slices` does."""
-        return slices(self.probabilities.argmax(axis=1), self.ages, self.scheme, self.columns)
+    @cached_property
+    def truth(self) -> IntArray:
+        """(N,) true groups, NO_GROUP for gap ages."""
+        return self.scheme.groups_of(self.ages)
+
+    @cached_property
+    def answers(self) -> IntArray:
+        """(N,) answered groups."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def slices(self) -> list[Slice]:
+        """The scores by sex, race and age group."""
+        return slices(self.answers, self.ages, self.scheme, self.columns)
+
+    @property
+    def worst_slice(self) -> Slice | None:
+        """The slice with the lowest exact accuracy."""
+        return worst_slice(self.slices)
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals of exact and 1-off accuracy, by the bootstrap."""
+        error = np.abs(self.answers - self.truth)[self.truth != NO_GROUP]
+        return {
+            "exact": bootstrap_interval(error == 0), "one_off": bootstrap_interval(error <= 1)
+        }  # fmt: skip
+
+    @cached_property
+    def ece_raw(self) -> float:
+        """The calibration error at temperature 1; that of the scores is at the file's own."""
+        known = self.truth != NO_GROUP
+        plain = rescale(self.distribution, 1 / self.temperature)
+        raw = Answers(plain, self.scheme, self.knows_years).groups
+        return metrics.calibration_error(raw[known], self.truth[known])
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of the weights file."""
+        return self.weights.stat().st_size if self.weights else None
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the scores and slices as they stand in a weights file."""
+        return self.scores.plain() | {"slices": [asdict(part) for part in self.slices]}
 
     def summary(self) -> dict[str, Any]:
-        """Return what was evaluated on what, and the scores, as plain values for JSON."""
+        """Return what was evaluated on what, and all figures, as plain values for JSON."""
         return {
+            "name": self.name,
             "weights": self.weights and str(self.weights),
             "model": self.model,
             "title": self.title,
@@ -74,7 +120,14 @@ class Evaluation:
             "split": self.split,
             "same_split": self.same_split,
             "flip": self.flip,
-            **self.scores,
+            **self.scores.plain(),
+            "bootstrap": self.intervals,
+            "temperature": self.temperature,
+            "ece_raw": self.ece_raw,
+            "images_per_second": self.images_per_second,
+            "bytes": self.bytes,
+            "slices": [asdict(part) for part in self.slices],
+            "worst_slice": self.worst_slice and asdict(self.worst_slice),
         }
 
 
@@ -103,7 +156,7 @@ def evaluate_model(
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     parallel: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> Evaluation:
     """Score a model on the images of a split that are not excluded.
 
@@ -127,6 +180,7 @@ def evaluate_model(
     seconds = time.monotonic() - began
     read = model.answers(np.concatenate([answers[start] for start in sorted(answers)]))
     return Evaluation(
+        name=model.metadata.model,
         model=model.metadata.model,
         title=model.metadata.title or model.metadata.model,
         weights=model.path,

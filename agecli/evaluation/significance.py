@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ RESAMPLES = 2000
 """Samples of a bootstrap."""
 CHUNK = 250
 """Samples drawn at once: what a bootstrap holds stays small."""
+CERTAIN = 0.05
+"""A p-value below which a difference is called one."""
 SMALLEST_SLICE = 30
 """Images below which a slice's figures say too little to be given."""
 
@@ -60,9 +61,32 @@ class Difference:
     p: float
     """By McNemar's exact test."""
 
+    @property
+    def verdict(self) -> str:
+        """Which model is better in words, or that they cannot be told apart."""
+        if self.p >= CERTAIN:
+            return "not told apart"
+        return f"{self.first if self.difference > 0 else self.second} is better"
 
-def compare(names: list[str], right: list[NDArray[np.bool_]]) -> list[Difference]:
-    """Compare models in pairs. right: per model, (N,) which of the same images it has right."""
+
+@dataclass(frozen=True)
+class Slice:
+    """How right a model is on a part of the images; no figures where there are too few."""
+
+    by: str
+    """What the images are told apart by: sex, race, age group."""
+    value: str
+    n: int
+    exact: float | None = None
+    interval: list[float] | None = None
+    """95 % of `exact`, by Wilson."""
+    one_off: float | None = None
+    bias: float | None = None
+    """How many groups too old the answers are on average, or too young below 0."""
+
+
+def pair_differences(names: list[str], right: list[NDArray[np.bool_]]) -> list[Difference]:
+    """Hold models against each other. right: per model, (N,) which of the same images are right."""
     return [
         Difference(
             names[i],
@@ -78,12 +102,11 @@ def compare(names: list[str], right: list[NDArray[np.bool_]]) -> list[Difference
 
 def slices(
     answers: IntArray, ages: IntArray, scheme: Scheme, columns: dict[str, NDArray[np.str_]]
-) -> list[dict[str, Any]]:
+) -> list[Slice]:
     """Score the images of each value of each column, and of each age group, by themselves.
 
-    answers: (N,) groups; columns: what is known of the images, (N,) each, empty where unknown. A
-    slice has `by`, `value`, `n`, `exact` with its Wilson `interval`, `one_off` and `bias` (groups
-    answered too old, or too young below 0); the figures are None where n is below SMALLEST_SLICE.
+    answers: (N,) groups; columns: what is known of the images, (N,) each, empty where unknown.
+    There are no figures for fewer than SMALLEST_SLICE images.
     """
     truth = scheme.groups_of(ages)
     known = truth != NO_GROUP
@@ -95,27 +118,23 @@ def slices(
         for value in order:
             chosen = known & (column == value)
             if chosen.any():
-                found.append(
-                    {"by": by, "value": str(value)} | _slice(answers[chosen], truth[chosen])
-                )
+                found.append(_slice(by, str(value), answers[chosen] - truth[chosen]))
     return found
 
 
-def _slice(answers: IntArray, truth: IntArray) -> dict[str, Any]:
-    n = len(truth)
+def _slice(by: str, value: str, error: IntArray) -> Slice:
+    n = len(error)
     if n < SMALLEST_SLICE:
-        return {"n": n} | dict.fromkeys(("exact", "interval", "one_off", "bias"))
-    error = answers - truth
+        return Slice(by, value, n)
     exact = float((error == 0).mean())
-    return {
-        "n": n,
-        "exact": exact,
-        "interval": list(wilson_interval(exact, n)),
-        "one_off": float((np.abs(error) <= 1).mean()),
-        "bias": float(error.mean()),
-    }
+    one_off = float((np.abs(error) <= 1).mean())
+    return Slice(by, value, n, exact, [*wilson_interval(exact, n)], one_off, float(error.mean()))
 
 
-def worst_slice(found: list[dict[str, Any]]) -> dict[str, Any] | None:
+def worst_slice(found: list[Slice]) -> Slice | None:
     """Return the slice with the lowest exact accuracy, of those that are large enough."""
-    return min((s for s in found if s["exact"] is not None), key=lambda s: s["exact"], default=None)
+    return min(
+        (part for part in found if part.exact is not None),
+        key=lambda part: part.exact or 0.0,
+        default=None,
+    )

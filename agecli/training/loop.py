@@ -219,7 +219,7 @@ def validation_record(
     figures = score(answers.groups, ages, scheme, answers.ages)
     keys = ("exact", "one_off", "macro_f1", "mae")
     return {"val_loss": loss.item()} | {
-        f"val_{key}": figures[key] for key in keys if figures.get(key) is not None
+        f"val_{key}": getattr(figures, key) for key in keys if getattr(figures, key) is not None
     }
 
 

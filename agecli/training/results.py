@@ -142,7 +142,7 @@ def score_weights(
         model.metadata = replace(model.metadata, temperature=final.temperature)
     with suppress(DataError):
         answered = evaluate("test")
-        final = replace(final, metrics=answered.scores | {"slices": answered.slices()})
+        final = replace(final, metrics=answered.metrics())
     save_weights(path, load_file(path), final)
     return final
 

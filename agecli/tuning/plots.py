@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from agecli.config import Choice, Dimension, Float, Int
+from agecli.config import Choice, Dimension
+from agecli.evaluation.report.plots import BLUE, GREY, INK, ORANGE, new_figure, new_figures
 from agecli.tuning.study import Progress, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, BLUE, ORANGE, GREY = "#1f2933", "#2b6cb0", "#c05621", "#9fb3c8"
 LABELS = {
     "val_exact": "Exact accuracy on validation",
     "val_macro_f1": "Macro-F1 on validation",
@@ -37,18 +37,15 @@ def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) 
     if len(complete) > 1:
         plots["slice"] = lambda: _slice(study, complete)
         plots["parallel"] = lambda: _parallel(study, complete)
-    paths = []
     for name, draw in plots.items():
-        path = study.folder / f"{name}.png"
-        draw().savefig(path, format="png")
-        paths.append(path)
-    return paths
+        draw().savefig(study.folder / f"{name}.png", format="png")
+    return [study.folder / f"{name}.png" for name in plots]
 
 
 def _history(study: Study, progress: Progress) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(8, 4.2, "Trials in the order they were finished")
+    figure, axes = new_figure(8, 4.2, "Trials in the order they were finished")
     order = {trial.number: place for place, trial in enumerate(progress.finished, 1)}
     styles = (
         (TrialState.COMPLETE, "finished", {"color": BLUE}),
@@ -73,7 +70,7 @@ def _history(study: Study, progress: Progress) -> Figure:
 
 def _importances(importances: dict[str, float]) -> Figure:
     title = "Share of each setting in what makes the trials differ"
-    figure, axes = _figure(8, 0.42 * len(importances) + 1.2, title)
+    figure, axes = new_figure(8, 0.42 * len(importances) + 1.2, title)
     names = list(importances)[::-1]
     bars = axes.barh(names, [importances[name] for name in names], color=BLUE, height=0.6)
     axes.bar_label(bars, [f"{importances[name]:.0%}" for name in names], padding=4, color=INK)
@@ -84,42 +81,23 @@ def _importances(importances: dict[str, float]) -> Figure:
 
 
 def _slice(study: Study, complete: list[FrozenTrial]) -> Figure:
-    from matplotlib.figure import Figure
-
     dimensions = study.spec.dimensions
-    rows = -(-len(dimensions) // COLUMNS)
-    figure = Figure(
-        figsize=(3 * min(COLUMNS, len(dimensions)), 2.8 * rows + 0.4), dpi=150, facecolor="white",
-        layout="constrained",
-    )  # fmt: skip
-    grid = figure.subplots(rows, min(COLUMNS, len(dimensions)), squeeze=False, sharey=True)
-    values = [trial.value for trial in complete]
+    columns = min(COLUMNS, len(dimensions))
+    rows = -(-len(dimensions) // columns)
+    title = "Each setting by itself (later trials darker)"
+    figure, grid = new_figures(3 * columns, 2.8 * rows + 0.4, title, rows, columns)
+    values, order = [trial.value for trial in complete], [trial.number for trial in complete]
     for axes, (name, dimension) in zip(grid.flat, dimensions.items(), strict=False):
-        at = [trial.params[name] for trial in complete]
-        if isinstance(dimension, Choice):
-            at = [dimension.values.index(value) for value in at]
-            axes.set_xticks(range(len(dimension.values)), map(str, dimension.values))
-            axes.set_xlim(-0.5, len(dimension.values) - 0.5)
-        else:
-            if dimension.log:
-                axes.set_xscale("log")
-            low, high = dimension.low, dimension.high
-            marks = [low, _middle(dimension), high]
-            edge = (high / low) ** 0.05 if dimension.log else 0.05 * (high - low)
-            if low < high:
-                ends = (low / edge, high * edge) if dimension.log else (low - edge, high + edge)
-                axes.set_xlim(*ends)
-            axes.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
-            axes.minorticks_off()
-        axes.scatter(at, values, c=[t.number for t in complete], cmap="Blues", edgecolor=GREY,
-                     linewidth=0.5, vmin=-len(complete) / 2)  # fmt: skip
+        at = [_position(dimension, trial.params[name]) for trial in complete]
+        axes.scatter(at, values, c=order, cmap="Blues", edgecolor=GREY, linewidth=0.5,
+                     vmin=-len(complete) / 2)  # fmt: skip
+        axes.set_xticks(*zip(*_marks(dimension), strict=True))
+        axes.set_xlim(-0.08, 1.08)
         axes.set_xlabel(name, color=INK)
-        _plain(axes)
     for axes in list(grid.flat)[len(dimensions) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         _value_axis(axes, study, values)
-    _suptitle(figure, "Each setting by itself (later trials darker)")
     return figure
 
 
@@ -128,7 +106,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
 
     dimensions = study.spec.dimensions
     names = [*dimensions, study.spec.metric]
-    figure, axes = _figure(max(8, 1.25 * len(names)), 4.6, "All settings of each finished trial")
+    figure, axes = new_figure(max(8, 1.25 * len(names)), 4.6, "All settings of each finished trial")
     values = np.array([trial.value for trial in complete], dtype=float)
     low, high = float(values.min()), float(values.max())
     mark = "{:.4f}".format if study.spec.minimises else "{:.1%}".format
@@ -141,11 +119,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
         width = 2.5 if good[place] == 1 else 1.2
         axes.plot(range(len(names)), [*line, worth[place]], color=colour, linewidth=width)
     for place, dimension in enumerate(dimensions.values()):
-        if isinstance(dimension, Choice):
-            marks = [(_position(dimension, v), str(v)) for v in dimension.values]
-        else:
-            marks = [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
-        _scale(axes, place, marks)
+        _scale(axes, place, _marks(dimension))
     _scale(axes, len(dimensions), [(0.0, mark(low)), (1.0, mark(high))])
     axes.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.3, len(names) - 0.5)
@@ -177,29 +151,13 @@ def _position(dimension: Dimension, value: Any) -> float:
     return float((value - low) / (high - low))
 
 
-def _middle(dimension: Float | Int) -> float:
-    """Return the value half-way on the dimension's scale."""
+def _marks(dimension: Dimension) -> list[tuple[float, str]]:
+    """Return places on a dimension's axis, and what is written there."""
+    if isinstance(dimension, Choice):
+        return [(_position(dimension, value), str(value)) for value in dimension.values]
     low, high = dimension.low, dimension.high
-    return float(np.sqrt(low * high)) if dimension.log else (low + high) / 2
-
-
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    _plain(axes)
-    _suptitle(figure, title)
-    return figure, axes
-
-
-def _suptitle(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
-
-
-def _plain(axes: Axes) -> None:
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
+    middle = (low * high) ** 0.5 if dimension.log else (low + high) / 2
+    return [(_position(dimension, value), f"{value:.2g}") for value in (low, middle, high)]
 
 
 def _value_axis(axes: Axes, study: Study, values: list[Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,8 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import BEST, write_toml
+from agecli.evaluation.report.grid import Grid
+from agecli.evaluation.report.render import Page, Plots, Section
 from agecli.files import write_text
 from agecli.tuning.plots import draw_plots
 from agecli.tuning.study import Progress, Study
@@ -77,7 +77,7 @@ def write_report(study: Study, progress: Progress, summary: dict[str, Any]) -> l
     """Draw the plots as PNG, and write one HTML file that holds them all."""
     pictures = draw_plots(study, progress, summary["importances"])
     page = study.folder / "report.html"
-    write_text(page, _page(summary, pictures))
+    write_text(page, _page(summary, pictures).html())
     return [*pictures, page]
 
 
@@ -100,47 +100,20 @@ def _epochs(trial: FrozenTrial) -> dict[int, float]:
     return trial.intermediate_values
 
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d9e2ec }
-th { color: #627d98; font-weight: 600 } img { max-width: 100%; margin: 1rem 0 }
-"""
-
-
-def _page(summary: dict[str, Any], pictures: list[Path]) -> str:
-    """Put a page together that needs no other file and no network."""
+def _page(summary: dict[str, Any], pictures: list[Path]) -> Page:
+    """Lay out the best trials, a column per setting, above the plots."""
     top = summary["top"]
     names = list(dict.fromkeys(name for trial in top for name in trial["settings"]))
-    head = ["trial", summary["metric"], "epochs", *names]
-    rows = [
-        [trial["trial"], f"{trial['value']:.4f}", trial["epochs"]]
-        + [show(trial["settings"].get(name, "")) for name in names]
-        for trial in top
-    ]
+    grid = Grid(["trial", summary["metric"], "epochs", *names])
+    for trial in top:
+        settings = (show(trial["settings"].get(name, "")) for name in names)
+        grid.add(
+            str(trial["trial"]), f"{trial['value']:.4f}", str(trial["epochs"]), *settings,
+            style="best" if trial == summary["best"] else "",
+        )  # fmt: skip
     counts = ", ".join(f"{count} {state}" for state, count in summary["trials"].items())
-    title = f"agecli tune {summary['model']}"
-    images = [base64.b64encode(picture.read_bytes()).decode() for picture in pictures]
-    return "\n".join(
-        [
-            f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
-            f"<style>{STYLE}</style><h1>{title}</h1><p>{counts}</p>",
-            _row("th", head, "<table>"),
-            *(_row("td", row) for row in rows),
-            "</table>",
-            *(
-                f'<img alt="{picture.stem}" src="data:image/png;base64,{image}">'
-                for picture, image in zip(pictures, images, strict=True)
-            ),
-            "</html>\n",
-        ]
-    )
-
-
-def _row(tag: str, cells: list[Any], start: str = "") -> str:
-    texts = (f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
-    return f"{start}<tr>{''.join(texts)}</tr>"
+    sections: list[Section] = [("Best trials", [grid]), ("Plots", [Plots(pictures)])]
+    return Page("tune", f"{summary['model']}: what a search found", counts, sections)
 
 
 def show(value: Any) -> str:

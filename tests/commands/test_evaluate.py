@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,57 +13,23 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from agecli.ages import Scheme, outputs_of
+from agecli.ages import Scheme
 from agecli.commands.evaluate import EXAMPLES, evaluate
-from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
-from agecli.data import store
-from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.errors import DataError, UsageError, WeightsError
-from agecli.models.cnn import CNN
-from agecli.weights import Metadata, read_metadata, save_weights
-
-SIDE, PER_SPLIT = 20, 24
+from agecli.evaluation.significance import Slice
+from agecli.weights import read_metadata, save_weights
+from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(3 * PER_SPLIT):
-        age = 28 if i % 2 else int(rng.integers(80))
-        split = ("train", "val", "test")[i % 3]
-        rows.append(ManifestRow(f"{i}", "drawn", f"{i:064}", age, "", "", i, split, ""))
-    write_manifest(folder / store.MANIFEST, rows)
-    images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)
-    np.save(folder / store.IMAGES, images)
-    (folder / store.RECEIPT).write_text(json.dumps({"split_hash": "same", "scheme": "adience8"}))
-    return folder
-
-
-def _write_weights(path, *, objective="both", split_hash="same", seed=0, margin=0.06):
-    torch.manual_seed(seed)
-    scheme = Scheme.parse("adience8")
-    architecture = {"outputs": outputs_of(objective, scheme), "image_size": 16}
-    metadata = Metadata(
-        model="cnn",
-        architecture=architecture,
-        objective=objective,
-        scheme=scheme.labels,
-        image_size=16,
-        mean=list(IMAGENET_MEAN),
-        std=list(IMAGENET_STD),
-        crop={"detector": DETECTOR, "margin": margin},
-        split_hash=split_hash,
-    )
-    save_weights(path, CNN(**architecture).state_dict(), metadata)
-    return path
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "cnn"
-    _write_weights(folder / "best.safetensors")
+    write_weights(folder / "best.safetensors")
     return folder
 
 
@@ -95,7 +62,7 @@ def test_tables_show_the_numbers_of_the_json_without_colour(data, run_folder):
     assert "cnn on the test split" in text
     low, high = scores["exact_interval"]
     for expected in (
-        f"{scores['exact']:.1%} {low:.1%} – {high:.1%}",
+        f"{scores['exact']:.1%} {100 * low:.1f} – {100 * high:.1f}",
         f"always {scores['majority_group']} (majority baseline) {scores['majority']:.1%}",
         f"{scores['one_off']:.1%}",
         f"{scores['macro_f1']:.1%}",
@@ -124,7 +91,7 @@ def test_other_splits_are_labelled(data, run_folder, split):
 
 
 def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
-    path = _write_weights(tmp_path / "other.safetensors", split_hash="other")
+    path = write_weights(tmp_path / "other.safetensors", split_hash="other")
     with pytest.raises(DataError, match=r"trained on another split.*--force"):
         _run(path, "--data", data, "--json")
     result = _run(path, "--data", data, "--json", "--force")
@@ -148,7 +115,7 @@ def test_a_gate_decides_on_the_exit_code(data, run_folder):
 
 
 def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_path):
-    other = _write_weights(tmp_path / "two.safetensors", seed=1)
+    other = write_weights(tmp_path / "two.safetensors", seed=1)
     lines = _run(run_folder, other, "--data", data, "--json").stdout.splitlines()
     first, second, together, last = map(json.loads, lines)
     assert [row["name"] for row in (first, second, together)] == ["cnn", "two", "ensemble"]
@@ -160,32 +127,22 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     assert "Images by true group" not in text
 
 
-def test_protocol_says_what_may_stand_beside_the_published(data, run_folder, tmp_path):
-    lines = _run(run_folder, "--data", data, "--protocol", "--json").stdout.splitlines()
-    judged = json.loads(lines[1])["protocols"]
-    assert len(lines) == 2 and not any(one["comparable"] for one in judged)  # drawn noise
-    assert "these images are of unknown source" in judged[0]["reasons"]
-    report = tmp_path / "report"
-    text = _run(run_folder, "--data", data, "--protocol", "--report", report).stdout
-    assert "Published figures" in text and "FaRL + MLP: 3.87 y" in " ".join(text.split())
-    assert "Published figures" in (report / "report.md").read_text()
-    assert "Published figures" not in _run(run_folder, "--data", data).stdout
-
-
 def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
     from rich.console import Console
 
-    from agecli.commands._comparison import slices_table
+    from agecli.commands._tables import lay_out
+    from agecli.evaluation.report.tables import slices_grid
 
-    part = {"by": "age group", "value": "38-43", "n": 154, "exact": 0.331, "bias": -0.33,
-            "one_off": 0.9, "interval": [0.26, 0.41]}  # fmt: skip
+    part = Slice("age group", "38-43", 154, 0.331, [0.26, 0.41], 0.9, -0.33)
     for count in range(1, 7):
-        rows = [{"name": f"model{i}", "slices": [part], "worst_slice": part} for i in range(count)]
+        rows = [
+            SimpleNamespace(name=f"model{i}", slices=[part], worst_slice=part) for i in range(count)
+        ]
         console = Console(width=80)
         with console.capture() as capture:
-            console.print(slices_table(rows))
-        line = next(line for line in capture.get().splitlines() if "age 38-43" in line)
-        assert line.count("▼33") == count
+            console.print(lay_out(slices_grid(rows, wide=False)))
+        line = next(line for line in capture.get().splitlines() if "age group: 38-43" in line)
+        assert line.count("▼33%") == count
 
 
 def test_the_calibration_error_follows_the_files_temperature(data, run_folder, tmp_path):
@@ -199,13 +156,13 @@ def test_the_calibration_error_follows_the_files_temperature(data, run_folder, t
 
 
 def test_groups_alone_give_no_years(data, tmp_path):
-    path = _write_weights(tmp_path / "groups.safetensors", objective="groups")
+    path = write_weights(tmp_path / "groups.safetensors", objective="groups")
     result = _run(path, "--data", data)
     assert "years" not in result.stdout and "macro-F1" in result.stdout
 
 
 def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp_path):
-    other = _write_weights(tmp_path / "cnn.safetensors", seed=1, margin=0.1)
+    other = write_weights(tmp_path / "cnn.safetensors", seed=1, margin=0.1)
     plots = tmp_path / "new" / "plots"
     result = _run(run_folder, other, "--data", data, "--json", "--plots", plots)
     first, second, *_ = map(json.loads, result.stdout.splitlines())
@@ -259,7 +216,7 @@ def test_photographs_are_scored_by_all_models_at_once(data, run_folder, tmp_path
     monkeypatch.setattr("agecli.evaluation.photographs.COUNT", 5)
     monkeypatch.setattr("agecli.evaluation.photographs.NO_FACES", 2)
     monkeypatch.setattr("agecli.data.workers.default_workers", lambda: 0)
-    other = _write_weights(tmp_path / "two.safetensors", seed=1)
+    other = write_weights(tmp_path / "two.safetensors", seed=1)
     result = _run(run_folder, other, "--data", data, "--photographs", "--json")
     figures = json.loads(result.stdout.splitlines()[-1])["photographs"]
     assert (figures["n"], figures["without_faces"]) == (5, 2)

@@ -131,39 +131,39 @@ def test_score_leaves_gap_ages_out_of_groups_but_not_of_years():
 
     scores = metrics.score(_probabilities(answer), ages, SCHEME, answered)
 
-    assert scores["n"] == 4 and scores["n_ages"] == 6
-    assert scores["exact"] == 2 / 4
-    assert scores["one_off"] == 3 / 4
-    assert scores["majority"] == 2 / 4 and scores["majority_group"] == "25-32"
-    assert scores["mae"] == pytest.approx((3 + 16 + 2) / 6)
-    assert scores["cs5"] == 5 / 6
-    assert scores["per_group"]["25-32"] == {
-        "n": 2, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3),
-    }  # fmt: skip
-    assert scores["per_group"]["60+"] == {"n": 0, "precision": 0, "recall": 0, "f1": 0}
-    assert np.sum(scores["confusion"]) == 4 and scores["confusion"][4][2] == 1
-    low, high = scores["exact_interval"]
-    assert low < scores["exact"] < high
+    assert scores.n == 4 and scores.n_ages == 6
+    assert scores.exact == 2 / 4
+    assert scores.one_off == 3 / 4
+    assert scores.majority == 2 / 4 and scores.majority_group == "25-32"
+    assert scores.mae == pytest.approx((3 + 16 + 2) / 6)
+    assert scores.cs5 == 5 / 6
+    assert scores.per_group["25-32"] == metrics.GroupScores(2, 1.0, 0.5, pytest.approx(2 / 3))
+    assert scores.per_group["60+"] == metrics.GroupScores(0, 0, 0, 0)
+    assert np.sum(scores.confusion) == 4 and scores.confusion[4][2] == 1
+    low, high = scores.exact_interval
+    assert low < scores.exact < high
 
 
 def test_score_is_plain_json():
     truth, answer = _random(0)
     ages = np.array([low for low, _ in SCHEME.bounds])[truth]
     scores = metrics.score(_probabilities(answer), ages, SCHEME, ages.astype(np.float32))
-    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    plain = json.loads(json.dumps(scores.plain(), allow_nan=False))
+    assert plain == scores.plain() and metrics.Scores.read(plain) == scores
 
 
 def test_score_without_ages_has_no_errors_in_years():
     scores = metrics.score(_probabilities(np.array([0])), np.array([1]), SCHEME)
-    assert not {"mae", "cs5", "n_ages"} & set(scores)
+    assert not {"mae", "cs5", "n_ages"} & set(scores.plain())
+    assert scores.mae is scores.cs5 is scores.n_ages is None
 
 
 @pytest.mark.parametrize("ages", [[], [22, 23]])
 def test_score_of_no_image_with_a_group_is_zero_not_an_error(ages):
     answer = np.zeros(len(ages), dtype=int)
     scores = metrics.score(_probabilities(answer), np.array(ages, dtype=int), SCHEME, answer * 1.0)
-    assert (scores["n"], scores["exact"], scores["macro_f1"], scores["majority"]) == (0, 0, 0, 0)
-    assert scores["exact_interval"] == [0, 1]
-    assert scores["nearest"] == 0  # of no image, and 22 and 23 are answered with 0-2
-    assert (scores["kappa"], scores["ece"], scores["one_off"]) == (0, 0, 0)
-    json.dumps(scores, allow_nan=False)
+    assert (scores.n, scores.exact, scores.macro_f1, scores.majority) == (0, 0, 0, 0)
+    assert scores.exact_interval == [0, 1]
+    assert scores.nearest == 0  # of no image, and 22 and 23 are answered with 0-2
+    assert (scores.kappa, scores.ece, scores.one_off) == (0, 0, 0)
+    json.dumps(scores.plain(), allow_nan=False)

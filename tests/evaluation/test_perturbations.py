@@ -1,4 +1,4 @@
-"""Disturbances, against what arithmetic and trigonometry say of them."""
+"""Perturbations, against what arithmetic and trigonometry say of them."""
 
 import io
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.evaluation.perturbations import COVER, DISTURBANCES, disturb, middle, surround
+from agecli.evaluation.perturbations import COVER, PERTURBATIONS, middle, perturb, surround
 
 SIDE = 200
-BY_NAME = {one.name: one for one in DISTURBANCES}
+BY_NAME = {one.name: one for one in PERTURBATIONS}
 SMOOTH = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(40, 130, (8, 8, 3), dtype=np.uint8)).resize(
         (SIDE, SIDE), Image.Resampling.BICUBIC
@@ -19,11 +19,11 @@ NOISE = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint
 
 
 def apply(name: str, strength: str, chip: np.ndarray, row: int = 0) -> np.ndarray:
-    wide = disturb(surround(chip[None]), np.array([row]), BY_NAME[name], strength)
+    wide = perturb(surround(chip[None]), np.array([row]), BY_NAME[name], strength)
     assert wide.shape[1] == 2 * SIDE
-    (disturbed,) = middle(wide)
-    assert disturbed.shape == chip.shape and disturbed.dtype == np.uint8
-    return disturbed
+    (perturbed,) = middle(wide)
+    assert perturbed.shape == chip.shape and perturbed.dtype == np.uint8
+    return perturbed
 
 
 def dot(x: float, y: float) -> np.ndarray:
@@ -156,18 +156,18 @@ def test_what_a_picture_surrounds_is_its_chip_and_the_border_is_drawn_out():
 
 def test_what_leaves_the_chip_is_still_in_the_picture():
     chip = dot(-60, 0)
-    (wide,) = disturb(surround(chip[None]), np.array([0]), BY_NAME["scale"], "×1.6")
+    (wide,) = perturb(surround(chip[None]), np.array([0]), BY_NAME["scale"], "×1.6")
     light = np.argwhere(wide[..., 0] > 200)
     assert light.mean(axis=0) == pytest.approx((200, 200 - 1.6 * 60), abs=2)
 
 
-def test_an_image_is_disturbed_alike_in_any_batch_and_the_chips_stay_as_they_are():
+def test_an_image_is_perturbed_alike_in_any_batch_and_the_chips_stay_as_they_are():
     chips, rows = surround(np.stack([SMOOTH, NOISE, NOISE])), np.array([3, 11, 8])
     kept = chips.copy()
-    for one in DISTURBANCES:
+    for one in PERTURBATIONS:
         strength = next(iter(one.strengths))
-        together = disturb(chips, rows, one, strength)
-        alone = [disturb(chips[i : i + 1], rows[i : i + 1], one, strength)[0] for i in range(3)]
+        together = perturb(chips, rows, one, strength)
+        alone = [perturb(chips[i : i + 1], rows[i : i + 1], one, strength)[0] for i in range(3)]
         np.testing.assert_array_equal(together, alone)
         assert (together[1] != chips[1]).any()
     np.testing.assert_array_equal(chips, kept)

@@ -1,5 +1,6 @@
 """Photographs made of the public-domain portrait: where its face is found, and what is counted."""
 
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,8 @@ from agecli.evaluation.photographs import (
     draw_photograph,
     measure_photographs,
     paste_face,
-    photographs_table,
 )
+from agecli.evaluation.report.tables import photographs_grids
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.geometry import overlap
 from agecli.inference.model import Model
@@ -136,12 +137,15 @@ def test_finds_and_answers_are_counted_as_by_hand(monkeypatch):
     assert (result.beside, result.without, result.false) == (2, 3, 1)
     assert seen[0] == (0, 7) and seen[-1] == (7, 7)
 
-    every = result.summary(["sure"])["models"]["sure"]["all"]
-    assert (every["n"], every["exact"], every["chips"]) == (4, 1 / 4, 1 / 2)
-    assert (every["exact_found"], every["chips_found"]) == (1 / 2, 1)
-    head, first, *parts = photographs_table(result, ["sure"])
-    assert first[:5] == ["all", "4", "50.0%", "50.0%", "25.0%"] and first[5].startswith("-25.0 ±")
-    assert len(head) == len(first) and sum(int(p[1]) for p in parts if "tilt" in p[0]) == 4
+    every = result.figures(0, np.ones(4, dtype=bool))
+    assert (every.n, every.exact, every.chips) == (4, 1 / 4, 1 / 2)
+    assert (every.exact_found, every.chips_found) == (1 / 2, 1)
+    plain = result.plain(["sure"])
+    assert plain["models"]["sure"]["all"] == asdict(every) and plain["found"]["all"] == 1 / 2
+    (grid,) = photographs_grids(result, ["sure"])
+    first, *parts = (row.cells for row in grid.rows)
+    assert first[:5] == ("all", "4", "50.0%", "50.0%", "25.0%") and first[5].startswith("-25.0 ±")
+    assert len(grid.head) == len(first) and sum(int(p[1]) for p in parts if "tilt" in p[0]) == 4
     assert sum(int(p[1]) for p in parts if "face" in p[0]) == 4
 
 

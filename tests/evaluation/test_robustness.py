@@ -1,4 +1,4 @@
-"""Robustness of a toy model whose answers to each disturbance are known by hand."""
+"""Robustness of a toy model whose answers to each perturbation are known by hand."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,14 +10,15 @@ from PIL import Image
 from agecli import distributed
 from agecli.ages import Scheme
 from agecli.errors import DataError
-from agecli.evaluation.perturbations import DISTURBANCES, middle, surround
+from agecli.evaluation.perturbations import PERTURBATIONS, middle, surround
+from agecli.evaluation.report.grid import Worst
 from agecli.evaluation.report.plots import plot_robustness
+from agecli.evaluation.report.tables import robustness_grid
 from agecli.evaluation.robustness import (
     CLEAN,
     align_pictures,
     conditions,
     measure_robustness,
-    robustness_table,
 )
 from agecli.faces import align, crop, detect
 from agecli.inference.model import Model
@@ -65,14 +66,14 @@ def result():
 def find(result, name: str, strength: str, aligned: bool = False):
     (score,) = (
         s for s in result.scores
-        if (s.disturbance, s.strength, s.aligned) == (name, strength, aligned)
+        if (s.perturbation, s.strength, s.aligned) == (name, strength, aligned)
     )  # fmt: skip
     return score
 
 
 def test_every_condition_is_scored_on_the_images_with_a_group(result):
     assert result.n == 4
-    count = 1 + sum(len(one.strengths) for one in DISTURBANCES)
+    count = 1 + sum(len(one.strengths) for one in PERTURBATIONS)
     assert len(result.scores) == 2 * count == 2 * len(conditions())
 
 
@@ -88,7 +89,7 @@ def test_the_scores_are_those_worked_out_by_hand(result):
         assert find(result, name, strength).exact == 1  # plain chips look the same
 
 
-def test_aligning_sees_the_disturbed_pictures_and_is_held_against_the_clean_chips(result):
+def test_aligning_sees_the_perturbed_pictures_and_is_held_against_the_clean_chips(result):
     clean = find(result, CLEAN, "", aligned=True)  # all are half as light then
     assert (clean.exact, clean.difference) == (3 / 4, -1 / 4)
     light = find(result, "brightness", "×1.5", aligned=True)  # 255 // 2 is dark
@@ -109,10 +110,13 @@ def test_faces_are_set_back_into_their_frame_and_chips_without_one_stay():
 
 
 def test_the_table_marks_the_worst_and_the_brief_names_each(result):
-    head, first, *rows = robustness_table({"meter": result})
-    assert head == ["", "meter", "meter, aligned"] and first[:2] == [CLEAN, "100.0%"]
-    (worst,) = (row for row in rows if row[1].startswith("worst: "))
-    assert worst[0] == "brightness ×1.5" and worst[1].startswith("worst: 25.0% -75.0 ±")
+    grid = robustness_grid({"meter": result})
+    assert grid.head == ["", "meter", "meter, aligned"]
+    assert grid.rows[0].cells[:2] == (CLEAN, "100.0%")
+    (worst,) = (row.cells for row in grid.rows if isinstance(row.cells[1], Worst))
+    assert worst[0] == "brightness ×1.5" and worst[1].startswith("25.0% -75.0 ±")
+    first = result.plain()["scores"][0]
+    assert first["disturbance"] == CLEAN and "perturbation" not in first
     brief = result.brief()
     assert brief["n"] == 4 and brief["exact"]["as they are"]["brightness ×0.5"] == 0.75
     assert brief["exact"]["aligned"][CLEAN] == 0.75

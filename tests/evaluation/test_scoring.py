@@ -62,21 +62,21 @@ def test_a_perfect_model_is_perfect(dataset):
 
     assert result.rows.tolist() == [0, 1, 2, 3, 4]  # the split's, without the excluded one
     assert result.ages.tolist() == [1, 5, 28, 22, 65]
-    assert (result.scores["n"], result.scores["n_ages"]) == (4, 5)  # 22 is in no group
-    assert result.scores["exact"] == 1 and result.scores["mae"] == 0
+    assert (result.scores.n, result.scores.n_ages) == (4, 5)  # 22 is in no group
+    assert result.scores.exact == 1 and result.scores.mae == 0
     assert result.probabilities.shape == (5, 8) and result.answered.shape == (5,)
 
 
 def test_ages_off_are_counted_in_years(dataset):
     scores = evaluate_model(Reader(wrong=7), dataset).scores
-    assert scores["mae"] == pytest.approx(7, abs=1e-4) and scores["cs5"] == 0
-    assert scores["exact"] == 1 / 4  # 65 + 7 stays in 60+
+    assert scores.mae == pytest.approx(7, abs=1e-4) and scores.cs5 == 0
+    assert scores.exact == 1 / 4  # 65 + 7 stays in 60+
 
 
 def test_a_model_of_groups_has_no_years(dataset):
     result = evaluate_model(Reader(outputs=8), dataset)
-    assert result.answered is None and "mae" not in result.scores
-    assert result.scores["exact"] == 1
+    assert result.answered is None and result.scores.mae is None
+    assert result.scores.exact == 1
 
 
 def test_batches_and_flip_reach_the_model_and_progress_the_caller(dataset):
@@ -89,9 +89,15 @@ def test_batches_and_flip_reach_the_model_and_progress_the_caller(dataset):
 
 
 def test_the_summary_is_json_and_names_what_was_scored(dataset):
-    summary = evaluate_model(Reader(), dataset, "val").summary()
+    model = Reader()
+    model.path = dataset.folder / "reader.safetensors"
+    model.path.write_bytes(b"8 bytes.")
+    summary = evaluate_model(model, dataset, "val").summary()
     assert summary["split"] == "val" and summary["n"] == 1 and summary["same_split"]
-    assert summary["data"] == str(dataset.folder) and summary["weights"] == "reader.safetensors"
+    assert summary["data"] == str(dataset.folder) and summary["weights"] == str(model.path)
+    assert summary["bytes"] == 8
+    assert summary["name"] == "cnn" and summary["worst_slice"] is None  # one image is too few
+    summary["bootstrap"] = {name: list(ends) for name, ends in summary["bootstrap"].items()}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 

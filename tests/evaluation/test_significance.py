@@ -5,7 +5,15 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from agecli.ages import Scheme
-from agecli.evaluation.significance import bootstrap_interval, compare, mcnemar, slices, worst_slice
+from agecli.evaluation.metrics import wilson_interval
+from agecli.evaluation.significance import (
+    Slice,
+    bootstrap_interval,
+    mcnemar,
+    pair_differences,
+    slices,
+    worst_slice,
+)
 
 SCHEME = Scheme.parse("adience8")
 
@@ -36,12 +44,15 @@ def test_pairs_are_compared_on_the_same_images():
     worse = good & (random.random(800) < 0.9)
     alike = good.copy()
     alike[:2] = ~alike[:2]
-    pairs = compare(["good", "worse", "alike"], [good, worse, alike])
+    pairs = pair_differences(["good", "worse", "alike"], [good, worse, alike])
     assert [(pair.first, pair.second) for pair in pairs] == [
         ("good", "worse"), ("good", "alike"), ("worse", "alike")
     ]  # fmt: skip
     assert pairs[0].difference == pytest.approx(good.mean() - worse.mean())
     assert pairs[0].interval[0] > 0 and pairs[0].p < 1e-6
+    assert [pair.verdict for pair in pairs] == [
+        "good is better", "not told apart", "alike is better"
+    ]  # fmt: skip
     assert pairs[1].interval[0] <= 0 <= pairs[1].interval[1] and pairs[1].p >= 0.5
 
 
@@ -49,15 +60,14 @@ def test_slices_are_the_figures_of_their_images_alone():
     ages = np.array([1] * 40 + [28] * 40 + [22] * 5 + [70] * 3)
     answers = np.array([0] * 30 + [2] * 10 + [4] * 40 + [4] * 5 + [7] * 3)
     sex = np.array(["male"] * 20 + ["female"] * 60 + ["male"] * 5 + [""] * 3)
-    found = {(s["by"], s["value"]): s for s in slices(answers, ages, SCHEME, {"sex": sex})}
+    found = {(s.by, s.value): s for s in slices(answers, ages, SCHEME, {"sex": sex})}
     assert list(found) == [("sex", "female"), ("sex", "male"), ("age group", "0-2"),
                            ("age group", "25-32"), ("age group", "60+")]  # fmt: skip
-    assert found["age group", "0-2"] | {"interval": 0} == {
-        "by": "age group", "value": "0-2", "n": 40, "exact": 0.75, "one_off": 0.75, "bias": 0.5,
-        "interval": 0,
-    }  # fmt: skip
-    assert found["sex", "male"]["n"] == 20  # a gap age is in no group
-    assert found["sex", "male"]["exact"] is None  # and 20 are too few
+    youngest = found["age group", "0-2"]
+    assert youngest == Slice("age group", "0-2", 40, 0.75, youngest.interval, 0.75, 0.5)
+    assert youngest.interval == pytest.approx(wilson_interval(0.75, 40))
+    # A gap age is in no group, and 20 images are too few.
+    assert found["sex", "male"] == Slice("sex", "male", 20)
     worst = worst_slice(list(found.values()))
-    assert worst and worst["value"] == "0-2"
+    assert worst and worst.value == "0-2"
     assert worst_slice([]) is None

@@ -56,7 +56,7 @@ def test_evaluate(weights: Path, device: str, dataset_folder: Path):
     )
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=TOLERANCE)
     if expected.answered is not None:
-        assert found.scores["mae"] == pytest.approx(expected.scores["mae"], abs=0.1)
+        assert found.scores.mae == pytest.approx(expected.scores.mae, abs=0.1)
 
 
 def test_onnx(device: str, tmp_path: Path):

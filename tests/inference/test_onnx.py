@@ -50,7 +50,7 @@ def test_evaluation_scores_it(source: Path, toy_onnx: Path, dataset_folder: Path
     dataset = open_dataset(dataset_folder)
     ours, theirs = (evaluate_model(load_model(path, "cpu"), dataset) for path in (source, toy_onnx))
     np.testing.assert_allclose(theirs.probabilities, ours.probabilities, atol=1e-4)
-    assert theirs.scores["confusion"] == ours.scores["confusion"]
+    assert theirs.scores.confusion == ours.scores.confusion
 
 
 def test_predicting_loads_no_torch(toy_onnx: Path):

@@ -184,11 +184,11 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
     dataset = open_dataset(dataset_folder)
     calibrated = model.metadata
     model.metadata = replace(calibrated, temperature=1.0)  # validation knows no other, and no flip
-    plain = evaluate_model(model, dataset, "val", flip=False).scores["mae"]
+    plain = evaluate_model(model, dataset, "val", flip=False).scores.mae
     assert plain == pytest.approx(best["val_mae"], rel=0.01)
     model.metadata = calibrated
     result = evaluate_model(model, dataset, "test")
-    scores = result.scores | {"slices": result.slices()}
+    scores = result.metrics()
     assert model.metadata.metrics == json.loads(json.dumps(scores))
 
 

@@ -388,7 +388,7 @@ def test_the_metrics_in_the_file_are_those_that_evaluate_gives(
     run = run_training(small(dataset_folder), tmp_path / "run")
     model = Predictor([run.best], device="cpu").models[0]
     result = evaluate_model(model, open_dataset(dataset_folder), "test")
-    scores = result.scores | {"slices": result.slices()}
+    scores = result.metrics()
     assert model.metadata.metrics == json.loads(json.dumps(scores))
 
 
@@ -486,7 +486,7 @@ def test_the_average_is_validated_and_saved(dataset_folder: Path, tmp_path: Path
     chances = result.probabilities[truth >= 0, truth[truth >= 0]]
     (record,) = history(run)
     assert record["val_loss"] == pytest.approx(-np.log(chances).mean(), rel=0.01)
-    assert record["val_exact"] == pytest.approx(result.scores["exact"], abs=0.03)
+    assert record["val_exact"] == pytest.approx(result.scores.exact, abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_other_poolings_share_the_cached_features(
         assert not seen
     # The whole model, through the predictor, answers as its head did on the features.
     model = Predictor([run.best]).models[0]
-    exact = evaluate_model(model, open_dataset(dataset_folder), "val").scores["exact"]
+    exact = evaluate_model(model, open_dataset(dataset_folder), "val").scores.exact
     assert exact == metadata.training["validation"]["val_exact"]
 
 

@@ -5,25 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agecli.evaluation.metrics import calibration_bins, calibration_error
-from agecli.evaluation.perturbations import DISTURBANCES
-from agecli.evaluation.robustness import CLEAN, Robustness
+from agecli.evaluation.perturbations import PERTURBATIONS, Perturbation
+from agecli.evaluation.robustness import CLEAN, Robustness, Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _BLUE = "#1f2933", "#2b6cb0"
-_COLOURS = (_BLUE, "#c05621", "#2f855a", "#6b46c1", "#4a5568")
+INK, BLUE, ORANGE, GREY = "#1f2933", "#2b6cb0", "#c05621", "#9fb3c8"
+_COLOURS = (BLUE, ORANGE, "#2f855a", "#6b46c1", "#4a5568")
 """Of models, in turn."""
 _YEARS = 5
 """Years that an error is averaged over."""
 _CELL_INCHES = 0.62
+
+
+def new_figures(
+    width: float, height: float, title: str, rows: int, columns: int
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure, sides in inches, and its empty plots (rows, columns) of one height."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
+    plots = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in plots.flat:
+        axes.tick_params(colors=INK, labelsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    return figure, plots
+
+
+def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """Return a figure, sides in inches, with one empty plot."""
+    figure, plots = new_figures(width, height, title, 1, 1)
+    return figure, plots[0, 0]
 
 
 def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], title: str) -> None:
@@ -32,22 +53,19 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
     confusion: (groups, groups), true groups in rows, answered groups in columns, young to old.
     Raises OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     counts = np.asarray(confusion)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = _CELL_INCHES * max(len(labels), 5) + 1.2
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.06)
-    figure = Figure(figsize=(2 * side, side + 0.5), dpi=150, facecolor="white", layout=layout)
-    left, right = figure.subplots(1, 2)
+    figure, panels = new_figures(2 * side, side + 0.5, title, 1, 2)
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15, wspace=0.06)
     # Colours follow the shares on both sides: one large group would leave the others pale.
-    _draw(left, shares, [[f"{n:,}" if n else "" for n in row] for row in counts], labels)
-    _draw(right, shares, [[_percent(share) for share in row] for row in shares], labels)
-    left.set_title("Images", fontsize=11, color=_INK, loc="left")
-    right.set_title("Percent of each true group", fontsize=11, color=_INK, loc="left")
-    left.set_ylabel("True age group", color=_INK)
-    figure.suptitle(title, fontsize=13, fontweight="bold", color=_INK)
+    numbers = [[f"{n:,}" if n else "" for n in row] for row in counts]
+    percents = [[_percent(share) for share in row] for row in shares]
+    heads = ("Images", "Percent of each true group")
+    for axes, texts, head in zip(panels[0], (numbers, percents), heads, strict=True):
+        _draw(axes, shares, texts, labels)
+        axes.set_title(head, fontsize=11, color=INK, loc="left")
+    panels[0, 0].set_ylabel("True age group", color=INK)
     figure.savefig(path, format="png")
 
 
@@ -56,24 +74,21 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
 
     rates, losses: (steps,), as the search went. Raises OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     losses = np.asarray(losses)
-    figure = Figure(figsize=(7, 4.2), dpi=150, facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    axes.plot(np.asarray(rates), losses, color="#2b6cb0", linewidth=2)
-    axes.axvline(chosen, color="#c05621", linewidth=1.5, linestyle="--")
+    figure, axes = new_figure(7, 4.2, "Learning-rate search (fastai's lr_find, valley)")
+    axes.plot(np.asarray(rates), losses, color=BLUE, linewidth=2)
+    axes.axvline(chosen, color=ORANGE, linewidth=1.5, linestyle="--")
     axes.annotate(
         f"chosen: {chosen:.1e}", (chosen, 1), xycoords=("data", "axes fraction"),
-        xytext=(6, -14), textcoords="offset points", color="#c05621",
+        xytext=(6, -14), textcoords="offset points", color=ORANGE,
     )  # fmt: skip
     # Where the search ends the loss explodes: what matters is how it fell before.
     start, low = float(np.max(losses[:10])), float(np.min(losses))
     axes.set_ylim(low - 0.1 * (start - low), start + 0.5 * (start - low) + 1e-6)
     axes.set_xscale("log")
-    axes.set_xlabel("Learning rate", color=_INK)
-    axes.set_ylabel("Training loss, smoothed", color=_INK)
-    _finish(figure, axes, "Learning-rate search (fastai's lr_find, valley)", path)
+    axes.set_xlabel("Learning rate", color=INK)
+    axes.set_ylabel("Training loss, smoothed", color=INK)
+    figure.savefig(path, format="png")
 
 
 def plot_reliability(
@@ -83,24 +98,20 @@ def plot_reliability(
 
     probabilities: (N, groups); truth: (N,) groups. Raises OSError where it cannot be written.
     """
-    from matplotlib.figure import Figure
-
     images, confidence, accuracy = calibration_bins(probabilities, truth)
     error = calibration_error(probabilities, truth)
-    figure = Figure(figsize=(6, 4.6), dpi=150, facecolor="white", layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(6, 4.6, f"{title}: calibration error {error:.1%}")
     full = images > 0
-    axes.plot([0, 1], [0, 1], color="#9fb3c8", linewidth=1, linestyle="--", label="ideal")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="ideal")
     axes.scatter(
-        confidence[full], accuracy[full], s=12 + 300 * images[full] / images.sum(), color=_BLUE,
+        confidence[full], accuracy[full], s=12 + 300 * images[full] / images.sum(), color=BLUE,
         label="images, by area", zorder=2,
     )  # fmt: skip
-    axes.set_xlabel("Probability of the answer", color=_INK)
-    axes.set_ylabel("Share that is right", color=_INK)
-    axes.set_xlim(0, 1.03)
-    axes.set_ylim(0, 1.03)
-    axes.legend(frameon=False, labelcolor=_INK, loc="upper left", markerscale=0.6)
-    _finish(figure, axes, f"{title}: calibration error {error:.1%}", path)
+    axes.set_xlabel("Probability of the answer", color=INK)
+    axes.set_ylabel("Share that is right", color=INK)
+    axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
+    axes.legend(frameon=False, labelcolor=INK, loc="upper left", markerscale=0.6)
+    figure.savefig(path, format="png")
 
 
 def plot_errors(
@@ -110,77 +121,62 @@ def plot_errors(
 
     ages, answered: (N,) in years. Raises OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.2), dpi=150, facecolor="white", layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(8, 4.2, f"{title}: error over age")
     error, place = answered - ages, ages // _YEARS
     bins = np.unique(place)
     middle = [bin * _YEARS + _YEARS / 2 for bin in bins]
     quarters = np.array([np.quantile(error[place == bin], (0.25, 0.75)) for bin in bins])
-    axes.axhline(0, color="#9fb3c8", linewidth=1)
-    axes.vlines(middle, quarters[:, 0], quarters[:, 1], color="#90b4de", linewidth=7,
-                label="middle half")  # fmt: skip
-    axes.plot(middle, [error[place == bin].mean() for bin in bins], "o-", color=_BLUE,
-              markersize=4, label="mean")  # fmt: skip
-    axes.set_xlabel("Age in years", color=_INK)
-    axes.set_ylabel("Answered too old (+) or young (−), years", color=_INK)
-    axes.legend(frameon=False, labelcolor=_INK)
-    _finish(figure, axes, f"{title}: error over age", path)
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.vlines(middle, *quarters.T, color="#90b4de", linewidth=7, label="middle half")
+    means = [error[place == bin].mean() for bin in bins]
+    axes.plot(middle, means, "o-", color=BLUE, markersize=4, label="mean")
+    axes.set_xlabel("Age in years", color=INK)
+    axes.set_ylabel("Answered too old (+) or young (−), years", color=INK)
+    axes.legend(frameon=False, labelcolor=INK)
+    figure.savefig(path, format="png")
 
 
 def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
-    """Draw models' exact accuracies over each disturbance's strength, as PNG.
+    """Draw models' exact accuracies over each perturbation's strength, as PNG.
 
     A dotted line is the clean images' accuracy; dashed lines are those of aligned faces. Raises
     OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    columns = 3
-    lines = -(-len(DISTURBANCES) // columns)
-    figure = Figure(
-        figsize=(11, 2.7 * lines + 0.8), dpi=150, facecolor="white", layout="constrained"
-    )
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    for axes, disturbance in zip(panels.flat, DISTURBANCES, strict=True):
-        ticks = list(disturbance.strengths)
-        if disturbance.clean is not None:
-            ticks.insert(disturbance.clean, CLEAN)
-        for (name, result), colour in zip(results.items(), cycle(_COLOURS)):
+    lines, columns = -(-len(PERTURBATIONS) // 3), 3
+    count = next(iter(results.values())).n
+    title = f"Exact accuracy on {count:,} perturbed images (dotted: clean)"
+    figure, panels = new_figures(11, 2.7 * lines + 0.8, title, lines, columns)
+    for axes, perturbation in zip(panels.flat, PERTURBATIONS, strict=True):
+        axes.margins(x=0.08)
+        axes.set_title(perturbation.name, fontsize=10, color=INK, loc="left")
+        for (model, result), colour in zip(results.items(), cycle(_COLOURS)):
             for scores in result.ways():
-                own = [s for s in scores if s.disturbance == disturbance.name]
-                figures = [100 * score.exact for score in own]
-                if disturbance.clean is not None:
-                    figures.insert(disturbance.clean, 100 * scores[0].exact)
-                aligned = own[0].aligned
-                axes.plot(
-                    figures, color=colour, marker="s" if aligned else "o", markersize=4,
-                    linestyle=" " if disturbance.clean is None else "--" if aligned else "-",
-                    label=f"{name}, aligned" if aligned else name,
-                )  # fmt: skip
+                _plot_strengths(axes, perturbation, scores, model, colour)
             clean = 100 * result.scores[0].exact
             axes.axhline(clean, color=colour, linewidth=0.8, linestyle=":")
-        axes.set_xticks(range(len(ticks)), ticks)
-        axes.margins(x=0.08)
-        axes.tick_params(colors=_INK, labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(disturbance.name, fontsize=10, color=_INK, loc="left")
     for axes in panels[:, 0]:
-        axes.set_ylabel("Exact, %", color=_INK)
+        axes.set_ylabel("Exact, %", color=INK)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    count = next(iter(results.values())).n
-    title = f"Exact accuracy on {count:,} disturbed images (dotted: clean)"
-    figure.suptitle(title, fontweight="bold", color=_INK)
     figure.savefig(path, format="png")
 
 
-def _finish(figure: Figure, axes: Axes, title: str, path: Path) -> None:
-    axes.tick_params(colors=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, fontweight="bold", color=_INK, loc="left")
-    figure.savefig(path, format="png")
+def _plot_strengths(
+    axes: Axes, perturbation: Perturbation, scores: list[Score], model: str, colour: str
+) -> None:
+    """Draw the accuracy over one perturbation's strengths, the clean images where they belong."""
+    own = [score for score in scores if score.perturbation == perturbation.name]
+    ticks, figures = list(perturbation.strengths), [100 * score.exact for score in own]
+    if perturbation.clean is not None:
+        ticks.insert(perturbation.clean, CLEAN)
+        figures.insert(perturbation.clean, 100 * scores[0].exact)
+    aligned = own[0].aligned
+    axes.plot(
+        figures, color=colour, marker="s" if aligned else "o", markersize=4,
+        linestyle=" " if perturbation.clean is None else "--" if aligned else "-",
+        label=f"{model}, aligned" if aligned else model,
+    )  # fmt: skip
+    axes.set_xticks(range(len(ticks)), ticks)
 
 
 def _percent(share: float) -> str:
@@ -194,7 +190,7 @@ def _draw(axes: Axes, shares: np.ndarray, texts: list[list[str]], labels: Sequen
     axes.imshow(colours)
     luminance = colours[..., :3] @ (0.299, 0.587, 0.114)
     for (row, column), light in np.ndenumerate(luminance):
-        ink = _INK if light > 0.55 else "white"
+        ink = INK if light > 0.55 else "white"
         weight = "bold" if row == column else "normal"
         axes.text(
             column, row, texts[row][column],
@@ -202,10 +198,10 @@ def _draw(axes: Axes, shares: np.ndarray, texts: list[list[str]], labels: Sequen
         )  # fmt: skip
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("Answered age group", color=_INK)
+    axes.set_xlabel("Answered age group", color=INK)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0, colors=_INK)
+    axes.tick_params(which="both", length=0, colors=INK, labelleft=True)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -1,0 +1,49 @@
+"""A table's cells, made once: commands show them by Rich, pages as HTML, cards as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Style = Literal["", "best", "base"]
+"""Of a row: as the others, the one that stands out, the one to hold the others against."""
+
+
+class Worst(str):
+    """The text of a cell that is marked as the worst of its column."""
+
+    worst = True
+
+
+class Row(NamedTuple):
+    """A row's cells; the first one says what it is about."""
+
+    cells: tuple[str, ...]
+    style: Style = ""
+
+
+@dataclass
+class Grid:
+    """A table: a head, rows of cells as long, and what stands above it in a terminal."""
+
+    kind = "grid"
+    head: list[str]
+    title: str = ""
+    rows: list[Row] = field(default_factory=list)
+    texts: int = 1
+    """Columns of words; the others are figures."""
+
+    def add(self, *cells: str, style: Style = "") -> None:
+        """Add a row."""
+        self.rows.append(Row(cells, style))
+
+    def markdown(self) -> str:
+        """Return the table in Markdown."""
+        rule = ["---"] * self.texts + ["---:"] * (len(self.head) - self.texts)
+        return "\n".join(map(_line, [self.head, rule, *(row.cells for row in self.rows)]))
+
+
+def _line(cells: Iterable[str]) -> str:
+    texts = (f"worst: {cell}" if isinstance(cell, Worst) else cell for cell in cells)
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"

@@ -1,0 +1,208 @@
+"""Every figure of an evaluation as cells, wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from agecli.evaluation.metrics import Scores
+from agecli.evaluation.photographs import Photographs
+from agecli.evaluation.report.grid import Grid, Worst
+from agecli.evaluation.robustness import Robustness, Score
+from agecli.evaluation.scoring import Evaluation
+from agecli.evaluation.significance import Difference, Slice
+
+FEW = 4
+"""Models whose biases fit beside their accuracies in a terminal."""
+NONE = "–"
+BIAS = "bias in groups: + is too old"
+
+
+def share(value: float | None) -> str:
+    """Write a share in percent."""
+    return NONE if value is None else f"{value:.1%}"
+
+
+def span(interval: Iterable[float] | None, digits: int = 1) -> str:
+    """Write the ends of an interval in percent, without the sign."""
+    return NONE if interval is None else " – ".join(f"{100 * end:.{digits}f}" for end in interval)
+
+
+def years(value: float | None, unit: str = "years") -> str:
+    """Write an error in years."""
+    return NONE if value is None else f"{value:.2f} {unit}"
+
+
+def megabytes(count: int | None) -> str:
+    """Write the size of a file."""
+    return NONE if count is None else f"{count / 1e6:.1f} MB"
+
+
+def scores_grid(scores: Scores, title: str = "") -> Grid:
+    """Lay out the figures over all groups, the accuracy beside the majority group's."""
+    grid = Grid(["", "images", "", "95 %"], title)
+    exact, interval = share(scores.exact), span(scores.exact_interval)
+    grid.add("exact group", f"{scores.n:,}", exact, interval, style="best")
+    majority = f"always {scores.majority_group} (majority baseline)"
+    grid.add(majority, "", share(scores.majority), "", style="base")
+    grid.add("exact or neighbouring group (1-off)", "", share(scores.one_off), "")
+    grid.add("macro-F1", "", share(scores.macro_f1), "")
+    if scores.mae is not None:
+        grid.add("mean error of age (MAE)", f"{scores.n_ages:,}", years(scores.mae), "")
+        grid.add("age within 5 years (CS@5)", "", share(scores.cs5), "")
+    if scores.ece is not None:
+        grid.add("calibration error (ECE)", "", share(scores.ece), "")
+    return grid
+
+
+def groups_grid(scores: Scores) -> Grid:
+    """Lay out precision, recall and F1 of each group."""
+    grid = Grid(["group", "images", "precision", "recall", "F1"], "Per group")
+    for label, group in scores.per_group.items():
+        figures = map(share, (group.precision, group.recall, group.f1))
+        grid.add(label, f"{group.n:,}", *figures)
+    return grid
+
+
+def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
+    """Lay out the models, a row each: how right they are; then ages, calibration and cost."""
+    right = Grid(["model", "exact", "95 %", "1-off", "95 %", "macro-F1", "kappa"], title)
+    rest = Grid(["model", "MAE", "CS@5", "nearest", "ECE T=1", "ECE", "images/s", "size"])
+    best = max(rows, key=lambda row: row.scores.exact)
+    for row in rows:
+        scores, name = row.scores, row.name + " (*)" * (not row.same_split)
+        exact, one_off = (span(row.intervals[key]) for key in ("exact", "one_off"))
+        right.add(
+            name, share(scores.exact), exact, share(scores.one_off), one_off,
+            share(scores.macro_f1), f"{scores.kappa:.3f}", style="best" if row is best else "",
+        )  # fmt: skip
+        rest.add(
+            name, years(scores.mae, "y"), share(scores.cs5), share(scores.nearest),
+            share(row.ece_raw), share(scores.ece), f"{row.images_per_second:,.0f}",
+            megabytes(row.bytes),
+        )  # fmt: skip
+    first = rows[0].scores
+    blank = [""] * (len(right.head) - 2)
+    right.add(f"always {first.majority_group}", share(first.majority), *blank, style="base")
+    return [right, rest]
+
+
+def pairs_grid(pairs: list[Difference]) -> Grid:
+    """Lay out which model has more of the images right, and how sure that is."""
+    title = "Differences in exact accuracy, on the same images"
+    grid = Grid(["pair", "points", "95 %", "p", "verdict"], title)
+    for pair in pairs:
+        low, high = pair.interval
+        grid.add(
+            f"{pair.first} – {pair.second}", f"{100 * pair.difference:+.1f}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair.p:.2g}", pair.verdict,
+        )  # fmt: skip
+    return grid
+
+
+def slices_grid(rows: list[Evaluation], *, wide: bool) -> Grid:
+    """Lay out the slices, a column per model: exact accuracy with its interval or bias."""
+    title = f"Exact accuracy by slice ({BIAS})"
+    grid = Grid(["slice", "images", *(row.name for row in rows)], title)
+    parts = {(part.by, part.value): part for row in rows for part in row.slices}
+    for key, part in parts.items():
+        own = ({(s.by, s.value): s for s in row.slices}.get(key) for row in rows)
+        cells = (
+            _slice_cell(one, one == row.worst_slice, wide=wide, bias=len(rows) <= FEW)
+            for one, row in zip(own, rows, strict=True)
+        )
+        grid.add(f"{part.by}: {part.value}", f"{part.n:,}", *cells)
+    return grid
+
+
+def _slice_cell(part: Slice | None, worst: bool, *, wide: bool, bias: bool) -> str:
+    if part is None:
+        return ""
+    if part.exact is None:
+        return "too few"
+    text = f"{part.exact:.0%}" + f" {part.bias:+.2f}" * bias
+    if wide:
+        text = f"{part.exact:.1%} ({span(part.interval, digits=0)})"
+    return Worst(text) if worst else text
+
+
+def slice_grid(slices: list[Slice], worst: Slice | None = None) -> Grid:
+    """Lay out all figures of one model's slices."""
+    title = f"Exact accuracy by slice ({BIAS})"
+    grid = Grid(["slice", "images", "exact", "95 %", "1-off", "bias"], title)
+    for part in slices:
+        cells = ["too few", "", "", ""]
+        if part.exact is not None:
+            exact = Worst(share(part.exact)) if part == worst else share(part.exact)
+            cells = [exact, span(part.interval), share(part.one_off), f"{part.bias:+.2f}"]
+        grid.add(f"{part.by}: {part.value}", f"{part.n:,}", *cells)
+    return grid
+
+
+def robustness_grid(results: Mapping[str, Robustness]) -> Grid:
+    """Lay out the models' exact accuracies in each condition, the clean images first.
+
+    A cell is the accuracy, the points lost to the clean images, and half of their 95 % interval.
+    """
+    count = next(iter(results.values())).n
+    grid = Grid([""], f"Exact accuracy on {count:,} perturbed images (points lost, 95 %)")
+    columns = []
+    for name, result in results.items():
+        for scores in result.ways():
+            grid.head.append(f"{name}, aligned" if scores[0].aligned else name)
+            worst = min(scores, key=lambda score: score.exact)
+            columns.append([_score_cell(score, score is worst) for score in scores])
+    conditions = [score.condition for score in scores]
+    for cells in zip(conditions, *columns, strict=True):
+        grid.add(*cells)
+    return grid
+
+
+def _score_cell(score: Score, worst: bool) -> str:
+    lost = lost_points(score.difference, score.interval)
+    text = share(score.exact) + (f" {lost}" if score.difference or any(score.interval) else "")
+    return Worst(text) if worst else text
+
+
+def lost_points(difference: float, interval: Iterable[float]) -> str:
+    """Write a difference of shares in points, with half of its 95 % interval."""
+    low, high = interval
+    return f"{100 * difference:+.1f} ±{100 * (high - low) / 2:.1f}"
+
+
+def kept_robustness_grid(kept: Mapping[str, Any]) -> Grid:
+    """Lay out what a weights file keeps of its robustness: exact accuracies, a column per way."""
+    ways = kept["exact"]
+    grid = Grid(["", *ways])
+    for condition in next(iter(ways.values())):
+        grid.add(condition, *(share(way[condition]) for way in ways.values()))
+    return grid
+
+
+def photographs_grids(result: Photographs, names: list[str]) -> Iterator[Grid]:
+    """Lay out, per model, a row for all faces and for each part of them.
+
+    Exact accuracy on the chips; pasted into photographs, a face that was not found counting as
+    wrong; the points lost, with half of their 95 % interval; on the faces found and their chips.
+    """
+    title = f"Faces in photographs: {describe_finds(result)}"
+    for number, name in enumerate(names):
+        head = ["", "faces", "found", f"{name}: chips", "pasted", "lost", "if found", "their chips"]
+        grid = Grid(head, title)
+        for key, part in result.parts().items():
+            own = result.figures(number, part)
+            grid.add(
+                key, f"{own.n:,}", share(result.found[part].mean()), share(own.chips),
+                share(own.exact), lost_points(own.exact - own.chips, own.interval),
+                share(own.exact_found), share(own.chips_found),
+            )  # fmt: skip
+        yield grid
+        title = ""
+
+
+def describe_finds(result: Photographs) -> str:
+    """Say in a sentence what was found that is no face."""
+    return (
+        f"{result.beside} finds beside the {len(result.found):,} faces, {result.false} in "
+        f"{result.without} pictures of no faces"
+    )

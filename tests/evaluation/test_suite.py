@@ -1,0 +1,112 @@
+"""The whole evaluation from Python, and what it makes of several models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agecli.errors import DataError, UsageError
+from agecli.evaluation import metrics
+from agecli.evaluation.suite import check_gate, evaluate, make_ensemble
+from tests.evaluation.report.test_page import SCHEME, make_result
+from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("weights")
+    return [write_weights(folder / f"{name}.safetensors", seed=seed)
+            for seed, name in enumerate(("one", "two"))]  # fmt: skip
+
+
+def test_python_gets_what_the_command_prints_and_nothing_is_printed(data, weights, capfd):
+    seen = []
+    suite = evaluate(
+        *weights, data=data, device="cpu", gates=["exact>=0", "exact<=-1"],
+        progress=lambda *step: seen.append(step),
+    )  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+    assert suite.names == ["one", "two"] and [row.name for row in suite.rows][2] == "ensemble"
+    assert len(suite.pairs) == 1 and suite.robustness == {} and suite.photographs is None
+    assert [text.split(": ")[0] for text in suite.failures] == ["one", "two", "ensemble"]
+    assert seen[0] == (str(weights[0]), 0, PER_SPLIT)
+    assert seen[-1] == (str(weights[1]), PER_SPLIT, PER_SPLIT)
+    assert [len(line) > 1 for line in suite.lines()] == [True] * 3 + [False]
+
+
+def test_one_model_has_no_ensemble_and_no_pairs(data, weights):
+    suite = evaluate(weights[0], data=data, split="val", device="cpu")
+    assert suite.ensemble is None and suite.pairs == [] and suite.rows == suite.models
+    assert suite.models[0].split == "val"
+
+
+def test_evaluating_looks_for_no_faces(data, weights, monkeypatch):
+    def missing() -> None:
+        raise AssertionError("the face detector was asked for")
+
+    monkeypatch.setattr("agecli.faces.detector.load_detector", missing)
+    monkeypatch.setattr("agecli.inference.predictor.load_detector", missing)
+    assert evaluate(weights[0], data=data, device="cpu").models
+
+
+def test_models_of_another_split_are_refused(data, tmp_path):
+    other = write_weights(tmp_path / "other.safetensors", split_hash="other")
+    with pytest.raises(DataError, match="trained on another split"):
+        evaluate(other, data=data, device="cpu")
+    (row,) = evaluate(other, data=data, device="cpu", force=True).models
+    assert not row.same_split
+
+
+def test_the_ensemble_averages_probabilities_and_ages():
+    results = [make_result("one", 1), make_result("two", 2)]
+    together = make_ensemble(results)
+    assert together is not None
+    mean = (results[0].probabilities + results[1].probabilities) / 2
+    np.testing.assert_allclose(together.probabilities, mean)
+    assert together.scores.exact == metrics.score(mean, results[0].ages, SCHEME).exact
+    assert together.images_per_second == 50
+    ages = (results[0].answered + results[1].answered) / 2
+    np.testing.assert_allclose(together.answered, ages)
+    assert together.scores.mae == pytest.approx(np.abs(ages - results[0].ages).mean())
+    assert together.scores.mae < min(result.scores.mae for result in results)
+
+
+def test_the_age_of_an_ensemble_is_that_of_the_models_that_give_one():
+    results = [replace(make_result("one", 1), answered=None), make_result("two", 2)]
+    together = make_ensemble(results)
+    np.testing.assert_array_equal(together.answered, results[1].answered)
+    assert make_ensemble([results[0], replace(results[0], name="three")]).answered is None
+
+
+def test_an_ensemble_is_as_strange_to_a_split_as_the_strangest_of_its_models():
+    results = [make_result("one", 1), replace(make_result("two", 2), same_split=False)]
+    assert not make_ensemble(results).same_split
+
+
+def test_a_gate_names_what_fails():
+    row = make_result("one", 1)
+    assert check_gate("exact>=0", row) is None
+    assert check_gate("mae <= 50", row) is None
+    failed = check_gate("worst_slice>=0.99", row)
+    assert failed and failed.startswith("one: worst_slice is")
+
+
+@pytest.mark.parametrize("sign", [">=", "<="])
+def test_a_gate_holds_where_the_figure_is_just_that(sign):
+    result = make_result("one", 1)
+    row = replace(result, scores=replace(result.scores, exact=0.125))
+    assert check_gate(f"exact{sign}0.125", row) is None
+    beyond = {">=": "0.126", "<=": "0.124"}[sign]
+    assert check_gate(f"exact{sign}{beyond}", row) == f"one: exact is 0.125, not {sign} {beyond}"
+
+
+@pytest.mark.parametrize("gate", ["exact", "exact>0.5", "fame>=1", "exact>=x"])
+def test_a_gate_that_is_none_is_refused(gate):
+    with pytest.raises(UsageError, match=r"--gate: .* is no condition"):
+        check_gate(gate, make_result("one", 1))
