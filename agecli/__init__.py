@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agecli.errors import AgecliError as AgecliError
+    from agecli.exporting.export import export as export
     from agecli.inference.predictor import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
-__all__ = ["AgecliError", "Prediction", "Predictor", "__version__"]
+__all__ = ["AgecliError", "Prediction", "Predictor", "__version__", "export"]
 
 _HOMES = {
     "AgecliError": "agecli.errors",
     "Prediction": "agecli.inference.predictor",
     "Predictor": "agecli.inference.predictor",
+    "export": "agecli.exporting.export",
 }
 
 
