@@ -31,7 +31,7 @@ _HOMES = {
     "tune": "agecli.tuning.tune",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names, all of them
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
