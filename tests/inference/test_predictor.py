@@ -360,7 +360,7 @@ def test_processes_share_pictures_and_yield_all_in_order(
 
     expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
     for rows in Threads(monkeypatch, world).run(
-        lambda: list(predictor.predict_together(predict, sources))
+        lambda: list(predictor.predict_distributed(predict, sources))
     ):
         assert [(row.source, row.model) for row in rows] == expected
     assert sum(answered) == count
