@@ -1,5 +1,12 @@
 """The errors a user can meet: one line each, saying what was wrong and what to do next."""
 
+from typing import Literal
+
+ImageFault = Literal[
+    "empty", "not_an_image", "too_large", "too_thin", "cut_short", "broken", "unreadable"
+]
+"""What is wrong with a picture; `unreadable`: its file cannot be opened, or is another kind's."""
+
 
 class AgecliError(Exception):
     """A failure that the user can understand and act on; the command line exits with its code."""
@@ -18,7 +25,11 @@ class DataError(AgecliError):
 
 
 class ImageError(AgecliError):
-    """A single picture cannot be read."""
+    """A single picture cannot be read: the text says why to people, the fault to programs."""
+
+    def __init__(self, text: str, fault: ImageFault = "unreadable") -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class WeightsError(AgecliError):

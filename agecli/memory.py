@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
+@cache
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step instead of giving it back to the kernel.
 
     Activations are large, so each would be mapped anew and zeroed page by page in every step:
-    over a third of a CPU step at 128 px. Does nothing where the C library is another.
+    over a third of a CPU step at 128 px. Done once; nothing where the C library is another.
     """
     if sys.platform != "linux":
         return

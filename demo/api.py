@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 
-from .batch import answer_all, check
+from .batch import answer, check
 from .compare import compare as compare_models
 from .models import Contender, make_reader
 from .reading import Refused, read_picture
@@ -38,7 +39,8 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     def batch(pictures: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
         """Answer for all faces of several pictures: a row per face and model."""
         files = [read_upload(upload) for upload in check(pictures)]
-        return [row for rows in answer_all(contenders, reader, files, most_bytes) for row in rows]
+        answered = (answer(contenders, reader, file, most_bytes) for file in files)
+        return [asdict(row) for _, rows in answered for row in rows]
 
     with gr.Column(visible=False):
         picture = gr.Image(label="Picture")

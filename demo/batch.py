@@ -7,10 +7,13 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agecli.errors import AgecliError
+from agecli.faces import Face
+from agecli.inference.ensemble import Ensemble, average
 from agecli.inference.predictor import Prediction, Predictor
+from agecli.inference.rows import csv_header, csv_row
 
 from .models import Contender
 from .reading import NO_MODEL, Picture, Refused, read_picture
@@ -20,11 +23,6 @@ T = TypeVar("T")
 
 MOST = 200
 """Pictures at once."""
-
-COLUMNS = (
-    "source", "left", "top", "right", "bottom", "model", "group", "probability", "age", "status",
-    "error",
-)  # fmt: skip
 
 
 def check(files: list[T] | None) -> list[T]:
@@ -42,46 +40,34 @@ def answer(
     """Answer for all faces of a picture: a row per face and model, or one that says why not."""
     try:
         picture = read_picture(*file, reader, most_bytes)
+        columns = []
+        for contender in contenders:
+            try:
+                rows, _ = contender.answer([picture.reading])
+            except AgecliError:
+                continue  # shown as broken in the other tabs
+            columns.append([replace(row, model=contender.name) for row in rows])
+        if not columns:
+            raise Refused(NO_MODEL)
     except Refused as error:
-        status = "no_face" if str(error).startswith("No face") else "unreadable"
-        return None, [Prediction(file[0], status=status, error=str(error))]  # type: ignore[arg-type]
-    columns = []
-    for contender in contenders:
-        try:
-            rows, _ = contender.answer([picture.reading])
-        except AgecliError:
-            continue  # shown as broken in the other tabs
-        columns.append([replace(row, model=contender.name) for row in rows])
-    if not columns:
-        return None, [Prediction(file[0], status="unreadable", error=NO_MODEL)]
+        return None, [Prediction(file[0], status=error.status, error=str(error))]
     return picture, [row for face in zip(*columns, strict=True) for row in face]
 
 
-def answer_all(
-    contenders: Sequence[Contender],
-    reader: Predictor | None,
-    files: Sequence[File],
-    most_bytes: int,
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each picture as plain values."""
-    for file in files:
-        _, rows = answer(contenders, reader, file, most_bytes)
-        yield [asdict(row) for row in rows]
+def ensembles(rows: Sequence[Prediction]) -> Iterator[tuple[Face, Ensemble | None]]:
+    """Yield each face of a picture, and what its models answer together."""
+    for face in dict.fromkeys(row.face for row in rows if row.face):
+        yield face, average([row for row in rows if row.face == face])
 
 
 def to_csv(rows: Sequence[Prediction]) -> str:
-    """Write a row per face and model."""
+    """Write a row per face and model, as `agecli predict --csv` has them."""
     groups = list(dict.fromkeys(group for row in rows for group in row.probabilities or ()))
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*COLUMNS, *(f"p {group}" for group in groups)])
+    writer.writerow(csv_header(groups))
     for row in rows:
-        box = row.face.box if row.face else [None] * 4
-        chances = row.probabilities or {}
-        writer.writerow(
-            [_safe(row.source), *box, row.model, row.group, row.probability, row.age, row.status,
-             row.error, *map(chances.get, groups)]
-        )  # fmt: skip
+        writer.writerow(csv_row(replace(row, source=_safe(row.source)), groups))
     return text.getvalue()
 
 

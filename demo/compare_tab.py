@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from . import cards
+from agecli.data.images import read_image
+
 from .compare import Comparison, compare
 from .models import Contender, make_reader
-from .pictures import data_uri, shrink
+from .pictures import shrink
 from .reading import MARGINS, Picture, Refused, read_picture
+from .render import notice, render
+from .results import results
 from .upload import File, read_upload
 
 EXAMPLES = Path(__file__).with_name("examples")
@@ -25,10 +28,10 @@ SOURCES = {
 IN_MEMORY = 3600
 """Seconds after which a picture is forgotten, though its page is still open."""
 
-WAITING = """
-<div class="empty"><p class="lead">Add a picture of a face.</p>
-<p>Each model gives an age group, how sure it is, and, where it can, an age in years.</p></div>
-"""
+WAITING = render(
+    "empty", lead="Add a picture of a face.",
+    text="Each model gives an age group, how sure it is, and, where it can, an age in years.",
+)  # fmt: skip
 CLICKS = """
 element.addEventListener('click', event => {
   const button = event.target.closest('button');
@@ -46,88 +49,113 @@ element.addEventListener('click', event => {
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Lay out the tab, and connect it."""
-    reader = make_reader(contenders)
-    picture, face = gr.State(None, time_to_live=IN_MEMORY), gr.State(0)
-    with gr.Row(elem_classes="compare"):
-        with gr.Column(scale=4, min_width=300, elem_classes="side"):
-            upload = gr.Image(
-                label="Picture", sources=["upload", "webcam", "clipboard"], height=300,
-                elem_id="upload", buttons=[],
-                placeholder="Drop a picture here\nor click to choose one",
-            )  # fmt: skip
-            stage = gr.HTML(
-                visible=False, js_on_load=CLICKS, apply_default_css=False, elem_id="stage"
-            )
-            examples = gr.HTML(
-                _examples(), js_on_load=CLICKS, apply_default_css=False, elem_id="examples"
-            )
-            with gr.Column(visible=False, elem_id="controls") as controls:
-                crop = gr.HTML(apply_default_css=False, elem_id="crop")
-                margin = gr.Slider(
-                    *MARGINS, value=0, step=0.05, label="Margin around the face",
-                    info="0 shows the models what they were trained with.", elem_id="margin",
-                    buttons=[],
-                )  # fmt: skip
-                heat = gr.Checkbox(label="Show where each model looks", elem_id="heat")
-                vary = gr.Checkbox(label="How sure is this? Try small changes", elem_id="vary")
-        with gr.Column(scale=8, min_width=320):
-            results = gr.HTML(WAITING, apply_default_css=False, elem_id="results")
-
-    settings: list[Any] = [margin, heat, vary]
-    shown = [picture, face, stage, examples, controls, upload, crop, results]
-
-    def open_upload(value: dict[str, Any] | None, *wanted: Any) -> tuple[Any, ...]:
-        if value is None:
-            return (gr.skip(),) * len(shown)
-        return open_file(lambda: read_upload(value), *wanted)
-
-    def open_file(read: Callable[[], File], *wanted: Any) -> tuple[Any, ...]:
-        try:
-            opened = read_picture(*read(), reader, most_bytes)
-        except Refused as error:
-            return _closed(cards.message(str(error)))
-        comparison = compare(contenders, opened, 0, wanted[0], heat=wanted[1], vary_it=wanted[2])
-        return (
-            opened, 0, gr.update(value=_stage(opened), visible=True), gr.update(visible=False),
-            gr.update(visible=True), gr.update(value=None, visible=False),
-            _crop(comparison), cards.results(comparison),
-        )  # fmt: skip
-
-    def open_example(event: gr.EventData, *wanted: Any) -> tuple[Any, ...]:
-        name = str(event._data["name"])
-        if name not in SOURCES:
-            return (gr.skip(),) * len(shown)
-        return open_file(lambda: (name, (EXAMPLES / name).read_bytes()), *wanted)
-
-    def choose(event: gr.EventData, opened: Picture | None, *wanted: Any) -> tuple[Any, ...]:
-        number = int(event._data["face"])
-        return number, *show(opened, number, *wanted)
-
-    def show(opened: Picture | None, number: int, *wanted: Any) -> tuple[Any, ...]:
-        if opened is None:  # a session that has expired
-            gone = "The picture is gone, as pictures are not kept. Choose it again."
-            return gr.skip(), cards.message(gone)
-        comparison = compare(
-            contenders, opened, number, wanted[0], heat=wanted[1], vary_it=wanted[2]
-        )
-        return _crop(comparison), cards.results(comparison)
-
+    tab, do = _Layout(), _Answering(contenders, most_bytes)
+    crop_and_results = [tab.crop, tab.results]
     common: dict[str, Any] = {
         "api_visibility": "private", "concurrency_id": "models", "show_progress": "minimal",
-        "show_progress_on": results,
+        "show_progress_on": tab.results,
     }  # fmt: skip
-    upload.input(
-        open_upload, [upload, *settings], shown, preprocess=False,
+    tab.upload.input(
+        do.open_upload, [tab.upload, *tab.settings], tab.shown, preprocess=False,
         trigger_mode="always_last",  # an emptied upload is told of, too: a paste may follow at once
         **common,
     )  # fmt: skip
-    examples.example(open_example, settings, shown, **common)
-    stage.choose(choose, [picture, *settings], [face, crop, results], **common)
-    stage.again(lambda: _closed(WAITING), None, shown, api_visibility="private", queue=False)
-    for setting in settings:
+    tab.examples.example(do.open_example, tab.settings, tab.shown, **common)
+    tab.stage.choose(
+        do.choose, [tab.picture, *tab.settings], [tab.face, *crop_and_results], **common
+    )
+    tab.stage.again(
+        lambda: _closed(WAITING), None, tab.shown, api_visibility="private", queue=False
+    )
+    for setting in tab.settings:
         setting.change(
-            show, [picture, face, *settings], [crop, results], trigger_mode="always_last", **common
+            do.show, [tab.picture, tab.face, *tab.settings], crop_and_results,
+            trigger_mode="always_last", **common,
+        )  # fmt: skip
+
+
+class _Layout:
+    """The tab's components: `shown` are those that a picture changes, `settings` the user's."""
+
+    def __init__(self) -> None:
+        html = partial(gr.HTML, apply_default_css=False)
+        self.picture, self.face = gr.State(None, time_to_live=IN_MEMORY), gr.State(0)
+        with gr.Row(elem_classes="compare"):
+            with gr.Column(scale=4, min_width=300, elem_classes="side"):
+                self.upload = gr.Image(
+                    label="Picture", sources=["upload", "webcam", "clipboard"], height=300,
+                    elem_id="upload", buttons=[],
+                    placeholder="Drop a picture here\nor click to choose one",
+                )  # fmt: skip
+                self.stage: Any = html(visible=False, js_on_load=CLICKS, elem_id="stage")
+                self.examples: Any = html(_examples(), js_on_load=CLICKS, elem_id="examples")
+                with gr.Column(visible=False, elem_id="controls") as controls:
+                    self.crop = html(elem_id="crop")
+                    self.settings: list[Any] = [
+                        gr.Slider(
+                            *MARGINS, value=0, step=0.05, label="Margin around the face",
+                            info="0 shows the models what they were trained with.",
+                            elem_id="margin", buttons=[],
+                        ),
+                        gr.Checkbox(label="Show where each model looks", elem_id="heat"),
+                        gr.Checkbox(
+                            label="How sure is this? Try small changes", elem_id="stability"
+                        ),
+                    ]  # fmt: skip
+            with gr.Column(scale=8, min_width=320):
+                self.results = html(WAITING, elem_id="results")
+        self.shown = [self.picture, self.face, self.stage, self.examples, controls, self.upload,
+                      self.crop, self.results]  # fmt: skip
+
+
+class _Answering:
+    """What the tab does; `wanted` are its settings' values: margin, heat, stability."""
+
+    def __init__(self, contenders: Sequence[Contender], most_bytes: int) -> None:
+        self.contenders, self.most_bytes = contenders, most_bytes
+        self.reader = make_reader(contenders)
+
+    def open_upload(self, value: dict[str, Any] | None, *wanted: Any) -> tuple[Any, ...]:
+        """Show an upload and its answers, or why there are none."""
+        return UNCHANGED if value is None else self._open(lambda: read_upload(value), *wanted)
+
+    def open_example(self, event: gr.EventData, *wanted: Any) -> tuple[Any, ...]:
+        """Show an example and its answers."""
+        name = str(event._data["name"])
+        if name not in SOURCES:
+            return UNCHANGED
+        return self._open(lambda: (name, (EXAMPLES / name).read_bytes()), *wanted)
+
+    def choose(self, event: gr.EventData, opened: Picture | None, *wanted: Any) -> tuple[Any, ...]:
+        """Answer for the face that was clicked."""
+        number = int(event._data["face"])
+        return number, *self.show(opened, number, *wanted)
+
+    def show(self, opened: Picture | None, number: int, *wanted: Any) -> tuple[str, str]:
+        """Answer for a face: what the models see of it, and what they say."""
+        if opened is None:  # a session that has expired
+            gone = "The picture is gone, as pictures are not kept. Choose it again."
+            return gr.skip(), notice(gone)
+        margin, heat, stability = wanted
+        comparison = compare(
+            self.contenders, opened, number, margin, heat=heat, stability=stability
         )
+        return _crop(comparison), results(comparison)
+
+    def _open(self, read: Callable[[], File], *wanted: Any) -> tuple[Any, ...]:
+        try:
+            opened = read_picture(*read(), self.reader, self.most_bytes)
+        except Refused as error:
+            return _closed(notice(str(error)))
+        return (
+            opened, 0, gr.update(value=_stage(opened), visible=True), gr.update(visible=False),
+            gr.update(visible=True), gr.update(value=None, visible=False),
+            *self.show(opened, 0, *wanted),
+        )  # fmt: skip
+
+
+UNCHANGED = (gr.skip(),) * 8
+"""For each component of `shown`."""
 
 
 def _closed(said: str) -> tuple[Any, ...]:
@@ -141,54 +169,22 @@ def _closed(said: str) -> tuple[Any, ...]:
 def _stage(picture: Picture) -> str:
     """Show the picture with a button over each face."""
     width, height = picture.size
-    count = len(picture.faces)
-    buttons = "".join(
-        f'<button type="button" class="face" data-face="{number}" '
-        f'aria-pressed="{str(number == 0).lower()}" aria-label="Face {number + 1} of {count}" '
-        f'style="left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;'
-        f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%;"
-        f'rotate:{angle:.1f}deg"><span aria-hidden="true">{number + 1}</span></button>'
-        for number, (left, top, right, bottom), angle in (
-            (number, face.box, face.angle) for number, face in enumerate(picture.faces)
-        )
-    )
-    found = "One face found." if count == 1 else f"{count} faces found. Choose one in the picture."
-    note = " Of this animation, the first frame is used." if picture.animated else ""
-    return (
-        f'<figure class="stage {"many" if count > 1 else ""}"><div class="frame">'
-        f'<img src="{data_uri(shrink(picture.image()))}" alt="Your picture">{buttons}</div>'
-        f'<figcaption><span role="status">{found}{note}</span>'
-        '<button type="button" class="plain" data-again="1">Another picture</button>'
-        "</figcaption></figure>"
-    )
+    return render(
+        "stage", image=shrink(picture.image()), faces=picture.faces, width=width, height=height,
+        animated=picture.animated,
+    )  # fmt: skip
 
 
 def _crop(comparison: Comparison) -> str:
     """Show what the models see."""
-    sides = sorted(
-        {answer.crop.shape[0] for answer in comparison.answers if answer.crop is not None}
-    )
-    listed = ", ".join(f"{side}×{side}" for side in sides)
-    return (
-        f'<figure class="crop"><img src="{data_uri(comparison.crop, 95)}" '
-        f'alt="Face {comparison.face + 1}, as the models see it">'
-        f"<figcaption><strong>What the models see</strong>Face {comparison.face + 1}, at "
-        f"{listed} pixels</figcaption></figure>"
-    )
+    sides = sorted({len(answer.crop) for answer in comparison.answers if answer.crop is not None})
+    return render("crop", crop=comparison.crop, number=comparison.face + 1, sides=sides)
 
 
 def _examples() -> str:
-    buttons = "".join(
-        f'<button type="button" data-example="{name}"><img src="{_thumbnail(name)}" alt="">'
-        f"<span><strong>{escape(title)}</strong>{escape(source)}</span></button>"
-        for name, (title, source) in SOURCES.items()
+    found = [
+        (name, *words, shrink(read_image(EXAMPLES / name), 96))
+        for name, words in SOURCES.items()
         if (EXAMPLES / name).is_file()
-    )
-    return f'<div class="examples"><p>Or try an example</p>{buttons}</div>'
-
-
-def _thumbnail(name: str) -> str:
-    from PIL import Image
-
-    with Image.open(EXAMPLES / name) as image:
-        return data_uri(shrink(image.convert("RGB"), 96))
+    ]
+    return render("examples", examples=found)

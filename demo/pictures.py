@@ -16,7 +16,7 @@ HEAT = np.array([[0, 0, 30], [90, 20, 110], [205, 65, 90], [250, 165, 60], [252,
 
 
 def data_uri(image: Image.Image | np.ndarray, quality: int = 88) -> str:
-    """Encode a picture as JPEG in a data: URI."""
+    """Encode a picture, or RGB pixels (H, W, 3), as JPEG in a data: URI."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     buffer = io.BytesIO()

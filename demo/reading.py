@@ -8,15 +8,21 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from agecli.data.images import read_image, reduction
-from agecli.errors import ImageError
+from agecli.errors import ImageError, ImageFault
 from agecli.faces import Face
-from agecli.inference.pictures import Reading, crop_view
+from agecli.inference.pictures import Reading, Status, crop_view
 from agecli.inference.predictor import Predictor
 
 from .threads import run
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+REASONS: dict[ImageFault, str] = {
+    "not_an_image": f"This file is not a picture that can be read. {FORMATS} can.",
+    "empty": "This file is empty. Choose another one.",
+    "broken": "This picture is damaged or cut short. Save or download it again and try once more.",
+}
 
 NO_MODEL = "No model can be used here: the Models tab says why."
 
@@ -25,7 +31,11 @@ MARGINS = (-0.1, 0.4)
 
 
 class Refused(Exception):
-    """A picture that gets no answer; the text is for the user."""
+    """A picture that gets no answer: the text is for the user, the status for a row."""
+
+    def __init__(self, text: str, status: Status = "unreadable") -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,8 @@ def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: i
     if reading.status == "no_face":
         raise Refused(
             "No face was found. A face has to be at least some 20 pixels wide, and not quite "
-            "turned away; try a closer or brighter picture."
+            "turned away; try a closer or brighter picture.",
+            "no_face",
         )
     size = image.width * reduction(image), image.height * reduction(image)
     return Picture(name, data, size, replace(reading, source=name), animated)
@@ -89,22 +100,19 @@ def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
     try:
         image = read_image(data)
     except ImageError as error:
-        raise Refused(_reason(data, str(error))) from error
+        raise Refused(_reason(data, error)) from error
     opened = Image.open(io.BytesIO(data))
     return image, opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False)
 
 
-def _reason(data: bytes, error: str) -> str:
+def _reason(data: bytes, error: ImageError) -> str:
     """Say in plain words why a picture cannot be read."""
     if data[4:8] == b"ftyp" and data[8:12] in HEIC:
         return f"HEIC pictures cannot be read here. Save it as JPEG; {FORMATS} can be read."
-    if "more than" in error:
+    if error.fault == "too_large":
+        size = str(error).split(":")[0]
         return (
-            f"This picture is too large ({error.split(':')[0]}). Make it smaller, or save it as "
-            "JPEG, and try again."
+            f"This picture is too large ({size}). Make it smaller, or save it as JPEG, and try "
+            "again."
         )
-    if error == "not an image":
-        return f"This file is not a picture that can be read. {FORMATS} can."
-    if error == "empty file":
-        return "This file is empty. Choose another one."
-    return "This picture is damaged or cut short. Save or download it again and try once more."
+    return REASONS.get(error.fault, REASONS["broken"])

@@ -48,13 +48,12 @@ def dataset_folder(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def toy_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an untrained cnn's ONNX file, beside the weights it was made of (cnn.safetensors)."""
-    from agecli.config import ExportConfig
     from agecli.exporting.export import export
     from tests.exporting.models import write_model
 
     folder = tmp_path_factory.mktemp("onnx")
     source = write_model(folder / "cnn.safetensors", temperature=1.7)
-    export(source, folder / "cnn.onnx", ExportConfig("onnx", "fp32"))
+    export(source, folder / "cnn.onnx")
     return folder / "cnn.onnx"
 
 

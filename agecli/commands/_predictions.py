@@ -5,61 +5,61 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agecli import distributed
 from agecli.commands._console import err, out
 from agecli.commands._progress import FaceProgress, clock, printable
+from agecli.commands._sources import Sources
+from agecli.data.images import read_image
 from agecli.errors import UsageError
+from agecli.faces.drawing import draw_faces
 from agecli.files import whole
-from agecli.weights import read_metadata
+from agecli.inference.ensemble import Ensemble, average
+from agecli.inference.pictures import STDIN
+from agecli.inference.predictor import Prediction, labels_of
+from agecli.inference.rows import csv_header, csv_row
+from agecli.video.frames import read_frame
 
-if TYPE_CHECKING:
-    from agecli.inference.predictor import Prediction
-
-Sink = Callable[[list["Prediction"]], None]
+Sink = Callable[[list[Prediction]], None]
 """Takes the predictions of one picture, or of one face of a video."""
 
 BAR = 30
 LONGEST_NAME = 40
 WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
-CSV_COLUMNS = (
-    "source", "left", "top", "right", "bottom", "angle", "score", "track", "frames", "first",
-    "last", "best", "model", "group", "probability", "age", "status", "error",
-)  # fmt: skip
 
 
 def show_predictions(
-    predictions: Iterable[Prediction],
-    sources: Sequence[Path],
-    weights: Sequence[Path],
-    progress: FaceProgress,
-    *,
-    as_json: bool,
-    top: int | None,
-    csv_path: Path | None,
+    predictions: Iterable[Prediction], sources: Sources, groups: Sequence[str],
+    progress: FaceProgress, *, as_json: bool, top: int | None, csv_path: Path | None,
     annotate: Path | None,
-    stdin: bytes = b"",
-) -> int:
-    """Print and write the answers for the sources; return how many sources have none."""
-    many = len(sources) > 1
+) -> int:  # fmt: skip
+    """Print and write the answers for the sources; return how many sources have none.
+
+    groups: the columns of the CSV file. Of several processes, the first shows them all.
+    """
+    if not distributed.is_main():
+        deque(predictions, maxlen=0)
+        return 0
+    many = len(sources.paths) > 1
     faces = unanswered = 0
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if annotate:
-            sinks.append(_annotator(annotate, sources, stdin))
+            sinks.append(_annotator(annotate, sources))
         if csv_path:
-            sinks.append(stack.enter_context(_csv_file(csv_path, weights)))
+            sinks.append(stack.enter_context(_csv_file(csv_path, groups)))
         stack.enter_context(progress)
         # On one terminal, lines go through the bar's console, which keeps the bar below them.
         console = progress.console if not progress.disable and out.is_terminal else out
@@ -67,7 +67,7 @@ def show_predictions(
         if as_json:
             sinks.append(_json_lines(console, top))
         elif (many or progress.moving) and not csv_path:
-            listing = _lines(console, sources, top)
+            listing = _lines(console, sources.paths, top)
         elif not csv_path:
             listing = partial(_bars, console, top)
         for source, rows in groupby(predictions, key=lambda row: row.source):
@@ -88,7 +88,7 @@ def show_predictions(
     if many:
         what = "files" if progress.moving else "pictures"
         err.print(
-            f"{what}: {len(sources):,}, without an answer: {unanswered:,}; faces: {faces:,}",
+            f"{what}: {len(sources.paths):,}, without an answer: {unanswered:,}; faces: {faces:,}",
             highlight=False,
         )
     return unanswered
@@ -96,15 +96,13 @@ def show_predictions(
 
 def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
     """Print one picture's answers: per face and model, a bar per group; and what all say."""
-    from agecli.inference.ensemble import join
-
     for number, row in enumerate(rows):
         if row.status != "ok":
             console.print(Text(f"{printable(row.source)}: {row.error}"), soft_wrap=True)
             continue
         if number:
             console.print()
-        _head(console, row, row.model, row.group, row.age)
+        _head(console, row, row.model, row)
         table = Table.grid(padding=(0, 2))
         for group, chance in _top(row, top).items():
             style = "bold green" if group == row.group else ""
@@ -112,28 +110,25 @@ def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
             table.add_row(Text(group, style), bar, Text(f"{chance:6.1%}", style))
         console.print(table)
         answers = [other for other in rows if other.face == row.face]
-        if len(answers) > 1 and row is answers[-1] and (joint := join(answers)):
+        if len(answers) > 1 and row is answers[-1] and (joint := average(answers)):
             agree = f", {joint.probability:.0%}, {joint.agree} of {joint.models} agree"
             console.print()
-            _head(console, row, "together", joint.group, joint.age, agree)
+            _head(console, row, "together", joint, agree)
 
 
 def _head(
     console: Console,
     row: Prediction,
     who: str | None,
-    group: str | None,
-    age: float | None,
+    answer: Prediction | Ensemble,
     more: str = "",
 ) -> None:
-    """Print whose answer for a face of a picture follows, and the answer."""
+    """Print whose answer for a row's face follows, and the answer."""
     where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
-    years = "" if age is None else f", about {age:.0f} years"
-    console.print(
-        Text(f"{printable(row.source)}, {where}, {who}: "),
-        Text(f"{group}{years}", "bold"), Text(more),
-        sep="", soft_wrap=True,
-    )  # fmt: skip
+    years = "" if answer.age is None else f", about {answer.age:.0f} years"
+    said = Text(f"{answer.group}{years}", "bold")
+    name = Text(f"{printable(row.source)}, {where}, {who}: ")
+    console.print(name, said, Text(more), sep="", soft_wrap=True)
 
 
 def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
@@ -176,42 +171,23 @@ def _json_lines(console: Console, top: int | None) -> Sink:
 
 
 @contextmanager
-def _csv_file(path: Path, weights: Sequence[Path]) -> Iterator[Sink]:
+def _csv_file(path: Path, groups: Sequence[str]) -> Iterator[Sink]:
     """Write a CSV row per face and model; the file gets its name when it is whole."""
-    groups = list(dict.fromkeys(label for file in weights for label in read_metadata(file).scheme))
     with (
         whole(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*CSV_COLUMNS, *(f"p {group}" for group in groups)])
-
-        def write(rows: list[Prediction]) -> None:
-            for row in rows:
-                found = row.face
-                face = [*found.box, found.angle, found.score] if found else [None] * 6
-                track = astuple(row.track) if row.track else [None] * 5
-                chances = row.probabilities or {}
-                writer.writerow(
-                    [row.source, *face, *track, row.model, row.group, row.probability, row.age,
-                     row.status, row.error, *map(chances.get, groups)]
-                )  # fmt: skip
-
-        yield write
+        writer.writerow(csv_header(groups))
+        yield lambda rows: writer.writerows(csv_row(row, groups) for row in rows)
 
 
-def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
+def _annotator(folder: Path, sources: Sources) -> Sink:
     """Write the pictures that have answers, with boxes and labels, as they lie in their folders.
 
     Of a video it is a picture per face, where that was found surest.
     """
-    from agecli.data.images import read_image
-    from agecli.faces.drawing import draw_faces
-    from agecli.inference.pictures import STDIN
-    from agecli.inference.predictor import labels_of
-    from agecli.video.frames import read_frame
-
-    parents = {source.parent: source.parent.resolve() for source in sources}
+    parents = {source.parent: source.parent.resolve() for source in sources.paths}
     root = Path(os.path.commonpath(parents.values()))
     if any(parent.is_relative_to(folder.resolve()) for parent in parents.values()):
         raise UsageError(f"--annotate: {folder} holds pictures to predict; give another folder")
@@ -226,7 +202,7 @@ def _annotator(folder: Path, sources: Sequence[Path], stdin: bytes) -> Sink:
             image = read_frame(source, track.best)
             target = target.with_name(f"{target.name}.{track.number}.jpg")
         else:
-            image = read_image(stdin if source == STDIN else source)
+            image = read_image(sources.stdin if source == STDIN else source)
         if target.suffix.lower() not in WRITABLE:
             target = target.with_name(f"{target.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)

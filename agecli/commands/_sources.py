@@ -1,4 +1,4 @@
-"""What predict is asked to look at: standard input, a camera until Ctrl-C."""
+"""What predict is asked to look at: files, standard input, a camera until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,14 +6,69 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agecli import distributed
+from agecli.data.images import MAX_BYTES
 from agecli.errors import UsageError
+from agecli.inference.pictures import STDIN, find_pictures, worker_count
+from agecli.inference.predictor import Prediction, Predictor, predict_distributed
+from agecli.video.frames import Frame, frame_rate, is_video, need_decoder, read_camera
+from agecli.video.people import Watch, predict_files, predict_video
 
-if TYPE_CHECKING:
-    from agecli.video.frames import Frame
+
+@dataclass(frozen=True)
+class Sources:
+    """Pictures, videos and the picture on standard input; or a camera."""
+
+    paths: Sequence[Path]
+    """Of a camera, its name alone."""
+    fps: float | None
+    seconds: float | None
+    camera: int | None
+    stdin: bytes = b""
+
+    @property
+    def moving(self) -> bool:
+        """Whether some are no pictures."""
+        return self.camera is not None or any(map(is_video, self.paths))
+
+    @property
+    def workers(self) -> int:
+        """How many processes it pays to start for them."""
+        return worker_count(len(self.paths))
+
+    def predict(self, predictor: Predictor, watch: Watch) -> Iterator[Prediction]:
+        """Yield the answers for them, shared among the processes of a launch."""
+        if self.camera is not None:
+            _ = predictor.models  # loaded before the camera's clock starts
+            frames = until_interrupted(read_camera(self.camera, self.fps, self.seconds))
+            return predict_video(predictor, frames, str(self.paths[0]), watch)
+        answer = partial(
+            predict_files, predictor, fps=self.fps, seconds=self.seconds, stdin=self.stdin,
+            watch=watch,
+        )  # fmt: skip
+        return predict_distributed(answer, self.paths)
+
+
+def find_sources(
+    names: Sequence[str], camera: int | None, fps: str, seconds: float | None
+) -> Sources:
+    """Find what is named, once for all processes; camera: watch it, and nothing else."""
+    rate = frame_rate(fps)
+    if camera is not None:
+        sources = Sources([Path(f"webcam {camera}")], rate, seconds, camera)
+    else:
+        paths = distributed.from_main(lambda: find_pictures(names))
+        stdin = distributed.from_main(lambda: read_stdin(paths))
+        sources = Sources(paths, rate, seconds, None, stdin)
+    if sources.moving:
+        need_decoder()
+    return sources
 
 
 def read_stdin(paths: Sequence[Path]) -> bytes:
@@ -21,9 +76,6 @@ def read_stdin(paths: Sequence[Path]) -> bytes:
 
     Raises UsageError where nobody pipes anything in.
     """
-    from agecli.data.images import MAX_BYTES
-    from agecli.inference.pictures import STDIN
-
     if STDIN not in paths:
         return b""
     if sys.stdin is None or sys.stdin.isatty():

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from agecli.config import FORMS, ExportConfig, Form
+from agecli.config import Form
+from agecli.errors import UsageError
 
 EXAMPLES = """\b
 Examples:
@@ -19,63 +20,64 @@ Examples:
 """
 
 
+Option = typer.Option
+Weights = Annotated[
+    Path,
+    typer.Argument(
+        metavar="WEIGHTS|RUN|FOLDER", help="A weights file, the run it is in, or a released model."
+    ),
+]
+Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The file to write.")]
+To = Annotated[
+    Form | None,
+    Option(
+        help="ONNX; torch.export's pt2, TorchScript's successor; or agecli's own weights "
+        "file; by default what OUT ends in.",
+    ),
+]
+Dtype = Annotated[
+    Literal["fp32", "fp16"] | None,
+    Option(help="Matrices of a safetensors file, by default fp16; other forms are in fp32."),
+]
+Int8 = Annotated[
+    bool, Option("--int8", help="ONNX in 8 bits, its ranges set on validation images.")
+]
+WithBackbone = Annotated[
+    bool, Option("--with-backbone", help="Put the backbone inside a dinov2's safetensors file.")
+]
+Data = Annotated[
+    Path | None,
+    Option(
+        metavar="DIR",
+        help="Data set on whose validation images the export is checked; else on drawn ones.",
+    ),
+]
+Card = Annotated[bool, Option("--card", help="Write a model card beside OUT, ending in .md.")]
+HubFolder = Annotated[
+    Path | None,
+    Option(metavar="DIR", help="Instead of OUT: fill a folder that a model hub takes as it is."),
+]
+Index = Annotated[
+    bool,
+    Option(
+        "--index",
+        help="Instead of OUT: write README.md in FOLDER, which tells of the weights there "
+        "how right they are and how to train them again.",
+    ),
+]
+
+
 def export(
-    weights: Annotated[
-        Path,
-        typer.Argument(
-            metavar="WEIGHTS|RUN|FOLDER",
-            help="A weights file, the run it is in, or a released model.",
-        ),
-    ],
-    out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The file to write.")] = None,
-    to: Annotated[
-        Form | None,
-        typer.Option(
-            help="ONNX; torch.export's pt2, TorchScript's successor; or agecli's own weights "
-            "file; by default what OUT ends in.",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Literal["fp32", "fp16"] | None,
-        typer.Option(
-            help="Matrices of a safetensors file, by default fp16; other forms are in fp32."
-        ),
-    ] = None,
-    int8: Annotated[
-        bool,
-        typer.Option("--int8", help="ONNX in 8 bits, its ranges set on validation images."),
-    ] = False,
-    with_backbone: Annotated[
-        bool,
-        typer.Option(
-            "--with-backbone", help="Put the backbone inside a dinov2's safetensors file."
-        ),
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Data set on whose validation images the export is checked; else on drawn ones.",
-        ),
-    ] = None,
-    card: Annotated[
-        bool, typer.Option("--card", help="Write a model card beside OUT, ending in .md.")
-    ] = False,
-    hub_folder: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Instead of OUT: fill a folder that a model hub takes as it is.",
-        ),
-    ] = None,
-    index: Annotated[
-        bool,
-        typer.Option(
-            "--index",
-            help="Instead of OUT: write README.md in FOLDER, which tells of the weights there "
-            "how right they are and how to train them again.",
-        ),
-    ] = False,
+    weights: Weights,
+    out: Out = None,
+    to: To = None,
+    dtype: Dtype = None,
+    int8: Int8 = False,
+    with_backbone: WithBackbone = False,
+    data: Data = None,
+    card: Card = False,
+    hub_folder: HubFolder = None,
+    index: Index = False,
 ) -> None:
     """Write a model in another form, for use elsewhere.
 
@@ -86,41 +88,21 @@ def export(
     Every export is run beside the original; one that answers otherwise is not
     kept.
     """
-    from agecli.errors import UsageError
-    from agecli.exporting.export import export, export_folder, write_index
-    from agecli.weights import named_weights
+    from agecli.exporting.export import export, write_index
 
     if index:
-        if not weights.is_dir() or any((out, to, dtype, int8, with_backbone, card, hub_folder)):
+        if any((out, to, dtype, int8, with_backbone, card, hub_folder)):
             raise UsageError("--index: give the folder of the weights, and nothing else")
         typer.echo(write_index(weights))
         return
-    form = to or _form_of(out)
-    if (out is None) == (hub_folder is None):
+    target = out or hub_folder
+    if target is None or (out and hub_folder):
         raise UsageError("OUT: give a file to write, or --hub-folder instead")
-    if out and out.suffix != f".{form}":
-        raise UsageError(f"OUT: {out} is no .{form} file: give it that ending")
     if int8 and dtype:
         raise UsageError("--dtype: --int8 has a precision of its own: leave one of them out")
-    precision = "int8" if int8 else dtype or ("fp16" if form == "safetensors" else "fp32")
-    config = ExportConfig(form, precision, with_backbone, data)
-    source, *others = named_weights(weights)
-    if others:
-        raise UsageError(f"WEIGHTS: {weights} holds several: name one of them, as {source}")
-    if hub_folder:
-        parity = export_folder(source, hub_folder, config)
-        out = hub_folder / f"model.{form}"
-    else:
-        assert out
-        parity = export(source, out, config, card=card)
-    typer.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB): {parity}")
-
-
-def _form_of(out: Path | None) -> Form:
-    """Return the form that a file's ending names; without a file, the first."""
-    from agecli.errors import UsageError
-
-    for form in FORMS:
-        if out is None or out.suffix == f".{form}":
-            return form
-    raise UsageError(f"OUT: {out} ends in none of .{', .'.join(FORMS)}: give it one")
+    typer.echo(
+        export(
+            weights, target, form=to, precision="int8" if int8 else dtype, data=data, card=card,
+            with_backbone=with_backbone, hub_folder=hub_folder is not None,
+        )
+    )  # fmt: skip

@@ -27,17 +27,13 @@ _REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
 
-class TooThinError(ImageError):
-    """A picture has fewer pixels one way than what is looked for in it."""
-
-
 def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image.Image:
     """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
 
     Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
     the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Raises ImageError with a
-    short reason: not an image, cut short, too large; and TooThinError, before anything is decoded,
-    for a picture whose shorter side is below the least: a line of pixels may take gigabytes.
+    short reason and its fault: not an image, cut short, too large; or too thin, before anything is
+    decoded, where the shorter side is below the least: a line of pixels may take gigabytes.
     """
     if not isinstance(source, Image.Image):
         source = _read_bytes(source)
@@ -46,7 +42,7 @@ def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image
             warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
             image = source if isinstance(source, Image.Image) else _open(source)
             if min(image.size) < least_side:
-                raise TooThinError(f"{image.width}x{image.height} pixels")
+                raise ImageError(f"{image.width}x{image.height} pixels", "too_thin")
             if isinstance(source, Image.Image):
                 _check_pixels(source, MAX_PIXELS)
                 return _to_rgb(ImageOps.exif_transpose(source))
@@ -60,14 +56,16 @@ def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"more than {MAX_PIXELS // 10**6} million pixels: save it smaller, or as JPEG"
+            f"more than {MAX_PIXELS // 10**6} million pixels: save it smaller, or as JPEG",
+            "too_large",
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError("not an image") from error
+        raise ImageError("not an image", "not_an_image") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError...
         text = str(error)
-        cut = "truncated" in text or "Truncated" in text or isinstance(error, EOFError)
-        raise ImageError("cut short" if cut else f"broken image ({text or error!r})") from error
+        if "truncated" in text.lower() or isinstance(error, EOFError):
+            raise ImageError("cut short", "cut_short") from error
+        raise ImageError(f"broken image ({text or error!r})", "broken") from error
 
 
 def reduction(image: Image.Image) -> int:
@@ -104,7 +102,8 @@ def _check_pixels(image: Image.Image, most: int, otherwise: str = "") -> None:
     if image.width * image.height > most:
         raise ImageError(
             f"{image.width}x{image.height} pixels, more than {most // 10**6} million: save it "
-            f"smaller{otherwise}"
+            f"smaller{otherwise}",
+            "too_large",
         )
 
 
@@ -112,12 +111,12 @@ def _read_bytes(source: Path | bytes) -> bytes:
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if size > MAX_BYTES:
-            raise ImageError(f"larger than {MAX_BYTES >> 20} MiB")
+            raise ImageError(f"larger than {MAX_BYTES >> 20} MiB", "too_large")
         data = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise ImageError((error.strerror or str(error)).lower()) from error
     if not data:
-        raise ImageError("empty file")
+        raise ImageError("empty file", "empty")
     return data
 
 

@@ -6,60 +6,104 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from agecli.ages import Answers
-from agecli.config import ExportConfig, Form
+from agecli.config import FORMS, ExportConfig, Form, Precision
 from agecli.errors import UsageError
 from agecli.exporting import onnx
 from agecli.exporting.card import model_card
 from agecli.exporting.index import folder_readme
-from agecli.exporting.parity import Answer, Parity, calibration_images, check, compare, held_images
+from agecli.exporting.parity import (
+    Answer,
+    Parity,
+    calibration_images,
+    check,
+    compare,
+    held_images,
+)
 from agecli.files import write_text
 from agecli.inference.predictor import load_model
-from agecli.weights import Metadata, load_weights, read_metadata, save_weights
+from agecli.weights import Metadata, load_weights, named_weights, read_metadata, save_weights
 
 
-def export(source: Path, out: Path, config: ExportConfig, *, card: bool = False) -> Parity:
-    """Write a weights file in another form, once its answers have shown to be the original's.
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote, and how its answers differ from the original's."""
 
-    card: write a model card beside it, under the same name with the ending .md. Returns how the
-    answers differ. Raises UsageError where OUT exists or the options do not go together,
-    WeightsError for an export that cannot be made or answers otherwise: then nothing is left.
+    file: Path
+    parity: Parity
+
+    def __str__(self) -> str:
+        return f"{self.file} ({self.file.stat().st_size / 1e6:.1f} MB): {self.parity}"
+
+
+def export(
+    weights: Path | str, out: Path | str, *, form: Form | None = None,
+    precision: Precision | None = None, with_backbone: bool = False, data: Path | None = None,
+    card: bool = False, hub_folder: bool = False,
+) -> Export:  # fmt: skip
+    """Write a model in another form, once its answers have shown to be the original's.
+
+    weights: a weights file, the run it is in, or a released model's name. form: by default what
+    OUT ends in. precision: by default fp16 for safetensors, fp32 for others. with_backbone and data
+    are those of `ExportConfig`. card: write a model card beside OUT, ending in .md. hub_folder: OUT
+    is a folder to fill, which a model hub takes as it is and --weights, too: model.safetensors (or
+    another form), config.json with the metadata, and the card as README.md.
+
+    Raises UsageError where OUT exists or the options do not go together, WeightsError for an
+    export that cannot be made or answers otherwise: then nothing is left. DataError where the data
+    set cannot be used.
     """
-    with _whole(out, *([_card_of(out)] if card else [])) as folder:
-        parity, metadata = _write(source, folder / out.name, config)
-        if card:
-            text = model_card(metadata, out.name, config.precision, parity)
-            (folder / _card_of(out).name).write_text(text, encoding="utf-8")
-    return parity
-
-
-def export_folder(source: Path, out: Path, config: ExportConfig) -> Parity:
-    """Write a folder that can be uploaded to a model hub as it is, and used with --weights.
-
-    It holds model.safetensors (or .onnx, .pt2), config.json with the metadata, and README.md, the
-    model card. Otherwise as `export`.
-    """
-    with _whole(out) as folder:
-        whole = folder / out.name
-        whole.mkdir()
-        file = whole / f"model.{config.to}"
+    out = Path(out)
+    if not hub_folder:
+        form = _form_of(out, form)
+    form = form or FORMS[0]
+    precision = precision or ("fp16" if form == "safetensors" else "fp32")
+    config = ExportConfig(form, precision, with_backbone, data)
+    source, *others = named_weights(weights)
+    if others:
+        raise UsageError(f"WEIGHTS: {weights} holds several: name one of them, as {source}")
+    beside = [out.with_suffix(".md")] if card and not hub_folder else []
+    with _whole(out, *beside) as folder:
+        file = folder / out.name
+        if hub_folder:
+            file.mkdir()
+            file = file / f"model.{form}"
         parity, metadata = _write(source, file, config)
-        text = json.dumps(asdict(metadata), indent=2)
-        (whole / "config.json").write_text(text + "\n", encoding="utf-8")
-        card = model_card(metadata, file.name, config.precision, parity)
-        (whole / "README.md").write_text(card, encoding="utf-8")
-    return parity
+        text = model_card(metadata, file.name, precision, parity)
+        if hub_folder:
+            described = json.dumps(asdict(metadata), indent=2) + "\n"
+            file.with_name("config.json").write_text(described, encoding="utf-8")
+            file.with_name("README.md").write_text(text, encoding="utf-8")
+        elif card:
+            file.with_suffix(".md").write_text(text, encoding="utf-8")
+    return Export(out / file.name if hub_folder else out, parity)
 
 
 def write_index(folder: Path) -> Path:
-    """Write README.md in a folder of weights, whole or not at all; an earlier one is replaced."""
+    """Write README.md in a folder of weights, whole or not at all; an earlier one is replaced.
+
+    It tells of each file how right it is and how to train it again. Raises UsageError for what is
+    no folder, WeightsError where it holds no weights.
+    """
+    if not folder.is_dir():
+        raise UsageError("--index: give the folder of the weights, and nothing else")
     readme = folder / "README.md"
     write_text(readme, folder_readme(folder))
     return readme
+
+
+def _form_of(out: Path, form: Form | None) -> Form:
+    """Return the form that a file's ending names. Raises UsageError where it is not the wanted."""
+    if form and out.suffix != f".{form}":
+        raise UsageError(f"OUT: {out} is no .{form} file: give it that ending")
+    for known in FORMS:
+        if out.suffix == f".{known}":
+            return known
+    raise UsageError(f"OUT: {out} ends in none of .{', .'.join(FORMS)}: give it one")
 
 
 def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:
@@ -112,10 +156,6 @@ def _answers(file: Path, form: Form) -> Answer:
     model = load_model(file, "cpu")
     read = partial(Answers, scheme=model.scheme, knows_years=model.metadata.knows_years)
     return lambda images: read(model.distributions(images, flip=False)).groups  # NaN and all
-
-
-def _card_of(out: Path) -> Path:
-    return out.with_suffix(".md")
 
 
 @contextmanager

@@ -29,15 +29,9 @@ class Portable(nn.Module):
     matrix: Tensor
 
     def __init__(
-        self,
-        module: nn.Module,
-        *,
-        scheme: Scheme,
-        knows_years: bool,
-        mean: Sequence[float],
-        std: Sequence[float],
-        temperature: float = 1.0,
-    ) -> None:
+        self, module: nn.Module, *, scheme: Scheme, knows_years: bool, mean: Sequence[float],
+        std: Sequence[float], temperature: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         fold(module)
         self.module, self.knows_years = module, knows_years

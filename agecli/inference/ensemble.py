@@ -1,4 +1,4 @@
-"""What several models say together: the mean of their probabilities, and how far they agree."""
+"""What several models answer together: the mean of their probabilities, and how far they agree."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agecli.inference.predictor import Prediction
+from agecli.inference.predictor import Prediction, label, name_answer
 
 
 @dataclass(frozen=True)
-class Together:
-    """The joint answer of models for a face."""
+class Ensemble:
+    """The answer of several models for a face."""
 
     group: str
     probability: float
@@ -26,8 +26,13 @@ class Together:
     spread: int
     """Groups between the youngest and the oldest answer; 0 where all answers are the same."""
 
+    @property
+    def label(self) -> str:
+        """The group, its probability and the age as a short text, as `Prediction.label`."""
+        return label(self.group, self.probability, self.age)
 
-def join(answers: Sequence[Prediction]) -> Together | None:
+
+def average(answers: Sequence[Prediction]) -> Ensemble | None:
     """Average the answers of models for one face, as `agecli evaluate` does for its ensemble.
 
     None without answers, or where models have different age groups.
@@ -37,17 +42,10 @@ def join(answers: Sequence[Prediction]) -> Together | None:
         return None
     labels = list(chances[0])
     mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
-    best = int(mean.argmax())
     ages = [answer.age for answer in answers if answer.age is not None]
     places = [labels.index(answer.group) for answer in answers if answer.group]
-    return Together(
-        group=labels[best],
-        probability=round(float(mean[best]), 4),
-        probabilities={
-            label: round(float(p), 4) for label, p in zip(labels, mean, strict=True)
-        },
-        age=round(float(np.mean(ages)), 1) if ages else None,
-        agree=places.count(best),
-        models=len(chances),
+    named = name_answer(labels, mean, float(np.mean(ages)) if ages else None)
+    return Ensemble(
+        **named, models=len(chances), agree=places.count(int(mean.argmax())),
         spread=max(places) - min(places),
     )  # fmt: skip

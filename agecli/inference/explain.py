@@ -1,13 +1,14 @@
 """Where a model looked for its answer: a coarse map over the face crop.
 
-The convolutional networks by Grad-CAM (Selvaraju et al. 2017); the capsule network by what its
-primary capsules add to the group capsule; DINOv2 by the attention of its last block.
+The network says how, by its `explained_by`: "Grad-CAM" (Selvaraju et al. 2017) and "capsules'
+shares" need its `halves`, "attention" needs its `attention`. A network without is not explained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +21,22 @@ if TYPE_CHECKING:
 
 Half = Callable[["Tensor"], "Tensor"]
 
-FINEST = 6
-"""Positions along a side that a map has at least, where a model has such a layer."""
 
-METHODS = {
-    "cnn": "Grad-CAM",
-    "resnet": "Grad-CAM",
-    "capsnet": "capsules' shares",
-    "dinov2": "attention",
-}
+@dataclass(frozen=True)
+class Explanation:
+    """What counted for an answer."""
+
+    heat: NDArray[np.floating]
+    """(h, w), 0 to 1: how much each place of the layer that is looked at counted."""
+    method: str
+    """How that was found, in a word or two."""
 
 
-def explain(model: Model, crop: np.ndarray, group: str) -> NDArray[np.floating] | None:
-    """Return how much each place of a face crop (S, S, 3) counted for an age group, 0 to 1.
+def explain(model: Model, crop: np.ndarray, group: str) -> Explanation | None:
+    """Find what counted for an age group in a uint8 face crop (S, S, 3).
 
-    (h, w), the places of the layer that is looked at; None for an exported model, whose layers
-    cannot be looked into. Safe to call from several threads.
+    None for a network that does not say how, and for an exported model, whose layers cannot be
+    looked into. Safe to call from several threads.
     """
     if not isinstance(model, LoadedModel):
         return None
@@ -43,20 +44,23 @@ def explain(model: Model, crop: np.ndarray, group: str) -> NDArray[np.floating] 
 
     from agecli.data.batches import to_input
 
-    meta = model.metadata
-    pixels = torch.from_numpy(np.ascontiguousarray(crop[None])).to(model.device)
-    x = to_input(pixels, meta.image_size, meta.mean, meta.std)  # (1, 3, size, size)
-    if meta.model == "dinov2":
+    meta, net = model.metadata, cast(Any, model.module)
+    x = torch.tensor(crop[None], device=model.device)
+    x = to_input(x, meta.image_size, meta.mean, meta.std)  # (1, 3, size, size)
+    method = getattr(net, "explained_by", "")
+    if method == "attention":
         with torch.no_grad():
-            heat = attention(model.module, x)
-    else:
-        front, back = halves(model.module, x)
+            heat = net.attention(x)
+    elif method in WEIGHING:
+        front, back = net.halves(meta.image_size)
         with torch.no_grad():
             features = front(x)
-        weigh = capsule_shares if meta.model == "capsnet" else grad_cam
-        heat = weigh(features, back, _outputs(model, group))
+        heat = WEIGHING[method](features, back, _outputs(model, group))
+    else:
+        return None
     heat = heat.clamp(min=0)
-    return (heat / heat.max().clamp(min=1e-12)).double().cpu().numpy()
+    heat = (heat / heat.max().clamp(min=1e-12)).double().cpu().numpy()
+    return Explanation(heat, method)
 
 
 def grad_cam(features: Tensor, back: Half, outputs: list[int]) -> Tensor:
@@ -80,53 +84,8 @@ def capsule_shares(capsules: Tensor, back: Half, outputs: list[int]) -> Tensor:
     return shares.view(side, side)
 
 
-def attention(net: Any, x: Tensor) -> Tensor:
-    """Return the [CLS] token's attention to the patches in the last block, mean over heads; (h, w).
-
-    net: a `Dinov2`. x: a normalised image (1, 3, S, S).
-    """
-    import torch
-
-    from agecli.models.dinov2 import projections
-
-    block = net.backbone.encoder.layer[-1]
-    hidden = net.backbone(pixel_values=x, output_hidden_states=True).hidden_states[-2]
-    hidden = block.norm1(hidden)  # (1, tokens, D)
-    query, key = (layer(hidden) for layer in projections(block.attention)[:2])
-    heads = net.backbone.config.num_attention_heads
-    query, key = (t[0].view(len(t[0]), heads, -1).transpose(0, 1) for t in (query, key))
-    scores = query[:, :1] @ key.mT / key.shape[-1] ** 0.5  # (heads, 1, tokens)
-    patches = torch.softmax(scores, dim=-1).mean(dim=0)[0, net.first_patch :]
-    side = round(len(patches) ** 0.5)
-    return patches.view(side, side)
-
-
-def halves(net: Any, x: Tensor) -> tuple[Half, Half]:
-    """Cut a model in two at the layer that is looked at: image to features, features to logits."""
-    import torch
-
-    from agecli.models.blocks import ConvNorm
-    from agecli.models.capsnet import CapsNet
-    from agecli.models.cnn import CNN
-
-    if isinstance(net, CNN):
-        blocks: Any = net.blocks[:-1]
-        last: Any = net.blocks[-1]
-
-        def front(x: Tensor) -> Tensor:
-            for block in blocks:
-                x = block(x)
-            return torch.relu(ConvNorm.forward(last, x))  # (1, 256, S/8, S/8)
-
-        return front, lambda features: net.head(last.pool(features))
-    if isinstance(net, CapsNet):
-        return net.capsules, net.classify
-    depth = max(1, sum(x.shape[-1] / 2 ** (n + 1) >= FINEST for n in range(1, 5)))
-    first, rest = net.body.stages[:depth], net.body.stages[depth:]
-    return (
-        torch.nn.Sequential(net.body.stem, *first),
-        torch.nn.Sequential(*rest, net.head),
-    )
+WEIGHING = {"Grad-CAM": grad_cam, "capsules' shares": capsule_shares}
+"""Features (1, ...), the way from them to logits, and outputs, to a map (h, w)."""
 
 
 def _gradient(features: Tensor, back: Half, outputs: list[int]) -> Tensor:

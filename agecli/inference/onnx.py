@@ -35,7 +35,7 @@ class OnnxModel(Model):
         self._output = "years" if self.metadata.knows_years else "probabilities"
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Do as `Model.distributions` says."""
+        """Return (N, outputs) for uint8 crops (N, S, S, 3), as `Model.distributions` says."""
         size = self.metadata.image_size
         if images.shape[1] != size:
             images = np.stack([square(Image.fromarray(image), size) for image in images])

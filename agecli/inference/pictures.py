@@ -12,18 +12,20 @@ from functools import partial
 from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
 
+from agecli import distributed
 from agecli.config import MIN_FACE_SCORE, Align, Fallback
-from agecli.data.images import SUFFIXES, TooThinError, read_image, square
-from agecli.data.workers import WorkerPool
+from agecli.data.images import SUFFIXES, read_image, square
+from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError, UsageError
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.detector import LEAST_SIDE
 
+Status = Literal["ok", "no_face", "unreadable"]
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A file's path or content, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
 View = tuple[int, float]
@@ -34,10 +36,12 @@ STDIN = Path("-")
 """Names the picture on standard input."""
 PIECE = 16
 """Pictures per message to a worker: enough that a batch's worth is always on its way."""
+MANY = 50
+"""Pictures from which on it pays to start a process per CPU."""
 
 
 @dataclass(frozen=True)
-class Find:
+class DetectionConfig:
     """How the faces of pictures are detected."""
 
     crops: bool = False
@@ -46,6 +50,12 @@ class Find:
     align: Align = "points"
     least_score: float = MIN_FACE_SCORE
     """Faces of a lower score are left out."""
+
+    def __post_init__(self) -> None:
+        for option, choices in (("fallback", Fallback), ("align", Align)):
+            if (value := getattr(self, option)) not in get_args(choices):
+                names = ", ".join(get_args(choices))
+                raise UsageError(f"--{option}: {value!r} is not one of {names}")
 
     def faces(self, image: Image.Image) -> list[Face]:
         """Detect the faces of an RGB picture, and set them upright by their points if wanted."""
@@ -58,7 +68,7 @@ class Reading:
     """A picture's faces, and their crops per view; or why there are none."""
 
     source: str
-    status: Literal["ok", "no_face", "unreadable"]
+    status: Status
     error: str | None = None
     faces: list[Face | None] = field(default_factory=list)
     """None is the whole picture, where no face was searched for or found."""
@@ -97,15 +107,20 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def worker_count(pictures: int) -> int:
+    """Return in how many processes it pays to detect the faces of so many pictures; 0 for none."""
+    return default_workers() // distributed.local_world() if pictures >= MANY else 0
+
+
 def read_pictures(
     sources: Iterable[Picture],
     views: Iterable[View],
     *,
-    find: Find,
+    detection: DetectionConfig,
     workers: int = 0,
 ) -> Iterator[Reading]:
     """Yield a Reading per picture, in order; a few pieces per worker are read ahead."""
-    read = partial(_read_piece, views=tuple(views), find=find)
+    read = partial(_read_piece, views=tuple(views), detection=detection)
     if not workers or (isinstance(sources, Sequence) and len(sources) == 1):
         for piece in _pieces(sources, 1):
             yield from read(piece)
@@ -129,29 +144,27 @@ def _name(number: int, source: Picture) -> str:
 
 
 def _read_piece(
-    piece: list[tuple[str, Picture]], views: tuple[View, ...], find: Find
+    piece: list[tuple[str, Picture]], views: tuple[View, ...], detection: DetectionConfig
 ) -> list[Reading]:
-    return [_read(name, source, views, find) for name, source in piece]
+    return [_read(name, source, views, detection) for name, source in piece]
 
 
-def _read(name: str, source: Picture, views: tuple[View, ...], find: Find) -> Reading:
+def _read(
+    name: str, source: Picture, views: tuple[View, ...], detection: DetectionConfig
+) -> Reading:
     try:
-        needed = 1 if find.crops or find.fallback == "centre" else LEAST_SIDE
-        image = read_image(_decodable(source), needed)
-    except TooThinError:
-        return Reading(name, "no_face", NO_FACE)
+        takes_any = detection.crops or detection.fallback == "centre"
+        image = read_image(_decodable(source), 1 if takes_any else LEAST_SIDE)
     except ImageError as error:
+        if error.fault == "too_thin":
+            return Reading(name, "no_face", NO_FACE)
         return Reading(name, "unreadable", str(error))
-    faces: list[Face | None] = [] if find.crops else list(find.faces(image))
-    if not faces and not find.crops and find.fallback == "none":
+    faces: list[Face | None] = [] if detection.crops else list(detection.faces(image))
+    if not faces and not takes_any:
         return Reading(name, "no_face", NO_FACE)
     faces = faces or [None]
-    return Reading(
-        name,
-        "ok",
-        faces=faces,
-        crops={view: np.stack([crop_view(image, face, view) for face in faces]) for view in views},
-    )
+    crops = {view: np.stack([crop_view(image, face, view) for face in faces]) for view in views}
+    return Reading(name, "ok", faces=faces, crops=crops)
 
 
 def _decodable(source: Picture) -> Path | bytes | Image.Image:
@@ -166,7 +179,7 @@ def _decodable(source: Picture) -> Path | bytes | Image.Image:
 
 
 def crop_view(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
-    """Cut a face, or the whole RGB picture, as a model wants it: uint8 (size, size, 3)."""
+    """Return a face, or the whole RGB picture (None), cut for a model: uint8 (size, size, 3)."""
     size, margin = view
     if face is None:
         return square(image, size)

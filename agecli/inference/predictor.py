@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
@@ -22,21 +22,29 @@ from agecli.config import (
     Device,
     Fallback,
 )
-from agecli.errors import UsageError, WeightsError
+from agecli.errors import WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
 from agecli.faces.tracks import Track
 from agecli.inference.model import Model
-from agecli.inference.pictures import Find, Picture, Reading, View, read_pictures
+from agecli.inference.pictures import (
+    DetectionConfig,
+    Picture,
+    Reading,
+    Status,
+    View,
+    read_pictures,
+)
 from agecli.inference.pytorch import LoadedModel, find_device
+from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
 ROUND = 64
 """Pictures per process that are answered before their answers are put together."""
 
-PATIENCE = 16
-"""Pictures per batch of faces that are held back at most, however few faces they have."""
+PICTURES_PER_FACE = 16
+"""Of the pictures that wait until their faces fill a batch: more are not held back."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +62,15 @@ class Prediction:
     """All groups, young to old."""
     age: float | None = None
     """Median age in years, where the model's objective gives it."""
-    status: Literal["ok", "no_face", "unreadable"] = "ok"
+    status: Status = "ok"
     error: str | None = None
     track: Track | None = None
     """Where in a video it was seen; None in a picture."""
 
     @property
     def label(self) -> str:
-        """The group, its probability and the age as a short text: "25-32 64 %, 29 y"."""
-        age = f", {self.age:.0f} y" if self.age is not None else ""
-        return f"{self.group} {self.probability:.0%}{age}"
+        """The group, its probability and the age as a short text: "25-32 64%, 29 y"."""
+        return label(self.group, self.probability, self.age)
 
 
 class Predictor:
@@ -97,10 +104,7 @@ class Predictor:
         batch_size: int = 64,
         workers: int = 0,
     ) -> None:
-        if fallback not in ("none", "centre"):
-            raise UsageError(f"--fallback: {fallback!r} is not one of none, centre")
-        if align not in ("none", "points"):
-            raise UsageError(f"--align: {align!r} is not one of none, points")
+        self._detection = DetectionConfig(crops, fallback, align, min_face_score)
         if isinstance(weights, str):
             self._paths = find_weights(weights)
         else:
@@ -111,11 +115,8 @@ class Predictor:
                 raise WeightsError(f"{path} wants the face detector {detector!r}: upgrade agecli")
         if not crops:
             load_detector()  # in each worker again: here for its errors
-        self._find = Find(crops, fallback, align, min_face_score)
-        self._device = device
-        self._flip = flip
+        self._device, self._flip, self._workers = device, flip, workers
         self._batch_size = max(1, batch_size)
-        self._workers = workers
 
     @cached_property
     def models(self) -> list[Model]:
@@ -138,10 +139,15 @@ class Predictor:
         for reading in self.read(sources):
             batch.append(reading)
             faces += len(reading.faces)
-            if faces >= self._batch_size or len(batch) >= PATIENCE * self._batch_size:
+            if faces >= self._batch_size or len(batch) >= PICTURES_PER_FACE * self._batch_size:
                 yield from self.answer(batch)
                 batch, faces = [], 0
         yield from self.answer(batch)
+
+    @property
+    def groups(self) -> list[str]:
+        """All age groups that its models know, in the order of the models."""
+        return list(dict.fromkeys(group for meta in self._metadata for group in meta.scheme))
 
     @property
     def views(self) -> set[View]:
@@ -150,7 +156,7 @@ class Predictor:
 
     def read(self, sources: Iterable[Picture]) -> Iterator[Reading]:
         """Yield the faces of each picture, cropped as the models want them."""
-        return read_pictures(sources, self.views, find=self._find, workers=self._workers)
+        return read_pictures(sources, self.views, detection=self._detection, workers=self._workers)
 
     def answer(self, batch: Sequence[Reading]) -> Iterator[Prediction]:
         """Yield what `predict` does, for pictures that were read with these views."""
@@ -167,22 +173,32 @@ class Predictor:
         """Run a model over the faces of readings, a batch at a time, and name its answers."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
-        labels = model.scheme.labels
+        ages = [None] * len(images) if answers.ages is None else answers.ages
         faces = ((reading.source, face) for reading in readings for face in reading.faces)
-        for index, row in enumerate(answers.groups):
-            source, face = next(faces)
-            best = int(row.argmax())
-            yield Prediction(
-                source=source,
-                face=face,
-                model=model.name,
-                group=labels[best],
-                probability=round(float(row[best]), 4),
-                probabilities={
-                    label: round(float(p), 4) for label, p in zip(labels, row, strict=True)
-                },
-                age=None if answers.ages is None else round(float(answers.ages[index]), 1),
-            )
+        for (source, face), chances, age in zip(faces, answers.groups, ages, strict=True):
+            named = name_answer(model.scheme.labels, chances, age)
+            yield Prediction(source, face, model.name, **named)
+
+
+def name_answer(labels: Sequence[str], chances: np.ndarray, age: float | None) -> dict[str, Any]:
+    """Return the fields of an answer, rounded: the likeliest group, all of them, and the age.
+
+    labels, chances: (groups,), young to old. age: in years, None where it is unknown.
+    """
+    best = int(chances.argmax())
+    return {
+        "group": labels[best],
+        "probability": round(float(chances[best]), 4),
+        "probabilities": {
+            label: round(float(p), 4) for label, p in zip(labels, chances, strict=True)
+        },
+        "age": None if age is None else round(float(age), 1),
+    }
+
+
+def label(group: str | None, probability: float | None, age: float | None) -> str:
+    """Write an answer as it stands at a face: "25-32 64%, 29 y"."""
+    return f"{group} {probability:.0%}" + ("" if age is None else f", {age:.0f} y")
 
 
 def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:
@@ -193,7 +209,7 @@ def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]
     return labels
 
 
-def predict_together(
+def predict_distributed(
     predict: Callable[[Sequence[Path]], Iterator[Prediction]], sources: Sequence[Path]
 ) -> Iterator[Prediction]:
     """Yield what a function answers for sources; the processes of a launch share the work.
@@ -204,16 +220,14 @@ def predict_together(
     if world == 1:
         yield from predict(sources)
         return
-    part = min(ROUND, -(-len(sources) // world))
-    starts = range(0, len(sources), part * world)
-    own = [
-        source for start in starts
-        for source in sources[start + rank * part : start + (rank + 1) * part]
-    ]  # fmt: skip
-    pictures = (list(rows) for _, rows in groupby(predict(own), lambda row: row.source))
-    for start in starts:
-        here = len(sources[start + rank * part : start + (rank + 1) * part])
-        for process in distributed.gather(list(islice(pictures, here))):
+    size = min(ROUND, -(-len(sources) // world))
+    parts = [sources[start : start + size] for start in range(0, len(sources), size)]
+    parts += [[]] * (-len(parts) % world)  # each process has one in every round
+    own = parts[rank::world]
+    answers = predict([source for part in own for source in part])
+    pictures = (list(rows) for _, rows in groupby(answers, lambda row: row.source))
+    for part in own:
+        for process in distributed.gather(list(islice(pictures, len(part)))):
             for rows in process:
                 yield from rows
 
@@ -221,8 +235,10 @@ def predict_together(
 def load_model(path: Path, device: Device = "auto") -> Model:
     """Make a weights file's model ready to answer: run by torch, or an ONNX file by onnxruntime.
 
+    The process keeps the memory that it frees: a step of the model takes two thirds of the time.
     Raises UsageError for a device that is not here, and as `load_weights` or `OnnxModel` do.
     """
+    keep_freed_memory()
     if path.suffix == ONNX:
         from agecli.inference.onnx import OnnxModel
 

@@ -37,7 +37,7 @@ class LoadedModel(Model):
         self.device = device
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Do as `Model.distributions` says."""
+        """Return (N, outputs) for uint8 crops (N, S, S, 3), as `Model.distributions` says."""
         import torch
 
         from agecli.data.batches import to_input

@@ -17,7 +17,7 @@ BLUR = 0.012
 """Standard deviation in sides of the crop."""
 DARKER, BRIGHTER = 0.7, 1.3
 
-MOVES = {
+SHIFTS = {
     "as it is": (0.0, 0.0),
     "left": (-SHIFT, 0.0),
     "right": (SHIFT, 0.0),
@@ -26,32 +26,34 @@ MOVES = {
 }
 """Where the crop is moved to, in sides of the face's box."""
 
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+FILTERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
     "blurred": lambda crop: crop.filter(ImageFilter.GaussianBlur(BLUR * crop.width)),
     "darker": lambda crop: ImageEnhance.Brightness(crop).enhance(DARKER),
     "brighter": lambda crop: ImageEnhance.Brightness(crop).enhance(BRIGHTER),
 }
 
-VARIANTS = (*MOVES, *CHANGES)
+PERTURBATIONS = (*SHIFTS, *FILTERS)
 
 
-def vary(image: Image.Image, face: Face, views: Iterable[View], source: str = "") -> Reading:
-    """Read a face of an RGB picture once per variant, in the order of VARIANTS.
+def read_perturbed(
+    image: Image.Image, face: Face, views: Iterable[View], source: str = ""
+) -> Reading:
+    """Read a face of an RGB picture once per perturbation, in the order of PERTURBATIONS.
 
     The first is the face as it is.
     """
     crops = {view: np.stack(_crops(image, face, view)) for view in views}
-    return Reading(source, "ok", faces=[face] * len(VARIANTS), crops=crops)
+    return Reading(source, "ok", faces=[face] * len(PERTURBATIONS), crops=crops)
 
 
 def _crops(image: Image.Image, face: Face, view: View) -> list[np.ndarray]:
-    moved = [crop_view(image, _move(face, *move), view) for move in MOVES.values()]
-    plain = Image.fromarray(moved[0])
-    return moved + [np.asarray(change(plain)) for change in CHANGES.values()]
+    shifted = [crop_view(image, _shift(face, *shift), view) for shift in SHIFTS.values()]
+    plain = Image.fromarray(shifted[0])
+    return shifted + [np.asarray(change(plain)) for change in FILTERS.values()]
 
 
-def _move(face: Face, right: float, down: float) -> Face:
+def _shift(face: Face, right: float, down: float) -> Face:
     left, top, far, bottom = face.box
     x, y = round(right * (far - left)), round(down * (bottom - top))
     return replace(face, box=(left + x, top + y, far + x, bottom + y))

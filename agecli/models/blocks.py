@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Half = Callable[[Tensor], Tensor]
+"""Of a network that is cut in two: images to features, or features to logits (B, outputs)."""
 
 
 class ConvNorm(nn.Module):

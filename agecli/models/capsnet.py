@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agecli.models.blocks import ConvNorm
+from agecli.models.blocks import ConvNorm, Half
 from agecli.models.checkpointing import checkpointed
 from agecli.models.routing import route, squash
 
@@ -94,6 +94,8 @@ class CapsNet(nn.Module):
     a decoder, a regulariser in training.
     """
 
+    explained_by = "capsules' shares"
+
     def __init__(
         self,
         *,
@@ -157,6 +159,10 @@ class CapsNet(nn.Module):
     def classify(self, u: Tensor) -> Tensor:
         """Map primary capsules to logits (B, groups)."""
         return _logits(self._route(u))
+
+    def halves(self, size: int) -> tuple[Half, Half]:
+        """Cut it at the primary capsules: images to capsules, capsules to logits."""
+        return self.capsules, self.classify
 
     def _route(self, u: Tensor) -> Tensor:
         return route(u, self.weight, iterations=self.routing_iters, scale=self.scale)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from agecli.models.blocks import ConvNorm
+from agecli.models.blocks import ConvNorm, Half
 from agecli.models.checkpointing import checkpointed
 
 WIDTHS = (32, 64, 128, 256)
@@ -30,6 +32,8 @@ class ConvBlock(ConvNorm):
 class CNN(nn.Module):
     """Four conv blocks (32 to 256 filters), flatten, dropout, FC 512, ReLU, dropout, FC."""
 
+    explained_by = "Grad-CAM"
+
     def __init__(self, *, outputs: int, image_size: int = 224, dropout: float = 0.25) -> None:
         super().__init__()
         if image_size < 16:
@@ -53,3 +57,14 @@ class CNN(nn.Module):
         for block in self.blocks:
             x = checkpointed(block, x) if self.grad_checkpoint and self.training else block(x)
         return self.head(x)  # (B, 256, S/16, S/16) -> (B, outputs)
+
+    def halves(self, size: int) -> tuple[Half, Half]:
+        """Cut it in front of the last pooling: images to features, features to logits."""
+        blocks, last = self.blocks[:-1], cast(ConvBlock, self.blocks[-1])
+
+        def front(x: Tensor) -> Tensor:
+            for block in blocks:
+                x = block(x)
+            return torch.relu(ConvNorm.forward(last, x))  # (B, 256, S/8, S/8)
+
+        return front, lambda features: self.head(last.pool(features))

@@ -73,6 +73,8 @@ class Dinov2(nn.Module):
     backbone: what transformers' configuration says of it, as `describe_backbone` gives.
     """
 
+    explained_by = "attention"
+
     def __init__(
         self, *, outputs: int, backbone: dict[str, Any], pool: str = "cls+mean",
         dropout: float = 0, hidden: int = 0,
@@ -144,6 +146,22 @@ class Dinov2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, 3, S, S) to logits (B, outputs)."""
         return self.head(self.features(x))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Return the [CLS] token's attention to the patches in the last block, mean over heads.
+
+        x: a normalised image (1, 3, S, S). Returns (h, w), the grid of patches.
+        """
+        block = self.backbone.encoder.layer[-1]
+        hidden = self.backbone(pixel_values=x, output_hidden_states=True).hidden_states[-2]
+        hidden = block.norm1(hidden)  # (1, tokens, D)
+        query, key = (layer(hidden) for layer in projections(block.attention)[:2])
+        heads = self.backbone.config.num_attention_heads
+        query, key = (t[0].view(len(t[0]), heads, -1).transpose(0, 1) for t in (query, key))
+        scores = query[:, :1] @ key.mT / key.shape[-1] ** 0.5  # (heads, 1, tokens)
+        patches = torch.softmax(scores, dim=-1).mean(dim=0)[0, self.first_patch :]
+        side = round(len(patches) ** 0.5)
+        return patches.view(side, side)
 
 
 def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

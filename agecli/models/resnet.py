@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from agecli.models.blocks import Half
 from agecli.models.checkpointing import checkpointed
 
 HIDDEN = 512
+FINEST = 6
+"""Positions along a side that a map of what counts has at least, where a stage has as many."""
 
 
 class Block(nn.Module):
@@ -143,6 +146,8 @@ class ConcatPool(nn.Module):
 class ResNet(nn.Module):
     """A ResNet body, pooled, and a head with one hidden layer."""
 
+    explained_by = "Grad-CAM"
+
     def __init__(self, *, outputs: int, arch: str = "resnet34", dropout: float = 0.5) -> None:
         super().__init__()
         if arch not in DEPTHS:
@@ -172,6 +177,16 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, 3, S, S) to logits (B, outputs)."""
         return self.head(self.body(x))
+
+    def halves(self, size: int) -> tuple[Half, Half]:
+        """Cut it behind the last stage with FINEST positions along a side, if one has as many.
+
+        size: of the images' side. Images to features, features to logits.
+        """
+        stages = self.body.stages
+        depth = max(1, sum(size / 2 ** (n + 1) >= FINEST for n in range(1, len(stages) + 1)))
+        front = nn.Sequential(self.body.stem, *stages[:depth])
+        return front, nn.Sequential(*stages[depth:], self.head)
 
 
 def body_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Choice, Dimension
 from agecli.evaluation.report.plots import BLUE, GREY, INK, ORANGE, new_figure, new_figures
-from agecli.tuning.study import Progress, Study
+from agecli.tuning.study import Study, StudyProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ COLUMNS = 4
 """Slices beside each other."""
 
 
-def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) -> list[Path]:
+def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, float]) -> list[Path]:
     """Draw what there is to draw into the study's folder; give the files."""
     complete = [t for t in progress.finished if t.state == TrialState.COMPLETE]
     plots: dict[str, Callable[[], Figure]] = {}
@@ -42,7 +42,7 @@ def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) 
     return [study.folder / f"{name}.png" for name in plots]
 
 
-def _history(study: Study, progress: Progress) -> Figure:
+def _history(study: Study, progress: StudyProgress) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(8, 4.2, "Trials in the order they were finished")

@@ -7,18 +7,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image
 
 from agecli.config import FPS
-from agecli.errors import AgecliError, ImageError
+from agecli.errors import AgecliError, ImageError, UsageError
 
 INSTALL = 'pip install "agecli[video]"'
 
 SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+
+SLOWEST, FASTEST = 0.01, 1000.0
+"""Frames per second that can be asked for."""
 
 Item = TypeVar("Item")
 Timed = tuple[float, Any]
@@ -33,6 +36,19 @@ class Frame(NamedTuple):
     image: Image.Image
     share: float = 0
     """How much of the video lies before it, 0 to 1; 0 where that is unknown."""
+
+
+def frame_rate(text: str) -> float | None:
+    """Read how many frames of a video to look at per second: a number, or None for "all" of them.
+
+    Raises UsageError for anything else.
+    """
+    if text == "all":
+        return None
+    with suppress(ValueError):
+        if SLOWEST <= float(text) <= FASTEST:
+            return float(text)
+    raise UsageError(f"--fps: {text!r} is neither a number from {SLOWEST:g} to {FASTEST:g} nor all")
 
 
 def is_video(path: Path) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from agecli.config import FPS
 from agecli.errors import ImageError
 from agecli.faces.tracks import Track, Tracker
-from agecli.inference.pictures import STDIN
-from agecli.inference.predictor import Prediction, Predictor
+from agecli.inference.pictures import NO_FACE, STDIN, Status
+from agecli.inference.predictor import Prediction, Predictor, name_answer
 from agecli.video.frames import Frame, is_video, read_video
 
 WHOLE = (0, 0, 1, 1)
@@ -49,20 +49,10 @@ class _Person:
         return [self._mean(source, *pair) for pair in zip(self.rows, self.sums, strict=True)]
 
     def _mean(self, source: str, row: Prediction, total: np.ndarray) -> Prediction:
-        *chances, age = (total / self.track.frames).tolist()
-        probabilities = {
-            group: round(p, 4) for group, p in zip(row.probabilities or {}, chances, strict=True)
-        }
-        group = max(probabilities, key=lambda group: probabilities[group])
-        return replace(
-            row,
-            source=source,
-            track=self.track,
-            group=group,
-            probability=probabilities[group],
-            probabilities=probabilities,
-            age=None if row.age is None else round(age, 1),
-        )
+        mean = total / self.track.frames
+        age = None if row.age is None else mean[-1]
+        named = name_answer(list(row.probabilities or ()), mean[:-1], age)
+        return replace(row, source=source, track=self.track, **named)
 
 
 def predict_video(
@@ -75,8 +65,8 @@ def predict_video(
     """
     tracker = Tracker()
     people: dict[int, _Person] = {}
-    status: Literal["ok", "no_face", "unreadable"] = "no_face"
-    error = "no face found"
+    status: Status = "no_face"
+    error = NO_FACE
     try:
         for frame in frames:
             faces = _faces(predictor, frame)
@@ -102,20 +92,23 @@ def predict_files(
     predictor: Predictor,
     paths: Iterable[Path],
     *,
+    fps: float | None = FPS,
+    seconds: float | None = None,
     stdin: bytes = b"",
-    read: Callable[[Path], Iterator[Frame]] = read_video,
     watch: Watch | None = None,
 ) -> Iterator[Prediction]:
-    """Yield the answers for pictures, videos, and the picture on standard input, in their order.
+    """Yield the answers for pictures and videos in their order: `find_pictures` finds them.
 
-    stdin: what was read from there.
+    Of videos, fps frames per second are looked at (None: all), of the first `seconds` (None: of
+    the whole). stdin: the content of the picture that the path - names.
     """
     for kind, group in groupby(paths, key=_kind):
         if kind == "picture":
             yield from predictor.predict(group)
         elif kind == "video":
             for path in group:
-                yield from predict_video(predictor, read(path), str(path), watch)
+                frames = read_video(path, fps, seconds)
+                yield from predict_video(predictor, frames, str(path), watch)
         else:
             for row in predictor.predict([stdin]):
                 yield replace(row, source=str(STDIN))

@@ -36,7 +36,6 @@ from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.inference.predictor import load_model
 from agecli.inference.pytorch import LoadedModel
-from agecli.memory import keep_freed_memory
 from agecli.weights import named_weights
 
 BATCH = TrainConfig.batch_size
@@ -69,7 +68,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--report", action="store_true", help="time evaluate --report, too")
     wanted = parser.parse_args()
-    keep_freed_memory()  # as the command does
     dataset = open_dataset(wanted.data)
     images = np.take(dataset.images, dataset.rows("test"), axis=0)
     paths = [path for name in wanted.weights for path in named_weights(name)]

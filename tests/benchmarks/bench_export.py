@@ -18,14 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from agecli.config import ExportConfig
 from agecli.errors import WeightsError
 from agecli.exporting.export import export
 from agecli.exporting.parity import held_images
 from agecli.inference.model import Model
 from agecli.inference.predictor import load_model
 from agecli.inference.pytorch import LoadedModel
-from agecli.memory import keep_freed_memory
 from agecli.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +54,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=15)
     wanted = parser.parse_args()
-    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / "0-fp32.onnx"
         for number, source in enumerate(wanted.weights):
@@ -67,7 +64,7 @@ def main() -> None:
             for precision in ("fp32", "int8"):
                 out = Path(folder) / f"{number}-{precision}.onnx"
                 try:
-                    parity = export(source, out, ExportConfig("onnx", precision, data=wanted.data))
+                    parity = export(source, out, precision=precision, data=wanted.data).parity
                 except WeightsError as error:
                     print(error)
                     continue

@@ -38,8 +38,6 @@ OURS = """
 import sys, time
 from pathlib import Path
 from agecli import Predictor
-from agecli.memory import keep_freed_memory
-keep_freed_memory()  # as the command does
 paths = sorted(Path(sys.argv[1]).glob("*.jpg"))
 predictor = Predictor(sys.argv[2:] or "cnn", workers=2)
 list(predictor.predict(paths[:64]))  # loads the model

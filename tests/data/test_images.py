@@ -1,6 +1,7 @@
 """Every kind of picture, against what PIL itself says of it; and every kind of damage."""
 
 import io
+import pickle
 import struct
 import zlib
 
@@ -154,8 +155,9 @@ def test_an_opened_picture_is_not_changed(monkeypatch):
 
 
 def test_a_line_of_pixels_is_not_even_decoded(recwarn):
-    with pytest.raises(images.TooThinError, match="64000000x1 pixels"):
+    with pytest.raises(ImageError, match="64000000x1 pixels") as caught:
         read_image(_png_header(64_000_000, 1), least_side=10)
+    assert caught.value.fault == "too_thin"
     with pytest.raises(ImageError, match=r"cut short|broken"):
         read_image(_png_header(64, 1))
 
@@ -172,8 +174,6 @@ def _png_header(width, height):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty file"),
-        (b"I am a text file named .jpg\n", "not an image"),
         (jpeg_bytes(FACE)[:-200], "cut short"),
         (jpeg_bytes(FACE)[:300], "cut short|broken image|not an image"),
         (_encode(FACE)[:-100], "cut short|broken image"),
@@ -186,6 +186,21 @@ def test_a_bad_file_has_a_reason(data, reason, recwarn):
     with pytest.raises(ImageError, match=reason):
         read_image(data)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "fault"),
+    [
+        (b"", "empty file", "empty"),
+        (b"I am a text file named .jpg\n", "not an image", "not_an_image"),
+        (jpeg_bytes(FACE)[:-200], "cut short", "cut_short"),
+        (_png_header(10_000, 8_000), "more than 64 million", "too_large"),
+    ],
+)
+def test_a_fault_is_told_to_programs_and_passes_between_processes(data, reason, fault):
+    with pytest.raises(ImageError, match=reason) as caught:
+        read_image(data)
+    assert pickle.loads(pickle.dumps(caught.value)).fault == fault
 
 
 def test_every_cut_of_a_jpeg_is_an_image_error_and_nothing_else():

@@ -54,6 +54,16 @@ def test_a_space_is_the_folder_with_the_package_beside_it(tmp_path: Path):
     assert "No weights at nowhere" in result.stderr
 
 
+def test_templates_are_found_beside_the_code_and_escape_what_they_show(tmp_path: Path):
+    shutil.copytree(ROOT / "demo", tmp_path / "space")
+    code = "from space.render import render; print(render('notice', text='<b>&'))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
+    assert shown == (
+        '<div class="notice" role="alert"><strong>No answer.</strong> &lt;b&gt;&amp;</div>\n'
+    )
+
+
 def test_the_command_runs_the_demo_beside_the_package():
     """And says one line where gradio is missing."""
     call = "from agecli.commands._demo import main; main()"

@@ -37,7 +37,7 @@ FLAGS = [
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 SLOW = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
-PATIENCE = 120_000
+TIMEOUT = 120_000
 """Milliseconds: other work may share the machine."""
 Visit = Callable[..., Any]
 
@@ -91,7 +91,7 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
     def go(width: int = 1280, scheme: str = "light") -> Any:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
                                 reduced_motion="reduce")  # fmt: skip
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         # A reload aborts the stream on which Gradio tells the page of its events.
         page.on("pageerror", lambda error: None if "was aborted" in str(error)
@@ -196,7 +196,7 @@ COPY = """async png => {
 }"""
 
 
-def test_margin_heat_and_variants(visit: Visit):
+def test_margin_heat_and_stability(visit: Visit):
     page = visit()
     page.click("[data-example]")
     before = read_answers(page)
@@ -206,13 +206,13 @@ def test_margin_heat_and_variants(visit: Visit):
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "crop => document.querySelector('#crop img').src !== crop", arg=crop, timeout=PATIENCE
+        "crop => document.querySelector('#crop img').src !== crop", arg=crop, timeout=TIMEOUT
     )
     assert read_answers(page) != before
     page.check("#heat input")
     page.wait_for_selector(".heat")
     assert page.locator(".heat img").count() == len(before)
-    page.check("#vary input")
+    page.check("#stability input")
     page.wait_for_selector(".strip tbody tr")
     assert page.locator(".strip tbody tr").count() == len(before)
     assert page.locator(".strip thead img").count() == 9
@@ -229,7 +229,7 @@ def test_one_of_thirty_faces_is_chosen_by_click_and_by_keyboard(visit: Visit, tm
     def chosen(number: str) -> None:
         page.wait_for_function(
             "n => document.querySelector('#crop img').alt.startsWith(`Face ${n},`)",
-            arg=str(int(number) + 1), timeout=PATIENCE,
+            arg=str(int(number) + 1), timeout=TIMEOUT,
         )  # fmt: skip
         faces[number] = page.get_attribute("#crop img", "src")
         pressed = page.locator(".face[aria-pressed=true]")
@@ -252,7 +252,7 @@ def test_troubles_get_a_sentence(visit: Visit, tmp_path: Path):
         upload(page, path)
         page.wait_for_function(
             "w => document.querySelector('#results .notice')?.innerText.includes(w)",
-            arg=words.strip(), timeout=PATIENCE,
+            arg=words.strip(), timeout=TIMEOUT,
         )  # fmt: skip
         assert "/" not in page.inner_text("#results .notice")
         page.reload()
@@ -311,7 +311,7 @@ def compared(page: Any) -> Any:
     """Ask for the example, and for small changes of it."""
     page.click("[data-example]")
     page.wait_for_selector(".card")
-    page.check("#vary input")
+    page.check("#stability input")
     page.wait_for_selector(".strip")
     return page
 

@@ -12,7 +12,7 @@ from agecli.ages import Scheme
 from agecli.config import ExportConfig
 from agecli.errors import AgecliError, UsageError, WeightsError
 from agecli.exporting import export as module
-from agecli.exporting.export import export, export_folder
+from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
 from agecli.weights import find_weights, load_weights, read_metadata
 from tests.exporting.models import SIDE, SIZES, write_model
@@ -51,7 +51,7 @@ def test_onnx_answers_as_the_model_for_batches_of_any_size(name: str, tmp_path: 
 
     source = write_model(tmp_path / f"{name}.safetensors", name, temperature=TEMPERATURE)
     out = tmp_path / f"{name}.onnx"
-    parity = export(source, out, ExportConfig("onnx", "fp32"))
+    parity = export(source, out).parity
     assert parity.difference < 1e-4 and parity.same == 1
     session = onnxruntime.InferenceSession(out)
     for count in (1, 5):
@@ -69,7 +69,7 @@ def test_onnx_answers_as_the_model_for_batches_of_any_size(name: str, tmp_path: 
 
 def test_pt2_answers_as_the_model(cnn: Path, tmp_path: Path):
     out = tmp_path / "cnn.pt2"
-    export(cnn, out, ExportConfig("pt2", "fp32"))
+    export(cnn, out)
     extra = {"agecli": ""}
     program = torch.export.load(out, extra_files=extra).module()
     groups, ages = truth(cnn, images(3))
@@ -81,8 +81,8 @@ def test_pt2_answers_as_the_model(cnn: Path, tmp_path: Path):
 
 def test_precisions_of_a_safetensors_file(cnn: Path, tmp_path: Path):
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    assert export(cnn, whole, ExportConfig(precision="fp32")).difference == 0
-    export(whole, half, ExportConfig(precision="fp16"), card=True)
+    assert export(cnn, whole, precision="fp32").parity.difference == 0
+    export(whole, half, card=True)
     assert half.read_bytes() == cnn.read_bytes()
     assert whole.stat().st_size > 1.9 * half.stat().st_size
     assert "16-bit" in (tmp_path / "half.md").read_text()
@@ -90,7 +90,9 @@ def test_precisions_of_a_safetensors_file(cnn: Path, tmp_path: Path):
 
 def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):
     folder = tmp_path / "hub"
-    export_folder(cnn, folder, ExportConfig())
+    written = export(cnn, folder, hub_folder=True)
+    assert written.file == folder / "model.safetensors"
+    assert str(written).startswith(f"{written.file} (1.9 MB): on 128 drawn pictures, ")
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md", "config.json", "model.safetensors",
     ]  # fmt: skip
@@ -99,12 +101,12 @@ def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):
     (loaded,) = Predictor(find_weights(where=folder), device="cpu", crops=True).predict(images(1))
     assert loaded == plain
     with pytest.raises(UsageError, match="exists"):
-        export_folder(cnn, folder, ExportConfig())
+        export(cnn, folder, hub_folder=True)
 
 
 def test_int8_is_calibrated_and_loses_the_figures(cnn: Path, dataset_folder: Path, tmp_path: Path):
     out = tmp_path / "cnn.onnx"
-    parity = export(cnn, out, ExportConfig("onnx", "int8", data=dataset_folder))
+    parity = export(cnn, out, precision="int8", data=dataset_folder).parity
     assert "validation images" in parity.images
     assert 0 < parity.difference < 0.1 and parity.same >= 0.98
     assert out.stat().st_size < 0.7 * cnn.stat().st_size  # whose matrices have 16 bits
@@ -122,7 +124,7 @@ def test_an_export_that_answers_otherwise_is_refused(
     )
     monkeypatch.setattr(module.onnx, "to_program", lambda source: None)
     with pytest.raises(WeightsError, match="answers otherwise: on 128 drawn pictures"):
-        export(cnn, tmp_path / "cnn.pt2", ExportConfig("pt2", "fp32"), card=True)
+        export(cnn, tmp_path / "cnn.pt2", card=True)
     assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
 
 
@@ -147,5 +149,19 @@ def test_a_missing_package_names_the_command(
 
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(AgecliError, match=r'onnxscript: pip install "agecli\[onnx\]"'):
-        export(cnn, tmp_path / "cnn.onnx", ExportConfig("onnx", "fp32"))
+        export(cnn, tmp_path / "cnn.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_it_is_the_packages_own_and_what_it_is_given_has_to_fit(cnn: Path, tmp_path: Path):
+    import agecli
+
+    assert agecli.export is export
+    with pytest.raises(UsageError, match=r"is no \.onnx file"):
+        export(cnn, tmp_path / "cnn.pt2", form="onnx")
+    with pytest.raises(UsageError, match="ends in none of"):
+        export(cnn, tmp_path / "cnn.bin")
+    for name in ("a", "b"):
+        write_model(tmp_path / "two" / f"{name}.safetensors")
+    with pytest.raises(UsageError, match="holds several"):
+        export(tmp_path / "two", tmp_path / "cnn.onnx")

@@ -65,11 +65,10 @@ def test_onnx(device: str, tmp_path: Path):
     runtime = pytest.importorskip("onnxruntime")
     if device == "cuda" and "CUDAExecutionProvider" not in runtime.get_available_providers():
         pytest.skip("onnxruntime has no CUDA here")
-    from agecli.config import ExportConfig
     from agecli.exporting.export import export
 
     source = write_model(tmp_path / "cnn.safetensors")
-    export(source, tmp_path / "cnn.onnx", ExportConfig("onnx", "fp32"))
+    export(source, tmp_path / "cnn.onnx")
     found, ages = predict(tmp_path / "cnn.onnx", device)
     expected, expected_ages = predict(source, "cpu")
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)

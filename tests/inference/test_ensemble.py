@@ -1,4 +1,4 @@
-from agecli.inference.ensemble import join
+from agecli.inference.ensemble import average
 from agecli.inference.predictor import Prediction
 
 
@@ -11,27 +11,27 @@ def say(model: str, chances: dict[str, float], age: float | None = None) -> Pred
 
 
 def test_probabilities_and_ages_are_averaged():
-    together = join(
+    joint = average(
         [
             say("cnn", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
             say("resnet", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}, 31),
             say("capsnet", {"0-9": 0.1, "10-19": 0.8, "20+": 0.1}),
         ]
     )
-    assert together is not None
-    assert together.probabilities == {"0-9": 0.2333, "10-19": 0.4333, "20+": 0.3333}
-    assert (together.group, together.probability, together.age) == ("10-19", 0.4333, 19.5)
-    assert (together.agree, together.models, together.spread) == (1, 3, 2)
+    assert joint is not None
+    assert joint.probabilities == {"0-9": 0.2333, "10-19": 0.4333, "20+": 0.3333}
+    assert (joint.group, joint.probability, joint.age) == ("10-19", 0.4333, 19.5)
+    assert (joint.agree, joint.models, joint.spread) == (1, 3, 2)
 
 
 def test_agreement():
-    together = join([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
-    assert together is not None
-    assert (together.agree, together.models, together.spread) == (2, 2, 0)
-    assert together.age is None
+    joint = average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
+    assert joint is not None
+    assert (joint.agree, joint.models, joint.spread) == (2, 2, 0)
+    assert joint.age is None
 
 
-def test_nothing_together():
-    assert join([]) is None
-    assert join([Prediction("face.jpg", status="no_face")]) is None
-    assert join([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None
+def test_nothing_joint():
+    assert average([]) is None
+    assert average([Prediction("face.jpg", status="no_face")]) is None
+    assert average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agecli.inference.explain import attention, capsule_shares, explain, grad_cam, halves
+from agecli.inference.explain import capsule_shares, explain, grad_cam
 from agecli.inference.predictor import load_model
 from agecli.models.routing import route
 from tests.exporting.models import SIDE, write_model
@@ -17,7 +17,7 @@ def test_halves_make_the_whole_model(name: str, tmp_path: Path):
     net = load_model(write_model(tmp_path / "w.safetensors", name), "cpu").module
     x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        front, back = halves(net, x)
+        front, back = net.halves(SIDE)
         features = front(x)
         assert features.numel() > 64
         torch.testing.assert_close(back(features), net(x))
@@ -60,7 +60,7 @@ def test_attention_is_that_of_transformers(tmp_path: Path):
     net = load_model(write_model(tmp_path / "w.safetensors", "dinov2"), "cpu").module
     x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        heat = attention(net, x)
+        heat = net.attention(x)
         net.backbone.set_attn_implementation("eager")
         theirs = net.backbone(pixel_values=x, output_attentions=True).attentions[-1]
     # (1, heads, tokens, tokens): from [CLS], to the 16 patches
@@ -71,8 +71,9 @@ def test_attention_is_that_of_transformers(tmp_path: Path):
 @pytest.mark.parametrize("name", ["cnn", "resnet", "capsnet", "dinov2"])
 def test_every_model_is_explained(name: str, tmp_path: Path):
     model = load_model(write_model(tmp_path / "w.safetensors", name), "cpu")
-    heat = explain(model, CROP, "25-32")
-    assert heat is not None
+    explanation = explain(model, CROP, "25-32")
+    assert explanation is not None and explanation.method == model.module.explained_by
+    heat = explanation.heat
     assert heat.ndim == 2
     assert heat.min() >= 0
     assert heat.max() == pytest.approx(1)
@@ -85,9 +86,15 @@ def test_what_no_output_depends_on_gets_no_map(tmp_path: Path):
         last.weight.fill_(0)
         last.weight[25:33] = torch.randn(8, last.in_features)
     for group, seen in [("25-32", True), ("0-2", False)]:
-        heat = explain(model, CROP, group)
-        assert heat is not None
-        assert (heat.max() > 0) == seen
+        explanation = explain(model, CROP, group)
+        assert explanation is not None
+        assert (explanation.heat.max() > 0) == seen
+
+
+def test_a_network_that_does_not_say_how_is_not_explained(tmp_path: Path, monkeypatch):
+    model = load_model(write_model(tmp_path / "w.safetensors"), "cpu")
+    monkeypatch.delattr(type(model.module), "explained_by")
+    assert explain(model, CROP, "25-32") is None
 
 
 def test_an_exported_model_is_not_explained(toy_onnx: Path):

@@ -3,7 +3,7 @@ from PIL import Image
 
 from agecli.faces import Face
 from agecli.inference.pictures import crop_view
-from agecli.inference.stability import VARIANTS, vary
+from agecli.inference.stability import PERTURBATIONS, read_perturbed
 
 SIDE = 24
 VIEW = (SIDE, 0.0)
@@ -17,9 +17,9 @@ def image() -> Image.Image:
 
 def test_each_variant_changes_what_it_says():
     face = Face((10, 10, 60, 60), 1.0)
-    reading = vary(image(), face, [VIEW, (48, 0.1)])
-    crops = dict(zip(VARIANTS, reading.crops[VIEW].astype(float), strict=True))
-    assert len(reading.faces) == len(VARIANTS) == 9
+    reading = read_perturbed(image(), face, [VIEW, (48, 0.1)])
+    crops = dict(zip(PERTURBATIONS, reading.crops[VIEW].astype(float), strict=True))
+    assert len(reading.faces) == len(PERTURBATIONS) == 9
     assert reading.crops[(48, 0.1)].shape == (9, 48, 48, 3)
     plain = crops["as it is"]
     np.testing.assert_array_equal(plain, crop_view(image(), face, VIEW))
@@ -38,7 +38,9 @@ def test_blurring_lowers_contrast_alone():
     board = Image.fromarray(
         (np.indices((60, 60)).sum(0) // 3 % 2 * 200).astype(np.uint8)
     ).convert("RGB")  # fmt: skip
-    crops = vary(board, Face((0, 0, 60, 60), 1.0), [(60, 0.0)]).crops[(60, 0.0)].astype(float)
-    blurred = crops[VARIANTS.index("blurred")]
+    crops = (
+        read_perturbed(board, Face((0, 0, 60, 60), 1.0), [(60, 0.0)]).crops[(60, 0.0)].astype(float)
+    )
+    blurred = crops[PERTURBATIONS.index("blurred")]
     assert blurred.std() < 0.9 * crops[0].std()
     assert abs(blurred.mean() - crops[0].mean()) < 2

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from agecli.config import Dinov2Config, ExportConfig
+from agecli.config import Dinov2Config
 from agecli.errors import UsageError, WeightsError
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
+from agecli.training.build import FINE_TUNING, build_model, build_optimizer
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch
 from agecli.training.runs import Run
-from agecli.training.session import FINE_TUNING, build_model, build_optimizer
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
 from tests.models.backbones import BLOCKS, count_images, save_backbone
@@ -129,8 +130,7 @@ def test_an_exported_file_stands_alone_and_answers_alike(
     from agecli.data.store import open_dataset
 
     images = np.array(open_dataset(dataset_folder).images[:6])
-    config = ExportConfig("safetensors", "fp16", True)
-    export(head_run.best, tmp_path / "whole.safetensors", config)
+    export(head_run.best, tmp_path / "whole.safetensors", with_backbone=True)
     assert read_metadata(tmp_path / "whole.safetensors").backbone is None
     answers = [
         Predictor([path]).models[0].distributions(images)
@@ -138,16 +138,16 @@ def test_an_exported_file_stands_alone_and_answers_alike(
     ]
     assert np.allclose(*answers, atol=2e-3)  # 16-bit weights
     with pytest.raises(UsageError, match="inside"):
-        export(tmp_path / "whole.safetensors", tmp_path / "again.safetensors", config)
+        export(tmp_path / "whole.safetensors", tmp_path / "again.safetensors", with_backbone=True)
     with pytest.raises(UsageError, match="exists"):
-        export(head_run.best, tmp_path / "whole.safetensors", config)
+        export(head_run.best, tmp_path / "whole.safetensors")
 
 
 class Stop(Observer):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def finished_epoch(self, record: dict) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from agecli.errors import ImageError
 from agecli.faces import Face
 from agecli.faces.tracks import GONE_AFTER
 from agecli.inference.pictures import STDIN
-from agecli.video.frames import Frame, read_video
+from agecli.video.frames import Frame
 from agecli.video.people import predict_files, predict_video
 from tests.archives import jpeg_bytes
 from tests.inference.test_predictor import write_toy
@@ -213,11 +213,7 @@ def test_files_of_all_kinds_in_their_order(toy: Path, tmp_path: Path):
     clip = write_video(tmp_path / "b.mkv", [scene((head, 40 + 10 * n)) for n in range(15)])
     predictor = Predictor([toy], device="cpu", workers=2)  # which a frame alone does without
     paths = [tmp_path / "a.png", clip, STDIN, tmp_path / "gone.mp4", tmp_path / "a.png"]
-    rows = list(
-        predict_files(
-            predictor, paths, stdin=jpeg_bytes(head), read=lambda path: read_video(path, fps=2)
-        )
-    )
+    rows = list(predict_files(predictor, paths, fps=2, stdin=jpeg_bytes(head)))
     assert [row.source for row in rows] == list(map(str, paths))
     assert [row.status for row in rows] == ["ok", "ok", "ok", "unreadable", "ok"]
     assert [row.track.frames if row.track else None for row in rows] == [None, 3, None, None, None]

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from agecli.faces import Face
-from agecli.inference.ensemble import join
+from agecli.inference.ensemble import average
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
-from demo import cards
 from demo.batch import check, to_csv
 from demo.compare import Answer, Comparison
 from demo.models import Contender
-from demo.models_tab import page
 from demo.pictures import heat_over
 from demo.reading import Picture, Refused
+from demo.render import render
+from demo.results import results
 from tests.exporting.models import METRICS, write_model
 
 FACE = Face((1, 2, 31, 32), 0.9)
@@ -44,7 +44,7 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
     if error:
         answers.append(Answer(contender, error=error))
     picture = Picture("<b>.jpg", b"", (40, 40), Reading("<b>.jpg", "ok", faces=[FACE]))
-    return Comparison(picture, 0, 0.0, CROP, answers, join(predictions))
+    return Comparison(picture, 0, 0.0, CROP, answers, average(predictions))
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
     ],
 )
 def test_agreement_in_words(contender: Contender, answers: list[tuple[float, ...]], words: str):
-    text = cards.results(compared(contender, *(say(*chances) for chances in answers)))
+    text = results(compared(contender, *(say(*chances) for chances in answers)))
     assert words in text
 
 
 def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):
-    text = cards.results(compared(contender, say(0.001, 0.25, 0.749, age=9.6), error="No <good>"))
+    text = results(compared(contender, say(0.001, 0.25, 0.749, age=9.6), error="No <good>"))
     for words in ("8–13", "75% sure", "about 10 years", "12 ms", "&lt;1%", "25%",
                   "75.0% exact on 1,516 test pictures", "A &lt;title&gt;", "No &lt;good&gt;",
                   "sees 32×32 px", f"sha256 {contender.digest}"):  # fmt: skip
@@ -91,7 +91,7 @@ def test_the_models_tab_shows_a_broken_file_beside_the_others(contender: Contend
     bad = Contender(tmp_path / "bad.safetensors", "cpu")
     assert bad.error
     assert str(tmp_path) not in bad.error
-    text = page([contender, bad])
+    text = render("models", contenders=[contender, bad])
     assert "72.8 – 77.1" in text
     assert bad.error.split(" (")[0] in text
     assert "always 25–32" in text
@@ -110,8 +110,8 @@ def test_csv_is_safe_for_spreadsheets():
     rows = [say(0.8, 0.1, 0.1), Prediction("=1+1", status="unreadable", error="not a picture")]
     lines = to_csv(rows).splitlines()
     assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
-    assert lines[1] == "<b>.jpg,1,2,31,32,cnn,0-2,0.8,,ok,,0.8,0.1,0.1"
-    assert lines[2].startswith("'=1+1,,,,,,,,,unreadable,not a picture")
+    assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,ok,,0.8,0.1,0.1"
+    assert lines[2].startswith("'=1+1" + 16 * "," + "unreadable,not a picture")
 
 
 def test_the_number_of_pictures_is_bounded():

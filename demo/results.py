@@ -1,0 +1,49 @@
+"""The compare tab's results: the ensemble's answer, a card per model, and their stability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agecli.inference.ensemble import Ensemble
+from agecli.inference.stability import PERTURBATIONS
+
+from .compare import Comparison
+from .render import dash, render
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def results(comparison: Comparison) -> str:
+    """Lay out all that the models say of a face."""
+    ensemble, crops = comparison.ensemble, comparison.perturbed
+    groups = [a.prediction.group for a in comparison.answers if a.prediction]
+    many = ensemble.models if ensemble else 0
+    return render(
+        "results", ensemble=ensemble, answers=comparison.answers,
+        count="One model" if many == 1 else f"{_count(many).capitalize()} models",
+        agreement=agreement(ensemble, groups) if ensemble else "",
+        perturbed=crops,
+        perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),
+    )  # fmt: skip
+
+
+def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
+    """Say how far the models agree, in a sentence. groups: what each of them answers."""
+    models, group = ensemble.models, dash(ensemble.group)
+    if models == 1:
+        return "Only one model is here, so nothing can be compared."
+    if ensemble.spread == 0:
+        return f"{'Both' if models == 2 else f'All {_count(models)}'} say {group}."
+    labels = list(ensemble.probabilities)
+    own = labels.index(ensemble.group)
+    far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
+    how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
+    return (
+        f"{_count(ensemble.agree).capitalize()} of {_count(models)} "
+        f"{'says' if ensemble.agree == 1 else 'say'} {group}; "
+        f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
+    )
+
+
+def _count(number: int) -> str:
+    return COUNTS[number] if number < len(COUNTS) else str(number)
