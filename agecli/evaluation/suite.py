@@ -26,7 +26,6 @@ from agecli.evaluation import metrics
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, pair_differences
-from agecli.memory import keep_freed_memory
 from agecli.weights import named_weights, read_metadata, save_weights
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def evaluate(
         _check_store(paths, robustness=robustness, split=split, force=force)
     if not force:
         _refuse_other_splits(paths, dataset)
-    keep_freed_memory()
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
