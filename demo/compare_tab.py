@@ -49,7 +49,7 @@ element.addEventListener('click', event => {
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Lay out the tab, and connect it."""
-    tab, do = _Layout(), _Answering(contenders, most_bytes)
+    tab, do = _Layout(), _Handlers(contenders, most_bytes)
     crop_and_results = [tab.crop, tab.results]
     common: dict[str, Any] = {
         "api_visibility": "private", "concurrency_id": "models", "show_progress": "minimal",
@@ -108,7 +108,7 @@ class _Layout:
                       self.crop, self.results]  # fmt: skip
 
 
-class _Answering:
+class _Handlers:
     """What the tab does; `wanted` are its settings' values: margin, heat, stability."""
 
     def __init__(self, contenders: Sequence[Contender], most_bytes: int) -> None:

@@ -17,7 +17,7 @@ from agecli.exporting import onnx
 from agecli.exporting.card import model_card
 from agecli.exporting.index import folder_readme
 from agecli.exporting.parity import (
-    Answer,
+    Exported,
     Parity,
     calibration_images,
     check,
@@ -150,7 +150,7 @@ def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metada
     return metadata
 
 
-def _answers(file: Path, form: Form) -> Answer:
+def _answers(file: Path, form: Form) -> Exported:
     if form == "pt2":
         return onnx.load_program(file)
     model = load_model(file, "cpu")
