@@ -1,26 +1,37 @@
 """Tell the age group from a face picture.
 
-`from agecli import Predictor` is the Python API; it is loaded on first use, so that
-`import agecli` itself costs nothing.
+What each command does is a function of the same name here, which prints nothing. It is loaded on
+first use, so that `import agecli` itself costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agecli.data.prepare import prepare as prepare
     from agecli.errors import AgecliError as AgecliError
+    from agecli.evaluation.suite import evaluate as evaluate
     from agecli.exporting.export import export as export
     from agecli.inference.predictor import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
+    from agecli.training.train import resume as resume
+    from agecli.training.train import train as train
+    from agecli.tuning.tune import tune as tune
 
 __version__ = "0.1.0"
-__all__ = ["AgecliError", "Prediction", "Predictor", "__version__", "export"]
 
 _HOMES = {
     "AgecliError": "agecli.errors",
     "Prediction": "agecli.inference.predictor",
     "Predictor": "agecli.inference.predictor",
+    "evaluate": "agecli.evaluation.suite",
     "export": "agecli.exporting.export",
+    "prepare": "agecli.data.prepare",
+    "resume": "agecli.training.train",
+    "train": "agecli.training.train",
+    "tune": "agecli.tuning.tune",
 }
+
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,16 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__, distributed
-from agecli.commands import (
-    evaluate,
-    export,
-    predict,
-    prepare,
-    train_fastai,
-    train_pytorch,
-    train_transformers,
-    tune,
-)
+from agecli.commands import evaluate, export, predict, prepare, train, tune
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
@@ -33,20 +24,16 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: Rich's takes three times as long to import
     add_completion=False,
 )
-train = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
+training = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
 search = typer.Typer(
     help="Search the settings with which a model trains best.", no_args_is_help=True
 )
 
 app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
-app.add_typer(train, name="train")
-train.command(epilog=train_pytorch.CNN_EXAMPLES)(train_pytorch.cnn)
-train.command(epilog=train_pytorch.CAPSNET_EXAMPLES)(train_pytorch.capsnet)
-train.command(epilog=train_fastai.RESNET_EXAMPLES)(train_fastai.resnet)
-train.command(epilog=train_transformers.DINOV2_EXAMPLES)(train_transformers.dinov2)
+app.add_typer(training, name="train")
+train.add_commands(training)
 app.add_typer(search, name="tune")
-for name, command in tune.COMMANDS.items():
-    search.command(name, epilog=tune.EXAMPLES[name])(command)
+tune.add_commands(search)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=predict.EXAMPLES)(predict.predict)

@@ -3,7 +3,6 @@
 import inspect
 import json
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -99,18 +98,33 @@ SETTLED = {
 
 
 @pytest.mark.parametrize("model", CONFIGS)
-def test_train_offers_every_setting_with_the_configs_default(model: str):
-    from agecli.commands import train_fastai, train_pytorch, train_transformers
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_train_and_tune_offer_every_setting_with_the_configs_default(command: str, model: str):
+    import typer
 
-    homes = train_pytorch, train_fastai, train_transformers
-    command = next(getattr(home, model) for home in homes if hasattr(home, model))
-    options = inspect.signature(command).parameters
-    for field in fields(CONFIGS[model]):
-        if field.name in SETTLED[model]:
-            continue
-        default = options[field.name].default
-        default = str(default) if isinstance(default, Path) else default
-        assert default == field.default, field.name
+    from agecli.commands import train, tune
+
+    app = typer.Typer()
+    {"train": train, "tune": tune}[command].add_commands(app)
+    (called,) = (each.callback for each in app.registered_commands if each.name == model)
+    options = inspect.signature(called).parameters
+    offered = {field.name for field in fields(CONFIGS[model])} - SETTLED[model]
+    if command == "tune":
+        offered -= {"workers"}  # which are trainings at once, there
+    assert offered < set(options) and not SETTLED[model] & set(options)
+    for name in offered:
+        assert options[name].default == CONFIGS[model].__dataclass_fields__[name].default, name
+
+
+def test_the_words_under_a_field_are_its_help(cli):
+    text = " ".join(cli("train", "dinov2", "--help", COLUMNS="100").stdout.split())
+    assert "--pool <cls|mean|cls+mean> What the head sees: [CLS] token" in text
+    assert "Highest learning rate. [default: 0.001]" in text  # of the class that it extends
+    assert "--image-size <int> Side of the model's input in pixels; 0 = the backbone's" in text
+    assert "Learning-rate schedule" in text and "must not be judged" not in text
+    assert "--amp " in text and "--no-amp" not in text
+    assert "--lr RATE|auto" in cli("train", "resnet", "--help").stdout
+    assert "--share / --no-share" in cli("train", "capsnet", "--help").stdout
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from agecli.commands._console import err, out
 from agecli.config import PrepareConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from agecli.data.store import Dataset
-    from agecli.training.memory_plan.budget import Surveyed
+    from agecli.training.memory_plan.budget import Plan, Surveyed
 
 MODES = {
     (False, False): "plain",
@@ -50,24 +49,17 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
         out.print(_table(config, device, rows))
 
 
-def choose_for_budget(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """Return the settings that keep a training inside its --vram-budget, and say them on stderr."""
-    from agecli.inference.pytorch import find_device
+def plan_text(plan: Plan) -> str:
+    """Say by what options a training stays inside its --vram-budget."""
     from agecli.memory import gigabytes
-    from agecli.training.memory_plan.budget import plan_training
 
-    device = find_device(config.device)
-    plan = plan_training(config, dataset, device)
     chosen = plan.config
     settings = [f"--batch-size {chosen.batch_size}", f"--accumulate {chosen.accumulate}"]
     settings += ["--amp"] * chosen.amp + ["--grad-checkpoint"] * chosen.grad_checkpoint
-    err.print(
-        f"--vram-budget {config.vram_budget}: {' '.join(settings)}; peak "
-        f"{gigabytes(plan.footprint.peak)} ({_method(device)})",
-        highlight=False,
-        soft_wrap=True,
+    return (
+        f"--vram-budget {chosen.vram_budget}: {' '.join(settings)}; peak "
+        f"{gigabytes(plan.footprint.peak)} ({_method(plan.device)})"
     )
-    return chosen
 
 
 def _method(device: str) -> str:

@@ -15,9 +15,7 @@ from agecli.errors import UsageError
 
 def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
     """Return a model's settings that are on the command line, as plain values."""
-    names = [f.name for f in fields(kind) if f.name in context.params]
-    given = {name: context.params[name] for name in names if is_given(context, name)}
-    return given | ({"data": str(given["data"])} if "data" in given else {})
+    return {f.name: context.params[f.name] for f in fields(kind) if is_given(context, f.name)}
 
 
 def is_given(context: typer.Context, name: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,12 +15,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agecli.commands._console import err
+from agecli.commands._console import err, out
+from agecli.config import flag_of
+from agecli.tuning.tune import SearchObserver
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from agecli.tuning.study import Progress, Study
+    from agecli.tuning.study import Study, StudyProgress
+    from agecli.tuning.summary import Summary
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
@@ -26,34 +31,46 @@ WIDTH = 40
 
 
 @contextmanager
-def search_display(study: Study, workers: int) -> Iterator[Callable[[Progress], None]]:
+def search_display() -> Iterator[SearchObserver]:
     """Show a search on stderr; when it is interrupted, say how to go on."""
-    spec = study.spec
-    err.print(
-        f"{spec.model}: searching {', '.join(spec.space)} for the best {spec.metric}, "
-        f"{spec.base.epochs} epochs a trial, {workers} worker{'s' * (workers > 1)}, "
-        f"study {study.folder}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    display = LiveSearch() if err.is_terminal else PlainSearch()
     try:
-        if err.is_terminal:
-            with Live(console=err, auto_refresh=False, transient=True) as live:
-                yield LiveSearch(live, study, workers).show
-        else:
-            yield PlainSearch(study).show
+        yield display
     except KeyboardInterrupt:
-        err.print("stopped; finished trials and epochs are kept: run the same command to go on")
+        display.close()
+        _say("stopped; finished trials and epochs are kept: run the same command to go on")
         raise
+    finally:
+        display.close()
 
 
-class PlainSearch:
+class Display(SearchObserver):
+    """What every display says in a line."""
+
+    def opened(self, study: Study, workers: int) -> None:
+        """Say what is searched, and keep it."""
+        self.study, self.workers = study, workers
+        spec = study.spec
+        _say(
+            f"{spec.model}: searching {', '.join(spec.space)} for the best {spec.metric}, "
+            f"{spec.base.epochs} epochs a trial, {workers} worker{'s' * (workers > 1)}, "
+            f"study {study.folder}"
+        )
+
+    def warned(self, text: str) -> None:
+        """Say it."""
+        _say(f"agecli: {text}")
+
+    def close(self) -> None:
+        """Leave the screen."""
+
+
+class PlainSearch(Display):
     """A line per finished trial, for logs and pipes."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.seen: set[int] | None = None
+    seen: set[int] | None = None
 
-    def show(self, progress: Progress) -> None:
+    def progressed(self, progress: StudyProgress) -> None:
         """Say which trials have finished since the last time."""
         known = self.seen if self.seen is not None else {t.number for t in progress.finished}
         for trial in progress.finished:
@@ -61,26 +78,25 @@ class PlainSearch:
                 self._line(trial, progress)
         self.seen = {trial.number for trial in progress.finished}
 
-    def _line(self, trial: FrozenTrial, progress: Progress) -> None:
+    def _line(self, trial: FrozenTrial, progress: StudyProgress) -> None:
         state = trial.state.name.lower()
         value = "" if trial.value is None else f" {value_text(self.study.spec.metric, trial.value)}"
         best = ", best" if progress.best and progress.best.number == trial.number else ""
         why = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
-        err.print(
+        _say(
             f"trial {trial.number}: {state}{value}{why}, {options_text(trial.params)}{best} "
-            f"[{progress.done}/{progress.trials}]",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+            f"[{progress.done}/{progress.trials}]"
+        )
 
 
-class LiveSearch:
+class LiveSearch(Display):
     """Trials by state, the best so far and how it grew, and the time left."""
 
-    def __init__(self, live: Live, study: Study, workers: int) -> None:
-        self.live, self.study, self.workers = live, study, workers
+    def __init__(self) -> None:
+        self.live = Live(console=err, auto_refresh=False, transient=True)
         self.last: Any = None
 
-    def show(self, progress: Progress) -> None:
+    def progressed(self, progress: StudyProgress) -> None:
         """Draw what has changed."""
         left = time_left(progress, self.workers)
         state = (progress.done, progress.running, progress.best and progress.best.number, left)
@@ -98,33 +114,50 @@ class LiveSearch:
             lines.append(Text(f"best {value}, trial {progress.best.number}  ", "bold", end=""))
             lines.append(Text(sparkline(progress.history, self.study.spec.minimises), "green"))
             lines.append(Text(options_text(progress.best.params), "dim"))
+        self.live.start()
         self.live.update(Group(*lines), refresh=True)
 
+    def close(self) -> None:
+        """Leave the screen."""
+        self.live.stop()
 
-def study_tables(summary: dict[str, Any]) -> list[Table]:
+
+def show_summary(summary: Summary, as_json: bool) -> None:
+    """Print what a search found, and how to train with it."""
+    if as_json:
+        out.print_json(json.dumps(asdict(summary), default=str))
+        return
+    for table in study_tables(summary):
+        out.print(table)
+    _say(f"agecli: plots in {summary.study}, all of them in {summary.files[-1]}")
+    if summary.best:
+        command = f"agecli train {summary.model} --from-study {summary.study}"
+        _say(f"agecli: train with the best settings: {command}")
+
+
+def study_tables(summary: Summary) -> list[Table]:
     """Lay out the best trials, and the settings by their importance."""
-    metric, best, defaults = summary["metric"], summary["best"], summary["defaults"]
-    counts = ", ".join(f"{count} {state}" for state, count in summary["trials"].items() if count)
+    counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items() if count)
     top = Table(
-        title=f"{summary['model']}: the best trials ({counts or 'none yet'})", title_justify="left",
+        title=f"{summary.model}: the best trials ({counts or 'none yet'})", title_justify="left",
         title_style="bold", box=box.SIMPLE_HEAD,
     )  # fmt: skip
-    for name in ("trial", metric.removeprefix("val_").replace("_", "-"), "epochs"):
+    for name in ("trial", summary.metric.removeprefix("val_").replace("_", "-"), "epochs"):
         top.add_column(name, justify="right", no_wrap=True)
     top.add_column("settings")
-    for row in summary["top"]:
-        is_best, is_default = row == best, row == defaults
-        note = "the defaults: " if is_default else ""
-        cells = [str(row["trial"]), value_text(metric, row["value"]), str(row["epochs"])]
-        top.add_row(*cells, note + options_text(row["settings"]), style="bold" * is_best)
-    if not summary["importances"]:
+    for row in summary.top:
+        note = "the defaults: " if row == summary.defaults else ""
+        cells = [str(row.trial), value_text(summary.metric, row.value), str(row.epochs)]
+        settings = note + options_text(row.settings)
+        top.add_row(*cells, settings, style="bold" if row == summary.best else "")
+    if not summary.importances:
         return [top]
     shares = Table(
         "Share of each setting in what makes the trials differ (fANOVA)", box=None,
         header_style="bold", padding=0,
     )  # fmt: skip
     rows = Table.grid(padding=(0, 2))
-    for name, share in summary["importances"].items():
+    for name, share in summary.importances.items():
         rows.add_row(name, ProgressBar(1.0, share, width=24), f"{share:4.0%}")
     shares.add_row(rows)
     return [top, shares]
@@ -133,7 +166,7 @@ def study_tables(summary: dict[str, Any]) -> list[Table]:
 def options_text(settings: dict[str, Any]) -> str:
     """Write settings as options of `agecli train`, numbers shortly."""
     texts = (
-        f"--{name.replace('_', '-')} {f'{value:.3g}' if isinstance(value, float) else value}"
+        f"{flag_of(name)} {f'{value:.3g}' if isinstance(value, float) else value}"
         for name, value in settings.items()
     )
     return " ".join(texts)
@@ -156,7 +189,7 @@ def sparkline(values: list[float], minimises: bool = False) -> str:
     return "".join(BARS[round((h - low) / span * (len(BARS) - 1))] for h in heights)
 
 
-def time_left(progress: Progress, workers: int) -> str:
+def time_left(progress: StudyProgress, workers: int) -> str:
     """Say about how long the trials that are left will take, in words; empty where unknown."""
     if not progress.seconds:
         return ""
@@ -166,3 +199,7 @@ def time_left(progress: Progress, workers: int) -> str:
     if minutes < 60:
         return f"{minutes:.0f} min"
     return f"{minutes // 60:.0f} h {minutes % 60:02.0f} min"
+
+
+def _say(text: str) -> None:
+    err.print(text, highlight=False, markup=False, soft_wrap=True)

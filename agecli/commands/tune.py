@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from agecli.commands import _options as options
-from agecli.commands import train_fastai, train_pytorch, train_transformers
-from agecli.config import CONFIGS, TrainConfig
+from agecli.commands._options import (
+    Json,
+    declared_options,
+    examples,
+    make_command,
+    setting_options,
+)
+from agecli.config import CONFIGS, TRIALS, Metric, Pruner, TrainConfig
 
-if TYPE_CHECKING:
-    from agecli.tuning.study import Study
+ABOUT = """Search the settings with which the {model} trains best, by Optuna's TPE.
 
-EXAMPLES = {
-    "cnn": """\b
-Examples:
-  agecli tune cnn --trials 12 --epochs 2 --image-size 64
-  agecli tune cnn --objective both --workers 2 --timeout 3600
-  agecli train cnn --from-study studies/cnn
-""",
-    "capsnet": """\b
-Examples:
-  agecli tune capsnet --image-size 64 --epochs 6 --limit 4000
-  agecli train capsnet --from-study studies/capsnet
-""",
-    "resnet": """\b
-Examples:
-  agecli tune resnet --arch resnet18 --image-size 96 --epochs 5
-  agecli train resnet --from-study studies/resnet
-""",
-    "dinov2": """\b
-Examples:
-  agecli tune dinov2 --trials 40
-  agecli tune dinov2 --backbone scratch:tiny --epochs 20 --workers 2
-  agecli train dinov2 --from-study studies/dinov2
-""",
-}
-
-Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
-Pruner = Literal["hyperband", "median", "none"]
-
-NOT_SEARCHED = ("config", "from_study", "show_config", "run", "resume", "memory_report", "workers",
-                "as_json")  # fmt: skip
-"""Options of `agecli train` that a search does not have, or has otherwise."""
+    Options of the training that are given here are fixed; the others of the space are searched,
+    starting from the defaults. Only validation images are looked at. The study goes on where it
+    was stopped when the command is run again; STUDY/best.toml has the best settings so far.
+    """
 
 
 def _own(
-    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = 30,
+    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = TRIALS,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Begin no trial after so long."),
@@ -84,93 +58,41 @@ def _own(
         ),
     ] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train at once.")] = 1,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
-    """Declare the options of every search; `_command` puts them before those of the training."""
-
-
-def _command(model: str, train: Callable[..., None]) -> Callable[..., None]:
-    """Make the command that searches a model: options of a search, then those of its training."""
-    kind = CONFIGS[model]
-
-    def command(context: typer.Context, **_: Any) -> None:
-        tune_model(context, kind)
-
-    settings, own = (inspect.signature(f, eval_str=True).parameters for f in (train, _own))
-    shared = [p for name, p in settings.items() if name not in NOT_SEARCHED]
-    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own.values(), *shared)]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__name__ = model
-    command.__doc__ = f"""Search the settings with which the {model} trains best, by Optuna's TPE.
-
-    Options of the training that are given here are fixed; the others of the space are searched,
-    starting from the defaults. Only validation images are looked at. The study goes on where it
-    was stopped when the command is run again; STUDY/best.toml has the best settings so far.
-    """
-    return command
-
-
-COMMANDS = {
-    "cnn": _command("cnn", train_pytorch.cnn),
-    "capsnet": _command("capsnet", train_pytorch.capsnet),
-    "resnet": _command("resnet", train_fastai.resnet),
-    "dinov2": _command("dinov2", train_transformers.dinov2),
-}
+    """Declare the options of every search; those of the training follow."""
 
 
 def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     """Run the search that the options ask for."""
     from agecli.commands._settings import given_options, is_given
+    from agecli.commands._study import search_display, show_summary
     from agecli.config import write_toml
-    from agecli.tuning.plan import choose_space, open_study
+    from agecli.tuning.plan import choose_space
+    from agecli.tuning.tune import tune
 
-    asked = given_options(context, kind)
-    params = context.params
-    if params["show_space"]:
-        space, _ = choose_space(kind, asked, params["space"], params["metric"])
+    asked, options = given_options(context, kind), context.params
+    if options["show_space"]:
+        space, _ = choose_space(kind, asked, options["space"], options["metric"])
         typer.echo(write_toml(space), nl=False)
         return
-    goals = {name: params[name] for name in ("metric", "pruner") if is_given(context, name)}
-    folder = params["study"] or Path("studies", kind.model)
-    study = open_study(folder, params["storage"], kind, asked, goals, params["space"], _say)
-    _search(study, asked, params)
+    own = {name: options[name] for name in OWN if name not in ("show_space", "as_json")}
+    for name in ("metric", "pruner"):  # a study that goes on has its own
+        own[name] = options[name] if is_given(context, name) else None
+    with search_display() as display:
+        summary = tune(kind.model, observer=display, **own, **asked)
+    show_summary(summary, options["as_json"])
 
 
-def _search(study: Study, asked: dict[str, Any], params: dict[str, Any]) -> None:
-    from agecli.commands._console import out
-    from agecli.commands._study import search_display, study_tables
-    from agecli.inference.pytorch import find_device
-    from agecli.tuning.plan import PLACE
-    from agecli.tuning.report import summarise, write_report
-    from agecli.tuning.search import Search
-
-    place = {name: asked[name] for name in PLACE if name in asked}
-    gpus = 0
-    if find_device(place.get("device", "auto")) == "cuda":
-        import torch
-
-        gpus = torch.cuda.device_count()
-    with (
-        search_display(study, params["workers"]) as show,
-        Search(
-            study, url=params["storage"], trials=params["trials"], workers=params["workers"],
-            timeout=params["timeout"], place=place, gpus=gpus,
-        ) as search,
-    ):  # fmt: skip
-        progress = search.run(show)
-    summary = summarise(study, progress)
-    files = write_report(study, progress, summary)
-    if params["as_json"]:
-        out.print_json(json.dumps(summary | {"files": [str(path) for path in files]}))
-        return
-    for table in study_tables(summary):
-        out.print(table)
-    _say(f"plots in {study.folder}, all of them in {files[-1]}")
-    if summary["best"]:
-        _say(f"train with the best settings: agecli train {study.spec.model} "
-             f"--from-study {study.folder}")  # fmt: skip
+OWN = {option.name: option for option in declared_options(_own)}
 
 
-def _say(text: str) -> None:
-    typer.echo(f"agecli: {text}", err=True)
+def add_commands(app: typer.Typer) -> None:
+    """Add a command per model: options of a search, then those of its trainings."""
+    for model, kind in CONFIGS.items():
+        settings = [option for option in setting_options(model) if option.name not in OWN]
+        about = ABOUT.format(model=model)
+        command = make_command(model, tune_model, [*OWN.values(), *settings], about)
+        shown = examples(f"agecli tune {model}", kind.tune_examples)
+        shown += f"  agecli train {model} --from-study studies/{model}\n"
+        app.command(model, epilog=shown)(command)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from agecli.config.fields import NoOption, Option, Switch, check_range, check_types
 from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError
 
@@ -46,49 +47,8 @@ Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Fallback = Literal["none", "centre"]
 Align = Literal["none", "points"]
-
-
-KINDS = {
-    bool: "true or false", int: "a whole number", float: "a number", str: "a text",
-    tuple: "a list of numbers",
-}  # fmt: skip
-
-
-def check_range(config: Any, **ranges: tuple[float, float]) -> None:
-    """Raise UsageError, by its flag, for a setting outside its range; None is no setting."""
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag}: {value} is not between {low:g} and {high:g}")
-
-
-def check_types(config: Any) -> None:
-    """Raise UsageError, by its flag, for a setting that is not of its default's type.
-
-    A file may say anything. A whole number is a number, too.
-    """
-    for field in fields(config):
-        value, default = getattr(config, field.name), field.default
-        kind = (int, type(None)) if default is None else type(default)
-        if isinstance(value, int) and not isinstance(value, bool) and kind is float:
-            continue
-        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        if kind is tuple:
-            fits = fits and all(isinstance(part, float | int) for part in value)
-        if not fits:
-            flag = "--" + field.name.replace("_", "-")
-            wanted = "a whole number" if default is None else KINDS[type(default)]
-            raise UsageError(f"{flag}: {value!r} is not {wanted}")
-
-
-def check_choice(config: Any, **choices: Any) -> None:
-    """Raise UsageError, by its flag, for a setting that is none of its type's literals."""
-    for name, allowed in choices.items():
-        value = getattr(config, name)
-        if value not in get_args(allowed):
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag}: {value!r} is not one of {', '.join(get_args(allowed))}")
+Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
+Pruner = Literal["hyperband", "median", "none"]
 
 
 @dataclass(frozen=True)
@@ -108,63 +68,82 @@ class PrepareConfig:
         from agecli.ages import Scheme  # here, since it loads numpy, which no --help needs
 
         Scheme.parse(self.scheme)
+        check_types(self)
         check_range(self, size=(16, 1024), seed=(0, 2**31))
-        check_choice(self, conflicts=Conflicts)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained: what every model has; its own is in the classes below."""
+    """How a model is trained: what every model has; its own is in the classes below.
 
+    A model's docstring is the help of its `agecli train`, and what stands under a setting that of
+    its option.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Options of `agecli train` that its help shows."""
+    tune_examples: ClassVar[tuple[str, ...]] = ()
+    """Options of `agecli tune` that its help shows."""
     smallest: ClassVar[int] = 16
     """Least side of the images that the model can take."""
     smallest_batch: ClassVar[int] = 1
     lowest_lr: ClassVar[float] = 1e-8
 
-    model: str = ""
-    data: str = "data/utkface"
-    """Prepared data set."""
+    model: NoOption[str] = ""
+    data: Annotated[str, Option(metavar="DIR")] = "data/utkface"
+    """Data set of `agecli prepare`."""
     image_size: int = 224
-    """Side of the images the model sees, in pixels."""
+    """Side of the model's input in pixels."""
     objective: str = ""
     epochs: int = 36
+    """Maximum number of epochs."""
     batch_size: int = 64
-    """Images per optimiser step and process, before --accumulate."""
+    """Images per batch.
+
+    Of each process; those of an optimiser step are `accumulate` times as many.
+    """
     accumulate: int = 1
-    """Batches whose gradients are summed up before each optimiser step."""
+    """Batches per optimiser step, whose gradients are summed up."""
     lr: float = 1e-3
     """Highest learning rate."""
     weight_decay: float = 0.02
-    """Decoupled weight decay (AdamW, Loshchilov and Hutter 2019)."""
+    """AdamW weight decay.
+
+    Decoupled (Loshchilov and Hutter 2019).
+    """
     schedule: Schedule = "onecycle"
+    """Learning-rate schedule."""
     dropout: float = 0.25
+    """Dropout of the head."""
     augment: Augment = "light"
-    """light: rotate, scale, shift and mirror; wild: also soften, recolour, compress and erase."""
+    """light: rotate, scale, shift, mirror; wild: also soften, recolour, compress, erase."""
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     ema: float = 0.998
-    """Decay of the moving average of weights per step; 0 turns it off."""
+    """Decay of the moving average of weights, per step; 0 = none."""
     patience: int = 0
-    """Epochs without a better validation loss before training stops; 0 = it never does.
+    """Epochs without a better validation loss before stopping; 0 = never.
 
     A one-cycle gains most at its end, and must not be judged by its high rates.
     """
-    amp: bool = False
-    """Mixed precision: bf16 where the device has it, fp16 with gradient scaling otherwise."""
-    grad_checkpoint: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
-    vram_budget: str = ""
-    """Memory that training may take, as 4GB: batch size, accumulate, amp and grad_checkpoint are
-    then chosen to stay inside, at the same effective batch."""
+    amp: Switch = False
+    """Mixed precision: bf16, or fp16 where a GPU has no bf16."""
+    grad_checkpoint: Switch = False
+    """Recompute activations: less memory, about a third more time."""
+    vram_budget: Annotated[str, Option(metavar="SIZE")] = ""
+    """Memory to stay inside, as 4GB: chooses --amp, --grad-checkpoint and smaller batches,
+    accumulated to the same step."""
     seed: int = 0
+    """Seed of all randomness."""
     device: Device = "auto"
+    """Where to run."""
     workers: int = 1
     """Threads that gather batches ahead of the training."""
     limit: int = 0
-    """Use only so many training images, and as many validation images; 0 means all."""
-    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Use only so many images of each split, for a trial; 0 = all."""
+    mean: NoOption[tuple[float, ...]] = IMAGENET_MEAN
     """Of the images that the model sees, values 0 to 1, per channel; a backbone brings its own."""
-    std: tuple[float, ...] = IMAGENET_STD
+    std: NoOption[tuple[float, ...]] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # lists, where they come from config.json
@@ -173,13 +152,10 @@ class TrainConfig:
         check_types(self)
         check_range(
             self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
-            batch_size=(self.smallest_batch, 65_536),
-            accumulate=(1, MOST_ACCUMULATED), lr=(self.lowest_lr, 10), weight_decay=(0, 10),
-            dropout=(0, 0.95),
-            ema=(0, 0.99999), patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64),
-            limit=(0, 10**9),
+            batch_size=(self.smallest_batch, 65_536), accumulate=(1, MOST_ACCUMULATED),
+            lr=(self.lowest_lr, 10), weight_decay=(0, 10), dropout=(0, 0.95), ema=(0, 0.99999),
+            patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
         )  # fmt: skip
-        check_choice(self, schedule=Schedule, augment=Augment, balance=Balance, device=Device)
         self.budget_bytes()
 
     def budget_bytes(self) -> int:
@@ -229,17 +205,19 @@ class AgesConfig(TrainConfig):
     """What the models share that learn groups, years, or both."""
 
     objective: Objective = "both"
-    """groups: cross-entropy over groups; ages: over a distribution of years, on all images; both:
-    the sum of the two on one output over years."""
+    """Train on age groups, on a distribution over years (gap ages too), or on both.
+
+    groups: cross-entropy over groups; ages: over a distribution of years, on all images; both: the
+    sum of the two on one output over years.
+    """
     label_smoothing: float = 0.0
-    """Share of the target spread evenly over all groups (groups part only)."""
+    """Label smoothing: share of the target spread evenly over the groups."""
     label_width: float = 1.0
-    """Width of the age distribution, as a factor of 0.6 + 0.06 · age years."""
+    """Width of the age distribution; 1 = 0.6 years and 6 % of the age."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10))
-        check_choice(self, objective=Objective)
 
     def space(self) -> Space:
         """Return what a search may change, where the other settings are these."""

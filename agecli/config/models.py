@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from agecli.config.base import (
-    AgesConfig,
-    Arch,
-    Augment,
-    Pool,
-    Stem,
-    TrainConfig,
-    check_choice,
-    check_range,
-)
+from agecli.config.base import AgesConfig, Arch, Augment, Pool, Stem, TrainConfig
+from agecli.config.fields import NoOption, Option, Switch, Weights, check_range
 from agecli.config.space import Choice, Float, Int, Space
 from agecli.errors import UsageError
 
 
 @dataclass(frozen=True)
 class CnnConfig(AgesConfig):
-    """How the cnn is trained."""
+    """Train the convolutional network: four conv blocks, two dropouts, FC 512.
 
-    model: str = "cnn"
-    init: str = "none"
-    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
+    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume goes on as if nothing had happened.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--image-size 128 --amp",
+        "--objective groups --epochs 10 --run runs/groups",
+        "--init weights/cnn.safetensors --image-size 96 --epochs 6 --lr 3e-4",
+        "--resume runs/cnn",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = (
+        "--trials 12 --epochs 2 --image-size 64",
+        "--objective both --workers 2 --timeout 3600",
+    )
+
+    model: NoOption[str] = "cnn"
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
 
     def space(self) -> Space:
         """Return what a search may change, where the other settings are these."""
@@ -34,34 +41,44 @@ class CnnConfig(AgesConfig):
 
 @dataclass(frozen=True)
 class CapsNetConfig(TrainConfig):
-    """How the capsnet is trained."""
+    """Train the capsule network: one capsule per age group, found by dynamic routing.
 
+    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume goes on as if nothing had happened.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--vram-budget 4GB",
+        "--image-size 128 --reconstruction",
+        "--resume runs/capsnet",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = ("--image-size 64 --epochs 6 --limit 4000",)
     smallest: ClassVar[int] = 32
 
-    model: str = "capsnet"
-    objective: Literal["margin"] = "margin"
+    model: NoOption[str] = "capsnet"
+    objective: NoOption[Literal["margin"]] = "margin"
     """Margin loss on the lengths of the group capsules, on images that have a group."""
-    init: str = "none"
-    """none: from scratch; or the weights to begin with: a file, a run, or a released model."""
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
     lr: float = 3e-3
     dropout: float = 0.1
     stem: Stem = "strided"
-    """strided: double convolutions that halve the side; classic: the paper's two 9×9 ones."""
+    """Strided convolutions with batch norm, or the paper's two 9×9 ones."""
     routing_iters: int = 3
+    """Iterations of dynamic routing."""
     primary_dim: int = 8
     """Values of a primary capsule."""
     group_dim: int = 16
     """Values of a group capsule."""
     share: bool = True
-    """One set of transformation matrices for all positions, instead of one each."""
-    reconstruction: bool = False
-    """Reconstruct the picture from the true group's capsule, as a regulariser."""
+    """All positions share the capsules' transformation matrices."""
+    reconstruction: Switch = False
+    """Reconstruct the picture from its group's capsule, to regularise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
-        check_choice(self, stem=Stem)
 
     def architecture(self) -> dict[str, Any]:
         """Return the model's constructor arguments that are settings; its outputs come on top."""
@@ -79,35 +96,54 @@ class CapsNetConfig(TrainConfig):
         return _for_weights(self.init, super().space() | own, "primary_dim", "group_dim")
 
 
+def read_rate(text: str) -> float:
+    """Read a learning rate: 0 for auto. Raises ValueError for what is no number."""
+    return 0.0 if text == "auto" else float(text)
+
+
 @dataclass(frozen=True)
 class ResNetConfig(AgesConfig):
-    """How the resnet is trained: its head first, then all layers, by one-cycle each."""
+    """Train a ResNet through fastai: its head first, then all layers at lower rates.
 
+    Starts from ImageNet weights unless --init says otherwise. Fills a run folder, as
+    `agecli train cnn` does; --lr auto adds lr_find.png.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--amp",
+        "--arch resnet18 --init none --image-size 112 --lr auto",
+        "--init resnet34-b627a593.pth --freeze-epochs 2 --epochs 10",
+        "--resume runs/resnet",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = ("--arch resnet18 --image-size 96 --epochs 5",)
     smallest: ClassVar[int] = 32
     smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
     lowest_lr: ClassVar[float] = 0
 
-    model: str = "resnet"
+    model: NoOption[str] = "resnet"
     arch: Arch = "resnet34"
-    init: str = "imagenet"
-    """imagenet: torchvision's weights; none: from scratch; or a body's: a file with a state dict, a
-    run, or the released model."""
+    """Depth of the network."""
+    init: Annotated[str, Option(metavar="imagenet|none|PATH")] = "imagenet"
+    """What the body starts from: torchvision's ImageNet weights, nothing, a state dict (.pth,
+    .safetensors), or a run or released model of ours."""
     freeze_epochs: int | None = None
-    """Epochs that train the head alone, before all layers; None is 1, or 0 from scratch."""
+    """Epochs of the head alone, before all layers; by default 1, or 0 with --init none."""
     epochs: int = 20
-    lr: float = 2e-3
-    """Highest learning rate; 0 has fastai's lr_find choose it."""
+    lr: Annotated[float, Option(metavar="RATE|auto", parser=read_rate)] = 2e-3
+    """Highest learning rate; auto: fastai's lr_find chooses it.
+
+    In a file, 0 is auto.
+    """
     rate_ratio: float = 100.0
-    """How many times lower the rate of a pre-trained body's first layers is than the head's."""
+    """Rate of the head over that of a pre-trained body's first layers."""
     weight_decay: float = 0.01
-    schedule: Literal["onecycle"] = "onecycle"
+    schedule: NoOption[Literal["onecycle"]] = "onecycle"
     dropout: float = 0.5
-    """In front of the last layer, and half of it in front of the hidden one."""
+    """Dropout of the head: in front of its last layer, half of it in front of the hidden one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, freeze_epochs=(0, 10_000), rate_ratio=(1, 1e6))
-        check_choice(self, arch=Arch, schedule=Literal["onecycle"])
 
     @property
     def frozen_epochs(self) -> int:
@@ -135,33 +171,49 @@ SCRATCH = "scratch:tiny"
 
 @dataclass(frozen=True)
 class Dinov2Config(AgesConfig):
-    """How the dinov2 is trained: a head on a frozen backbone, unless more is asked for."""
+    """Train a head on DINOv2: the frozen backbone sees each image once.
 
+    Eight heads are trained at once on its features, at rates around --lr and decays from
+    --weight-decay on, and the best on validation is kept. --unfreeze goes on with the last blocks.
+    For the heads alone, --batch-size is that of the backbone's one pass, and --schedule, --ema,
+    --accumulate, --grad-checkpoint, --layer-decay and --drop-path count for nothing.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "--amp",
+        "--backbone facebook/dinov2-with-registers-small --views 4",
+        "--unfreeze 2 --grad-checkpoint",
+        "--backbone scratch:tiny --teacher cnn --lr 4e-4",
+    )
+    tune_examples: ClassVar[tuple[str, ...]] = (
+        "--trials 40",
+        "--backbone scratch:tiny --epochs 20 --workers 2",
+    )
     smallest: ClassVar[int] = 0
 
-    model: str = "dinov2"
-    backbone: str = "facebook/dinov2-small"
-    """A hub id, a local folder, or scratch:tiny."""
-    revision: str = ""
+    model: NoOption[str] = "dinov2"
+    backbone: Annotated[str, Option(metavar="ID|DIR|scratch:tiny")] = "facebook/dinov2-small"
+    """DINOv2 backbone: a hub id, a local folder, or a small one that is trained whole."""
+    revision: NoOption[str] = ""
     """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
     image_size: int = 0
-    """Side of the images the model sees, in pixels; 0 is the backbone's own."""
+    """Side of the model's input in pixels; 0 = the backbone's own."""
     pool: Pool = "cls+mean"
-    """What the head sees: the [CLS] token, the mean of the patch tokens, or both."""
+    """What the head sees: [CLS] token, mean of patch tokens, or both."""
     hidden: int = 0
-    """Width of a hidden layer in the head; 0 is none, a linear head."""
+    """Width of a hidden layer in the head; 0 = none."""
     views: int = 1
-    """Views of each training image that heads learn from: the first plain, the others augmented."""
-    unfreeze: int = 0
-    """Last blocks of the backbone that are trained too, after the head, at a tenth of its rate."""
+    """Views of each training image: 1 = plain, more = augmented ones too."""
+    unfreeze: Annotated[int, Option(metavar="N")] = 0
+    """Train the last N blocks too, after the head, at a tenth of its rate."""
     layer_decay: float = 0.75
-    """Learning rate of a block, as a share of the rate of the one behind it."""
+    """Rate of a block, as a share of the one behind it (--unfreeze)."""
     drop_path: float = 0.1
     """Stochastic depth of scratch:tiny."""
-    teacher: str = ""
-    """Weights whose answers scratch:tiny learns, beside the labels."""
-    init: str = "none"
-    """Weights that scratch:tiny begins with: a file, a run or a released model; or none."""
+    teacher: Weights = ""
+    """A trained model whose answers scratch:tiny learns, beside the labels."""
+    init: Weights = "none"
+    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
     dropout: float = 0.1
     augment: Augment = "wild"
@@ -170,14 +222,9 @@ class Dinov2Config(AgesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(
-            self,
-            hidden=(0, 8192),
-            views=(1, 64),
-            unfreeze=(0, 1000),
-            layer_decay=(0.01, 1),
+            self, hidden=(0, 8192), views=(1, 64), unfreeze=(0, 1000), layer_decay=(0.01, 1),
             drop_path=(0, 0.9),
-        )
-        check_choice(self, pool=Pool)
+        )  # fmt: skip
         if self.image_size and self.image_size < 16:
             raise UsageError(f"--image-size: {self.image_size} is not between 16 and 1024")
         if self.backbone.startswith("scratch:") and not self.from_scratch:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from agecli.config.base import TrainConfig
+from agecli.config.fields import flag_of
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
 
 FOUND = ("revision", "mean", "std")
 """Settings that belong to a dinov2's backbone, and are found with it."""
 
+TRIALS = 30
+"""Trials of a study, unless more or fewer are asked for."""
+
 BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
+
+
+def configure(model: str | TrainConfig, **settings: Any) -> TrainConfig:
+    """Make a model's configuration by its name, or change one by some settings.
+
+    Raises UsageError for an unknown model or setting and for a value that is refused.
+    """
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    kind = CONFIGS.get(model) if isinstance(model, str) else type(model)
+    if kind is None:
+        raise UsageError(f"{model!r} is no model: there are {', '.join(CONFIGS)}")
+    check_names(settings, kind, "the call")
+    return kind(**settings) if isinstance(model, str) else replace(model, **settings)
 
 
 def read_config(values: dict[str, Any]) -> TrainConfig:
@@ -36,11 +53,11 @@ def command_line(values: dict[str, Any]) -> str:
         value = values.get(field.name, field.default)
         if field.name in FOUND or value == field.default:
             continue
-        flag = field.name.replace("_", "-")
+        flag = flag_of(field.name)
         if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+            words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            words.append(f"--{flag} {value}")
+            words.append(f"{flag} {value}")
     return " ".join(words)
 
 

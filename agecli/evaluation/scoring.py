@@ -96,8 +96,6 @@ class Evaluation:
     def ece_raw(self) -> float:
         """The calibration error at temperature 1; that of the scores is at the file's own."""
         known = self.truth != NO_GROUP
-        if self.temperature == 1:
-            return metrics.calibration_error(self.probabilities[known], self.truth[known])
         plain = rescale(self.distribution, 1 / self.temperature)
         raw = Answers(plain, self.scheme, self.knows_years).groups
         return metrics.calibration_error(raw[known], self.truth[known])
@@ -134,7 +132,7 @@ class Evaluation:
 
 
 def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArray:
-    """Return the rows of a split that are not excluded and have a group in all models.
+    """Return the rows (N,) of a split that are not excluded and have a group in all models.
 
     Raises DataError where there is none.
     """

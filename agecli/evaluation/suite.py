@@ -124,15 +124,14 @@ def evaluate(
             models, dataset, split, align=align_pictures, parallel=True, progress=show, **options
         )
     if store and distributed.is_main():
-        for path, one in zip(paths, perturbed, strict=True):
-            _store(path, one)
+        _store(paths, perturbed)
     pasted = None
     if photographs and distributed.is_main():
         show = partial(progress, "photographs")
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
     by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
-    ensemble, pairs = make_ensemble(results), compare_models(results)
-    suite = Suite(dataset, results, ensemble, pairs, by_name, pasted)
+    ensemble = make_ensemble(results)
+    suite = Suite(dataset, results, ensemble, compare_models(results), by_name, pasted)
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[text for text in checks if text])
 
@@ -152,9 +151,9 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     rates = sum(1 / result.images_per_second for result in results)
     return replace(
         first, name=ENSEMBLE, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
-        probabilities=chances, answered=answered, temperature=1.0, images_per_second=1 / rates,
+        probabilities=chances, answered=answered, temperature=1.0, knows_years=False,
         scores=metrics.score(chances, first.ages, first.scheme, answered),
-        same_split=all(result.same_split for result in results),
+        images_per_second=1 / rates, same_split=all(result.same_split for result in results),
     )  # fmt: skip
 
 
@@ -222,15 +221,16 @@ def _check_store(paths: list[Path], *, robustness: bool, split: str, force: bool
             raise UsageError(f"--store: {path} is an export: store it in the weights it is made of")
 
 
-def _store(path: Path, one: Robustness) -> None:
-    """Write a model's robustness into its weights file's metadata."""
+def _store(paths: list[Path], results: list[Robustness]) -> None:
+    """Write each model's robustness into its weights file's metadata."""
     from safetensors.torch import load_file
 
     from agecli.weights import read_metadata, save_weights
 
-    metadata = read_metadata(path)
-    changed = replace(metadata, metrics=metadata.metrics | {"robustness": one.brief()})
-    save_weights(path, load_file(path), changed, half=False)
+    for path, result in zip(paths, results, strict=True):
+        metadata = read_metadata(path)
+        changed = replace(metadata, metrics=metadata.metrics | {"robustness": result.brief()})
+        save_weights(path, load_file(path), changed, half=False)
 
 
 def _measure_photographs(

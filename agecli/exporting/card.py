@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agecli.config import Precision
 from agecli.evaluation.metrics import Scores
+from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import (
     groups_grid,
     kept_robustness_grid,
@@ -36,31 +37,18 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
     All figures are the metadata's; where it has none, the card says how to get them.
     """
     from huggingface_hub import ModelCard
-    from jinja2 import Environment, FileSystemLoader
 
-    scores = scores_of(metadata)
-    metrics, training = metadata.metrics, metadata.training
+    scores, metrics = scores_of(metadata), metadata.metrics
     slices = [Slice(**part) for part in metrics.get("slices", []) if part["exact"] is not None]
-    facts = {
-        "started from": training.get("init"),
-        "epochs": training.get("epochs"),
-        "objective": metadata.objective,
-        "device": training.get("device"),
-        "agecli": metadata.agecli_version,
-    }
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True
-    )
-    body = templates.get_template("card.md.j2").render(
-        meta=metadata, file=file, stored=_STORED[precision], parity=parity, facts=facts,
-        training=training, sources=_sources(metadata), utkface=UTKFACE,
-        years=metadata.objective in ("ages", "both"),
+    body = fill_markdown(
+        Path(__file__).with_name("card.md.j2"), meta=metadata, training=metadata.training,
+        file=file, stored=_STORED[precision], parity=parity, sources=_sources(metadata),
         scores=scores and scores_grid(scores), groups=scores and groups_grid(scores),
         slices=slice_grid([part for part in slices if part.by != "age group"]),
         robustness="robustness" in metrics and kept_robustness_grid(metrics["robustness"]),
+        utkface=UTKFACE,
     )  # fmt: skip
-    card = ModelCard.from_template(_front(metadata, scores), template_str=_CARD, body=body)
-    return card.content + "\n"
+    return ModelCard.from_template(_front(metadata, scores), template_str=_CARD, body=body).content
 
 
 def scores_of(metadata: Metadata) -> Scores | None:

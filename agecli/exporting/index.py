@@ -8,32 +8,14 @@ from typing import Any
 from agecli.config import command_line
 from agecli.errors import WeightsError
 from agecli.evaluation.report.grid import Grid
+from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import megabytes, share, span, years
 from agecli.exporting.card import UTKFACE, scores_of
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
-_INTRO = """\
-# Weights
-
-Made by `agecli export {folder} --index`. Each file rebuilds its model with nothing else: its header
-holds the architecture, preprocessing, crop, age groups, the split's hash and the figures below
-(`agecli.weights.read_metadata`). Matrices are stored as 16-bit floats."""
-
-_TRAINING = """\
-## How they were trained
-
-With these commands, on the data set of `agecli prepare` whose split hash is given. Of several, each
-begins with the weights of the one above."""
-
-_LICENCE = f"""\
-## Licence
-
-Trained on {UTKFACE}, which is for **non-commercial research only**; so are these files. What they
-give is an estimate of apparent age, and not for decisions about people."""
-
 
 def folder_readme(folder: Path) -> str:
-    """Write the README (Markdown) of a folder of weights; every figure is a file's own.
+    """Return the README (Markdown) of a folder of weights; every figure is a file's own.
 
     Raises WeightsError for a folder without weights, and for a file that is damaged.
     """
@@ -41,19 +23,19 @@ def folder_readme(folder: Path) -> str:
     if not files:
         raise WeightsError(f"{folder} holds no weights: export some into it first")
     models = {path: read_metadata(path) for path in files}
-    parts = [
-        _INTRO.format(folder=folder.name),
-        "## Models of ages",
-        _models(models),
-        _about_figures(models),
-        _TRAINING,
-        _commands(models),
-        _LICENCE,
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    scores = filter(None, map(scores_of, models.values()))
+    trainings = (
+        (path.name, metadata, _lines(_trainings(metadata.training), f"runs/{path.stem}"))
+        for path, metadata in models.items()
+    )
+    return fill_markdown(
+        Path(__file__).with_name("index.md.j2"), folder=folder.name, models=_models(models),
+        said=list({(one.n, one.majority_group, one.majority) for one in scores}),
+        trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
+    )  # fmt: skip
 
 
-def _models(models: dict[Path, Metadata]) -> str:
+def _models(models: dict[Path, Metadata]) -> Grid:
     grid = Grid(["file", "model", "size", "exact", "95 %", "1-off", "macro-F1", "MAE"], texts=2)
     for path, metadata in models.items():
         figures = [""] * 5
@@ -64,26 +46,7 @@ def _models(models: dict[Path, Metadata]) -> str:
             ]  # fmt: skip
         what = f"{metadata.described}, {metadata.image_size} px"
         grid.add(f"`{path.name}`", what, megabytes(path.stat().st_size), *figures)
-    return grid.markdown()
-
-
-def _about_figures(models: dict[Path, Metadata]) -> str:
-    """Say what the figures are on, where all files say the same."""
-    scores = filter(None, map(scores_of, models.values()))
-    said = {(one.n, one.majority_group, one.majority) for one in scores}
-    if len(said) != 1:
-        return ""
-    ((count, group, share),) = said
-    return f"On {count:,} images of the test split; always {group} is right for {share:.1%}."
-
-
-def _commands(files: dict[Path, Metadata]) -> str:
-    parts = []
-    for path, metadata in files.items():
-        if lines := _lines(_trainings(metadata.training), f"runs/{path.stem}"):
-            facts = f"`{path.name}`: {_facts(metadata)}"
-            parts.append(facts + "\n\n```bash\n" + "\n".join(lines) + "\n```")
-    return "\n\n".join(parts)
+    return grid
 
 
 def _lines(trainings: list[dict[str, Any]], run: str) -> list[str]:
@@ -100,15 +63,3 @@ def _trainings(training: dict[str, Any]) -> list[dict[str, Any]]:
     """List the configurations that led to weights, the first one first."""
     earlier = _trainings(training["before"]) if training.get("before") else []
     return [*earlier, training["config"]] if "config" in training else earlier
-
-
-def _facts(metadata: Metadata) -> str:
-    training = metadata.training
-    parts = [
-        f"{training['train_images']:,} images of {', '.join(training['data'])}",
-        f"split hash `{metadata.split_hash[:16]}`",
-        f"{training['seconds'] / 60:.0f} minutes" if "seconds" in training else "",
-        training["device"],
-        f"agecli {metadata.agecli_version}",
-    ]
-    return "; ".join(part for part in parts if part)

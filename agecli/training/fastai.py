@@ -23,6 +23,8 @@ from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
+from agecli.training.build import build_model
+from agecli.training.devices import autocast, mixed_precision
 from agecli.training.fastai_callbacks import (
     Averaging,
     DeviceLoss,
@@ -38,19 +40,11 @@ from agecli.training.fastai_loaders import make_loaders
 from agecli.training.initial import check_split, own_weights, training_of
 from agecli.training.loop import MovingAverage
 from agecli.training.memory_plan.budget import within_memory
-from agecli.training.objectives import Objective, make_objective
+from agecli.training.objectives import Objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run, check_world
-from agecli.training.session import (
-    autocast,
-    build_model,
-    choose_device,
-    describe_device,
-    mixed_precision,
-    open_shared,
-    rows_of,
-)
+from agecli.training.session import Session
 from agecli.training.synced import share_statistics
 from agecli.weights import Metadata
 
@@ -91,57 +85,40 @@ def train(
 
 
 def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -> Metadata:
-    dataset = open_shared(config)
-    scheme = dataset.scheme
-    device = choose_device(config)
-    seed_all(config.seed)
-    model: Any = build_model(config, scheme).to(device)
-    share_statistics(model, device.type)
+    session = Session.open(config, run, observer)
+    device = session.device
     saved = distributed.from_main(run.load)
     if saved:
         check_world(saved)
+    seed_all(config.seed)
+    model: Any = build_model(config, session.dataset.scheme).to(device)
+    share_statistics(model, device.type)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
-    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
-    objective.parallel = True
-    rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
+    session.objective.parallel = True
+    before = None if config.init in NOT_OURS else training_of(config.init, run)
+    results = Results(session, _describe_init(config), before=before)
+    learn = make_learner(config, model, make_loaders(session), session.objective)
     precision = mixed_precision(config, device.type)
-    place = describe_device(device, precision, distributed.world())
-    results = Results(
-        run, config, dataset, device.type, place, len(rows["train"]), _describe_init(config),
-        before=None if config.init in NOT_OURS else training_of(config.init, run),
-    )  # fmt: skip
-    learn = make_learner(config, model, make_loaders(config, dataset, rows, device), objective)
     if precision != "no":
         learn.model.forward = autocast(config, device.type)(learn.model.forward)
         learn.add_cb(ScaledGradients(device.type, precision))
     average = MovingAverage(model, config.ema) if config.ema else None
-    keeper = Keeper(config, model, average, run, results, observer, saved)
-    scores = Scores(dataset, scheme, learn.dls.valid.batches, objective)
-    steps = [Steps(config, observer, keeper), scores, keeper]
-    if config.lr == 0 and saved:  # it ran out of memory under a budget, and goes on as it was
-        config = replace(config, lr=saved["lr"])
+    if config.lr == 0:  # unless it ran out of memory under a budget, and goes on as it was
+        rate = saved["lr"] if saved else _find_rate(config, learn, run, observer)
+        config = replace(config, lr=rate)
         run.configure(config)
-    elif config.lr == 0:
-        _check_search(config)
-        config = _find_rate(config, learn, run, observer)
-    keeper.config = config
+    keeper = Keeper(config, model, average, results, saved)
     if config.accumulate > 1:  # counts images; a batch may have fewer than asked
         learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
-    learn.add_cbs([*([Averaging(model, average)] if average else []), *steps])
+    averaging = [Averaging(model, average)] if average else []
+    learn.add_cbs([*averaging, Steps(observer, keeper), Scores(session), keeper])
     if distributed.world() > 1:
         learn.add_cb(Parallel(cpu=device.type == "cpu"))
-    if distributed.is_main():
-        run.log(f"training on {place}, {len(rows['train'])} images, rate {config.lr:g}")
-    observer.started(
-        results.facts(
-            sum(p.numel() for p in model.parameters()), len(rows["val"]),
-            config.frozen_epochs + config.epochs,
-        ) | {"done": len(keeper.history)}
-    )  # fmt: skip
+    results.start(model, config.frozen_epochs + config.epochs, f", rate {config.lr:g}")
     fit(config, learn, keeper)
     finish = partial(results.finish, score=score, frozen_epochs=config.frozen_epochs, lr=config.lr)
-    return distributed.from_main(lambda: finish(keeper.history))
+    return distributed.from_main(finish)
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
@@ -206,17 +183,16 @@ def _check_search(config: ResNetConfig) -> None:
         raise UsageError("--lr auto searches in one process: find a rate there, and give it here")
 
 
-def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> ResNetConfig:
-    """Have fastai's lr_find choose the rate; keep its plot, and the rate in the run's config."""
+def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> float:
+    """Have fastai's lr_find choose the rate, and keep its plot."""
+    _check_search(config)
     with tempfile.TemporaryDirectory() as folder:  # where it saves the model while it tries
         learn.path, learn.model_dir = Path(folder), "."
-        rate = learn.lr_find(show_plot=False).valley
+        rate = float(learn.lr_find(show_plot=False).valley)
     losses = [float(loss) for loss in learn.recorder.losses]  # they are on the device
     plot_rates(run.folder / "lr_find.png", learn.recorder.lrs, losses, rate)
-    config = replace(config, lr=float(rate))
-    run.configure(config)
     observer.warned(f"--lr auto: {rate:.1e}, plot in {run.folder / 'lr_find.png'}")
-    return config
+    return rate
 
 
 def _initial_state(

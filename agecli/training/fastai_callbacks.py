@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,26 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import Scheme
 from agecli.config import ResNetConfig
-from agecli.data.batches import Batches
-from agecli.data.store import Dataset
 from agecli.errors import TrainingError
 from agecli.memory import memory_in_use
 from agecli.models.resnet import ResNet
-from agecli.training.loop import (
-    REPORT_SECONDS,
-    MovingAverage,
-    append_record,
-    check_loss,
-    gathered_record,
-    hash_seed,
-    is_over,
-)
-from agecli.training.objectives import Objective
+from agecli.training.loop import REPORT_SECONDS, MovingAverage
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch, Step, is_over
 from agecli.training.results import Results
-from agecli.training.runs import Run
+from agecli.training.runs import State
+from agecli.training.session import Session, hash_seed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
@@ -122,20 +113,16 @@ class Averaging(Callback):
 class Scores(Callback):
     """Scores each epoch's answers on validation, as every model's are."""
 
-    def __init__(
-        self, dataset: Dataset, scheme: Scheme, batches: Batches, objective: Objective
-    ) -> None:
-        self.dataset, self.scheme, self.batches, self.objective = (
-            dataset, scheme, batches, objective
-        )  # fmt: skip
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
     def before_train(self) -> None:
         """Weigh rare groups as the training asks."""
-        self.objective.train()
+        self.session.objective.train()
 
     def before_validate(self) -> None:
         """Score without weights, and collect answers anew."""
-        self.objective.eval()
+        self.session.objective.eval()
         self.answers: list[Tensor] = []
 
     def after_pred(self) -> None:
@@ -145,9 +132,8 @@ class Scores(Callback):
 
     def after_validate(self) -> None:
         """Score what was answered."""
-        pairs = zip(self.answers, self.batches.plan(), strict=True)
-        answers = [(logits.cpu(), rows) for logits, rows in pairs]
-        self.learn.scores = gathered_record(answers, self.objective, self.dataset, self.scheme)
+        pairs = zip(self.answers, self.dls.valid.batches.plan(), strict=True)
+        self.learn.scores = self.session.validate_all([(x.cpu(), rows) for x, rows in pairs])
 
 
 class DeviceLoss(AvgSmoothLoss):
@@ -165,8 +151,8 @@ class DeviceLoss(AvgSmoothLoss):
 class Steps(Callback):
     """Tells the observer of the steps."""
 
-    def __init__(self, config: ResNetConfig, observer: Observer, keeper: Keeper) -> None:
-        self.config, self.observer, self.keeper = config, observer, keeper
+    def __init__(self, observer: Observer, keeper: Keeper) -> None:
+        self.observer, self.keeper = observer, keeper
 
     def before_train(self) -> None:
         """Start the clock."""
@@ -179,25 +165,27 @@ class Steps(Callback):
             return
         self.total = self.total.to(self.loss) + self.loss.detach()  # .item() would wait for it
         self.images += len(self.yb[0]) * distributed.world()
-        now, steps = time.monotonic(), len(self.dls.train)
-        if now - self.reported > REPORT_SECONDS or self.iter + 1 == steps:
+        now = time.monotonic()
+        if now - self.reported > REPORT_SECONDS or self.iter + 1 == len(self.dls.train):
             self.reported = now
-            self.observer.stepped({"step": self.iter + 1, "steps": steps} | self.facts())
+            self.observer.stepped(self.step())
 
     def after_train(self) -> None:
         """Leave the epoch's figures to the keeper."""
-        figures = self.facts()
-        self.learn.train_figures = figures | {"loss": distributed.mean(figures["loss"])}
+        last = self.step()
+        self.learn.last_step = replace(last, loss=distributed.mean(last.loss))
 
-    def facts(self) -> dict[str, Any]:
-        """Return the epoch's figures so far."""
-        return {
-            "epoch": len(self.keeper.history) + 1,
-            "loss": float(self.total) / (self.iter + 1),
-            "lr": float(self.opt.hypers[-1]["lr"]),
-            "images_per_second": self.images / (time.monotonic() - self.began),
-            "memory": memory_in_use(next(self.learn.model.parameters()).device),
-        }
+    def step(self) -> Step:
+        """Return the step that was taken, and the epoch's figures so far."""
+        return Step(
+            epoch=len(self.keeper.history) + 1,
+            step=self.iter + 1,
+            steps=len(self.dls.train),
+            loss=float(self.total) / (self.iter + 1),
+            lr=float(self.opt.hypers[-1]["lr"]),
+            images_per_second=self.images / (time.monotonic() - self.began),
+            memory=memory_in_use(next(self.learn.model.parameters()).device),
+        )
 
 
 class Keeper(Callback):
@@ -206,14 +194,19 @@ class Keeper(Callback):
     order = 80  # behind all others: what it keeps is the whole epoch
 
     def __init__(
-        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, run: Run,
-        results: Results, observer: Observer, saved: dict[str, Any] | None,
+        self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, results: Results,
+        saved: State | None,
     ) -> None:  # fmt: skip
-        self.config, self.original, self.average, self.run_folder = config, model, average, run
-        self.results, self.observer, self.saved = results, observer, saved
-        self.history: list[dict[str, Any]] = saved["history"] if saved else []
+        self.config, self.original, self.average = config, model, average
+        self.results, self.saved = results, saved
+        results.history = saved["history"] if saved else []
         self.skip = 0
         self.failure: TrainingError | None = None
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs so far."""
+        return self.results.history
 
     def restore(self, *, phase_begun: bool) -> None:
         """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
@@ -236,7 +229,6 @@ class Keeper(Callback):
         """Count the epochs that this phase has behind it."""
         phase_start = 0 if self.learn.opt.frozen_idx else self.config.frozen_epochs
         self.skip = len(self.history) - phase_start
-        self.started = time.monotonic()
         scaler = getattr(self.learn, "scaler", None)
         if scaler and self.scaler_state:
             scaler.load_state_dict(self.scaler_state)
@@ -250,46 +242,26 @@ class Keeper(Callback):
         """Keep what the epoch gave; stop where validation has not improved for too long."""
         if self.epoch < self.skip:  # fastai passes by what a resumed run has done already
             return
-        figures = self.learn.train_figures
-        record = {
-            "epoch": len(self.history) + 1,
-            "phase": "head" if self.learn.opt.frozen_idx else "all",
-            "train_loss": figures["loss"],
-            "lr": figures["lr"],
-            "images_per_second": figures["images_per_second"],
-            **self.learn.scores,
-        }
+        best = self.average.model if self.average else self.original
+        phase = "head" if self.learn.opt.frozen_idx else "all"
+        step, val = self.learn.last_step, self.learn.scores
         try:
-            for loss in (record["train_loss"], record["val_loss"]):
-                check_loss(loss, len(self.history), self.config)
+            self.results.add(step, val, best.state_dict(), self._state(), phase=phase)
         except TrainingError as error:
             self.failure = error  # fastai would rewrite its message
             raise CancelFitException from error
-        record["seconds"] = time.monotonic() - self.started
-        self.started = time.monotonic()
-        append_record(self.history, record)
-        if distributed.is_main():
-            self._save(record)
-        self.observer.finished_epoch(record)
-        if record["phase"] == "all" and self.is_over():
+        if phase == "all" and self.is_over():
             raise CancelFitException
 
-    def _save(self, record: dict[str, Any]) -> None:
-        best = self.average.model if self.average else self.original
-        if record["best"]:
-            self.results.save_best(best.state_dict(), record)
+    def _state(self) -> State:
         scaler = getattr(self.learn, "scaler", None)
-        self.run_folder.save(
-            {
-                "history": self.history,
-                "world": distributed.world(),
-                "lr": self.config.lr,
-                "model": self.original.state_dict(),
-                "average": self.average.state_dict() if self.average else None,
-                "optimizer": self.learn.opt.state_dict(),
-                "scaler": scaler.state_dict() if scaler else None,
-            }
-        )
+        return {
+            "lr": self.config.lr,
+            "model": self.original.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizer": self.learn.opt.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
 
 
 def seed_all(*parts: int) -> None:

@@ -21,20 +21,20 @@ from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
 from agecli.models.dinov2 import Dinov2
-from agecli.training.loop import hash_seed
-from agecli.training.session import autocast, mixed_precision
+from agecli.training.devices import autocast, mixed_precision
+from agecli.training.session import hash_seed
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 
-Progress = Callable[[int, int], None]
+Tell = Callable[[int, int], None]
 """Called with the images done and the images there are."""
 
 
 def cache_features(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
-    view: int = 0, progress: Progress = lambda done, total: None,
+    view: int = 0, tell: Tell = lambda done, total: None,
 ) -> Path:  # fmt: skip
-    """Compute the features of the store's rows, where the cache lacks them; give its file.
+    """Compute the features of the store's rows, where the cache lacks them; return its file.
 
     view: 0 is the images as they are; others are augmented, each its own way. The cache is a
     safetensors file in DATA/features, named by all that its content depends on. A computation that
@@ -55,7 +55,7 @@ def cache_features(
         with FileLock(lock):  # a file beside it: taking a lock may empty the file that is locked
             if missing := not path.is_file():  # another training may have made it meanwhile
                 with unfinished.open("a+b") as file:
-                    _fill(file, model, len(rows), config, key, compute, progress)
+                    _fill(file, model, len(rows), config, key, compute, tell)
                 unfinished.replace(path)
             lock.unlink(missing_ok=True)
         if missing:
@@ -74,7 +74,7 @@ def read_features(path: Path) -> Tensor:
 
 def _fill(
     file: IO[bytes], model: Dinov2, count: int, config: Dinov2Config, key: dict[str, Any],
-    compute: Callable[[int], Iterator[Tensor]], progress: Progress,
+    compute: Callable[[int], Iterator[Tensor]], tell: Tell,
 ) -> None:  # fmt: skip
     """Write the header, where it is not there, and the features of the rows that are missing.
 
@@ -99,7 +99,7 @@ def _fill(
         file.write(features.numpy().tobytes())
         file.flush()
         done += len(features)
-        progress(done, count)
+        tell(done, count)
 
 
 def extract(
@@ -112,15 +112,7 @@ def extract(
     """
     rank, world = distributed.rank(), distributed.world()
     starts = range(start, len(rows), config.batch_size)
-    own = _compute(
-        model,
-        dataset,
-        rows,
-        config,
-        device,
-        view,
-        starts[rank::world],
-    )
+    own = _compute(model, dataset, rows, config, device, view, starts[rank::world])
     for _ in range(0, len(starts), world):
         for features in distributed.gather(next(own, None)):
             if features is not None:  # there may be no batch for all in the last round

@@ -11,22 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agecli.ages import Answers, IntArray, Scheme, softmax
+from agecli.ages import Answers, IntArray
 from agecli.config import Dinov2Config
-from agecli.data.store import Dataset
 from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
-from agecli.training.loop import (
-    append_record,
-    check_loss,
-    hash_seed,
-    is_over,
-    validation_record,
-)
-from agecli.training.objectives import Objective
-from agecli.training.observer import Observer
+from agecli.training.records import Epoch, Step, Validation, is_over
 from agecli.training.results import Results
-from agecli.training.runs import Run
+from agecli.training.session import Session, hash_seed
 
 RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates of the sweep, as factors of --lr."""
@@ -44,6 +35,26 @@ class Features:
     rows: IntArray
 
 
+@dataclass
+class Setting:
+    """Rate and decay of a head, and the best that it has reached on validation."""
+
+    lr: float
+    weight_decay: float
+    best: Validation | None = None
+
+    def to_plain(self) -> dict[str, float]:
+        """Return the values that a run's state and the weights file keep."""
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay}
+        return rates | (self.best.to_plain() if self.best else {})
+
+    @classmethod
+    def from_plain(cls, values: dict[str, float]) -> Setting:
+        """Read what `to_plain` wrote."""
+        best = Validation.from_plain(values) if "val_loss" in values else None
+        return cls(values["lr"], values["weight_decay"], best)
+
+
 class Sweep:
     """Trains heads side by side on features, as DINOv2's own linear evaluation does.
 
@@ -51,72 +62,57 @@ class Sweep:
     """
 
     def __init__(
-        self, config: Dinov2Config, scheme: Scheme, dataset: Dataset, objective: Objective,
-        outputs: int, train: Features, val: Features, device: torch.device,
-    ) -> None:  # fmt: skip
-        self.config, self.scheme, self.dataset, self.objective = config, scheme, dataset, objective
-        self.train, self.val, self.device = train, val, device
+        self, session: Session, config: Dinov2Config, outputs: int, train: Features, val: Features
+    ) -> None:
+        self.session, self.config, self.train, self.val = session, config, train, val
         torch.manual_seed(hash_seed(config.seed))
         width, dtype = train.views[0].shape[1], train.views[0].dtype
         self.settings = [
-            {"lr": config.lr * rate, "weight_decay": config.weight_decay * decay}
+            Setting(config.lr * rate, config.weight_decay * decay)
             for rate, decay in product(RATES, DECAYS)
         ]
         heads = [Head(width, outputs, config.dropout, config.hidden) for _ in self.settings]
-        self.heads: Any = nn.ModuleList(heads).to(device, dtype)
+        self.heads: Any = nn.ModuleList(heads).to(session.device, dtype)
         mean, scale = standardisation(train.views[0])
         for head in heads:
             head.standardise(mean, scale)
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": list(head.parameters()), **setting}
+                {"params": list(head.parameters()), "lr": setting.lr,
+                 "weight_decay": setting.weight_decay}
                 for head, setting in zip(self.heads, self.settings, strict=True)
             ],
             fused=True,
-        )
+        )  # fmt: skip
         self.steps = max(1, len(train.rows) // BATCH)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, [setting["lr"] for setting in self.settings],
+            self.optimizer, [setting.lr for setting in self.settings],
             total_steps=config.epochs * self.steps + 1, cycle_momentum=False,
         )  # fmt: skip
 
-    def fit(
-        self, run: Run, results: Results, observer: Observer
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Train all heads; return the history of the best one so far, and each setting's best."""
-        history, best = self._resume(run)
-        observer.started(
-            results.facts(
-                sum(p.numel() for p in self.heads[0].parameters()), len(self.val.rows),
-                self.config.epochs,
-            ) | {"done": len(history)}
-        )  # fmt: skip
-        while not is_over(history, self.config.epochs, self.config.patience):
-            started = time.monotonic()
-            record = self._train_epoch(len(history), observer)
+    def fit(self, results: Results) -> list[dict[str, float]]:
+        """Train all heads, and keep the best one in the run; return each setting's best scores."""
+        config = self.config
+        results.history = self._resume()
+        results.start(self.heads[0], config.epochs, f", heads on {len(self.train.views)} views")
+        while not is_over(results.history, config.epochs, config.patience):
+            step = self._train_epoch(len(results.history) + 1)
             scores = [self.validate(head) for head in self.heads]
-            for setting, score in zip(best, scores, strict=True):
-                if score["val_loss"] < setting.get("val_loss", np.inf):
-                    setting |= score
-            winner = min(range(len(scores)), key=lambda index: scores[index]["val_loss"])
-            record |= self.settings[winner] | scores[winner]
-            check_loss(record["val_loss"], len(history), self.config)
-            record["seconds"] = time.monotonic() - started
-            append_record(history, record)
-            if record["best"]:
-                state = self.heads[winner].state_dict()
-                results.save_best({f"head.{name}": t for name, t in state.items()}, record)
-            run.save(
-                {
-                    "history": history,
-                    "sweep": best,
-                    "heads": self.heads.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "schedule": self.schedule.state_dict(),
-                }
-            )
-            observer.finished_epoch(record)
-        return history, best
+            for setting, score in zip(self.settings, scores, strict=True):
+                if setting.best is None or score.loss < setting.best.loss:
+                    setting.best = score
+            winner = min(range(len(scores)), key=lambda index: scores[index].loss)
+            weights = {f"head.{name}": t for name, t in self.heads[winner].state_dict().items()}
+            state = {
+                "sweep": [setting.to_plain() for setting in self.settings],
+                "heads": self.heads.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+            }
+            setting = self.settings[winner]
+            rates = {"lr": setting.lr, "weight_decay": setting.weight_decay}
+            results.add(step, scores[winner], weights, state, **rates)
+        return [setting.to_plain() for setting in self.settings]
 
     def loss(self, rows: IntArray, view: IntArray) -> Tensor:
         """Return the sum of the heads' losses for rows (B,) of the features, each in its view."""
@@ -124,45 +120,44 @@ class Sweep:
         for number, features in enumerate(self.train.views):
             chosen = np.flatnonzero(view == number)
             x[chosen] = features[torch.from_numpy(rows[chosen])]
-        x = x.to(self.device)  # (B, F)
-        ages = torch.from_numpy(self.dataset.ages[self.train.rows[rows]]).to(self.device)
+        x = x.to(self.session.device)  # (B, F)
+        ages = torch.from_numpy(self.session.dataset.ages[self.train.rows[rows]])
         logits = torch.cat([head(x) for head in self.heads])  # (heads · B, outputs)
         # All have the same images, so the mean over all is the mean of their losses.
-        return len(self.heads) * self.objective(logits, ages.repeat(len(self.heads)))
+        return len(self.heads) * self.session.objective(logits, ages.repeat(len(self.heads)))
 
     @torch.inference_mode()
-    def answers(self, run: Run) -> tuple[Answers, IntArray]:
+    def answers(self) -> tuple[Answers, IntArray]:
         """Return what the run's best head answers on the validation features, and their ages."""
         from safetensors.torch import load_file
 
         head = self.heads[0]
-        state = {name.removeprefix("head."): t for name, t in load_file(run.best).items()}
-        head.load_state_dict(state)
+        kept = load_file(self.session.run.best)
+        head.load_state_dict({name.removeprefix("head."): t for name, t in kept.items()})
         head.eval()
-        chances = softmax(self._logits(head).numpy())
-        answers = Answers(chances, self.scheme, self.objective.knows_years)
-        return answers, self.dataset.ages[self.val.rows]
+        answers = self.session.answers(self._logits(head))
+        return answers, self.session.dataset.ages[self.val.rows]
 
     @torch.inference_mode()
-    def validate(self, head: Head) -> dict[str, Any]:
+    def validate(self, head: Head) -> Validation:
         """Score a head on the validation features."""
         head.eval()
-        self.objective.eval()
-        logits = self._logits(head)
-        return validation_record(logits, self.val.rows, self.objective, self.dataset, self.scheme)
+        self.session.objective.eval()
+        return self.session.validate(self._logits(head), self.val.rows)
 
     def _logits(self, head: Head) -> Tensor:
         parts = self.val.views[0].split(4096)
-        return torch.cat([head(part.to(self.device)).float().cpu() for part in parts])
+        return torch.cat([head(part.to(self.session.device)).float().cpu() for part in parts])
 
-    def _train_epoch(self, epoch: int, observer: Observer) -> dict[str, Any]:
-        seed = hash_seed(self.config.seed, epoch)
+    def _train_epoch(self, number: int) -> Step:
+        """Train for an epoch, counted from 1; return its last step, with the loss of it all."""
+        seed = hash_seed(self.config.seed, number - 1)
         torch.manual_seed(seed)
         random = np.random.default_rng(seed)
         order = random.permutation(len(self.train.rows))
         views = random.integers(len(self.train.views), size=len(order))
         self.heads.train()
-        self.objective.train()
+        self.session.objective.train()
         began, total = time.monotonic(), 0.0
         for step in range(self.steps):
             rows = np.sort(order[step * BATCH : (step + 1) * BATCH])
@@ -172,24 +167,24 @@ class Sweep:
             self.optimizer.zero_grad()
             self.schedule.step()
             total += loss.item() / len(self.heads)
-        figures = {
-            "epoch": epoch + 1,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": self.steps * BATCH / (time.monotonic() - began),
-        }
-        check_loss(total / self.steps, epoch, self.config)
-        progress = {"step": self.steps, "steps": self.steps, "loss": total / self.steps}
-        observer.stepped(figures | progress | {"memory": memory_in_use(self.device)})
-        return figures | {"train_loss": total / self.steps}
+        last = Step(
+            epoch=number, step=self.steps, steps=self.steps, loss=total / self.steps,
+            lr=self.optimizer.param_groups[0]["lr"],
+            images_per_second=self.steps * BATCH / (time.monotonic() - began),
+            memory=memory_in_use(self.session.device),
+        )  # fmt: skip
+        self.session.observer.stepped(last)
+        return last
 
-    def _resume(self, run: Run) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        state = run.load()
+    def _resume(self) -> list[Epoch]:
+        state = self.session.run.load()
         if state is None:
-            return [], [dict(setting) for setting in self.settings]
+            return []
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        return state["history"], state["sweep"]
+        self.settings = [Setting.from_plain(values) for values in state["sweep"]]
+        return state["history"]
 
 
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:

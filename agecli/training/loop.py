@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import Answers, Scheme, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches, to_augmented_input, to_input
-from agecli.errors import TrainingError
-from agecli.evaluation.metrics import score
 from agecli.memory import memory_in_use
-from agecli.training.objectives import Objective
-from agecli.training.observer import Observer
-from agecli.training.runs import Run, check_world
+from agecli.training.records import Step, Validation, is_over
+from agecli.training.results import Results
+from agecli.training.runs import State, check_world
+from agecli.training.session import Session, hash_seed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from agecli.data.store import Dataset
 
 REPORT_SECONDS = 0.25
 
@@ -35,121 +30,93 @@ REPORT_SECONDS = 0.25
 class Trainer:
     """All that the loop needs; `agecli.training.pytorch` puts it together."""
 
-    config: TrainConfig
-    scheme: Scheme
-    dataset: Dataset
+    session: Session
     accelerator: Accelerator
     model: nn.Module
-    objective: Objective
     optimizer: Any
     schedule: Schedule
-    train: Batches
-    validation: Batches
-    run: Run
-    save_best: Callable[[nn.Module, dict[str, Any]], None]
-    """Writes the weights file of a model that is the best so far."""
-    observer: Observer
-    facts: dict[str, Any]
-    """What the observer is told at the start."""
+    batches: Batches
+    """Of the images that train."""
+    results: Results
 
-    def fit(self) -> list[dict[str, Any]]:
-        """Train until the last epoch or until --patience is at its end; return the history."""
-        config = self.config
+    def fit(self) -> None:
+        """Train until the last epoch or until --patience is at its end."""
+        config, results = self.session.config, self.results
         bare = self.accelerator.unwrap_model(self.model)
         average = MovingAverage(bare, config.ema) if config.averages else None
-        history = self._resume(bare, average)
-        self.observer.started(self.facts | {"done": len(history)})
-        started = time.monotonic() - sum(record["seconds"] for record in history)
-        while not is_over(history, config.epochs, config.patience):
-            epoch = len(history)
-            record = self._train_epoch(epoch, average)
-            record |= self._validate(average.model if average else bare)
-            check_loss(record["val_loss"], epoch, config)
-            self.schedule.after_epoch(record["val_loss"])
-            record["seconds"] = time.monotonic() - started - sum(r["seconds"] for r in history)
-            append_record(history, record)
-            if self.accelerator.is_main_process:
-                if record["best"]:
-                    self.save_best(average.model if average else bare, record)
-                self.run.save(self._state(bare, average, history))
-            self.observer.finished_epoch(record)
-        return history
+        self._resume(bare, average)
+        seen = average.model if average else bare
+        results.start(bare, config.epochs)
+        while not is_over(results.history, config.epochs, config.patience):
+            step = self._train_epoch(len(results.history) + 1, average)
+            val = self._validate(seen)
+            self.schedule.after_epoch(val.loss)
+            results.add(step, val, seen.state_dict(), self._state(bare, average))
 
-    def _train_epoch(self, epoch: int, average: MovingAverage | None) -> dict[str, Any]:
-        config, accelerator = self.config, self.accelerator
+    def _train_epoch(self, number: int, average: MovingAverage | None) -> Step:
+        """Train for an epoch, counted from 1; return its last step, with the loss of it all."""
+        session, config, accelerator = self.session, self.session.config, self.accelerator
+        device = accelerator.device
         # All randomness of an epoch follows from the seed and its number: resuming repeats it.
-        torch.manual_seed(hash_seed(config.seed, epoch, accelerator.process_index))
+        torch.manual_seed(hash_seed(config.seed, number - 1, accelerator.process_index))
         generator = np.random.default_rng(torch.initial_seed())
         self.model.train()
-        self.objective.train()
-        total, images_done = torch.zeros((), device=accelerator.device), 0
+        session.objective.train()
+        total, images_done = torch.zeros((), device=device), 0
         began = reported = time.monotonic()
-        for step, (images, rows) in enumerate(self.train.epoch(epoch)):
-            ages = self._ages(rows)
+
+        def done(step: int, loss: float, now: float) -> Step:
+            return Step(
+                epoch=number, step=step, steps=len(self.batches), loss=loss,
+                lr=self.optimizer.param_groups[0]["lr"],
+                images_per_second=images_done / (now - began),
+                memory=memory_in_use(device),
+            )  # fmt: skip
+
+        for step, (images, rows) in enumerate(self.batches.epoch(number - 1), 1):
+            ages = torch.from_numpy(session.dataset.ages[rows]).to(device, non_blocking=True)
             batch = to_augmented_input(
-                images.to(accelerator.device, non_blocking=True), config.image_size, config.mean,
-                config.std, config.augment, generator,
+                images.to(device, non_blocking=True), config.image_size, config.mean, config.std,
+                config.augment, generator,
             )  # (B, 3, S, S)  # fmt: skip
-            with accelerator.accumulate(self.model):
-                loss = self.objective.training_loss(self.model, batch, ages)
-                accelerator.backward(loss)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            if accelerator.sync_gradients:
-                self.schedule.after_step()
-                if average:
-                    average.update(accelerator.unwrap_model(self.model))
-            total += loss.detach()
+            total += self._step(batch, ages, average)
             images_done += len(rows) * accelerator.num_processes
             now = time.monotonic()
-            if now - reported > REPORT_SECONDS or step + 1 == len(self.train):
+            if now - reported > REPORT_SECONDS or step == len(self.batches):
                 reported = now
-                self.observer.stepped(
-                    {
-                        "epoch": epoch + 1,
-                        "step": step + 1,
-                        "steps": len(self.train),
-                        "loss": total.item() / (step + 1),
-                        "lr": self.optimizer.param_groups[0]["lr"],
-                        "images_per_second": images_done / (now - began),
-                        "memory": memory_in_use(accelerator.device),
-                    }
-                )
-        train_loss = distributed.mean(total.item() / len(self.train))
-        check_loss(train_loss, epoch, config)
-        return {
-            "epoch": epoch + 1,
-            "train_loss": train_loss,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": images_done / (time.monotonic() - began),
-        }
+                session.observer.stepped(done(step, total.item() / step, now))
+        mean = distributed.mean(total.item() / len(self.batches))
+        return done(len(self.batches), mean, time.monotonic())
+
+    def _step(self, batch: Tensor, ages: Tensor, average: MovingAverage | None) -> Tensor:
+        """Train on a batch (B, 3, S, S) with its ages (B,); return its loss."""
+        with self.accelerator.accumulate(self.model):
+            loss = self.session.objective.training_loss(self.model, batch, ages)
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.accelerator.sync_gradients:
+            self.schedule.after_step()
+            if average:
+                average.update(self.accelerator.unwrap_model(self.model))
+        return loss.detach()
 
     @torch.inference_mode()
-    def _validate(self, model: nn.Module) -> dict[str, Any]:
+    def _validate(self, model: nn.Module) -> Validation:
+        config, device = self.session.config, self.accelerator.device
         model.eval()
-        self.objective.eval()
-        device = self.accelerator.device
+        self.session.objective.eval()
         answers = []
-        for images, rows in self.validation.epoch():
-            config = self.config
+        for images, rows in self.session.batches("val").epoch():
             images = images.to(device, non_blocking=True)
             batch = to_input(images, config.image_size, config.mean, config.std)
             with self.accelerator.autocast():
                 answers.append((model(batch).float(), rows))
-        answers = [(logits.cpu(), rows) for logits, rows in answers]
-        return gathered_record(answers, self.objective, self.dataset, self.scheme)
+        return self.session.validate_all([(logits.cpu(), rows) for logits, rows in answers])
 
-    def _ages(self, rows: np.ndarray) -> Tensor:
-        ages = torch.from_numpy(self.dataset.ages[rows])
-        return ages.to(self.accelerator.device, non_blocking=True)
-
-    def _state(
-        self, bare: nn.Module, average: MovingAverage | None, history: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _state(self, bare: nn.Module, average: MovingAverage | None) -> State:
         scaler = self.accelerator.scaler
         return {
-            "history": history,
-            "world": distributed.world(),
             "model": bare.state_dict(),
             "average": average.state_dict() if average else None,
             "optimizer": self.optimizer.state_dict(),
@@ -157,10 +124,10 @@ class Trainer:
             "scaler": scaler.state_dict() if scaler else None,
         }
 
-    def _resume(self, bare: nn.Module, average: MovingAverage | None) -> list[dict[str, Any]]:
-        state = distributed.from_main(self.run.load)
+    def _resume(self, bare: nn.Module, average: MovingAverage | None) -> None:
+        state = distributed.from_main(self.session.run.load)
         if state is None:
-            return []
+            return
         check_world(state)
         bare.load_state_dict(state["model"])
         if average:
@@ -169,58 +136,7 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        return state["history"]
-
-
-def append_record(history: list[dict[str, Any]], record: dict[str, Any]) -> None:
-    """Add an epoch to the history, and to it whether it is the best so far."""
-    best = min((earlier["val_loss"] for earlier in history), default=np.inf)
-    record["best"] = bool(record["val_loss"] < best)
-    history.append(record)
-
-
-def is_over(history: list[dict[str, Any]], epochs: int, patience: int) -> bool:
-    """Return whether all epochs are done, or validation has not improved for `patience`, if any."""
-    since_best = next((i for i, record in enumerate(reversed(history)) if record["best"]), 0)
-    return len(history) >= epochs or since_best >= (patience or epochs)
-
-
-def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
-    """Raise TrainingError for an epoch's loss that is no number."""
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} in epoch {epoch + 1}: lower --lr"
-            + (" or leave out --amp" if config.amp else "")
-        )
-
-
-def gathered_record(
-    answers: list[tuple[Tensor, np.ndarray]], objective: Objective, dataset: Dataset, scheme: Scheme
-) -> dict[str, Any]:
-    """Score what all processes answered in batches: logits (B, outputs) and rows; the same on all.
-
-    Some may have no batch. One scores for all: others' last bits may stop them at another epoch.
-    """
-    parts = [part for process in distributed.gather(answers) for part in process]
-    logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
-    return distributed.from_main(
-        lambda: validation_record(logits, rows, objective, dataset, scheme)
-    )
-
-
-def validation_record(
-    logits: Tensor, rows: np.ndarray, objective: Objective, dataset: Dataset, scheme: Scheme
-) -> dict[str, Any]:
-    """Score what a model answered on validation rows: logits (N, outputs) on the CPU."""
-    ages = dataset.ages[rows]
-    device = objective.group.device
-    loss = objective(logits.to(device), torch.from_numpy(ages).to(device))
-    answers = Answers(softmax(logits.numpy()), scheme, objective.knows_years)
-    figures = score(answers.groups, ages, scheme, answers.ages)
-    keys = ("exact", "one_off", "macro_f1", "mae")
-    return {"val_loss": loss.item()} | {
-        f"val_{key}": getattr(figures, key) for key in keys if getattr(figures, key) is not None
-    }
+        self.results.history = state["history"]
 
 
 class MovingAverage:
@@ -245,12 +161,12 @@ class MovingAverage:
         if buffers := list(self.model.buffers()):
             torch._foreach_copy_(buffers, list(model.buffers()))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the averaged weights and the count of steps."""
         return {"model": self.model.state_dict(), "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Take back what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.steps = state["steps"]
 
@@ -284,15 +200,10 @@ class Schedule:
         if not self.by_step:
             self.inner.step(val_loss)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the inner scheduler's state."""
         return self.inner.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Take back what `state_dict` returned."""
         self.inner.load_state_dict(state)
-
-
-def hash_seed(*parts: int) -> int:
-    """Mix whole numbers into one 63-bit seed."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -16,7 +16,7 @@ from agecli.ages import NO_GROUP, YEARS, Scheme, knows_years, label_distribution
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
-from agecli.training.session import autocast
+from agecli.training.devices import autocast
 from agecli.weights import load_weights, named_weights
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agecli.training.memory_plan.budget import Plan
+    from agecli.training.records import Epoch, Started, Step
 
 
 class Observer:
     """Hears of a training's events; the base class ignores them all."""
 
-    def started(self, facts: dict[str, Any]) -> None:
-        """Hear what is about to be trained: model, parameters, images, device, run, epochs."""
+    def opened(self, run: Path) -> None:
+        """Hear in which folder the training keeps its results, and could be resumed."""
+
+    def planned(self, plan: Plan) -> None:
+        """Hear by what settings the training stays inside its memory budget."""
 
     def prepared(self, what: str, done: int, total: int) -> None:
         """Hear how far work in front of the training is: features of so many images."""
 
-    def stepped(self, progress: dict[str, Any]) -> None:
-        """Hear of a step, a few times a second: epoch, step, steps, loss, lr, rate, memory."""
+    def started(self, training: Started) -> None:
+        """Hear what is about to be trained."""
 
-    def finished_epoch(self, record: dict[str, Any]) -> None:
-        """Hear an epoch's line of metrics.jsonl."""
+    def stepped(self, step: Step) -> None:
+        """Hear of a step, a few times a second."""
+
+    def finished_epoch(self, epoch: Epoch) -> None:
+        """Hear how an epoch went, once it is kept in the run's folder."""
 
     def warned(self, text: str) -> None:
         """Hear something worth a line: what went otherwise than asked, or was found out."""

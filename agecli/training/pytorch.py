@@ -12,24 +12,17 @@ from torch import nn
 
 from agecli import distributed
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
-from agecli.data.batches import Batches
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
+from agecli.training.build import build_model, build_optimizer
+from agecli.training.devices import make_accelerator
 from agecli.training.initial import check_split, training_of
-from agecli.training.loop import Schedule, Trainer, hash_seed
+from agecli.training.loop import Schedule, Trainer
 from agecli.training.memory_plan.budget import within_memory
-from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.session import (
-    build_model,
-    build_optimizer,
-    describe_device,
-    make_accelerator,
-    open_shared,
-    rows_of,
-)
+from agecli.training.session import Session, hash_seed
 from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights, named_weights
 
@@ -89,66 +82,21 @@ def fit(
 
     start: loads the weights to begin with, named init and trained as `before` says.
     """
-    dataset = open_shared(config)
-    scheme = dataset.scheme
+    session = Session.open(config, run, observer)
     accelerator = make_accelerator(config)
     torch.manual_seed(hash_seed(config.seed))
-    model = build_model(config, scheme)
-    share_statistics(model, accelerator.device.type)
+    bare = build_model(config, session.dataset.scheme)
+    share_statistics(bare, accelerator.device.type)
     if distributed.is_main() and not run.begun:
-        start(model)  # the others get its weights as they are wrapped
-    optimizer = build_optimizer(config, model)
-    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")])
-    objective.parallel = True
-    train_rows = rows_of(dataset, "train", objective, config)
-    val_rows = rows_of(dataset, "val", objective, config)
-    place: dict[str, Any] = {
-        "batch_size": config.batch_size,
-        "workers": config.workers,
-        "rank": accelerator.process_index,
-        "world": accelerator.num_processes,
-        "pinned": accelerator.device.type == "cuda",
-    }
-    batches = Batches(
-        dataset.images, train_rows, shuffle=True, seed=config.seed,
-        accumulate=config.accumulate, **place,
-    )  # fmt: skip
+        start(bare)  # the others get its weights as they are wrapped
+    optimizer = build_optimizer(config, bare)
+    session.objective.parallel = True
+    batches = session.batches("train")
     schedule = Schedule(optimizer, config, len(batches) // config.accumulate)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    place_name = describe_device(
-        accelerator.device, accelerator.mixed_precision, accelerator.num_processes
-    )
-    results = Results(
-        run,
-        config,
-        dataset,
-        accelerator.device.type,
-        place_name,
-        len(train_rows),
-        init,
-        before=before,
-    )
-    if accelerator.is_main_process:
-        run.log(f"training on {results.place}, {len(train_rows)} images")
-    history = Trainer(
-        config=config,
-        scheme=scheme,
-        dataset=dataset,
-        accelerator=accelerator,
-        model=model,
-        objective=objective.to(accelerator.device),
-        optimizer=optimizer,
-        schedule=schedule,
-        train=batches,
-        validation=Batches(dataset.images, val_rows, **place),
-        run=run,
-        save_best=lambda best, record: results.save_best(best.state_dict(), record),
-        observer=observer,
-        facts=results.facts(
-            sum(parameter.numel() for parameter in model.parameters()), len(val_rows), config.epochs
-        ),
-    ).fit()
-    return distributed.from_main(lambda: results.finish(history, score=score))
+    model, optimizer = accelerator.prepare(bare, optimizer)
+    results = Results(session, init, before=before)
+    Trainer(session, accelerator, model, optimizer, schedule, batches, results).fit()
+    return distributed.from_main(lambda: results.finish(score=score))
 
 
 def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:

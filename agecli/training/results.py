@@ -2,65 +2,91 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from agecli import distributed
 from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
 from agecli.data.store import Dataset
-from agecli.errors import DataError
-from agecli.training.runs import Run
-from agecli.training.session import architecture_of
+from agecli.errors import DataError, TrainingError
+from agecli.training.build import architecture_of
+from agecli.training.records import Epoch, Started, Step, Validation, is_best
+from agecli.training.runs import State
+from agecli.training.session import Session
 from agecli.weights import Metadata, read_metadata, save_weights
 
 Answered = tuple[Answers, IntArray]
 """What the weights answer for N images at temperature 1, and the ages (N,) of these."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Results:
-    """Writes the weights file of a run; every trainer keeps its best weights through it."""
+    """What a run keeps: its epochs and state, and a weights file of the best; every trainer's."""
 
-    run: Run
-    config: TrainConfig
-    dataset: Dataset
-    device: Any
-    """Where the model is scored: cpu, cuda or mps."""
-    place: str
-    """The device in words."""
-    train_images: int
+    session: Session
     init: str = "random"
     """What the weights started from."""
     backbone: dict[str, str] | None = None
     """Id and revision of the backbone that is not in the file."""
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
+    history: list[Epoch] = field(default_factory=list)
 
-    def facts(self, parameters: int, val_images: int, epochs: int) -> dict[str, Any]:
-        """Return what an observer hears at the start."""
-        return {
-            "model": self.config.title,
-            "parameters": parameters,
-            "train_images": self.train_images,
-            "val_images": val_images,
-            "device": self.place,
-            "epochs": epochs,
-            "run": str(self.run.folder),
-        }
+    def start(self, model: nn.Module, epochs: int, how: str = "") -> None:
+        """Log and tell what is about to be trained, for so many epochs; start the clock.
 
-    def save_best(self, state: dict[str, Tensor], record: dict[str, Any]) -> None:
-        """Write the weights of an epoch that is the best so far, with its record."""
-        save_weights(self.run.best, state, self._metadata(record))
+        how: what else the log shall say.
+        """
+        session = self.session
+        images = {split: len(rows) for split, rows in session.rows.items()}
+        if distributed.is_main():
+            session.run.log(f"training on {session.place}, {images['train']} images{how}")
+        session.observer.started(
+            Started(
+                model=session.config.title,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                train_images=images["train"], val_images=images["val"], device=session.place,
+                epochs=epochs, done=len(self.history), run=str(session.run.folder),
+            )
+        )  # fmt: skip
+        self.clock = time.monotonic()
+
+    def add(
+        self, step: Step, val: Validation, weights: dict[str, Tensor], state: State, **more: Any
+    ) -> Epoch:
+        """Keep an epoch in the run, and tell of it; a weights file, too, where it is the best.
+
+        step: its last one. weights: those that were validated. state: all that is needed to go on.
+        more: what the epoch has beside figures. Raises TrainingError for a loss that is no number.
+        """
+        for loss in (step.loss, val.loss):
+            check_loss(loss, step.epoch, self.session.config)
+        before, self.clock = self.clock, time.monotonic()
+        figures = {"lr": step.lr, "images_per_second": step.images_per_second} | more
+        epoch = Epoch(
+            epoch=step.epoch, train_loss=step.loss, seconds=self.clock - before,
+            best=is_best(self.history, val.loss), val=val, **figures,
+        )  # fmt: skip
+        self.history.append(epoch)
+        run = self.session.run
+        if distributed.is_main():
+            if epoch.best:
+                save_weights(run.best, weights, self._metadata(epoch))
+            run.save(self.history, **state)
+        self.session.observer.finished_epoch(epoch)
+        return epoch
 
     def finish(
-        self, history: list[dict[str, Any]], *, score: bool = True,
-        validation: Answered | None = None, **facts: Any,
-    ) -> Metadata:  # fmt: skip
+        self, *, score: bool = True, validation: Answered | None = None, **facts: Any
+    ) -> Metadata:
         """Calibrate the best weights and score them on the test split as users run them.
 
         Temperature and figures are written into the file. score: this is the process that scores
@@ -68,49 +94,56 @@ class Results:
         weights answer there, where that is known for less than running the model. facts: what else
         the file shall say of its training.
         """
-        best = next(record for record in reversed(history) if record["best"])
+        run, config = self.session.run, self.session.config
+        best = next(epoch for epoch in reversed(self.history) if epoch.best)
         final = self._metadata(best)
-        seconds = round(sum(record["seconds"] for record in history))
-        facts = {"epochs": len(history), "seconds": seconds} | facts
+        seconds = round(sum(epoch.seconds for epoch in self.history))
+        facts = {"epochs": len(self.history), "seconds": seconds} | facts
         final = replace(final, training=final.training | facts)
         if score:
             # Users' predictor runs in fp32: under a budget it gets half the batch of training.
-            size = (
-                self.config.batch_size // 2 if self.config.vram_budget else TrainConfig.batch_size
-            )
+            size = config.batch_size // 2 if config.vram_budget else TrainConfig.batch_size
             final = score_weights(
-                self.run.best, self.dataset, final, device=self.device, batch_size=max(1, size),
-                validation=validation,
+                run.best, self.session.dataset, final, device=self.session.device.type,
+                batch_size=max(1, size), validation=validation,
             )  # fmt: skip
             figures = {name: value for name, value in final.metrics.items() if name != "slices"}
-            self.run.log(f"done after {len(history)} epochs, best {best['epoch']}: {figures}")
+            run.log(f"done after {len(self.history)} epochs, best {best.epoch}: {figures}")
         return final
 
-    def _metadata(self, record: dict[str, Any]) -> Metadata:
-        config, receipt = self.config, self.dataset.receipt
-        scheme = self.dataset.scheme
+    def _metadata(self, epoch: Epoch) -> Metadata:
+        config, dataset = self.session.config, self.session.dataset
         return Metadata(
             model=config.model,
             title=config.title,
-            architecture=architecture_of(config, scheme),
+            architecture=architecture_of(config, dataset.scheme),
             objective=config.objective,
-            scheme=scheme.labels,
+            scheme=dataset.scheme.labels,
             image_size=config.image_size,
             mean=list(config.mean),
             std=list(config.std),
             crop={"detector": DETECTOR, "margin": FACE_MARGIN},
-            split_hash=receipt.split_hash,
+            split_hash=dataset.split_hash,
             backbone=self.backbone,
             training={
-                "data": receipt.sources,
-                "train_images": self.train_images,
+                "data": dataset.receipt.sources,
+                "train_images": len(self.session.rows["train"]),
                 "init": self.init,
                 **({"before": self.before} if self.before else {}),
-                "best_epoch": record["epoch"],
-                "device": self.place,
-                "validation": {k: v for k, v in record.items() if k.startswith("val_")},
+                "best_epoch": epoch.epoch,
+                "device": self.session.place,
+                "validation": epoch.val.to_plain(),
                 "config": _public(config),
             },
+        )
+
+
+def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
+    """Raise TrainingError for the loss of an epoch, counted from 1, that is no number."""
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The loss became {loss} in epoch {epoch}: lower --lr"
+            + (" or leave out --amp" if config.amp else "")
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from agecli import distributed
 from agecli.config import TrainConfig, read_config
 from agecli.errors import TrainingError
 from agecli.files import whole, write_text
+from agecli.training.records import Epoch
+
+State = dict[str, Any]
+"""A run's state: its history, the number of processes, and the state of each of its parts."""
 
 
 class Run:
@@ -59,30 +64,35 @@ class Run:
             number += 1
         return folder
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, history: Sequence[Epoch], **state: Any) -> None:
         """Keep all that is needed to go on as if nothing had happened, and the metrics so far."""
         import torch
 
+        records = [epoch.to_plain() for epoch in history]
         self._state.parent.mkdir(exist_ok=True)
         with whole(self._state) as partial:
-            torch.save(state, partial)
-        lines = (json.dumps(record) for record in state["history"])
-        write_text(self.folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
+            torch.save({"history": records, "world": distributed.world()} | state, partial)
+        lines = (json.dumps(record) + "\n" for record in records)
+        write_text(self.folder / "metrics.jsonl", "".join(lines))
 
-    def history(self) -> list[dict[str, Any]]:
-        """Return the records of the epochs so far, as metrics.jsonl has them."""
+    def history(self) -> list[Epoch]:
+        """Return the epochs so far, as metrics.jsonl has them."""
         path = self.folder / "metrics.jsonl"
         if not self.begun or not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Epoch.from_plain(json.loads(line)) for line in lines]
 
     @property
     def begun(self) -> bool:
         """Return whether an epoch was finished."""
         return self._state.exists()
 
-    def load(self) -> dict[str, Any] | None:
-        """Read back what `save` kept, or None where no epoch was finished."""
+    def load(self) -> State | None:
+        """Read back what `save` kept, or None where no epoch was finished.
+
+        Raises TrainingError for a file that is damaged.
+        """
         import pickle
 
         import torch
@@ -90,9 +100,10 @@ class Run:
         if not self.begun:
             return None
         try:
-            return torch.load(self._state, map_location="cpu", weights_only=True)
+            state = torch.load(self._state, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise TrainingError(f"{self._state} is damaged: start the training again") from error
+        return state | {"history": [Epoch.from_plain(record) for record in state["history"]]}
 
     def log(self, text: str) -> None:
         """Add a line with the time to log.txt."""
@@ -100,7 +111,7 @@ class Run:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
-def check_world(state: dict[str, Any]) -> None:
+def check_world(state: State) -> None:
     """Raise TrainingError where a run's state is that of another number of processes."""
     before, here = state.get("world", 1), distributed.world()
     if before != here:

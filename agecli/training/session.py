@@ -1,53 +1,100 @@
-"""What a training is put together of: device, precision, model, optimiser."""
+"""What every training is put together of: its data, what is learned of them, and where."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from agecli import distributed
-from agecli.ages import IntArray, Scheme, outputs_of
-from agecli.config import Dinov2Config, TrainConfig
+from agecli.ages import Answers, IntArray, softmax
+from agecli.config import TrainConfig
+from agecli.data.batches import Batches
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError
-from agecli.memory import keep_freed_memory, limit_memory
-from agecli.models.blocks import to_channels_last
-from agecli.registry import MODELS
+from agecli.evaluation.metrics import score
+from agecli.training.devices import choose_device, describe_device
+from agecli.training.objectives import Objective, make_objective
+from agecli.training.observer import Observer
+from agecli.training.records import Validation
+from agecli.training.runs import Run
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from agecli.training.objectives import Objective
-
-FINE_TUNING = 0.1
-"""Rate of a pre-trained backbone's last block, as a share of its new head's."""
+Answered = list[tuple[Tensor, IntArray]]
+"""Logits (B, outputs) on the CPU, and the rows (B,) of their images, batch by batch."""
 
 
-def open_shared(config: TrainConfig) -> Dataset:
-    """Open a training's data set. Raises DataError where processes would have different ones."""
-    dataset = open_dataset(Path(config.data))
-    if dataset.split_hash != distributed.broadcast(dataset.split_hash):
-        raise DataError(
-            f"{config.data} is another data set here than for the first process: prepare it on all "
-            "machines from the same files, with the same options"
-        )
-    return dataset
+@dataclass(frozen=True)
+class Session:
+    """What the trainings of all models share, opened once and the same in every process."""
 
+    config: TrainConfig
+    run: Run
+    observer: Observer
+    dataset: Dataset
+    device: torch.device
+    objective: Objective
+    rows: dict[str, IntArray]
+    """Of the images that train, and of those that validate: `train` and `val`."""
 
-def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
-    """Return the model's constructor arguments, as a weights file keeps them."""
-    arguments = {"outputs": outputs_of(config.objective, scheme)} | config.architecture()
-    if isinstance(config, Dinov2Config):
-        from agecli.models.dinov2 import describe_backbone
+    @classmethod
+    def open(cls, config: TrainConfig, run: Run, observer: Observer) -> Session:
+        """Open a training's data, and choose its device and objective.
 
-        arguments["backbone"] = describe_backbone(
-            config.backbone, config.revision, config.image_size, config.drop_path
-        )
-    return arguments
+        Raises DataError for a data set that cannot be used or differs between processes.
+        """
+        dataset = open_dataset(Path(config.data))
+        if dataset.split_hash != distributed.broadcast(dataset.split_hash):
+            raise DataError(
+                f"{config.data} is another data set here than for the first process: prepare it on "
+                "all machines from the same files, with the same options"
+            )
+        device = choose_device(config)
+        ages = dataset.ages[dataset.rows("train")]
+        objective = make_objective(config, dataset.scheme, ages).to(device)
+        rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
+        return cls(config, run, observer, dataset, device, objective, rows)
+
+    @property
+    def place(self) -> str:
+        """The device in words."""
+        return describe_device(self.config, self.device)
+
+    def batches(self, split: str) -> Batches:
+        """Make a split's batches, this process's share of them: shuffled where they train."""
+        config, training = self.config, split == "train"
+        return Batches(
+            self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
+            seed=config.seed, accumulate=config.accumulate if training else 1,
+            workers=config.workers, rank=distributed.rank(), world=distributed.world(),
+            pinned=self.device.type == "cuda",
+        )  # fmt: skip
+
+    def answers(self, logits: Tensor) -> Answers:
+        """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
+        chances = softmax(logits.numpy())
+        return Answers(chances, self.dataset.scheme, self.objective.knows_years)
+
+    def validate(self, logits: Tensor, rows: IntArray) -> Validation:
+        """Score logits (N, outputs) on the CPU, a model's answers to the images of rows (N,)."""
+        ages = self.dataset.ages[rows]
+        device = self.objective.group.device
+        loss = self.objective(logits.to(device), torch.from_numpy(ages).to(device))
+        answers, scheme = self.answers(logits), self.dataset.scheme
+        figures = score(answers.groups, ages, scheme, answers.ages)
+        shown = {name: getattr(figures, name) for name in ("exact", "one_off", "macro_f1", "mae")}
+        return Validation(loss=loss.item(), **shown)
+
+    def validate_all(self, answered: Answered) -> Validation:
+        """Score what all processes answered, some of them perhaps nothing; the same on all.
+
+        One scores for all: others' last bits might stop them at another epoch.
+        """
+        parts = [part for process in distributed.gather(answered) for part in process]
+        logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
+        return distributed.from_main(lambda: self.validate(logits, rows))
 
 
 def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> IntArray:
@@ -63,99 +110,6 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
     return rows
 
 
-def build_model(config: TrainConfig, scheme: Scheme) -> nn.Module:
-    """Build the model that a configuration describes, ready to be trained."""
-    model = MODELS[config.model].build(**architecture_of(config, scheme))
-    model.grad_checkpoint = config.grad_checkpoint  # type: ignore[assignment]
-    if isinstance(config, Dinov2Config) and not config.from_scratch:
-        model.train_last(config.unfreeze)  # type: ignore[operator]
-    return to_channels_last(model).train()
-
-
-def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser of a model's weights."""
-    groups: Any = model.parameters()
-    if isinstance(config, Dinov2Config):
-        groups = _layerwise(config, model)
-    # Fused: one pass over the weights instead of a dozen.
-    return torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-def _layerwise(config: Dinov2Config, model: nn.Module) -> list[dict[str, Any]]:
-    """Group a transformer's trained weights by rate, the head's first; vectors do not decay.
-
-    From scratch all have one rate. A trained backbone's last block gets a tenth of the head's
-    rate, and each one in front of it --layer-decay of the next one's (Clark et al. 2020).
-    """
-    groups = []
-    for depth, part in enumerate(model.layers_from_the_top()):  # type: ignore[operator]
-        rate = config.lr
-        if depth and not config.from_scratch:
-            rate *= FINE_TUNING * config.layer_decay ** (depth - 1)
-        trained = [p for p in part if p.requires_grad]
-        for weights, decay in (
-            ([p for p in trained if p.squeeze().ndim > 1], config.weight_decay),
-            ([p for p in trained if p.squeeze().ndim <= 1], 0.0),
-        ):
-            if weights:
-                groups.append({"params": weights, "lr": rate, "weight_decay": decay})
-    return groups
-
-
-def mixed_precision(config: TrainConfig, device: str) -> Literal["no", "bf16", "fp16"]:
-    """Name the precision of --amp: bf16, or fp16 (with gradient scaling) on GPUs without it."""
-    if not config.amp:
-        return "no"
-    fine = device == "cpu" or (
-        device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
-    return "bf16" if fine else "fp16"
-
-
-def autocast_dtype(precision: str) -> torch.dtype | None:
-    """Return the type that `mixed_precision` names."""
-    return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-
-
-def autocast(config: TrainConfig, device: str) -> torch.autocast:
-    """Make the context that runs a model in the precision of --amp."""
-    dtype = autocast_dtype(mixed_precision(config, device))
-    return torch.autocast(device, dtype, enabled=dtype is not None)
-
-
-def choose_device(config: TrainConfig) -> torch.device:
-    """Choose the device, and take a --vram-budget on CUDA for the limit."""
-    from agecli.inference.pytorch import find_device
-
-    device = torch.device(find_device(config.device))
-    if device.type == "cpu":
-        keep_freed_memory()
-    if device.type == "cuda":
-        limit_memory(config.budget_bytes())
-    return device
-
-
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Choose device and precision, and take a --vram-budget on CUDA for the limit."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    device = choose_device(config).type
-    AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice
-    distributed.join()
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=mixed_precision(config, device),
-        gradient_accumulation_steps=config.accumulate,
-    )
-
-
-def describe_device(device: torch.device, precision: str, processes: int = 1) -> str:
-    """Say in words where, in what precision and on how many processes a model is trained."""
-    name = device.type
-    if name == "cuda":
-        name = torch.cuda.get_device_name(device)
-    elif name == "cpu":
-        name = f"cpu, {torch.get_num_threads()} threads"
-    many = f" × {processes}" if processes > 1 else ""
-    return name + many + ("" if precision == "no" else f", {precision}")
+def hash_seed(*parts: int) -> int:
+    """Mix whole numbers into one 63-bit seed."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -8,32 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from agecli import distributed
 from agecli.ages import IntArray
 from agecli.config import Dinov2Config, Pool
-from agecli.data.store import Dataset
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
 from agecli.models.mimetic import initialise_mimetic
 from agecli.training import pytorch
+from agecli.training.build import build_model
 from agecli.training.features import cache_features, read_features
 from agecli.training.heads import Features, Sweep
 from agecli.training.initial import check_split
 from agecli.training.memory_plan.budget import within_memory
-from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
-from agecli.training.session import (
-    build_model,
-    choose_device,
-    describe_device,
-    mixed_precision,
-    open_shared,
-    rows_of,
-)
+from agecli.training.session import Session
 from agecli.weights import Metadata, load_weights, named_weights
 
 BOTH: Pool = "cls+mean"
@@ -102,65 +95,47 @@ def _start_from_scratch(model: Any) -> None:
 def _train_heads(
     config: Dinov2Config, run: Run, observer: Observer, *, score: bool = True
 ) -> Metadata:
-    dataset = open_shared(config)
-    scheme = dataset.scheme
-    device = choose_device(config)
-    objective = make_objective(config, scheme, dataset.ages[dataset.rows("train")]).to(device)
+    session = Session.open(config, run, observer)
     seen = replace(config, pool=BOTH)
-    model: Any = build_model(seen, scheme)
+    model: Any = build_model(seen, session.dataset.scheme)
     state = model.state_dict() | backbone_state(config.backbone, config.revision)
     model.load_state_dict(state)
-    model.to(device)
-    used = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
-    files = _cache(model, dataset, seen, used, device, observer)
+    files = _cache(model.to(session.device), session, seen)
     outputs = model.head.linear.out_features
     del model  # the heads need only its features
-    place = describe_device(device, mixed_precision(config, device.type))
     backbone = {"id": config.backbone, "revision": config.revision}
-    results = Results(
-        run, config, dataset, device.type, place, len(used["train"]), _origin(config), backbone
-    )
+    results = Results(session, _origin(config), backbone)
 
     def fit() -> Metadata:
-        train, val = (_read(dataset, config, used[s], s, files[s]) for s in ("train", "val"))
-        run.log(f"training heads on {place}, {len(train.rows)} images, {len(train.views)} views")
-        sweep = Sweep(config, scheme, dataset, objective, outputs, train, val, device)
-        history, settings = sweep.fit(run, results, observer)
-        answers = sweep.answers(run) if score else None
-        return results.finish(history, score=score, validation=answers, sweep=settings)
+        train, val = (_read(session, config, split, files[split]) for split in ("train", "val"))
+        sweep = Sweep(session, config, outputs, train, val)
+        settings = sweep.fit(results)
+        answers = sweep.answers() if score else None
+        return results.finish(score=score, validation=answers, sweep=settings)
 
     return distributed.from_main(fit)
 
 
-def _every(dataset: Dataset, config: Dinov2Config, used: IntArray, split: str) -> IntArray:
+def _every(session: Session, split: str) -> IntArray:
     """Return the rows whose features are cached: all of a split, so that runs can share them."""
-    return used if config.limit else dataset.rows(split)
+    return session.rows[split] if session.config.limit else session.dataset.rows(split)
 
 
-def _cache(
-    model: Any, dataset: Dataset, config: Dinov2Config, used: dict[str, IntArray],
-    device: torch.device, observer: Observer,
-) -> dict[str, list[Path]]:  # fmt: skip
+def _cache(model: Any, session: Session, config: Dinov2Config) -> dict[str, list[Path]]:
     """Compute the features of the images that train and that validate, in all their views."""
     files: dict[str, list[Path]] = {"train": [], "val": []}
     for split, view in [("val", 0), *(("train", view) for view in range(config.views))]:
         what = f"{split} features" + (f", view {view + 1}" if view else "")
-
-        def tell(done: int, total: int, what: str = what) -> None:
-            observer.prepared(what, done, total)
-
-        every = _every(dataset, config, used[split], split)
-        files[split].append(cache_features(model, dataset, every, config, device, view, tell))
+        tell = partial(session.observer.prepared, what)
+        every = _every(session, split)
+        file = cache_features(model, session.dataset, every, config, session.device, view, tell)
+        files[split].append(file)
     return files
 
 
-def _read(
-    dataset: Dataset, config: Dinov2Config, used: IntArray, split: str, files: list[Path]
-) -> Features:
+def _read(session: Session, config: Dinov2Config, split: str, files: list[Path]) -> Features:
     """Read the cached features of the images that are used, in all their views."""
-    import numpy as np
-
-    every = _every(dataset, config, used, split)
+    every, used = _every(session, split), session.rows[split]
     views = [_pooled(read_features(file), config.pool) for file in files]
     if len(used) < len(every):
         places = torch.from_numpy(np.searchsorted(every, used))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from agecli.config import (
     Space,
     TrainConfig,
     check_names,
+    flag_of,
     read_space,
     read_table,
 )  # fmt: skip
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
-from agecli.registry import MODELS
+from agecli.training.train import settle
 from agecli.tuning.study import Spec, Study
 
 PLACE = ("data", "device")
@@ -45,7 +45,7 @@ def choose_space(
     space, fixed = read_space(read_table(file), str(file))
     check_names(space | fixed, kind, str(file))
     if twice := sorted((space | fixed).keys() & asked.keys()):
-        raise UsageError(f"{_flag(twice[0])} is in {file} as well: give it once")
+        raise UsageError(f"{flag_of(twice[0])} is in {file} as well: give it once")
     if metric == "val_loss" and (unfit := sorted(space.keys() & set(CHANGES_LOSS))):
         raise UsageError(
             f"{file}: with another {unfit[0]} the validation loss is another measure: search it "
@@ -84,7 +84,7 @@ def open_study(
         raise UsageError("nothing is left to search: every setting of the space is given")
     base = kind(**asked)
     dataset = open_dataset(Path(base.data))
-    base = import_module(MODELS[base.model].trainer).settle(base, announce=announce, dry=False)
+    base = settle(base, announce)
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,
         space={name: _plain(dimension) for name, dimension in space.items()},
@@ -104,18 +104,14 @@ def _check_same(
     known = spec.settings | spec.asked | {"metric": spec.metric, "pruner": spec.pruner}
     for name, value in (asked | goals).items():
         if name in spec.space:
-            raise UsageError(f"{study.folder} searches {_flag(name)}: leave it out, or {way_on}")
+            raise UsageError(f"{study.folder} searches {flag_of(name)}: leave it out, or {way_on}")
         if name not in PLACE and value != known[name]:
             raise UsageError(
-                f"{study.folder} was started with {_flag(name)} {known[name]}, not {value}: "
+                f"{study.folder} was started with {flag_of(name)} {known[name]}, not {value}: "
                 + way_on
             )
     if file and read_space(read_table(file), str(file))[0] != spec.dimensions:
         raise UsageError(f"{study.folder} was started with another space than {file}: {way_on}")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _ends(dimension: Dimension) -> tuple[Any, ...]:

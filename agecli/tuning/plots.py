@@ -10,16 +10,8 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Choice, Dimension
-from agecli.evaluation.report.plots import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    name_figure,
-    new_figure,
-    tidy,
-)
-from agecli.tuning.study import Progress, Study
+from agecli.evaluation.report.plots import BLUE, GREY, INK, ORANGE, new_figure, new_figures
+from agecli.tuning.study import Study, StudyProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +26,7 @@ COLUMNS = 4
 """Slices beside each other."""
 
 
-def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) -> list[Path]:
+def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, float]) -> list[Path]:
     """Draw what there is to draw into the study's folder; give the files."""
     complete = [t for t in progress.finished if t.state == TrialState.COMPLETE]
     plots: dict[str, Callable[[], Figure]] = {}
@@ -50,7 +42,7 @@ def draw_plots(study: Study, progress: Progress, importances: dict[str, float]) 
     return [study.folder / f"{name}.png" for name in plots]
 
 
-def _history(study: Study, progress: Progress) -> Figure:
+def _history(study: Study, progress: StudyProgress) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(8, 4.2, "Trials in the order they were finished")
@@ -89,39 +81,23 @@ def _importances(importances: dict[str, float]) -> Figure:
 
 
 def _slice(study: Study, complete: list[FrozenTrial]) -> Figure:
-    from matplotlib.figure import Figure
-
     dimensions = study.spec.dimensions
-    rows = -(-len(dimensions) // COLUMNS)
-    figure = Figure(
-        figsize=(3 * min(COLUMNS, len(dimensions)), 2.8 * rows + 0.4), dpi=150, facecolor="white",
-        layout="constrained",
-    )  # fmt: skip
-    grid = figure.subplots(rows, min(COLUMNS, len(dimensions)), squeeze=False, sharey=True)
-    values = [trial.value for trial in complete]
+    columns = min(COLUMNS, len(dimensions))
+    rows = -(-len(dimensions) // columns)
+    title = "Each setting by itself (later trials darker)"
+    figure, grid = new_figures(3 * columns, 2.8 * rows + 0.4, title, rows, columns)
+    values, order = [trial.value for trial in complete], [trial.number for trial in complete]
     for axes, (name, dimension) in zip(grid.flat, dimensions.items(), strict=False):
-        at = [trial.params[name] for trial in complete]
-        if isinstance(dimension, Choice):
-            at = [dimension.values.index(value) for value in at]
-            axes.set_xticks(range(len(dimension.values)), map(str, dimension.values))
-            axes.set_xlim(-0.5, len(dimension.values) - 0.5)
-        else:
-            axes.set_xscale("log" if dimension.log else "linear")
-            axes.margins(x=0.05)
-            low, high = dimension.low, dimension.high
-            middle = (low * high) ** 0.5 if dimension.log else (low + high) / 2
-            marks = [low, middle, high]
-            axes.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
-            axes.minorticks_off()
-        axes.scatter(at, values, c=[t.number for t in complete], cmap="Blues", edgecolor=GREY,
-                     linewidth=0.5, vmin=-len(complete) / 2)  # fmt: skip
+        at = [_position(dimension, trial.params[name]) for trial in complete]
+        axes.scatter(at, values, c=order, cmap="Blues", edgecolor=GREY, linewidth=0.5,
+                     vmin=-len(complete) / 2)  # fmt: skip
+        axes.set_xticks(*zip(*_marks(dimension), strict=True))
+        axes.set_xlim(-0.08, 1.08)
         axes.set_xlabel(name, color=INK)
-        tidy(axes)
     for axes in list(grid.flat)[len(dimensions) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         _value_axis(axes, study, values)
-    name_figure(figure, "Each setting by itself (later trials darker)")
     return figure
 
 
@@ -143,11 +119,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
         width = 2.5 if good[place] == 1 else 1.2
         axes.plot(range(len(names)), [*line, worth[place]], color=colour, linewidth=width)
     for place, dimension in enumerate(dimensions.values()):
-        if isinstance(dimension, Choice):
-            marks = [(_position(dimension, v), str(v)) for v in dimension.values]
-        else:
-            marks = [(0.0, f"{dimension.low:g}"), (1.0, f"{dimension.high:g}")]
-        _scale(axes, place, marks)
+        _scale(axes, place, _marks(dimension))
     _scale(axes, len(dimensions), [(0.0, mark(low)), (1.0, mark(high))])
     axes.set_xticks(range(len(names)), names, rotation=20, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.3, len(names) - 0.5)
@@ -177,6 +149,15 @@ def _position(dimension: Dimension, value: Any) -> float:
     if dimension.log:
         return float(np.log(value / low) / np.log(high / low))
     return float((value - low) / (high - low))
+
+
+def _marks(dimension: Dimension) -> list[tuple[float, str]]:
+    """Return places on a dimension's axis, and what is written there."""
+    if isinstance(dimension, Choice):
+        return [(_position(dimension, value), str(value)) for value in dimension.values]
+    low, high = dimension.low, dimension.high
+    middle = (low * high) ** 0.5 if dimension.log else (low + high) / 2
+    return [(_position(dimension, value), f"{value:.2g}") for value in (low, middle, high)]
 
 
 def _value_axis(axes: Axes, study: Study, values: list[Any]) -> None:

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from optuna import Study, Trial
-from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial
 
-from agecli.config import Choice, Dimension, Int
-
-Pruner = Literal["hyperband", "median", "none"]
+from agecli.config import Choice, Dimension, Int, Pruner
 
 STARTUP = 5
 """Trials that the median pruner lets finish before it compares."""
 
 
-class SeededSampler(BaseSampler):
+class SeededSampler(TPESampler):
     """Optuna's TPE (Watanabe 2023), seeded by study and trial: any worker draws the same."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
         self.seed = seed
-        self.inner = TPESampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Start the trial's own randomness."""
         seed = np.random.SeedSequence((self.seed, trial.number)).generate_state(1)[0]
-        self.inner = TPESampler(seed=int(seed), multivariate=True, constant_liar=True)
-        self.inner.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Leave it to TPE."""
-        return self.inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Leave it to TPE."""
-        return self.inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
-        """Leave it to TPE."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Leave it to TPE."""
-        self.inner.after_trial(study, trial, state, values)
+        super().__init__(seed=int(seed), multivariate=True, constant_liar=True)
+        super().before_trial(study, trial)
 
 
 def make_pruner(name: Pruner, epochs: int) -> BasePruner:

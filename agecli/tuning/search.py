@@ -15,8 +15,8 @@ from typing import Any
 
 from agecli.data.workers import default_workers
 from agecli.errors import TrainingError
-from agecli.tuning.report import write_best
-from agecli.tuning.study import Progress, Study
+from agecli.tuning.study import Study, StudyProgress
+from agecli.tuning.summary import write_best
 from agecli.tuning.worker import REFUSED, Job
 
 POLL_SECONDS = 0.5
@@ -33,17 +33,25 @@ class _Worker:
     log: Path
     slot: int
 
+    def end(self) -> int:
+        """Wait for its end, and return its exit code."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        return self.process.wait()
+
 
 class Search:
     """Workers of one machine on a study; on leaving the context none is left."""
 
     def __init__(
         self, study: Study, *, url: str, trials: int, workers: int, timeout: float | None,
-        place: dict[str, Any], gpus: int,
+        place: dict[str, Any],
     ) -> None:  # fmt: skip
         deadline = None if timeout is None else time.time() + timeout
         self.job = Job(str(study.folder), url, trials, place, deadline)
-        self.study, self.count, self.gpus = study, workers, gpus
+        self.study, self.count = study, workers
+        self.gpus = _count_gpus(place.get("device", "auto"))
         self.workers: list[_Worker] = []
         self.deaths = 0
 
@@ -53,9 +61,9 @@ class Search:
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.process.kill()  # what it trains goes on from its last epoch
-            worker.process.wait()
+            worker.end()
 
-    def run(self, show: Callable[[Progress], None]) -> Progress:
+    def run(self, show: Callable[[StudyProgress], None]) -> StudyProgress:
         """Work until all trials are over, or the time is up; show is called a few times a second.
 
         Raises TrainingError, with a worker's own words, where none can work.
@@ -85,7 +93,7 @@ class Search:
                 write_best(self.study, progress.best)
                 show(progress)
 
-    def _fill(self, progress: Progress) -> None:
+    def _fill(self, progress: StudyProgress) -> None:
         """Start workers where trials are left for them."""
         free = set(range(self.count)) - {worker.slot for worker in self.workers}
         left = self.study.left(self.job.trials)
@@ -120,11 +128,11 @@ class Search:
             process.stdin.flush()  # stays open: its end is the worker's
         return _Worker(process, log, slot)
 
-    def _reap(self, progress: Progress) -> None:
+    def _reap(self, progress: StudyProgress) -> None:
         """Let go of workers that have ended; raise what one of them has stumbled over."""
         for worker in [w for w in self.workers if w.process.poll() is not None]:
             self.workers.remove(worker)
-            code = worker.process.returncode
+            code = worker.end()
             if code == REFUSED:
                 raise TrainingError(_last_line(worker.log))
             if code > 0:
@@ -138,6 +146,15 @@ class Search:
                     f"(the last by signal {-code}, as when memory runs out): take fewer --workers, "
                     "or a smaller --batch-size or --image-size"
                 )
+
+
+def _count_gpus(device: str) -> int:
+    """Count the GPUs that workers share: none, where they train on another device."""
+    import torch
+
+    from agecli.inference.pytorch import find_device
+
+    return torch.cuda.device_count() if find_device(device) == "cuda" else 0
 
 
 def _last_line(log: Path) -> str:

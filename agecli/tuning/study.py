@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -14,12 +14,10 @@ from optuna import Trial
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from agecli.config import Space, TrainConfig, read_config, read_space
+from agecli.config import Metric, Pruner, Space, TrainConfig, read_config, read_space
 from agecli.errors import TrainingError, UsageError
-from agecli.tuning.sampling import Pruner, SeededSampler, holds, make_pruner, suggest
+from agecli.tuning.sampling import SeededSampler, holds, make_pruner, suggest
 from agecli.tuning.storage import JOURNAL, open_storage
-
-Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
 
 SPEC = "agecli"
 """The study's attribute that holds its `Spec`."""
@@ -59,7 +57,7 @@ class Spec:
 
 
 @dataclass
-class Progress:
+class StudyProgress:
     """How far a study is."""
 
     trials: int
@@ -165,9 +163,9 @@ class Study:
         progress = self.progress(trials)
         return max(0, trials - progress.done - progress.running)
 
-    def progress(self, trials: int) -> Progress:
+    def progress(self, trials: int) -> StudyProgress:
         """Count the trials, by state, and follow the best value."""
-        progress = Progress(trials)
+        progress = StudyProgress(trials)
         every = self.inner.get_trials(deepcopy=False)
         progress.running = sum(trial.state == TrialState.RUNNING for trial in every)
         over = [trial for trial in every if trial.state.is_finished() and not was_killed(trial)]

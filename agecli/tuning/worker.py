@@ -9,18 +9,18 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from optuna import Trial, TrialPruned
 
-from agecli.config import TrainConfig
+from agecli.config import Metric, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import AgecliError, DataError, TrainingError
-from agecli.registry import MODELS
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch, Started
 from agecli.training.runs import Run
+from agecli.training.train import fit
 from agecli.tuning.study import Claimed, Study
 
 REFUSED = 3
@@ -75,15 +75,15 @@ def work(job: Job) -> None:
             break
 
 
-def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: str) -> float:
-    """Train a trial and give the metric of its best epoch, the one whose weights it would keep.
+def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: Metric) -> float:
+    """Train a trial and return the metric of its best epoch, the one whose weights it would keep.
 
     A trial that was begun before goes on where it stopped. Raises TrialPruned when it is given up.
     """
     run, config = _open_run(base, dataset, claimed)
     reporter = Reporter(claimed.trial, run, metric)
     try:
-        import_module(MODELS[config.model].trainer).train(config, run, reporter, score=False)
+        fit(config, run, reporter, score=False)
     except (TrialPruned, TrainingError):
         _strip(run)
         raise
@@ -94,34 +94,35 @@ def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: s
 class Reporter(Observer):
     """Tells Optuna of each epoch, and gives a trial up when its pruner says so."""
 
-    def __init__(self, trial: Trial, run: Run, metric: str) -> None:
+    def __init__(self, trial: Trial, run: Run, metric: Metric) -> None:
         self.trial, self.run, self.metric = trial, run, metric
         self.value = float("nan")
         self.counts = True
-        for record in run.history():
-            self._take(record)
+        for epoch in run.history():
+            self._take(epoch)
 
-    def started(self, facts: dict[str, Any]) -> None:
+    def started(self, training: Started) -> None:
         """Leave out a stage in front of the training itself."""
-        self.counts = facts["run"] == str(self.run.folder)
+        self.counts = training.run == str(self.run.folder)
 
-    def finished_epoch(self, record: dict[str, Any]) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         """Report an epoch; raise TrialPruned where it is the last that makes sense."""
         if self.counts:
-            self._take(record)
+            self._take(epoch)
             if self.trial.should_prune():
                 raise TrialPruned("given up by the pruner")  # fastai wants a message
 
-    def _take(self, record: dict[str, Any]) -> None:
-        self.trial.report(record[self.metric], record["epoch"])
-        if record["best"]:
-            self.value = record[self.metric]
+    def _take(self, epoch: Epoch) -> None:
+        value = epoch.val.to_plain()[self.metric]
+        self.trial.report(value, epoch.epoch)
+        if epoch.best:
+            self.value = value
 
 
 def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Run, TrainConfig]:
     """Open the run that an earlier attempt has left, or start one."""
+    from agecli.training.devices import choose_device
     from agecli.training.memory_plan.budget import plan_training
-    from agecli.training.session import choose_device
 
     config = replace(base, **claimed.settings)
     if (claimed.folder / "config.json").exists():

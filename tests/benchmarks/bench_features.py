@@ -26,6 +26,8 @@ from agecli.training.features import extract
 from agecli.training.heads import Features, Sweep
 from agecli.training.objectives import make_objective
 from agecli.training.observer import Observer
+from agecli.training.runs import Run
+from agecli.training.session import Session
 from agecli.training.transformers import settle
 
 parser = argparse.ArgumentParser()
@@ -84,10 +86,14 @@ width = model.head.linear.in_features
 features = [Features([torch.randn(len(r), width)], r) for r in (many, val)]
 with tempfile.TemporaryDirectory() as folder:
     here = replace(dataset, folder=Path(folder))
-    sweep = Sweep(config, scheme, here, objective, YEARS, *features, device)
+    session = Session(
+        config, Run(Path(folder, "run")), Observer(), here, device, objective,
+        {"train": many, "val": val},
+    )  # fmt: skip
+    sweep = Sweep(session, config, YEARS, *features)
     started = time.perf_counter()
     for epoch in range(config.epochs):
-        sweep._train_epoch(epoch, Observer())
+        sweep._train_epoch(epoch + 1)
         for head in sweep.heads:
             sweep.validate(head)
     seconds = time.perf_counter() - started

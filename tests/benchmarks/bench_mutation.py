@@ -22,7 +22,6 @@ import json
 import math
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -37,7 +36,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mutations import Places
+from mutations import Mutation, Places
 
 ROOT = Path(__file__).parents[2]
 LOG = "tests.log"
@@ -70,33 +69,6 @@ SLOW = (
     "scipy.stats", "sklearn.metrics", "torch", "transformers",
 )  # fmt: skip
 """What tests import, and what is imported once for all of them."""
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """A fault: what stands at some bytes of a module, and what it becomes."""
-
-    module: str
-    source: bytes
-    start: int
-    end: int
-    after: str
-
-    def apply(self) -> bytes:
-        """Return the module's text with the fault."""
-        return self.source[: self.start] + self.after.encode() + self.source[self.end :]
-
-    def __str__(self) -> str:
-        source = self.source
-        first = source.rfind(b"\n", 0, self.start) + 1
-        last = source.find(b"\n", self.end)
-        before = source[first:last].decode()
-        after = (
-            f"{source[first : self.start].decode()}{self.after}{source[self.end : last].decode()}"
-        )
-        line = source.count(b"\n", 0, self.start) + 1
-        texts = (re.sub(r"\s+", " ", text).strip() for text in (before, after))
-        return f"agecli/{self.module}.py:{line}: {'  ->  '.join(texts)}"
 
 
 def draw(modules: list[str], count: int, seed: int) -> list[Mutation]:

@@ -30,8 +30,8 @@ from agecli.data.batches import Batches, to_augmented_input
 from agecli.data.store import Dataset, open_dataset
 from agecli.memory import keep_freed_memory
 from agecli.models.cnn import CNN
+from agecli.training.build import build_model, build_optimizer
 from agecli.training.objectives import make_objective
-from agecli.training.session import build_model, build_optimizer
 
 BATCH, ROUNDS, STEPS = 32, 5, 4
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 
 COMPARISONS = {
     ast.Lt: (r"<", "<=", ">="), ast.LtE: (r"<=", "<", ">"), ast.Gt: (r">", ">=", "<="),
@@ -24,6 +25,33 @@ OPERATORS = {
 """An operator as it is written, and what it may become."""
 NAMES = ["min max", "minimum maximum", "argmin argmax", "any all", "floor ceil"]
 TWINS = {a: b for pair in map(str.split, NAMES) for a, b in (pair, pair[::-1])}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault: what stands at some bytes of a module of agecli, and what it becomes."""
+
+    module: str
+    source: bytes
+    start: int
+    end: int
+    after: str
+
+    def apply(self) -> bytes:
+        """Return the module's text with the fault."""
+        return self.source[: self.start] + self.after.encode() + self.source[self.end :]
+
+    def __str__(self) -> str:
+        source = self.source
+        first = source.rfind(b"\n", 0, self.start) + 1
+        last = source.find(b"\n", self.end)
+        before = source[first:last].decode()
+        after = (
+            f"{source[first : self.start].decode()}{self.after}{source[self.end : last].decode()}"
+        )
+        line = source.count(b"\n", 0, self.start) + 1
+        texts = (re.sub(r"\s+", " ", text).strip() for text in (before, after))
+        return f"agecli/{self.module}.py:{line}: {'  ->  '.join(texts)}"
 
 
 class Places(ast.NodeVisitor):

@@ -142,6 +142,39 @@ def test_score_leaves_gap_ages_out_of_groups_but_not_of_years():
     assert np.sum(scores.confusion) == 4 and scores.confusion[4][2] == 1
     low, high = scores.exact_interval
     assert low < scores.exact < high
+    assert scores.nearest == 2 / 6  # 22 is nearest to 15-20, 14 to 8-13
+    assert scores.ece == pytest.approx(1 - 2 / 4)  # all answers are sure
+
+
+def test_all_figures_are_of_the_images_with_a_group():
+    """Against scikit-learn, on answers of which a quarter is for gap ages."""
+    rng = np.random.default_rng(5)
+    ages, chances = rng.integers(0, 116, 600), rng.dirichlet(np.ones(8), 600)
+    scores = metrics.score(chances, ages, SCHEME)
+    known = SCHEME.groups_of(ages) >= 0
+    truth, answer = SCHEME.groups_of(ages)[known], chances.argmax(axis=1)[known]
+    assert (scores.n, scores.n_ages) == (known.sum(), None) and 300 < known.sum() < 550
+    assert scores.exact == pytest.approx(accuracy_score(truth, answer))
+    assert scores.one_off == pytest.approx(np.mean(np.abs(truth - answer) <= 1))
+    assert scores.macro_f1 == pytest.approx(f1_score(truth, answer, average="macro"))
+    assert scores.kappa == pytest.approx(cohen_kappa_score(truth, answer, weights="quadratic"))
+    assert scores.majority == pytest.approx(np.bincount(truth).max() / len(truth))
+    assert scores.confusion == confusion_matrix(truth, answer).tolist()
+    sure, gaps = chances[known].max(axis=1), 0.0
+    for low in np.arange(15) / 15:
+        here = (sure > low) & (sure <= low + 1 / 15)
+        gaps += abs(sure[here].sum() - (truth == answer)[here].sum())
+    assert scores.ece == pytest.approx(gaps / len(truth))
+    away = [np.maximum(low - ages, np.minimum(ages, 100) - high) for low, high in SCHEME.bounds]
+    nearest = np.argmin(away, axis=0)
+    assert scores.nearest == pytest.approx(np.mean(chances.argmax(axis=1) == nearest))
+
+
+def test_answers_of_nan_are_in_the_first_bin_and_surest_ones_in_the_last():
+    chances = np.array([[np.nan, np.nan], [1.0, 0.0], [0.5, 0.5]])
+    images, _, right = metrics.calibration_bins(chances, np.array([0, 0, 1]))
+    assert images.tolist() == [1, *[0] * 6, 1, *[0] * 6, 1]
+    assert right[-1] == 1 and right[7] == 0
 
 
 def test_score_is_plain_json():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import agecli
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.suite import check_gate, evaluate, make_ensemble
@@ -27,7 +28,7 @@ def weights(tmp_path_factory) -> list[Path]:
 
 def test_python_gets_what_the_command_prints_and_nothing_is_printed(data, weights, capfd):
     seen = []
-    suite = evaluate(
+    suite = agecli.evaluate(
         *weights, data=data, device="cpu", gates=["exact>=0", "exact<=-1"],
         progress=lambda *step: seen.append(step),
     )  # fmt: skip

@@ -131,6 +131,14 @@ def test_detections_are_merged_before_and_after_they_are_looked_at(monkeypatch):
     assert found == [Face(SQUARE, 0.9), faces[2], faces[1]]
 
 
+def test_a_hundred_detections_are_looked_at_closely_and_the_others_kept(monkeypatch):
+    looked = []
+    monkeypatch.setattr(detector, "_look_closely", lambda image, face: looked.append(face) or face)
+    faces = [Face((60 * n, 0, 60 * n + 50, 50), 0.9) for n in range(105)]
+    assert detector._confirm(IMAGE, faces, 0.6) == faces
+    assert looked == faces[:100]
+
+
 def sizes(monkeypatch: pytest.MonkeyPatch, *size: int) -> list[tuple[int, int]]:
     """Detect in an empty picture; return the sizes that are looked at, across and down."""
     seen: list[tuple[int, int]] = []

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch
 from agecli.training.runs import Run
 from tests.gpu.trainings import Toys, run_training
 
@@ -22,7 +23,7 @@ class Bodies(Observer):
         self.weights: list[torch.Tensor] = []
         self.warnings: list[str] = []
 
-    def finished_epoch(self, record: dict) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         self.weights.append(self.run.load()["model"]["body.conv1.weight"])
 
     def warned(self, text: str) -> None:
@@ -39,7 +40,7 @@ def test_a_rate_is_found_and_the_head_trained_first(toys: Toys, tmp_path: Path):
     config = toys.config("resnet", init=init, lr=0, freeze_epochs=1, epochs=2, amp=True)
     bodies = Bodies(Run(tmp_path / "run"))
     run = run_training(config, tmp_path / "run", bodies)
-    assert [record["phase"] for record in run.history()] == ["head", "all", "all"]
+    assert [epoch.phase for epoch in run.history()] == ["head", "all", "all"]
     first, second, third = bodies.weights
     assert torch.equal(first, body["conv1.weight"])
     assert not torch.equal(first, second) and not torch.equal(second, third)

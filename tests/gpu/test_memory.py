@@ -12,6 +12,7 @@ import torch
 
 from agecli.errors import TrainingError
 from agecli.training.observer import Observer
+from agecli.training.records import Started, Step
 from agecli.training.runs import Run
 from tests.gpu.trainings import Toys, run_training
 
@@ -36,7 +37,7 @@ def clean(cuda: str) -> Iterator[None]:
 class Limit(Observer):
     """Limits the allocator, which a training without a budget does not, before the first step."""
 
-    def started(self, facts: dict) -> None:
+    def started(self, training: Started) -> None:
         total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         torch.cuda.set_per_process_memory_fraction(800e6 / total)
 
@@ -51,8 +52,8 @@ class Listener(Observer):
     def warned(self, text: str) -> None:
         self.warnings.append(text)
 
-    def stepped(self, progress: dict) -> None:
-        self.peak = max(self.peak, progress["memory"])
+    def stepped(self, step: Step) -> None:
+        self.peak = max(self.peak, step.memory)
 
 
 def test_without_a_budget_the_options_that_help_are_named(clean, toys: Toys, tmp_path: Path):

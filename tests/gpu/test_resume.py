@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch, Step
 from agecli.training.runs import Run
 from tests.gpu.trainings import KINDS, Toys, losses, resume, run_training
 from tests.launching import ROOT
@@ -29,10 +30,10 @@ class Stop(Observer):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def finished_epoch(self, record: dict) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         self.left -= 1
 
-    def stepped(self, progress: dict) -> None:
+    def stepped(self, step: Step) -> None:
         if not self.left:
             raise KeyboardInterrupt
 

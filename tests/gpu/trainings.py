@@ -69,7 +69,7 @@ def resume(run: Run) -> None:
 
 def losses(run: Run) -> list[tuple[float, float]]:
     """Give the training and the validation loss of each epoch."""
-    return [(record["train_loss"], record["val_loss"]) for record in run.history()]
+    return [(epoch.train_loss, epoch.val.loss) for epoch in run.history()]
 
 
 def _trainer(config: TrainConfig) -> Any:

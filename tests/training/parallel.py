@@ -22,11 +22,12 @@ from agecli.data.store import open_dataset
 from agecli.inference import predictor
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
 from agecli.training import fastai, fastai_loaders, loop, pytorch, transformers
+from agecli.training.build import build_model
 from agecli.training.features import cache_features
 from agecli.training.objectives import AgeObjective
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch
 from agecli.training.runs import Run
-from agecli.training.session import build_model
 from tests.archives import SPREAD_AGES, write_faces
 from tests.models.backbones import save_backbone
 
@@ -39,8 +40,8 @@ class StopAfter(Observer):
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def finished_epoch(self, record: dict) -> None:
-        if record["epoch"] == self.epoch:
+    def finished_epoch(self, epoch: Epoch) -> None:
+        if epoch.epoch == self.epoch:
             raise KeyboardInterrupt
 
 
@@ -107,13 +108,13 @@ def run_all(dataset: Path, out: Path) -> None:
     In double precision: in single, the last bits that differ grow a hundredfold an epoch.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "to_augmented_input", exact_input)
-        patch.setattr(loop, "to_input", exact_input)
+        for module in (loop, fastai_loaders):
+            patch.setattr(module, "to_augmented_input", exact_input)
+            patch.setattr(module, "to_input", exact_input)
         body, loss = Body.forward, AgeObjective.forward
         patch.setattr(Body, "forward", lambda self, x: body(self, x.double()))
         # fastai's recorder knows single precision alone.
         patch.setattr(AgeObjective, "forward", lambda self, *batch: loss(self, *batch).float())
-        patch.setattr(fastai_loaders, "augment", lambda batch, kind: batch)
         patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
         torch.set_default_dtype(torch.float64)
         both = plain(dataset, balance="sqrt", label_smoothing=0.1, limit=64)

@@ -19,10 +19,13 @@ from agecli.data.store import Dataset, open_dataset
 from agecli.errors import TrainingError, UsageError, WeightsError
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
 from agecli.training import fastai, fastai_callbacks
+from agecli.training.build import build_model
 from agecli.training.fastai import settle, train
 from agecli.training.fastai_loaders import make_loaders
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch, Started, Step, Validation
 from agecli.training.runs import Run
+from agecli.training.session import Session
 from agecli.weights import read_metadata, save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of fastai
@@ -70,14 +73,14 @@ class Snapshots(Observer):
         self.run, self.stop_after = run, stop_after
         self.states: list[dict] = []
         self.warnings: list[str] = []
-        self.facts: list[dict] = []
+        self.trainings: list[Started] = []
 
-    def started(self, facts: dict) -> None:
-        self.facts.append(facts)
+    def started(self, training: Started) -> None:
+        self.trainings.append(training)
 
-    def finished_epoch(self, record: dict) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         self.states.append(self.run.load())
-        if record["epoch"] == self.stop_after:
+        if epoch.epoch == self.stop_after:
             raise KeyboardInterrupt
 
     def warned(self, text: str) -> None:
@@ -128,7 +131,7 @@ def test_a_run_trains_its_head_then_all_layers(
     records = history(run)
     assert [record["phase"] for record in records] == ["head", "head", "all"]
     assert [record["epoch"] for record in records] == [1, 2, 3]
-    assert snapshots.facts[0]["epochs"] == 3
+    assert snapshots.trainings[0].epochs == 3
     given = torch.load(pretrained)
     first, second, third = (state["model"] for state in snapshots.states)
     convolutions = [n for n, t in first.items() if n.startswith("body.") and t.ndim == 4]
@@ -153,7 +156,6 @@ def test_a_run_trains_its_head_then_all_layers(
 def validation_loss(run: Run, state: dict[str, torch.Tensor]) -> float:
     """Give the loss, without weights, of a state on the validation images."""
     from agecli.training.objectives import make_objective
-    from agecli.training.session import build_model
 
     _, config = Run.open(run.folder)
     dataset, scheme = open_dataset(Path(config.data)), Scheme.parse("adience8")
@@ -196,8 +198,9 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
 
 
 def loaders_of(dataset: Dataset, config: ResNetConfig):
+    session = Session.open(config, Run(Path("unused")), Observer())
     rows = {split: dataset.rows(split) for split in ("train", "val")}
-    return make_loaders(config, dataset, rows, torch.device("cpu"))
+    return make_loaders(replace(session, dataset=dataset, rows=rows))
 
 
 def stored(dataset: Dataset, rows: np.ndarray, size: int) -> torch.Tensor:
@@ -223,7 +226,7 @@ def test_validation_sees_what_every_model_sees(dataset_folder: Path, size: int):
     assert ages.tolist() == dataset.ages[rows].tolist()
     expected = stored(dataset, rows, size)
     assert images.shape == expected.shape
-    assert (images - expected).abs().max() < 1e-5
+    assert torch.equal(images, expected)
 
 
 def test_training_images_are_augmented_by_the_seed(dataset_folder: Path):
@@ -283,15 +286,15 @@ def test_resuming_keeps_accumulation_and_a_cut_in_the_middle_of_an_epoch(
     monkeypatch.setattr(fastai_callbacks, "REPORT_SECONDS", 0)
 
     class Cut(Observer):
-        def stepped(self, progress: dict) -> None:
-            calls.append(progress)
-            if (progress["epoch"], progress["step"]) == (2, 3):
+        def stepped(self, step: Step) -> None:
+            calls.append(step)
+            if (step.epoch, step.step) == (2, 3):
                 raise KeyboardInterrupt
 
     run = Run.create(tmp_path / "cut", config)
     with pytest.raises(KeyboardInterrupt):
         train(config, run, Cut())
-    assert [progress["steps"] for progress in calls] == [4] * 7
+    assert [step.steps for step in calls] == [4] * 7
     train(config, run)
     assert same(run.load()["model"], expected)
 
@@ -477,7 +480,7 @@ def test_a_found_rate_outlives_running_out_of_memory(
 def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Have the epochs' validation give these losses."""
     given = iter(losses)
-    monkeypatch.setattr(fastai_callbacks, "gathered_record", lambda *_: {"val_loss": next(given)})
+    monkeypatch.setattr(Session, "validate_all", lambda *_: Validation(next(given)))
 
 
 def test_training_stops_when_validation_no_longer_improves(
@@ -607,7 +610,7 @@ def test_a_run_goes_on_without_the_weights_it_started_from(dataset_folder: Path,
     run = Run.create(tmp_path / "run", config)
 
     class Cut(Observer):
-        def finished_epoch(self, record: dict) -> None:
+        def finished_epoch(self, epoch: Epoch) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -82,7 +82,7 @@ def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, datas
 
     ten = replace(config, batch_size=10)
     with pytest.raises(KeyboardInterrupt):
-        cached_features(model, dataset, rows, ten, CPU, progress=stop)
+        cached_features(model, dataset, rows, ten, CPU, tell=stop)
     (partial,) = (dataset.folder / "features").glob("*.partial")
     with partial.open("ab") as torn:
         torn.write(bytes(3 * whole[0].nbytes) + b"half a row")  # of a batch of ten

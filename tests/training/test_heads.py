@@ -15,6 +15,9 @@ from agecli.models.dinov2 import Dinov2, backbone_state, describe_backbone
 from agecli.training.features import cache_features, read_features
 from agecli.training.heads import DECAYS, RATES, Features, Sweep, standardisation
 from agecli.training.objectives import make_objective
+from agecli.training.observer import Observer
+from agecli.training.runs import Run
+from agecli.training.session import Session
 from agecli.training.transformers import settle
 from tests.models.backbones import save_backbone
 
@@ -56,9 +59,8 @@ def parts(dataset_folder: Path, tmp_path: Path):
         )
         for split in rows
     }
-    sweep = Sweep(
-        config, scheme, dataset, objective, YEARS, features["train"], features["val"], CPU
-    )
+    session = Session(config, Run(tmp_path / "run"), Observer(), dataset, CPU, objective, rows)
+    sweep = Sweep(session, config, YEARS, features["train"], features["val"])
     return config, dataset, model, objective, sweep
 
 
@@ -85,9 +87,11 @@ def test_a_head_in_the_sweep_is_trained_as_if_alone(parts):
     alone = torch.nn.Linear(sweep.train.views[0].shape[1], YEARS).double()
     alone.load_state_dict(sweep.heads[index].linear.state_dict())
     setting = sweep.settings[index]
-    optimizer = torch.optim.AdamW(alone.parameters(), **setting)
+    optimizer = torch.optim.AdamW(
+        alone.parameters(), lr=setting.lr, weight_decay=setting.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, setting["lr"], total_steps=30 * sweep.steps + 1, cycle_momentum=False
+        optimizer, setting.lr, total_steps=30 * sweep.steps + 1, cycle_momentum=False
     )
     head = sweep.heads[index]
     sweep.heads.train()
@@ -109,8 +113,8 @@ def test_a_head_in_the_sweep_is_trained_as_if_alone(parts):
 def test_the_sweep_is_a_grid_around_the_settings(parts):
     config, *_, sweep = parts
     assert len(sweep.settings) == len(RATES) * len(DECAYS) == 8
-    assert {s["lr"] for s in sweep.settings} == {config.lr * rate for rate in RATES}
-    assert {s["weight_decay"] for s in sweep.settings} == {
+    assert {s.lr for s in sweep.settings} == {config.lr * rate for rate in RATES}
+    assert {s.weight_decay for s in sweep.settings} == {
         config.weight_decay * decay for decay in DECAYS
     }
 

@@ -10,20 +10,15 @@ from torch import nn
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import DataError, TrainingError, UsageError
-from agecli.training import loop
-from agecli.training.loop import (
-    MovingAverage,
-    Schedule,
-    append_record,
-    check_loss,
-    hash_seed,
-    is_over,
-    validation_record,
-)
+from agecli.training import loop, results
+from agecli.training.devices import make_accelerator
+from agecli.training.loop import MovingAverage, Schedule
 from agecli.training.observer import Observer
 from agecli.training.pytorch import train
+from agecli.training.records import Epoch, Started, Step
+from agecli.training.results import check_loss
 from agecli.training.runs import Run
-from agecli.training.session import make_accelerator
+from agecli.training.session import Session, hash_seed
 
 
 def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
@@ -143,19 +138,12 @@ def test_seeds_are_63_bits_and_depend_on_every_part():
 
 
 def test_a_loss_that_is_no_number_says_what_to_do():
-    check_loss(1e30, 0, CnnConfig(amp=True))
+    check_loss(1e30, 1, CnnConfig(amp=True))
     for loss in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(TrainingError, match=rf"became {loss} in epoch 3: lower --lr$"):
-            check_loss(loss, 2, CnnConfig())
+            check_loss(loss, 3, CnnConfig())
     with pytest.raises(TrainingError, match=r"lower --lr or leave out --amp$"):
-        check_loss(float("nan"), 0, CnnConfig(amp=True))
-
-
-def test_an_epoch_is_the_best_whose_loss_is_below_all_earlier_ones():
-    history: list[dict] = []
-    for loss in (3.0, 2.0, 2.0, 2.5, 1.0):
-        append_record(history, {"val_loss": loss})
-    assert [record["best"] for record in history] == [True, True, False, False, True]
+        check_loss(float("nan"), 1, CnnConfig(amp=True))
 
 
 def test_validation_scores_what_was_answered():
@@ -166,37 +154,39 @@ def test_validation_scores_what_was_answered():
     from agecli.training.objectives import AgeObjective
 
     scheme, ages = Scheme.parse("adience8"), np.array([99, 1, 5, 30, 3])
-    dataset, rows = SimpleNamespace(ages=ages), np.array([1, 2, 3, 4])
+    dataset, rows = SimpleNamespace(ages=ages, scheme=scheme), np.array([1, 2, 3, 4])
     logits = torch.full((4, 101), -30.0)
     logits[torch.arange(4), torch.tensor([1, 5, 50, 70])] = 30.0
     for name, outputs in (("ages", logits), ("groups", logits[:, [1, 5, 9, 17, 28, 40, 50, 70]])):
         objective = AgeObjective(CnnConfig(objective=name), scheme, ages).eval()
-        record = validation_record(outputs, rows, objective, dataset, scheme)
-        assert record["val_exact"] == pytest.approx(2 / 3)
-        assert record["val_one_off"] == pytest.approx(2 / 3)
-        assert record["val_macro_f1"] == pytest.approx(2 / 4)  # of the groups that occur
+        session = Session(
+            CnnConfig(), Run(Path("unused")), Observer(), dataset, torch.device("cpu"), objective,
+            {},
+        )  # fmt: skip
+        val = session.validate(outputs, rows)
+        assert (val.exact, val.one_off) == pytest.approx((2 / 3, 2 / 3))
+        assert val.macro_f1 == pytest.approx(2 / 4)  # of the groups that occur
         expected = objective(outputs, torch.from_numpy(ages[rows])).item()
-        assert record["val_loss"] == pytest.approx(expected)
-        assert record.get("val_mae") == (
-            pytest.approx((20 + 67) / 4, abs=0.01) if name == "ages" else None
-        )
-        assert len(record) == (5 if name == "ages" else 4)
+        assert val.loss == pytest.approx(expected)
+        assert val.mae == (pytest.approx((20 + 67) / 4, abs=0.01) if name == "ages" else None)
 
 
 class Told(Observer):
     """Keeps all that an observer is told."""
 
     def __init__(self) -> None:
-        self.facts, self.steps, self.records = [], [], []
+        self.trainings: list[Started] = []
+        self.steps: list[Step] = []
+        self.epochs: list[Epoch] = []
 
-    def started(self, facts: dict) -> None:
-        self.facts.append(facts)
+    def started(self, training: Started) -> None:
+        self.trainings.append(training)
 
-    def stepped(self, progress: dict) -> None:
-        self.steps.append(progress)
+    def stepped(self, step: Step) -> None:
+        self.steps.append(step)
 
-    def finished_epoch(self, record: dict) -> None:
-        self.records.append(record)
+    def finished_epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
 
 
 @pytest.fixture
@@ -206,7 +196,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     seconds = count(100.0)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    for module in (loop, results):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
 
 @pytest.mark.parametrize("between", [0.5, 3.5, 100])
@@ -219,20 +210,19 @@ def test_what_is_told_of_a_training(
     config = small(dataset_folder, limit=48, schedule="plateau")
     run = run_training(config, tmp_path / "run", told)
     heard = [1, 2, 3] if between < 1 else [3]
-    assert [(s["epoch"], s["step"]) for s in told.steps] == [(e, n) for e in (1, 2) for n in heard]
-    assert {s["steps"] for s in told.steps} == {3}
-    assert {s["images_per_second"] for s in told.steps} == {16}
-    assert {s["lr"] for s in told.steps} == {3e-3}
-    assert told.facts[0]["done"] == 0 and told.facts[0]["epochs"] == 2
-    records = history(run)
-    assert records == told.records
-    for number, record in enumerate(records, 1):
+    assert [(s.epoch, s.step) for s in told.steps] == [(e, n) for e in (1, 2) for n in heard]
+    assert {s.steps for s in told.steps} == {3}
+    assert {s.images_per_second for s in told.steps} == {16}
+    assert {s.lr for s in told.steps} == {3e-3}
+    assert told.trainings[0].done == 0 and told.trainings[0].epochs == 2
+    assert run.history() == told.epochs
+    for number, epoch in enumerate(told.epochs, 1):
         last = told.steps[number * len(heard) - 1]
-        assert record["epoch"] == number
-        assert record["train_loss"] == pytest.approx(last["loss"])
-        assert record["lr"] == 3e-3
-        assert record["images_per_second"] == 12  # 48 images, and the clock was read once more
-        assert record["seconds"] == 6
+        assert epoch.epoch == number
+        assert epoch.train_loss == pytest.approx(last.loss)
+        assert epoch.lr == 3e-3
+        assert epoch.images_per_second == 12  # 48 images, and the clock was read once more
+        assert epoch.seconds == 6
 
 
 @pytest.mark.parametrize("ema", [0, 0.9])
@@ -398,8 +388,8 @@ class StopAfter(Observer):
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def stepped(self, progress: dict) -> None:
-        if progress["epoch"] > self.epoch:
+    def stepped(self, step: Step) -> None:
+        if step.epoch > self.epoch:
             raise KeyboardInterrupt
 
 
@@ -442,13 +432,6 @@ def test_training_stops_when_validation_no_longer_improves(dataset_folder: Path,
     records = history(run_training(config, tmp_path / "run"))
     best = max(record["epoch"] for record in records if record["best"])
     assert len(records) == best + 2 < 30
-
-
-@pytest.mark.parametrize(("patience", "over"), [(0, False), (2, True), (3, False)])
-def test_patience_counts_from_the_best_epoch_on(patience: int, over: bool):
-    history = [{"best": best} for best in (True, True, False, False)]
-    assert is_over(history, 5, patience) == over
-    assert is_over([*history, {"best": False}], 5, patience)  # all epochs are done
 
 
 def test_the_best_weights_are_kept_not_the_last(dataset_folder: Path, tmp_path: Path):

@@ -78,6 +78,29 @@ def test_ages_above_a_hundred_count_as_a_hundred():
     assert loss(logits, torch.tensor([116])) == loss(logits, torch.tensor([100]))
 
 
+def test_the_youngest_and_the_oldest_are_learned_too():
+    logits, ages = torch.randn(2, YEARS), np.array([0, 116])
+    loss = objective("ages")(logits, torch.from_numpy(ages))
+    target = torch.from_numpy(label_distribution(ages))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, target))
+    assert objective("groups").uses(ages).tolist() == [True, True]
+    groups = objective("groups")(logits[:, :8], torch.from_numpy(ages))
+    torch.testing.assert_close(groups, F.cross_entropy(logits[:, :8], torch.tensor([0, 7])))
+
+
+def test_half_precision_is_scored_in_full():
+    logits, ages = torch.randn(6, YEARS).half(), torch.from_numpy(AGES)
+    assert objective("both")(logits, ages) == objective("both")(logits.float(), ages)
+    assert margin()(logits[:5, :8], ages[:5]) == margin()(logits[:5, :8].float(), ages[:5])
+
+
+def test_a_gap_age_weighs_as_its_nearest_group():
+    ages = np.array([1, 1, 1, 5, 28, 28])
+    weight = AgeObjective(CnnConfig(balance="full"), SCHEME, ages).weight
+    full = balance_weights(np.array([0, 0, 0, 1, 4, 4]), 8, "full")
+    assert weight[[0, 3, 6, 7, 24, 37]].tolist() == full[[0, 0, 1, 1, 4, 5]].tolist()
+
+
 @pytest.mark.parametrize(("name", "used"), [("groups", 5), ("ages", 6), ("both", 6)])
 def test_groups_leaves_gap_ages_out(name, used):
     assert objective(name).uses(AGES).sum() == used

@@ -8,6 +8,7 @@ import torch
 
 from agecli.config import CnnConfig
 from agecli.errors import TrainingError, UsageError
+from agecli.training.records import Epoch, Validation
 from agecli.training.runs import Run, check_world
 
 
@@ -34,12 +35,16 @@ def test_free_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_state_comes_back_as_it_was_saved(tmp_path: Path):
     run = Run.create(tmp_path / "run", CnnConfig())
     assert run.load() is None
-    state = {"history": [{"epoch": 1, "val_loss": 0.5}], "model": {"w": torch.arange(3.0)}}
-    run.save(state)
+    history = [Epoch(1, 2.0, 1e-3, 9.0, 1.5, True, Validation(0.5, exact=0.25))]
+    run.save(history, model={"w": torch.arange(3.0)})
     loaded = run.load()
-    assert torch.equal(loaded["model"]["w"], state["model"]["w"])
+    assert torch.equal(loaded["model"]["w"], torch.arange(3.0))
+    assert loaded["history"] == run.history() == history
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == state["history"]
+    assert [json.loads(line) for line in lines] == [
+        {"epoch": 1, "train_loss": 2.0, "lr": 1e-3, "images_per_second": 9.0, "seconds": 1.5,
+         "best": True, "val_loss": 0.5, "val_exact": 0.25}
+    ]  # fmt: skip
     assert not list(run.folder.rglob("*.partial"))
 
 

@@ -11,9 +11,10 @@ from agecli.config import Dinov2Config
 from agecli.errors import UsageError, WeightsError
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
+from agecli.training.build import FINE_TUNING, build_model, build_optimizer
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch
 from agecli.training.runs import Run
-from agecli.training.session import FINE_TUNING, build_model, build_optimizer
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
 from tests.models.backbones import BLOCKS, count_images, save_backbone
@@ -146,7 +147,7 @@ class Stop(Observer):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def finished_epoch(self, record: dict) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,26 +26,25 @@ _YEARS = 5
 _CELL_INCHES = 0.62
 
 
-def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
-    """Return an empty figure, sides in inches, with one plot."""
+def new_figures(
+    width: float, height: float, title: str, rows: int, columns: int
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure, sides in inches, and its empty plots, an array (rows, columns)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    tidy(axes)
-    name_figure(figure, title)
-    return figure, axes
-
-
-def tidy(axes: Axes) -> None:
-    """Leave out what frames a plot."""
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def name_figure(figure: Figure, title: str) -> None:
-    """Write a title above a figure."""
+    plots = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in plots.flat:
+        axes.tick_params(colors=INK, labelsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    return figure, plots
+
+
+def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """Return a figure, sides in inches, with one empty plot."""
+    figure, plots = new_figures(width, height, title, 1, 1)
+    return figure, plots[0, 0]
 
 
 def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], title: str) -> None:
@@ -54,29 +53,26 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
     confusion: (groups, groups), true groups in rows, answered groups in columns, young to old.
     Raises OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     counts = np.asarray(confusion)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = _CELL_INCHES * max(len(labels), 5) + 1.2
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.06)
-    figure = Figure(figsize=(2 * side, side + 0.5), dpi=150, facecolor="white", layout=layout)
-    left, right = figure.subplots(1, 2)
+    figure, panels = new_figures(2 * side, side + 0.5, title, 1, 2)
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15, wspace=0.06)
     # Colours follow the shares on both sides: one large group would leave the others pale.
-    _draw(left, shares, [[f"{n:,}" if n else "" for n in row] for row in counts], labels)
-    _draw(right, shares, [[_percent(share) for share in row] for row in shares], labels)
-    left.set_title("Images", fontsize=11, color=INK, loc="left")
-    right.set_title("Percent of each true group", fontsize=11, color=INK, loc="left")
-    left.set_ylabel("True age group", color=INK)
-    figure.suptitle(title, fontsize=13, fontweight="bold", color=INK)
+    numbers = [[f"{n:,}" if n else "" for n in row] for row in counts]
+    percents = [[_percent(share) for share in row] for row in shares]
+    heads = ("Images", "Percent of each true group")
+    for axes, texts, head in zip(panels[0], (numbers, percents), heads, strict=True):
+        _draw(axes, shares, texts, labels)
+        axes.set_title(head, fontsize=11, color=INK, loc="left")
+    panels[0, 0].set_ylabel("True age group", color=INK)
     figure.savefig(path, format="png")
 
 
 def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
     """Draw the losses of a learning-rate search as PNG, and the rate that was chosen.
 
-    rates, losses: (steps,), as the search went. Raises OSError where the file cannot be written.
+    rates, losses: (N,), as the search went. Raises OSError where the file cannot be written.
     """
     losses = np.asarray(losses)
     figure, axes = new_figure(7, 4.2, "Learning-rate search (fastai's lr_find, valley)")
@@ -146,15 +142,11 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
     A dotted line is the clean images' accuracy; dashed lines are those of aligned faces. Raises
     OSError where the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    columns = 3
-    lines = -(-len(PERTURBATIONS) // columns)
-    size = (11, 2.7 * lines + 0.8)
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    lines, columns = -(-len(PERTURBATIONS) // 3), 3
+    count = next(iter(results.values())).n
+    title = f"Exact accuracy on {count:,} perturbed images (dotted: clean)"
+    figure, panels = new_figures(11, 2.7 * lines + 0.8, title, lines, columns)
     for axes, perturbation in zip(panels.flat, PERTURBATIONS, strict=True):
-        tidy(axes)
         axes.margins(x=0.08)
         axes.set_title(perturbation.name, fontsize=10, color=INK, loc="left")
         for (model, result), colour in zip(results.items(), cycle(_COLOURS)):
@@ -166,8 +158,6 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
         axes.set_ylabel("Exact, %", color=INK)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    count = next(iter(results.values())).n
-    name_figure(figure, f"Exact accuracy on {count:,} perturbed images (dotted: clean)")
     figure.savefig(path, format="png")
 
 
@@ -212,6 +202,6 @@ def _draw(axes: Axes, shares: np.ndarray, texts: list[list[str]], labels: Sequen
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0, colors=INK)
+    axes.tick_params(which="both", length=0, colors=INK, labelleft=True)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -6,12 +6,11 @@ import base64
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from agecli.evaluation.report.grid import Grid
-
-_TEMPLATE = "page.html.j2"
 
 
 @dataclass
@@ -56,15 +55,7 @@ class Page:
 
     def html(self) -> str:
         """Return the page; it needs no other file."""
-        from jinja2 import Environment, FileSystemLoader
-
-        loader = FileSystemLoader(Path(__file__).parent)
-        environment = Environment(
-            loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )  # fmt: skip
-        environment.filters |= {"percent": "{:.2%}".format, "share": "{:.1%}".format, "uri": _uri}
-        return environment.get_template(_TEMPLATE).render(page=self)
+        return _fill(Path(__file__).with_name("page.html.j2"), escape=True, page=self)
 
     def markdown(self) -> str:
         """Return the same text and tables, with the pictures as files beside it."""
@@ -80,6 +71,22 @@ class Page:
                     case str():
                         lines.append(part)
         return "\n\n".join(lines) + "\n"
+
+
+def fill_markdown(template: Path, **values: Any) -> str:
+    """Return what a template of Markdown says with these values."""
+    return _fill(template, escape=False, **values)
+
+
+def _fill(template: Path, *, escape: bool, **values: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), autoescape=escape, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {"percent": "{:.2%}".format, "share": "{:.1%}".format, "uri": _uri}
+    return environment.get_template(template.name).render(values)
 
 
 def _uri(picture: Path | np.ndarray) -> str:

@@ -19,9 +19,10 @@ from agecli.memory import (
     limit_memory,
     memory_available,
 )
+from agecli.training.build import build_model
 from agecli.training.memory_plan.footprint import Footprint, images_per_second, measure
 from agecli.training.objectives import make_objective
-from agecli.training.session import build_model, rows_of
+from agecli.training.session import rows_of
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -41,6 +42,7 @@ class Plan:
 
     config: TrainConfig
     footprint: Footprint
+    device: str
 
 
 def plan_training(config: TrainConfig, dataset: Dataset, device: str) -> Plan:
@@ -82,8 +84,8 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
         for trial in others:
             footprint = _measure(trial, scheme, device)
             if footprint and footprint.peak <= room:
-                return Plan(trial, footprint)
-        return Plan(smallest, least)
+                return Plan(trial, footprint, device)
+        return Plan(smallest, least, device)
     needed = f"needs {gigabytes(least.peak)}" if least else "does not fit this device either"
     images = "one image" if sized.batch_size == 1 else f"{sized.batch_size} images"
     raise TrainingError(

@@ -22,9 +22,10 @@ from agecli.config import Augment, PrepareConfig, TrainConfig
 from agecli.data.batches import to_augmented_input
 from agecli.memory import keep_freed_memory
 from agecli.models.dinov2 import Dinov2
+from agecli.training.build import build_model, build_optimizer
+from agecli.training.devices import autocast_dtype, mixed_precision
 from agecli.training.loop import MovingAverage
 from agecli.training.objectives import make_objective
-from agecli.training.session import autocast_dtype, build_model, build_optimizer, mixed_precision
 
 STEPS = 2
 """Optimiser steps of a dry run: the first makes the optimiser's state, the second has it."""

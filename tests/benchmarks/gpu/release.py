@@ -9,10 +9,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, TrainConfig
 from agecli.training.observer import Observer
+from agecli.training.records import Epoch
 
 RECIPES: dict[str, TrainConfig] = {
     "cnn": CnnConfig(
@@ -39,9 +39,9 @@ class Clock(Observer):
         self.name, self.out, self.others, self.patience = name, out, others, 10 if quick else 60
         self.began, self.seconds = 0.0, 0.0
 
-    def finished_epoch(self, record: dict[str, Any]) -> None:
+    def finished_epoch(self, epoch: Epoch) -> None:
         """Wait for the others behind the first epoch; time the second."""
-        if record["epoch"] == 1:
+        if epoch.epoch == 1:
             (self.out / f"{self.name}.ready").touch()
             deadline = time.monotonic() + self.patience
             while time.monotonic() < deadline and not all(
@@ -98,7 +98,7 @@ def train_one(
     print(f"{clock.seconds:.2f} s an epoch: {epochs} epochs", flush=True)
     run, metadata = train(replace(config, epochs=epochs), out / "runs" / name)
     save_weights(run.best, load_file(run.best), metadata)
-    text = json.dumps(run.history(), indent=1)
+    text = json.dumps([epoch.to_plain() for epoch in run.history()], indent=1)
     (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     shutil.copy(run.best, out / f"{name}.safetensors")
 

@@ -49,8 +49,8 @@ def try_training(config: TrainConfig, device: str) -> dict[str, Any]:
             torch.cuda.reset_peak_memory_stats()
         with tempfile.TemporaryDirectory() as folder:
             history = train(config, Path(folder, "run"))[0].history()
-        row["images_per_second"] = history[-1]["images_per_second"]
-        row["loss"] = history[-1]["train_loss"]
+        row["images_per_second"] = history[-1].images_per_second
+        row["loss"] = history[-1].train_loss
     except TrainingError as error:
         row["error"] = str(error)
     if device == "cuda":

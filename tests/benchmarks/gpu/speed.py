@@ -23,9 +23,10 @@ from agecli.data.batches import Batches, to_augmented_input
 from agecli.data.store import open_dataset
 from agecli.models.cnn import CNN
 from agecli.models.dinov2 import Dinov2
+from agecli.training.build import build_model, build_optimizer
+from agecli.training.devices import autocast
 from agecli.training.loop import MovingAverage
 from agecli.training.objectives import make_objective
-from agecli.training.session import autocast, build_model, build_optimizer
 
 
 class Stepper:
@@ -152,7 +153,7 @@ def trainer_rate(config: TrainConfig, steps: int) -> float:
     """Return the images per second of a real training's second epoch."""
     config = replace(config, limit=steps * config.batch_size, epochs=2)
     with tempfile.TemporaryDirectory() as folder:
-        return train(config, Path(folder, "run"))[0].history()[-1]["images_per_second"]
+        return train(config, Path(folder, "run"))[0].history()[-1].images_per_second
 
 
 def compiled_rate(

@@ -1,0 +1,118 @@
+"""A setting's field: its meaning, its type and range, and how it is written as an option."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from agecli.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a setting is written on the command line, where that is not the plain way."""
+
+    metavar: str | None = None
+    """What stands for the value in the help."""
+    parser: Callable[[str], Any] | None = None
+    negated: bool = True
+    """A switch has a --no- twin."""
+
+
+NOT_GIVEN = "settled by the model or its backbone"
+"""Marks a setting that is no option."""
+
+NoOption = Annotated[T, NOT_GIVEN]
+Switch = Annotated[bool, Option(negated=False)]
+Weights = Annotated[str, Option(metavar="WEIGHTS")]
+
+KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    int | None: ((int, NoneType), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "a text"),
+    tuple[float, ...]: ((tuple,), "a list of numbers"),
+}
+"""Python's types of a setting's values, and what they are in words; a whole number is a number."""
+
+
+FIELD = re.compile(r'^    (\w+): [^\n]*\n    """(.*?)"""', re.MULTILINE | re.DOTALL)
+"""A field on one line, and the docstring under it."""
+
+
+def flag_of(name: str) -> str:
+    """Return the option of a setting: --batch-size of batch_size."""
+    return "--" + name.replace("_", "-")
+
+
+def types_of(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields, with what is noted beside them."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def mark_of(hint: Any) -> tuple[Any, Any]:
+    """Split a field's type into the type itself and what is noted beside it, or None."""
+    return get_args(hint) if get_origin(hint) is Annotated else (hint, None)
+
+
+def help_of(kind: type) -> dict[str, str]:
+    """Read what a dataclass and those that it extends say under their fields: first paragraphs.
+
+    A class's own words stand before those of the classes that it extends.
+    """
+    texts: dict[str, str] = {}
+    for each in filter(is_dataclass, reversed(kind.__mro__)):
+        texts |= _texts(each.__module__).get(each.__name__, {})
+    return texts
+
+
+@lru_cache
+def _texts(module: str) -> dict[str, dict[str, str]]:
+    """Read the docstrings under the fields of a module's classes, by class and field.
+
+    From its lines: to parse them would take ten times as long, at every start.
+    """
+    source = Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
+    classes = re.split(r"^class (\w+)", source, flags=re.MULTILINE)[1:]
+    return {
+        name: {
+            field: " ".join(text.split("\n\n")[0].split()) for field, text in FIELD.findall(body)
+        }
+        for name, body in zip(classes[::2], classes[1::2], strict=True)
+    }
+
+
+def check_types(config: Any) -> None:
+    """Raise UsageError, by its flag, for a setting that is not of its type or none of its choices.
+
+    A file may say anything.
+    """
+    for name, hint in types_of(type(config)).items():
+        value, kind = getattr(config, name), mark_of(hint)[0]
+        if get_origin(kind) is Literal:
+            fits, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+        else:
+            types, wanted = KINDS[kind]
+            fits = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+            if types == (tuple,):
+                fits = fits and all(isinstance(part, float | int) for part in value)
+        if not fits:
+            raise UsageError(f"{flag_of(name)}: {value!r} is not {wanted}")
+
+
+def check_range(config: Any, **ranges: tuple[float, float]) -> None:
+    """Raise UsageError, by its flag, for a setting outside its range; None is no setting."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{flag_of(name)}: {value} is not between {low:g} and {high:g}")

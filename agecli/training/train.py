@@ -1,0 +1,106 @@
+"""Train a model: what `agecli train` does, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agecli import distributed
+from agecli.config import TrainConfig, configure
+from agecli.data.store import open_dataset
+from agecli.registry import MODELS
+from agecli.training.observer import Observer
+from agecli.training.runs import Run
+
+if TYPE_CHECKING:
+    from agecli.weights import Metadata
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that is done."""
+
+    run: Path
+    """Its folder."""
+    config: TrainConfig
+    """Its settings, with all that was chosen and found on the way."""
+    metadata: Metadata
+    """What its weights file says of itself: `metrics` are those of the test split."""
+
+    @property
+    def weights(self) -> Path:
+        """The weights file of the best epoch."""
+        return Run(self.run).best
+
+
+def train(
+    model: str | TrainConfig, *, run: str | Path | None = None, observer: Observer | None = None,
+    **settings: Any,
+) -> Trained:  # fmt: skip
+    """Train a model by its name or configuration, changed by settings: `train("cnn", epochs=3)`.
+
+    settings: those of the model's class in `agecli.config`, `data` among them. run: the folder to
+    fill; runs/MODEL by default. observer: hears of the progress. Raises UsageError for a wrong
+    setting, DataError for a data set that cannot be used, WeightsError for weights to begin with
+    that cannot, TrainingError for a folder in use, a loss that diverges or too little memory.
+    """
+    observer = observer or Observer()
+    config = configure(model, **settings)
+    dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
+    config = settle(config, observer.warned)
+    if config.vram_budget:
+        from agecli.inference.pytorch import find_device
+        from agecli.training.memory_plan.budget import plan_training
+
+        plan = plan_training(config, dataset, find_device(config.device))
+        observer.planned(plan)
+        config = plan.config
+    folder = Path(run) if run else None
+    opened = distributed.from_main(
+        lambda: Run.create(folder or Run.free_folder(config.model), config)
+    )
+    return _fill(opened, config, observer)
+
+
+def resume(run: str | Path, *, observer: Observer | None = None) -> Trained:
+    """Go on with the training in a run's folder, by its own settings, to the same end.
+
+    Raises TrainingError for a folder that is no run or is damaged, and as `train` does.
+    """
+    return _fill(*distributed.from_main(lambda: Run.open(Path(run))), observer or Observer())
+
+
+def settle(
+    config: TrainConfig, announce: Callable[[str], None] = lambda text: None, *, dry: bool = False
+) -> TrainConfig:
+    """Fill in what a model's trainer finds out before it starts, and fetch what it needs.
+
+    announce: hears of downloads. dry: the weights to begin with are not needed. Raises UsageError
+    and WeightsError for weights that cannot be begun with.
+    """
+    settled = _trainer(config).settle
+    return distributed.broadcast(
+        distributed.main_first(lambda: settled(config, announce=announce, dry=dry))
+    )
+
+
+def fit(config: TrainConfig, run: Run, observer: Observer, *, score: bool = True) -> Metadata:
+    """Train in a run's folder from where it stands; return the metadata of its best weights.
+
+    not score: the test split is not looked at. Raises as `train` does.
+    """
+    return _trainer(config).train(config, run, observer, score=score)
+
+
+def _fill(run: Run, config: TrainConfig, observer: Observer) -> Trained:
+    observer.opened(run.folder)
+    metadata = fit(config, run, observer)
+    return Trained(run.folder, config, metadata)
+
+
+def _trainer(config: TrainConfig) -> Any:
+    """Return the module that trains a model: its `settle` and `train`."""
+    return import_module(MODELS[config.model].trainer)
