@@ -20,9 +20,7 @@ from .results import results
 from .upload import File, read_upload
 
 EXAMPLES = Path(__file__).with_name("examples")
-SOURCES = {
-    "astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain"),
-}
+SOURCES = {"astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain")}
 """What example pictures show, and where they come from."""
 
 IN_MEMORY = 3600
