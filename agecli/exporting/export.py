@@ -20,9 +20,9 @@ from agecli.exporting.parity import (
     Exported,
     Parity,
     calibration_images,
-    check,
-    compare,
+    check_parity,
     held_images,
+    measure_parity,
 )
 from agecli.files import write_text
 from agecli.inference.predictor import load_model
@@ -112,8 +112,8 @@ def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Meta
     held = held_images(original.metadata.image_size, config.data)
     write = _write_safetensors if config.to == "safetensors" else _write_program
     metadata = write(source, file, config)
-    parity = compare(original, _answers(file, config.to), held)
-    check(parity, config.precision, source)
+    parity = measure_parity(original, _answers(file, config.to), held)
+    check_parity(parity, config.precision, source)
     return parity, metadata
 
 
