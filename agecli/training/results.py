@@ -64,8 +64,9 @@ class Results:
     ) -> Epoch:
         """Keep an epoch in the run, and tell of it; a weights file, too, where it is the best.
 
-        step: its last one. weights: those that were validated. state: all that is needed to go on.
-        more: what the epoch has beside figures. Raises TrainingError for a loss that is no number.
+        step: its last one. weights: those validated, by name, of any shape. state: all that is
+        needed to go on. more: what the epoch has beside figures. Raises TrainingError for a loss
+        that is no number.
         """
         for loss in (step.loss, val.loss):
             check_loss(loss, step.epoch, self.session.config)
@@ -170,7 +171,7 @@ def score_weights(
         if validation is None:
             model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
-            validation = model.answers(answered.distribution), answered.ages
+            validation = model.interpret(answered.distribution), answered.ages
         final = replace(final, temperature=fit_temperature(*validation))
         model.metadata = replace(model.metadata, temperature=final.temperature)
     with suppress(DataError):
