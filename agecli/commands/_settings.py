@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from agecli.config import BEST, FOUND, TrainConfig, read_settings
+from agecli.config import BEST, FOUND, Settings, TrainConfig, read_settings
 from agecli.errors import UsageError
 
 
-def given_options(context: typer.Context, kind: type[TrainConfig]) -> dict[str, Any]:
+def given_options(context: typer.Context, kind: type[TrainConfig]) -> Settings:
     """Return a model's settings that are on the command line, as plain values."""
     return {f.name: context.params[f.name] for f in fields(kind) if is_given(context, f.name)}
 

@@ -28,7 +28,7 @@ from agecli.config.base import (
     TrainConfig,
 )
 from agecli.config.export import FORMS, ExportConfig, Form, Precision
-from agecli.config.fields import flag_of
+from agecli.config.fields import Settings, flag_of
 from agecli.config.models import (
     CONFIGS,
     SCRATCH,
@@ -65,7 +65,7 @@ __all__ = [
     "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig", "Choice",
     "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig", "Fallback",
     "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig", "Pruner",
-    "ResNetConfig", "Schedule", "Space", "Stem", "TrainConfig", "Value", "check_names",
+    "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "TrainConfig", "Value", "check_names",
     "command_line", "configure", "flag_of", "read_config", "read_settings", "read_space",
     "read_table", "write_toml",
 ]  # fmt: skip

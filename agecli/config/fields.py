@@ -15,6 +15,9 @@ from agecli.errors import UsageError
 
 T = TypeVar("T")
 
+Settings = dict[str, Any]
+"""Settings by their names, as plain values."""
+
 
 @dataclass(frozen=True)
 class Option:

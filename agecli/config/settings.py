@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agecli.config.base import TrainConfig
-from agecli.config.fields import flag_of
+from agecli.config.fields import Settings, flag_of
 from agecli.config.models import CONFIGS
 from agecli.errors import UsageError
 
@@ -36,7 +36,7 @@ def configure(model: str | TrainConfig, **settings: Any) -> TrainConfig:
     return kind(**settings) if isinstance(model, str) else replace(model, **settings)
 
 
-def read_config(values: dict[str, Any]) -> TrainConfig:
+def read_config(values: Settings) -> TrainConfig:
     """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
     kind = CONFIGS.get(values.get("model", ""))
     if kind is None:
@@ -45,7 +45,7 @@ def read_config(values: dict[str, Any]) -> TrainConfig:
     return kind(**values)
 
 
-def command_line(values: dict[str, Any]) -> str:
+def command_line(values: Settings) -> str:
     """Write the command that trains with a configuration's values; defaults are left out."""
     kind = CONFIGS[values["model"]]
     words = ["agecli train", values["model"]]
@@ -61,7 +61,7 @@ def command_line(values: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def read_settings(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
+def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
     """Read a model's settings from a TOML or JSON file, which may name its model.
 
     Raises UsageError, with the file's name, for one that cannot be read, is another model's or has
@@ -79,7 +79,7 @@ def read_settings(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
     return values
 
 
-def read_table(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> Settings:
     """Read a TOML or JSON file of named values. Raises UsageError for any other."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def read_table(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_names(values: dict[str, Any], kind: type[TrainConfig], origin: str) -> None:
+def check_names(values: Settings, kind: type[TrainConfig], origin: str) -> None:
     """Raise UsageError, with the origin's name, for settings that a model does not have."""
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):

@@ -36,13 +36,13 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         accumulate: int = 1,
-        workers: int = 1,
+        threads: int = 1,
         rank: int = 0,
         world: int = 1,
         pinned: bool = False,
     ) -> None:
         self.images = np.asarray(images)  # a plain view: memmap's own indexing is slower
-        self.rows, self.shuffle, self.seed, self.workers = rows, shuffle, seed, workers
+        self.rows, self.shuffle, self.seed, self.threads = rows, shuffle, seed, threads
         self.rank, self.world, self.pinned = rank, world, pinned
         self.batch_size = min(batch_size, max(1, len(rows) // world)) if shuffle else batch_size
         whole = self.batch_size * world
@@ -55,11 +55,11 @@ class Batches:
 
     def epoch(self, epoch: int = 0) -> Iterator[tuple[Tensor, NDArray[np.integer]]]:
         """Yield (images, rows): uint8 (B, S, S, 3) in host memory, and their rows in the store."""
-        with ThreadPoolExecutor(self.workers) as threads:
+        with ThreadPoolExecutor(self.threads) as pool:
             flying: deque[Future[tuple[Tensor, NDArray[np.integer]]]] = deque()
             for rows in self.plan(epoch):
-                flying.append(threads.submit(self._gather, rows))
-                if len(flying) > AHEAD * self.workers:
+                flying.append(pool.submit(self._gather, rows))
+                if len(flying) > AHEAD * self.threads:
                     yield flying.popleft().result()
             while flying:
                 yield flying.popleft().result()

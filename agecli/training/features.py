@@ -133,7 +133,7 @@ def _compute(
     size = config.batch_size
     own = np.concatenate([rows[:0], *(rows[start : start + size] for start in starts)])
     batches = Batches(
-        dataset.images, own, batch_size=size, workers=config.workers, pinned=device.type == "cuda"
+        dataset.images, own, batch_size=size, threads=config.workers, pinned=device.type == "cuda"
     )
     kept = model.head.linear.weight.dtype
     look = config.image_size, config.mean, config.std

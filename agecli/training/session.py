@@ -68,7 +68,7 @@ class Session:
         return Batches(
             self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
             seed=config.seed, accumulate=config.accumulate if training else 1,
-            workers=config.workers, rank=distributed.rank(), world=distributed.world(),
+            threads=config.workers, rank=distributed.rank(), world=distributed.world(),
             pinned=self.device.type == "cuda",
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from agecli.config import (
     BEST,
     Choice,
     Dimension,
+    Settings,
     Space,
     TrainConfig,
     check_names,
@@ -32,8 +33,8 @@ CHANGES_LOSS = ("objective", "label_width")
 
 
 def choose_space(
-    kind: type[TrainConfig], asked: dict[str, Any], file: Path | None, metric: str
-) -> tuple[Space, dict[str, Any]]:
+    kind: type[TrainConfig], asked: Settings, file: Path | None, metric: str
+) -> tuple[Space, Settings]:
     """Return what is searched (by the model or a file) and what is fixed (by options or the file).
 
     Raises UsageError for a file with settings that the model does not have or values it refuses.
@@ -62,7 +63,7 @@ def choose_space(
 
 
 def open_study(
-    folder: Path, url: str, kind: type[TrainConfig], asked: dict[str, Any], goals: dict[str, Any],
+    folder: Path, url: str, kind: type[TrainConfig], asked: Settings, goals: Settings,
     file: Path | None, announce: Callable[[str], None],
 ) -> Study:  # fmt: skip
     """Open the study in a folder, or start it with what is asked for.
@@ -78,8 +79,8 @@ def open_study(
         return study
     if (folder / BEST).exists():
         raise UsageError(f"{folder} is a study on a database: give its --storage")
-    goals = {"metric": "val_exact", "pruner": "hyperband"} | goals
-    space, asked = choose_space(kind, asked, file, goals["metric"])
+    whole: Settings = {"metric": "val_exact", "pruner": "hyperband"} | goals
+    space, asked = choose_space(kind, asked, file, whole["metric"])
     if not space:
         raise UsageError("nothing is left to search: every setting of the space is given")
     base = kind(**asked)
@@ -88,13 +89,13 @@ def open_study(
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,
         space={name: _plain(dimension) for name, dimension in space.items()},
-        split_hash=dataset.split_hash, **goals,
+        split_hash=dataset.split_hash, **whole,
     )  # fmt: skip
     return Study.create(folder, url, spec)
 
 
 def _check_same(
-    study: Study, kind: type[TrainConfig], asked: dict[str, Any], goals: dict[str, Any],
+    study: Study, kind: type[TrainConfig], asked: Settings, goals: Settings,
     file: Path | None,
 ) -> None:  # fmt: skip
     spec = study.spec

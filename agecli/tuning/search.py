@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from agecli.config import Settings
 from agecli.data.workers import default_workers
 from agecli.errors import TrainingError
 from agecli.tuning.study import Study, StudyProgress
@@ -46,7 +46,7 @@ class Search:
 
     def __init__(
         self, study: Study, *, url: str, trials: int, workers: int, timeout: float | None,
-        place: dict[str, Any],
+        place: Settings,
     ) -> None:  # fmt: skip
         deadline = None if timeout is None else time.time() + timeout
         self.job = Job(str(study.folder), url, trials, place, deadline)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -14,7 +13,7 @@ from optuna import Trial
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from agecli.config import Metric, Pruner, Space, TrainConfig, read_config, read_space
+from agecli.config import Metric, Pruner, Settings, Space, TrainConfig, read_config, read_space
 from agecli.errors import TrainingError, UsageError
 from agecli.tuning.sampling import SeededSampler, holds, make_pruner, suggest
 from agecli.tuning.storage import JOURNAL, open_storage
@@ -30,11 +29,11 @@ class Spec:
     """What a study searches, for all its workers on all machines."""
 
     model: str
-    settings: dict[str, Any]
+    settings: Settings
     """The configuration of every trial, but for what is searched."""
-    asked: dict[str, Any]
+    asked: Settings
     """What of it was on the command line."""
-    space: dict[str, Any]
+    space: Settings
     """What is searched, in TOML's form."""
     metric: Metric
     pruner: Pruner
@@ -222,7 +221,7 @@ class Claimed:
     trial: Trial
     folder: Path
     """Its run; that of the first attempt, so that it goes on from there."""
-    settings: dict[str, Any]
+    settings: Settings
     """What is searched, with the trial's values."""
     _lock: FileLock
 

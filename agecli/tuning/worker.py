@@ -10,11 +10,10 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from optuna import Trial, TrialPruned
 
-from agecli.config import Metric, TrainConfig
+from agecli.config import Metric, Settings, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import AgecliError, DataError, TrainingError
 from agecli.training.observer import Observer
@@ -34,7 +33,7 @@ class Job:
     folder: str
     url: str
     trials: int
-    place: dict[str, Any]
+    place: Settings
     """Settings of this machine: where its data are, and its device."""
     deadline: float | None = None
     """Time, as of `time.time`, from which on no trial is begun."""

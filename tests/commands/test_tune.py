@@ -51,6 +51,7 @@ def test_a_trial_keeps_what_repeats_it_and_never_saw_the_test_split(tuned):
     assert {name: config[name] for name in best["settings"]} == best["settings"]
     records = [json.loads(line) for line in (trial / "metrics.jsonl").read_text().splitlines()]
     assert len(records) == config["epochs"] == 2
+    assert config["workers"] == 1  # the search's --workers are none of a training's
     kept = [record for record in records if record["best"]][-1]
     assert kept["val_exact"] == best["value"]
     assert "done" not in (trial / "log.txt").read_text()  # the line that has the test's figures

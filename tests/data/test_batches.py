@@ -38,9 +38,9 @@ def test_evaluation_takes_every_row_in_order():
     assert len(loader) == 4
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_images_are_those_of_their_rows(workers):
-    loader = Batches(IMAGES, np.arange(100), batch_size=7, shuffle=True, workers=workers)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_are_those_of_their_rows(threads):
+    loader = Batches(IMAGES, np.arange(100), batch_size=7, shuffle=True, threads=threads)
     for images, rows in loader.epoch():
         assert images.dtype == torch.uint8
         assert (images.numpy() == IMAGES[rows]).all()
@@ -53,12 +53,12 @@ def test_an_epoch_shows_each_image_once_but_for_the_rest():
 
 
 def test_seed_and_epoch_decide_the_order_and_threads_do_not():
-    def loader(seed=0, workers=1):
+    def loader(seed=0, threads=1):
         return Batches(
-            IMAGES, np.arange(100), batch_size=8, shuffle=True, seed=seed, workers=workers
+            IMAGES, np.arange(100), batch_size=8, shuffle=True, seed=seed, threads=threads
         )
 
-    assert _rows(loader()) == _rows(loader(workers=4))
+    assert _rows(loader()) == _rows(loader(threads=4))
     assert _rows(loader(), 3) == _rows(loader(), 3)
     assert _rows(loader(), 0) != _rows(loader(), 1)
     assert _rows(loader(0)) != _rows(loader(1))
@@ -100,7 +100,7 @@ def test_a_reader_that_stops_early_leaves_no_thread():
     import threading
 
     before = threading.active_count()
-    reader = Batches(IMAGES, np.arange(100), batch_size=2, workers=3).epoch()
+    reader = Batches(IMAGES, np.arange(100), batch_size=2, threads=3).epoch()
     next(reader)
     reader.close()
     assert threading.active_count() == before

@@ -453,9 +453,7 @@ def test_a_found_rate_outlives_running_out_of_memory(
 
     def search(config, learn, run, observer):
         searches.append(config)
-        config = replace(config, lr=1e-3)
-        run.configure(config)
-        return config
+        return 1e-3
 
     def limited(self: Body, x: torch.Tensor) -> torch.Tensor:
         sizes.append(len(x))

@@ -117,7 +117,7 @@ def measure(
     chosen = chosen[stepper.objective.uses(dataset.ages[chosen])]
     batches = endless(
         Batches(
-            dataset.images, chosen, batch_size=size, shuffle=True, workers=config.workers,
+            dataset.images, chosen, batch_size=size, shuffle=True, threads=config.workers,
             pinned=device == "cuda",
         )
     )  # fmt: skip
