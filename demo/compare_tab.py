@@ -20,9 +20,7 @@ from .results import results
 from .upload import File, read_upload
 
 EXAMPLES = Path(__file__).with_name("examples")
-SOURCES = {
-    "astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain"),
-}
+SOURCES = {"astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain")}
 """What example pictures show, and where they come from."""
 
 IN_MEMORY = 3600
@@ -49,7 +47,7 @@ element.addEventListener('click', event => {
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     """Lay out the tab, and connect it."""
-    tab, do = _Layout(), _Answering(contenders, most_bytes)
+    tab, do = _Layout(), _Handlers(contenders, most_bytes)
     crop_and_results = [tab.crop, tab.results]
     common: dict[str, Any] = {
         "api_visibility": "private", "concurrency_id": "models", "show_progress": "minimal",
@@ -108,7 +106,7 @@ class _Layout:
                       self.crop, self.results]  # fmt: skip
 
 
-class _Answering:
+class _Handlers:
     """What the tab does; `wanted` are its settings' values: margin, heat, stability."""
 
     def __init__(self, contenders: Sequence[Contender], most_bytes: int) -> None:

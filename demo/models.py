@@ -40,9 +40,7 @@ class Contender:
     @property
     def title(self) -> str:
         """What the model is, in a few words."""
-        if not self.metadata:
-            return self.path.name
-        return self.metadata.described
+        return self.metadata.described if self.metadata else self.path.name
 
     @property
     def views(self) -> set[View]:

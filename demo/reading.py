@@ -110,9 +110,5 @@ def _reason(data: bytes, error: ImageError) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC:
         return f"HEIC pictures cannot be read here. Save it as JPEG; {FORMATS} can be read."
     if error.fault == "too_large":
-        size = str(error).split(":")[0]
-        return (
-            f"This picture is too large ({size}). Make it smaller, or save it as JPEG, and try "
-            "again."
-        )
+        return f"This picture is too large ({error})."
     return REASONS.get(error.fault, REASONS["broken"])

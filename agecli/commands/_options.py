@@ -21,6 +21,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
+def flag(name: str, about: str) -> Any:
+    """Return an option that is given or not, without a --no form."""
+    return typer.Option(f"--{name}", help=about)
+
+
 def make_command(
     model: str, run: Callable[[typer.Context, type[config.TrainConfig]], None],
     options: list[inspect.Parameter], about: str,

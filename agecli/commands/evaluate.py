@@ -10,6 +10,7 @@ import typer
 
 from agecli import distributed
 from agecli.commands import _options as options
+from agecli.commands._options import flag
 from agecli.config import FLIP, TrainConfig
 
 if TYPE_CHECKING:
@@ -49,17 +50,13 @@ def _folder(about: str) -> Any:
     return typer.Option(metavar="DIR", file_okay=False, help=about)
 
 
-def _flag(name: str, about: str) -> Any:
-    return typer.Option(f"--{name}", help=about)
-
-
 Plots = Annotated[Folder, _folder("Draw the confusion matrices as PNG.")]
 Report = Annotated[Folder, _folder("Write a page with all figures: HTML, Markdown.")]
-ShowFaces = Annotated[bool, _flag("show-faces", "Show the worst mistakes' pictures in --report.")]
-Robustness = Annotated[bool, _flag("robustness", "Score perturbed images, too: turned, dark, ...")]
-Store = Annotated[bool, _flag("store", "Keep --robustness in the weights files' own metadata.")]
+ShowFaces = Annotated[bool, flag("show-faces", "Show the worst mistakes' pictures in --report.")]
+Robustness = Annotated[bool, flag("robustness", "Score perturbed images, too: turned, dark, ...")]
+Store = Annotated[bool, flag("store", "Keep --robustness in the weights files' own metadata.")]
 Photographs = Annotated[
-    bool, _flag("photographs", "Find faces in larger pictures, too, as predict does.")
+    bool, flag("photographs", "Find faces in larger pictures, too, as predict does.")
 ]
 Gates = Annotated[
     list[str] | None,
@@ -68,7 +65,7 @@ Gates = Annotated[
         help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
     ),
 ]  # fmt: skip
-Force = Annotated[bool, _flag("force", "Score models of other splits, too, and mark them.")]
+Force = Annotated[bool, flag("force", "Score models of other splits, too, and mark them.")]
 Flip = Annotated[bool, typer.Option(help="Average each image's answer with its mirror image's.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 

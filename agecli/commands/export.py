@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from agecli.commands._options import flag
 from agecli.config import Form
 from agecli.errors import UsageError
 
@@ -32,18 +33,16 @@ To = Annotated[
     Form | None,
     Option(
         help="ONNX; torch.export's pt2, TorchScript's successor; or agecli's own weights "
-        "file; by default what OUT ends in.",
+        "file; by default what OUT ends in."
     ),
 ]
 Dtype = Annotated[
     Literal["fp32", "fp16"] | None,
     Option(help="Matrices of a safetensors file, by default fp16; other forms are in fp32."),
 ]
-Int8 = Annotated[
-    bool, Option("--int8", help="ONNX in 8 bits, its ranges set on validation images.")
-]
+Int8 = Annotated[bool, flag("int8", "ONNX in 8 bits, its ranges set on validation images.")]
 WithBackbone = Annotated[
-    bool, Option("--with-backbone", help="Put the backbone inside a dinov2's safetensors file.")
+    bool, flag("with-backbone", "Put the backbone inside a dinov2's safetensors file.")
 ]
 Data = Annotated[
     Path | None,
@@ -52,16 +51,16 @@ Data = Annotated[
         help="Data set on whose validation images the export is checked; else on drawn ones.",
     ),
 ]
-Card = Annotated[bool, Option("--card", help="Write a model card beside OUT, ending in .md.")]
+Card = Annotated[bool, flag("card", "Write a model card beside OUT, ending in .md.")]
 HubFolder = Annotated[
     Path | None,
     Option(metavar="DIR", help="Instead of OUT: fill a folder that a model hub takes as it is."),
 ]
 Index = Annotated[
     bool,
-    Option(
-        "--index",
-        help="Instead of OUT: write README.md in FOLDER, which tells of the weights there "
+    flag(
+        "index",
+        "Instead of OUT: write README.md in FOLDER, which tells of the weights there "
         "how right they are and how to train them again.",
     ),
 ]

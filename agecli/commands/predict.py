@@ -9,6 +9,7 @@ import typer
 
 from agecli import config, distributed
 from agecli.commands import _options as options
+from agecli.commands._options import flag
 from agecli.config import FLIP, FPS, MIN_FACE_SCORE, TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import DEFAULT_MODEL
@@ -34,12 +35,9 @@ Pictures = Annotated[
         help="Pictures, folders of them, patterns, videos, or - for a picture on stdin.",
     ),
 ]
-Crops = Annotated[
-    bool, Option("--crops", help="The pictures are face crops: take them as they are.")
-]
+Crops = Annotated[bool, flag("crops", "The pictures are face crops: take them as they are.")]
 Fallback = Annotated[
-    config.Fallback,
-    Option(help="Where no face is found: no answer, or one for the whole picture."),
+    config.Fallback, Option(help="Where no face is found: no answer, or one for the whole picture.")
 ]
 Align = Annotated[
     config.Align,
@@ -48,10 +46,9 @@ Align = Annotated[
 LeastScore = Annotated[
     float, Option(metavar="X", min=0, max=1, help="Detections below this score are no faces.")
 ]
-Json = Annotated[bool, Option("--json", help="Print a line of JSON per face and model.")]
+Json = Annotated[bool, flag("json", "Print a line of JSON per face and model.")]
 Csv = Annotated[
-    Path | None,
-    Option(metavar="FILE", dir_okay=False, help="Write a CSV row per face and model."),
+    Path | None, Option(metavar="FILE", dir_okay=False, help="Write a CSV row per face and model.")
 ]
 Top = Annotated[
     int | None, Option(metavar="K", min=1, help="Show only the K most probable groups.")
@@ -60,33 +57,25 @@ Annotate = Annotated[
     Path | None,
     Option(metavar="DIR", file_okay=False, help="Write pictures with boxes and labels."),
 ]
-Webcam = Annotated[
-    bool, Option("--webcam", help="Watch a camera until Ctrl-C, instead of pictures.")
-]
+Webcam = Annotated[bool, flag("webcam", "Watch a camera until Ctrl-C, instead of pictures.")]
 Camera = Annotated[int, Option(metavar="N", min=0, help="Which camera --webcam watches, from 0.")]
 FrameRate = Annotated[str, Option(metavar="N|all", help="Frames looked at per second of a video.")]
 Seconds = Annotated[
-    float | None,
-    Option(metavar="S", min=0.01, help="Look at the first S seconds of each video."),
+    float | None, Option(metavar="S", min=0.01, help="Look at the first S seconds of each video.")
 ]
 Model = Annotated[
     str | None,
     Option(
-        metavar="NAME|all",
-        help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights.",
+        metavar="NAME|all", help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights."
     ),
 ]
 Weights = Annotated[
-    Path | None,
-    Option(metavar="FILE|DIR", help="Other weights than the released ones; ONNX, too."),
+    Path | None, Option(metavar="FILE|DIR", help="Other weights than the released ones; ONNX, too.")
 ]
 Flip = Annotated[bool, Option(help="Average each face's answer with its mirror image's.")]
 Workers = Annotated[
     int | None,
-    Option(
-        min=0,
-        help="Processes that detect faces; by default one per CPU from 50 pictures on.",
-    ),
+    Option(min=0, help="Processes that detect faces; by default one per CPU from 50 pictures on."),
 ]
 FacesPerStep = Annotated[int, Option(min=1, help="Faces per step.")]
 

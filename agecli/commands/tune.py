@@ -71,8 +71,8 @@ def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     from agecli.tuning.plan import choose_space
     from agecli.tuning.tune import tune
 
-    given, options = given_options(context, kind), context.params
-    asked = {name: value for name, value in given.items() if name not in OWN}  # --workers is ours
+    options = context.params
+    asked = {k: v for k, v in given_options(context, kind).items() if k not in OWN}
     if options["show_space"]:
         space, _ = choose_space(kind, asked, options["space"], options["metric"])
         typer.echo(write_toml(space), nl=False)

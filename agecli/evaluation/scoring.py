@@ -178,7 +178,7 @@ def evaluate_model(
     if parallel:
         answers = dict(part for process in distributed.gather(answers) for part in process.items())
     seconds = time.monotonic() - began
-    read = model.answers(np.concatenate([answers[start] for start in sorted(answers)]))
+    read = model.interpret(np.concatenate([answers[start] for start in sorted(answers)]))
     return Evaluation(
         name=model.metadata.model,
         model=model.metadata.model,

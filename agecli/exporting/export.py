@@ -17,12 +17,12 @@ from agecli.exporting import onnx
 from agecli.exporting.card import model_card
 from agecli.exporting.index import folder_readme
 from agecli.exporting.parity import (
-    Answer,
+    Exported,
     Parity,
     calibration_images,
-    check,
-    compare,
+    check_parity,
     held_images,
+    measure_parity,
 )
 from agecli.files import write_text
 from agecli.inference.predictor import load_model
@@ -112,8 +112,8 @@ def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Meta
     held = held_images(original.metadata.image_size, config.data)
     write = _write_safetensors if config.to == "safetensors" else _write_program
     metadata = write(source, file, config)
-    parity = compare(original, _answers(file, config.to), held)
-    check(parity, config.precision, source)
+    parity = measure_parity(original, _answers(file, config.to), held)
+    check_parity(parity, config.precision, source)
     return parity, metadata
 
 
@@ -150,7 +150,7 @@ def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metada
     return metadata
 
 
-def _answers(file: Path, form: Form) -> Answer:
+def _answers(file: Path, form: Form) -> Exported:
     if form == "pt2":
         return onnx.load_program(file)
     model = load_model(file, "cpu")

@@ -15,7 +15,7 @@ import numpy as np
 
 from agecli.ages import FloatArray, Scheme
 from agecli.errors import AgecliError, WeightsError
-from agecli.exporting.parity import Answer
+from agecli.exporting.parity import Exported
 from agecli.inference.onnx import INSTALL
 from agecli.weights import KEY, Metadata, load_weights, read_metadata
 
@@ -61,7 +61,7 @@ def write_program(program: ExportedProgram, out: Path, metadata: Metadata) -> No
         torch.export.save(program, out, extra_files={KEY: json.dumps(asdict(metadata))})
 
 
-def load_program(path: Path) -> Answer:
+def load_program(path: Path) -> Exported:
     """Load a .pt2 file; it gives the groups' probabilities (N, groups) of images."""
     import torch
 

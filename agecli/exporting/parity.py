@@ -32,7 +32,7 @@ DRAWN = 128
 """Pictures that are drawn where there is no data set."""
 BATCH = 64
 
-Answer = Callable[[np.ndarray], FloatArray]
+Exported = Callable[[np.ndarray], FloatArray]
 """Maps uint8 (N, S, S, 3) to the groups' probabilities (N, groups)."""
 
 
@@ -86,7 +86,7 @@ def calibration_images(size: int, data: Path | None) -> np.ndarray:
     return _load(dataset, _calibrating(dataset.rows("val")), size)
 
 
-def compare(original: Model, answer: Answer, held: Held) -> Parity:
+def measure_parity(original: Model, answer: Exported, held: Held) -> Parity:
     """Run both over the held images; neither sees a mirror image."""
     ours = original.answer(held.images, flip=False, batch_size=BATCH).groups
     batches = (held.images[i : i + BATCH] for i in range(0, len(held.images), BATCH))
@@ -96,7 +96,7 @@ def compare(original: Model, answer: Answer, held: Held) -> Parity:
     return Parity(held.words, difference, same)
 
 
-def check(parity: Parity, precision: Precision, source: Path) -> None:
+def check_parity(parity: Parity, precision: Precision, source: Path) -> None:
     """Raise WeightsError for an export whose answers are not the original's, NaN included."""
     difference, same, instead = LIMITS[precision]
     if not (parity.difference <= difference and parity.same >= same):

@@ -1,1 +1,1 @@
-"""Inference: faces, the predictor."""
+"""From pictures to answers: reading, models and what runs them, the predictor, ensembles."""

@@ -6,7 +6,6 @@ shares" need its `halves`, "attention" needs its `attention`. A network without 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +18,7 @@ from agecli.inference.pytorch import LoadedModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-Half = Callable[["Tensor"], "Tensor"]
+    from agecli.models.blocks import Half
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Model(ABC):
         the answers for each image and its mirror image.
         """
 
-    def answers(self, distribution: FloatArray) -> Answers:
+    def interpret(self, distribution: FloatArray) -> Answers:
         """Read distributions (N, outputs) as this model's. Raises WeightsError where one is NaN."""
         if not np.isfinite(distribution).all():
             raise WeightsError(f"{self.path} answers NaN, its training went astray: train it again")
@@ -39,4 +39,4 @@ class Model(ABC):
     def answer(self, images: np.ndarray, flip: bool = FLIP, batch_size: int = 64) -> Answers:
         """Answer for face crops (N, S, S, 3), a batch at a time; otherwise as `distributions`."""
         batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-        return self.answers(np.concatenate([self.distributions(b, flip=flip) for b in batches]))
+        return self.interpret(np.concatenate([self.distributions(b, flip=flip) for b in batches]))

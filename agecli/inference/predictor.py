@@ -27,14 +27,7 @@ from agecli.faces import Face
 from agecli.faces.detector import load_detector
 from agecli.faces.tracks import Track
 from agecli.inference.model import Model
-from agecli.inference.pictures import (
-    DetectionConfig,
-    Picture,
-    Reading,
-    Status,
-    View,
-    read_pictures,
-)
+from agecli.inference.pictures import DetectionConfig, Picture, Reading, Status, View, read_pictures
 from agecli.inference.pytorch import LoadedModel, find_device
 from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL

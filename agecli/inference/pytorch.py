@@ -26,11 +26,7 @@ class LoadedModel(Model):
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        metadata: Metadata,
-        path: Path | None = None,
-        device: str = "cpu",
+        self, module: nn.Module, metadata: Metadata, path: Path | None = None, device: str = "cpu"
     ) -> None:
         super().__init__(metadata, path)
         self.module = module

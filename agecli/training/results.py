@@ -171,7 +171,7 @@ def score_weights(
         if validation is None:
             model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
-            validation = model.answers(answered.distribution), answered.ages
+            validation = model.interpret(answered.distribution), answered.ages
         final = replace(final, temperature=fit_temperature(*validation))
         model.metadata = replace(model.metadata, temperature=final.temperature)
     with suppress(DataError):

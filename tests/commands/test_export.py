@@ -50,7 +50,8 @@ def test_onnx_from_the_command_line_answers_like_its_weights(
     result = cli("export", source, out, "--data", dataset_folder, "--card")
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout.startswith(f"{out} (") and "validation images of" in result.stdout
-    assert (tmp_path / "cnn.md").read_text().startswith("---\nlicense: ")
+    card = (tmp_path / "cnn.md").read_text()
+    assert card.startswith("---\n") and "\nlicense: " in card
     scores = [
         json.loads(cli("evaluate", path, "--data", dataset_folder, "--json", "--force").stdout)
         for path in (source, out)

@@ -7,7 +7,7 @@ import pytest
 
 from agecli.data.store import open_dataset
 from agecli.errors import WeightsError
-from agecli.exporting.parity import Parity, calibration_images, check, held_images
+from agecli.exporting.parity import Parity, calibration_images, check_parity, held_images
 
 
 def test_drawn_pictures_are_varied_and_the_same_every_time():
@@ -46,7 +46,7 @@ def test_held_images_calibrate_nothing(dataset_folder: Path):
 def test_the_limits(precision, difference: float, same: float, passes: bool):
     parity = Parity("3 images", difference, same)
     if passes:
-        check(parity, precision, Path("cnn"))
+        check_parity(parity, precision, Path("cnn"))
     else:
         with pytest.raises(WeightsError, match="answers otherwise"):
-            check(parity, precision, Path("cnn"))
+            check_parity(parity, precision, Path("cnn"))

@@ -150,7 +150,8 @@ def test_a_crop_of_slopes_has_the_slopes_where_they_are(angle: float, size: int,
 
 @pytest.mark.parametrize(
     "box", [(300, 200, 1700, 1600), (-500, 100, 900, 1500), (900, -700, 2300, 700),
-            (400, 600, 2600, 2800), (-100, -100, 2100, 2100)],
+            (400, 600, 2600, 2800), (-100, -100, 2100, 2100), (2100, 100, 3500, 1500),
+            (100, 1900, 1500, 3300), (-1600, -1500, -200, -100)],
 )  # fmt: skip
 def test_a_crop_of_a_large_face_is_the_crop_of_the_whole_picture(box: tuple[int, ...]):
     image = slopes((2000, 1800), 0.07)

@@ -85,9 +85,10 @@ def test_the_label_stands_above_the_box_in_ink_on_its_colour():
     ("face", "side", "size"), [(120, 600, 20), (30, 600, 10), (500, 600, 50), (90, 120, 10)]
 )
 def test_the_text_is_as_large_as_the_face_and_the_picture_allow(face: int, side: int, size: int):
-    pixels = draw((side, side + 200), Face((0, 200, face, 200 + face), 0.9), ["25-32"])
+    lines = ["25-32 (61%), 29 y"]
+    pixels = draw((side, side + 200), Face((0, 200, face, 200 + face), 0.9), lines)
     left, top, right, _ = extent(painted(pixels[:199]))
-    assert (right - left, 200 - top) == pytest.approx(text_size(size, ["25-32"]), abs=1.01)
+    assert (right - left, 200 - top) == pytest.approx(text_size(size, lines), abs=1.01)
     assert left == 0
 
 

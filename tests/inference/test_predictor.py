@@ -18,8 +18,8 @@ from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
 from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
-from agecli.inference import predictor
-from agecli.inference.pictures import find_pictures
+from agecli.inference import pictures, predictor
+from agecli.inference.pictures import find_pictures, worker_count
 from agecli.inference.predictor import labels_of
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
@@ -360,7 +360,7 @@ def test_processes_share_pictures_and_yield_all_in_order(
 
     expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
     for rows in Threads(monkeypatch, world).run(
-        lambda: list(predictor.predict_together(predict, sources))
+        lambda: list(predictor.predict_distributed(predict, sources))
     ):
         assert [(row.source, row.model) for row in rows] == expected
     assert sum(answered) == count
@@ -420,3 +420,11 @@ def test_a_picture_in_which_no_face_has_room_has_none_unless_it_is_taken_whole(t
     for options in ({"crops": True}, {"fallback": "centre"}):
         (row,) = Predictor([toy], device="cpu", **options).predict([line])
         assert row.status == "ok" and row.face is None
+
+
+def test_many_pictures_get_a_process_per_cpu_of_this_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "default_workers", lambda: 8)
+    assert [worker_count(number) for number in (1, 49, 50)] == [0, 0, 8]
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert worker_count(50) == 4

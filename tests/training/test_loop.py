@@ -363,7 +363,7 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     model.metadata = replace(model.metadata, temperature=1.0)
     result = evaluate_model(model, open_dataset(dataset_folder), "val")
     assert kept == pytest.approx(
-        fit_temperature(model.answers(result.distribution), result.ages), rel=1e-6
+        fit_temperature(model.interpret(result.distribution), result.ages), rel=1e-6
     )
     assert kept != 1
 

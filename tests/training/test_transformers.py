@@ -68,7 +68,7 @@ def test_the_temperature_is_that_of_the_whole_model(head_run: Run, dataset_folde
     kept = model.metadata.temperature
     model.metadata = replace(model.metadata, temperature=1.0)
     result = evaluate_model(model, open_dataset(dataset_folder), "val")
-    expected = fit_temperature(model.answers(result.distribution), result.ages)
+    expected = fit_temperature(model.interpret(result.distribution), result.ages)
     assert kept == pytest.approx(expected, rel=1e-3)
     assert kept != 1
 

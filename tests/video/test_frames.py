@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agecli.errors import AgecliError, ImageError
+from agecli.errors import AgecliError, ImageError, UsageError
 from agecli.video import frames
-from agecli.video.frames import Frame, newest, read_camera, read_frame, read_video
+from agecli.video.frames import Frame, frame_rate, newest, read_camera, read_frame, read_video
 from tests.video.videos import SIZE, write_video
 
 SECONDS, RATE = 5, 10
@@ -245,3 +245,11 @@ def test_newest_lets_its_source_go():
     next(drawn)
     drawn.close()
     assert closed.wait(1)
+
+
+def test_a_frame_rate_is_a_number_or_all():
+    assert frame_rate("all") is None
+    assert frame_rate("2.5") == 2.5
+    for wrong in ("0", "1e9", "nan", "many", ""):
+        with pytest.raises(UsageError, match=f"--fps: '{wrong}' is neither"):
+            frame_rate(wrong)
