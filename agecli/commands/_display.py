@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agecli import distributed
-from agecli.commands._console import err, out
+from agecli.commands._console import err, out, say
 from agecli.commands._memory import plan_text
 from agecli.training.observer import Observer
 
@@ -38,11 +38,11 @@ class Display(Observer):
 
     def planned(self, plan: Plan) -> None:
         """Say by what settings the training stays inside its budget."""
-        _say(plan_text(plan))
+        say(plan_text(plan))
 
     def started(self, training: Started) -> None:
         """Say what is trained on what."""
-        _say(
+        say(
             f"{training.model}: {training.parameters / 1e6:.2f} M parameters, "
             f"{training.train_images:,} images to train on, {training.val_images:,} to validate, "
             f"{training.device}, run {training.run}"
@@ -50,7 +50,7 @@ class Display(Observer):
 
     def warned(self, text: str) -> None:
         """Say what went otherwise than asked."""
-        _say(f"agecli: {text}")
+        say(f"agecli: {text}")
 
     def close(self) -> None:
         """Leave the screen as it is."""
@@ -62,11 +62,11 @@ class PlainDisplay(Display):
     def prepared(self, what: str, done: int, total: int) -> None:
         """Say when it is done."""
         if done == total:
-            _say(f"{what}: {total:,} images")
+            say(f"{what}: {total:,} images")
 
     def finished_epoch(self, epoch: Epoch) -> None:
         """Say how the epoch went."""
-        _say(", ".join(f"{name} {value}" for name, value in _cells(epoch).items() if value))
+        say(", ".join(f"{name} {value}" for name, value in _cells(epoch).items() if value))
 
 
 class LiveDisplay(Display):
@@ -147,7 +147,7 @@ def training_display(model: str) -> Iterator[Observer]:
         display.close()
         if display.run:
             way_on = f"agecli train {model} --resume {display.run}"
-            _say(f"stopped; finished epochs are kept: {way_on}")
+            say(f"stopped; finished epochs are kept: {way_on}")
         raise
     finally:
         display.close()
@@ -165,16 +165,10 @@ def show_result(done: Trained, as_json: bool) -> None:
         summary = {"weights": weights, "metrics": result.metrics, "training": result.training}
         out.print_json(json.dumps(summary))
         return
-    err.print(
-        f"best epoch {result.training['best_epoch']}, weights in {done.weights}", highlight=False
-    )
+    say(f"best epoch {result.training['best_epoch']}, weights in {done.weights}")
     if result.metrics:
         title = f"{result.title or result.model} on the test split"
         out.print(lay_out(scores_grid(Scores.read(result.metrics), title)))
-
-
-def _say(text: str) -> None:
-    err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _cells(epoch: Epoch) -> dict[str, str]:

@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
 from agecli.commands._console import err, out
+from agecli.commands._tables import lay_out
 from agecli.config import PrepareConfig, TrainConfig
+from agecli.evaluation.report.grid import Grid
 
 if TYPE_CHECKING:
     from agecli.training.memory_plan.budget import Plan, Surveyed
@@ -46,7 +46,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
         }  # fmt: skip
         out.print_json(json.dumps(facts))
     else:
-        out.print(_table(config, device, rows))
+        out.print(lay_out(_grid(config, device, rows)))
 
 
 def plan_text(plan: Plan) -> str:
@@ -80,33 +80,29 @@ def _record(row: Surveyed) -> dict[str, Any]:
     }
 
 
-def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
+def _grid(config: TrainConfig, device: str, rows: list[Surveyed]) -> Grid:
     from agecli.memory import gigabytes
 
-    table = Table(
-        box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
-    )
-    table.title = (
+    title = (
         f"{config.title}, {config.image_size} px, batches of {config.batch_size}, {device}\n"
         f"Memory of a training step, {_method(device)}"
     )
-    table.add_column("", no_wrap=True)
-    for name in ("weights", "grads", "Adam", "EMA", "activations", "peak", "img/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    head = ["", "weights", "grads", "Adam", "EMA", "activations", "peak", "img/s"]
+    grid = Grid(head, title)
     plain = rows[0].footprint
     for row in rows:
         mode = MODES[row.config.amp, row.config.grad_checkpoint]
         footprint = row.footprint
         if footprint is None:
-            table.add_row(mode, *["–"] * 5, "too large", "–")
+            grid.add(mode, *["–"] * 5, "too large", "–")
             continue
         parts = [footprint.parameters, footprint.gradients, footprint.optimizer, footprint.average]
         activations = gigabytes(footprint.activations)
         if plain and row is not rows[0]:
             activations += f" {footprint.activations / plain.activations - 1:+.0%}"
         rate = row.images_per_second
-        table.add_row(
+        grid.add(
             mode, *map(gigabytes, parts), activations, gigabytes(footprint.peak),
             "–" if rate is None else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}",
         )  # fmt: skip
-    return table
+    return grid

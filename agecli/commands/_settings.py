@@ -46,10 +46,9 @@ def settings_of(
 
 def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -> None:
     """Print all settings of a training, and where each comes from."""
-    from rich import box
-    from rich.table import Table
-
     from agecli.commands._console import out
+    from agecli.commands._tables import lay_out
+    from agecli.evaluation.report.grid import Grid
 
     rows = {
         name: {"value": value, "source": sources.get(name, "default")}
@@ -59,12 +58,9 @@ def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -
     if as_json:
         out.print_json(json.dumps({"model": config.model} | rows))
         return
-    title = f"agecli train {config.model}"
-    table = Table(
-        "setting", "value", "from", title=title, title_justify="left", box=box.SIMPLE_HEAD
-    )
+    grid = Grid(["setting", "value", "from"], f"agecli train {config.model}", texts=3)
     for name, row in rows.items():
         value, source = row["value"], row["source"]
         text = ", ".join(map(str, value)) if isinstance(value, tuple) else json.dumps(value)
-        table.add_row(name, text, source, style="dim" if source == "default" else "")
-    out.print(table, highlight=False, markup=False)
+        grid.add(name, text, source, style="base" if source == "default" else "")
+    out.print(lay_out(grid), highlight=False)

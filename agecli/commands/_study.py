@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agecli.commands._console import err, out
+from agecli.commands._console import err, out, say
 from agecli.config import flag_of
 from agecli.tuning.tune import SearchObserver
 
@@ -38,7 +38,7 @@ def search_display() -> Iterator[SearchObserver]:
         yield display
     except KeyboardInterrupt:
         display.close()
-        _say("stopped; finished trials and epochs are kept: run the same command to go on")
+        say("stopped; finished trials and epochs are kept: run the same command to go on")
         raise
     finally:
         display.close()
@@ -51,7 +51,7 @@ class Display(SearchObserver):
         """Say what is searched, and keep it."""
         self.study, self.workers = study, workers
         spec = study.spec
-        _say(
+        say(
             f"{spec.model}: searching {', '.join(spec.space)} for the best {spec.metric}, "
             f"{spec.base.epochs} epochs a trial, {workers} worker{'s' * (workers > 1)}, "
             f"study {study.folder}"
@@ -59,7 +59,7 @@ class Display(SearchObserver):
 
     def warned(self, text: str) -> None:
         """Say it."""
-        _say(f"agecli: {text}")
+        say(f"agecli: {text}")
 
     def close(self) -> None:
         """Leave the screen."""
@@ -83,7 +83,7 @@ class PlainSearch(Display):
         value = "" if trial.value is None else f" {value_text(self.study.spec.metric, trial.value)}"
         best = ", best" if progress.best and progress.best.number == trial.number else ""
         why = f" ({trial.user_attrs['error']})" if "error" in trial.user_attrs else ""
-        _say(
+        say(
             f"trial {trial.number}: {state}{value}{why}, {options_text(trial.params)}{best} "
             f"[{progress.done}/{progress.trials}]"
         )
@@ -129,10 +129,10 @@ def show_summary(summary: Summary, as_json: bool) -> None:
         return
     for table in study_tables(summary):
         out.print(table)
-    _say(f"agecli: plots in {summary.study}, all of them in {summary.files[-1]}")
+    say(f"agecli: plots in {summary.study}, all of them in {summary.files[-1]}")
     if summary.best:
         command = f"agecli train {summary.model} --from-study {summary.study}"
-        _say(f"agecli: train with the best settings: {command}")
+        say(f"agecli: train with the best settings: {command}")
 
 
 def study_tables(summary: Summary) -> list[Table]:
@@ -199,7 +199,3 @@ def time_left(progress: StudyProgress, workers: int) -> str:
     if minutes < 60:
         return f"{minutes:.0f} min"
     return f"{minutes // 60:.0f} h {minutes % 60:02.0f} min"
-
-
-def _say(text: str) -> None:
-    err.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -14,6 +14,8 @@ from rich.text import Text
 from agecli import distributed
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from agecli.evaluation.metrics import Scores
     from agecli.evaluation.report.grid import Grid
 
@@ -25,7 +27,7 @@ _BLUES = ((62, 10), (72, 110), (88, 230))  # slate to blue, per channel: white i
 
 def lay_out(grid: Grid) -> Table:
     """Return a grid as a table for the terminal."""
-    table = make_table(grid.title, grid.head)
+    table = make_table(grid.title, grid.head, grid.texts)
     marked = False
     for row in grid.rows:
         cells = []
@@ -40,13 +42,14 @@ def lay_out(grid: Grid) -> Table:
     return table
 
 
-def make_table(title: str, head: list[str]) -> Table:
-    """Return an empty table; the first column says what a row is about, the others are figures."""
+def make_table(title: str, head: list[str], texts: int = 1) -> Table:
+    """Return an empty table; texts: how many columns are words, the others are figures."""
     table = Table(
         title=escape(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
     for number, name in enumerate(head):
-        table.add_column(escape(name), justify="right" if number else "left", no_wrap=not number)
+        justify: JustifyMethod = "left" if number < texts else "right"
+        table.add_column(escape(name), justify=justify, no_wrap=not number)
     return table
 
 

@@ -159,7 +159,10 @@ class TrainConfig:
         self.budget_bytes()
 
     def budget_bytes(self) -> int:
-        """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes."""
+        """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes.
+
+        Raises UsageError for what is no amount of memory.
+        """
         if not self.vram_budget:
             return 0
         units = {"mb": 10**6, "gb": 10**9, "mib": 2**20, "gib": 2**30}

@@ -26,12 +26,13 @@ from agecli.evaluation import metrics
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, pair_differences
+from agecli.weights import named_weights, read_metadata, save_weights
 
 if TYPE_CHECKING:
     from agecli.evaluation.photographs import Photographs
 
 ENSEMBLE = "ensemble"
-_GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9.]+)")
+_GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)")
 
 StageProgress = Callable[[str, int, int], None]
 """Called with what is measured, the images done and the images there are."""
@@ -96,25 +97,23 @@ def evaluate(
     files. photographs: have faces in larger pictures detected, too. gates: conditions on every
     model, as "exact>=0.7". All processes of a launch call this, and share the images.
 
-    Raises DataError for a data set or a split that is none, and for models of other splits,
-    WeightsError for files that are none, UsageError for a gate of an unknown figure, and where
-    there is nothing that could be stored.
+    Raises DataError where there is no such data set or split, and for models of other splits,
+    WeightsError for files that are none, UsageError for gates of no figure and nothing to store.
     """
     from agecli.inference.predictor import load_model
-    from agecli.memory import keep_freed_memory
-    from agecli.weights import named_weights
 
+    for gate in gates:
+        _parse_gate(gate)  # before the work, for its errors
     dataset, paths = open_dataset(Path(data)), named_weights(*weights)
     if store:
         _check_store(paths, robustness=robustness, split=split, force=force)
     if not force:
         _refuse_other_splits(paths, dataset)
-    keep_freed_memory()
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for path, name, model in zip(paths, _names(paths), models, strict=True):
-        show = partial(progress, str(path))
+    for name, model in zip(_names(paths), models, strict=True):
+        show = partial(progress, str(model.path))
         result = evaluate_model(model, dataset, split, parallel=True, progress=show, **options)
         results.append(replace(result, name=name))
     perturbed: list[Robustness] = []
@@ -130,10 +129,10 @@ def evaluate(
         show = partial(progress, "photographs")
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
     by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
-    ensemble = make_ensemble(results)
-    suite = Suite(dataset, results, ensemble, compare_models(results), by_name, pasted)
+    pairs = compare_models(results)
+    suite = Suite(dataset, results, make_ensemble(results), pairs, by_name, pasted)
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
-    return replace(suite, failures=[text for text in checks if text])
+    return replace(suite, failures=[*filter(None, checks)])
 
 
 def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
@@ -169,18 +168,25 @@ def check_gate(gate: str, row: Evaluation) -> str | None:
 
     Raises UsageError for a condition that is none, or of a figure that the row does not have.
     """
-    match = _GATE.fullmatch(gate.strip())
+    name, sign, bound = _parse_gate(gate)
     figures = {k: v for k, v in row.summary().items() if isinstance(v, int | float)}
     if (worst := row.worst_slice) and worst.exact is not None:
         figures["worst_slice"] = worst.exact
-    if not match or match[1] not in figures:
+    if name not in figures:
         raise UsageError(
-            f"--gate: {gate!r} is no condition such as exact>=0.70; figures are "
-            f"{', '.join(sorted(figures))}"
+            f"--gate: {row.name} has no figure {name!r}; figures are {', '.join(sorted(figures))}"
         )
-    value, bound = figures[match[1]], float(match[3])
-    holds = value >= bound if match[2] == ">=" else value <= bound
-    return None if holds else f"{row.name}: {match[1]} is {value:.4g}, not {match[2]} {bound:g}"
+    value = figures[name]
+    holds = value >= bound if sign == ">=" else value <= bound
+    return None if holds else f"{row.name}: {name} is {value:.4g}, not {sign} {bound:g}"
+
+
+def _parse_gate(gate: str) -> tuple[str, str, float]:
+    """Split a condition into figure, sign and bound."""
+    match = _GATE.fullmatch(gate.strip())
+    if not match:
+        raise UsageError(f"--gate: {gate!r} is no condition such as exact>=0.70 or mae<=5")
+    return match[1], match[2], float(match[3])
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -199,8 +205,6 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     """Refuse models that may have seen the images that they would be scored on."""
-    from agecli.weights import read_metadata
-
     for path in paths:
         if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
@@ -224,8 +228,6 @@ def _check_store(paths: list[Path], *, robustness: bool, split: str, force: bool
 def _store(paths: list[Path], results: list[Robustness]) -> None:
     """Write each model's robustness into its weights file's metadata."""
     from safetensors.torch import load_file
-
-    from agecli.weights import read_metadata, save_weights
 
     for path, result in zip(paths, results, strict=True):
         metadata = read_metadata(path)

@@ -36,10 +36,11 @@ def cache_features(
 ) -> Path:  # fmt: skip
     """Compute the features of the store's rows, where the cache lacks them; return its file.
 
-    view: 0 is the images as they are; others are augmented, each its own way. The cache is a
-    safetensors file in DATA/features, named by all that its content depends on. A computation that
-    was stopped goes on at the next batch; of two trainings, one waits for the other's result. All
-    processes of a launch compute; the first one has the file.
+    rows: (N,) of the store; the file holds their features (N, F). view: 0 is the images as they
+    are; others are augmented, each its own way. The cache is a safetensors file in DATA/features,
+    named by all that its content depends on. A computation that was stopped goes on at the next
+    batch; of two trainings, one waits for the other's result. All processes of a launch compute;
+    the first one has the file. Raises TrainingError for features that are no numbers.
     """
     key = _key(dataset, rows, config, device, view)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
@@ -78,7 +79,7 @@ def _fill(
 ) -> None:  # fmt: skip
     """Write the header, where it is not there, and the features of the rows that are missing.
 
-    compute: gives the features from a row on.
+    compute: yields the features (B, F) from a row on.
     """
     dtype, width = model.head.linear.weight.dtype, len(model.head.mean)
     row_bytes = width * dtype.itemsize

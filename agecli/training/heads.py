@@ -128,7 +128,7 @@ class Sweep:
 
     @torch.inference_mode()
     def answers(self) -> tuple[Answers, IntArray]:
-        """Return what the run's best head answers on the validation features, and their ages."""
+        """Return what the run's best head answers on the N validation features, and ages (N,)."""
         from safetensors.torch import load_file
 
         head = self.heads[0]

@@ -25,7 +25,7 @@ def own_weights(name: str) -> Path | None:
 
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
-    """Refuse weights that may have seen images by which a training is judged."""
+    """Raise UsageError for weights that may have seen images by which a training is judged."""
     split_hash = open_dataset(Path(config.data)).split_hash
     if read_metadata(path).split_hash != split_hash:
         raise UsageError(

@@ -25,7 +25,7 @@ RECONSTRUCTION_WEIGHT = 0.02
 
 
 def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> Objective:
-    """Build the objective that a configuration names; train_ages decide on --balance."""
+    """Build the objective that a configuration names; train_ages (N,) decide on --balance."""
     if isinstance(config, Dinov2Config) and config.teacher:
         return DistilledObjective(config, scheme, train_ages)
     if isinstance(config, AgesConfig):
@@ -34,7 +34,7 @@ def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> 
 
 
 class Objective(nn.Module):
-    """What a model is trained to predict; called with logits and ages (B,), it gives the loss."""
+    """What a model is trained to predict; called with logits and ages (B,), it returns the loss."""
 
     group: Tensor
     """(YEARS,) group of each age, or NO_GROUP."""
@@ -53,11 +53,11 @@ class Objective(nn.Module):
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images count: those that have a group."""
+        """Return which images of ages (N,) count, as (N,): those that have a group."""
         return self.group.cpu().numpy()[np.clip(ages, 0, YEARS - 1)] != NO_GROUP
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
-        """Run a model on normalised images (B, 3, S, S) and give the loss to train on."""
+        """Run a model on normalised images (B, 3, S, S) and return the loss to train on."""
         return self(model(images), ages)
 
     def _weights_of(self, years: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class AgeObjective(Objective):
         self.register_buffer("outside", outside)
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images count: all of them, or for groups alone those with a group."""
+        """Return which images count, as (N,): all, or for groups alone those with a group."""
         return super().uses(ages) if self.name == "groups" else np.ones(len(ages), dtype=bool)
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class DistilledObjective(AgeObjective):
         return self
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
-        """Add the cross-entropy with the teacher's distribution."""
+        """Add the cross-entropy with the teacher's distribution, of images (B, 3, S, S)."""
         logits = model(images)
         size = (self.side, self.side)
         with torch.no_grad(), autocast(self.config, images.device.type):
@@ -172,7 +172,7 @@ class MarginObjective(Objective):
     """
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
-        """Add the reconstruction's error where the model has a decoder."""
+        """Add the error of the images (B, 3, S, S) reconstructed, where there is a decoder."""
         groups = self.group[ages.clamp(0, YEARS - 1)]
         logits, pictures = model(images, groups)
         loss = self(logits, ages)

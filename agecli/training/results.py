@@ -64,8 +64,9 @@ class Results:
     ) -> Epoch:
         """Keep an epoch in the run, and tell of it; a weights file, too, where it is the best.
 
-        step: its last one. weights: those that were validated. state: all that is needed to go on.
-        more: what the epoch has beside figures. Raises TrainingError for a loss that is no number.
+        step: its last one. weights: those validated, by name, of any shape. state: all that is
+        needed to go on. more: what the epoch has beside figures. Raises TrainingError for a loss
+        that is no number.
         """
         for loss in (step.loss, val.loss):
             check_loss(loss, step.epoch, self.session.config)

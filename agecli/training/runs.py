@@ -29,7 +29,7 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: TrainConfig) -> Run:
-        """Start a new run in an empty or absent folder."""
+        """Start a new run in an empty or absent folder. Raises TrainingError for any other."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TrainingError(
                 f"{folder} is in use: continue it with --resume {folder}, or give another --run"
@@ -45,7 +45,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
-        """Open a run to continue it, with the configuration it was started with."""
+        """Open a run to continue it, with the configuration it was started with.
+
+        Raises TrainingError for a folder that is no run or is damaged.
+        """
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
             return cls(folder), read_config(json.loads(text))

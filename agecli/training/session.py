@@ -98,7 +98,7 @@ class Session:
 
 
 def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> IntArray:
-    """Return the rows of a split that train or validate a model. Raises DataError for none."""
+    """Return the rows (N,) of a split that train or validate a model. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
     if config.limit:

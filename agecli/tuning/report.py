@@ -32,7 +32,8 @@ def _page(summary: Summary, pictures: list[Path]) -> Page:
             style="best" if trial == summary.best else "",
         )  # fmt: skip
     counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items())
-    sections: list[Section] = [("Best trials", [grid]), ("Plots", [Plots(pictures)])]
+    plots = [Plots([picture]) for picture in pictures]  # each as wide as the page
+    sections: list[Section] = [("Best trials", [grid]), ("Plots", [*plots])]
     return Page("tune", f"{summary.model}: what a search found", counts, sections)
 
 

@@ -91,7 +91,10 @@ class Study:
 
     @classmethod
     def open(cls, folder: Path, url: str = "") -> Study | None:
-        """Open a study to go on with it, or give None where there is none."""
+        """Open a study to go on with it; return None where there is none.
+
+        Raises TrainingError for one of another version of agecli.
+        """
         if not url and not (folder / JOURNAL).exists():
             return None
         try:
@@ -126,7 +129,7 @@ class Study:
     def work(self, trials: int, train: Callable[[Claimed], float]) -> bool:
         """Take one trial and train it; False where none is left to take.
 
-        trials: how many the study shall have. train: gives the trial's value; raises TrialPruned
+        trials: how many the study shall have. train: returns the trial's value; raises TrialPruned
         for one that is given up, TrainingError for one that fails.
         """
         claimed: Claimed | None = None

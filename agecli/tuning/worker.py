@@ -55,7 +55,10 @@ def main() -> None:
 
 
 def work(job: Job) -> None:
-    """Train trials until none is left, or the time is up."""
+    """Train trials until none is left, or the time is up.
+
+    Raises TrainingError where there is no study, DataError for data of another split.
+    """
     study = Study.open(Path(job.folder), job.url)
     if study is None:
         raise TrainingError(f"No study in {job.folder}")

@@ -107,7 +107,13 @@ def test_a_gate_holds_where_the_figure_is_just_that(sign):
     assert check_gate(f"exact{sign}{beyond}", row) == f"one: exact is 0.125, not {sign} {beyond}"
 
 
-@pytest.mark.parametrize("gate", ["exact", "exact>0.5", "fame>=1", "exact>=x"])
-def test_a_gate_that_is_none_is_refused(gate):
+@pytest.mark.parametrize("gate", ["exact", "exact>0.5", "exact==1", ">=0.5", "exact>=1.2.3"])
+def test_a_gate_that_is_none_is_refused_before_the_work(gate, tmp_path):
     with pytest.raises(UsageError, match=r"--gate: .* is no condition"):
-        check_gate(gate, make_result("one", 1))
+        evaluate("cnn", data=tmp_path / "none", gates=[gate])
+
+
+@pytest.mark.parametrize("figure", ["fame", "name", "exact_interval"])
+def test_a_gate_of_no_figure_is_wrong_usage(figure):
+    with pytest.raises(UsageError, match=rf"one has no figure '{figure}'; figures are .*exact, "):
+        check_gate(f"{figure}>=1", make_result("one", 1))

@@ -130,14 +130,14 @@ class DrySteps:
         self.generator = np.random.default_rng(0)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield what there is before the first step."""
+        """Yield what there is before the first step, of any shape."""
         modules = [self.model, self.objective, *([self.average.model] if self.average else [])]
         for module in modules:
             yield from module.parameters()
             yield from module.buffers()
 
     def forward(self) -> Tensor:
-        """Return the loss of a batch, made from images as they are stored."""
+        """Return the loss () of a batch, made from images as they are stored, (B, S, S, 3)."""
         side = PrepareConfig.size
         images = torch.zeros(
             self.config.batch_size, side, side, 3, dtype=torch.uint8, device=self.device
