@@ -50,8 +50,9 @@ def test_a_margin_is_added_to_each_models_own(reader: Predictor, tmp_path: Path)
 
 def test_troubles_are_refused_in_words(reader: Predictor, tmp_path: Path):
     for words, path in write_troubles(tmp_path).items():
-        with pytest.raises(Refused, match=words.strip()):
+        with pytest.raises(Refused, match=words.strip()) as caught:
             read_picture(path.name, path.read_bytes(), reader, 10**7)
+        assert caught.value.status == ("no_face" if "No face" in words else "unreadable")
     with pytest.raises(Refused, match="3 MB; the most is 2 MB"):
         decode(bytes(3 * 10**6), 2 * 10**6)
     with pytest.raises(Refused, match="Models tab"):

@@ -428,3 +428,10 @@ def test_many_pictures_get_a_process_per_cpu_of_this_one(monkeypatch: pytest.Mon
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert worker_count(50) == 4
+
+
+def test_freed_memory_is_kept_wherever_a_model_is_loaded(toy: Path, monkeypatch):
+    calls: list[None] = []
+    monkeypatch.setattr(predictor, "keep_freed_memory", lambda: calls.append(None))
+    predictor.load_model(toy, "cpu")
+    assert len(calls) == 1
