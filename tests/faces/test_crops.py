@@ -172,7 +172,8 @@ def test_a_face_of_more_pixels_than_its_crop_needs_is_reduced(side: int, pixels:
 
 
 @pytest.mark.parametrize("box", [(-10, 8, 22, 40), (8, -10, 40, 22), (20, 8, 52, 40),
-                                 (8, 20, 40, 52), (-3, -4, 45, 44)])  # fmt: skip
+                                 (8, 20, 40, 52), (-3, -4, 45, 44), (-1, 8, 31, 40),
+                                 (8, -1, 40, 31), (9, 8, 41, 40), (8, 9, 40, 41)])  # fmt: skip
 def test_a_crop_beyond_one_border_repeats_that_edge(box: tuple[int, ...]):
     pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     size = box[2] - box[0]

@@ -207,6 +207,10 @@ def test_crop_largest_for_prepare(portrait: Image.Image):
     assert crop.width == crop.height
     assert 88 <= crop.width <= 110
     assert detector.crop_largest(Image.new("RGB", (300, 200))) is None
+    scene = Image.new("RGB", (900, 512), (120, 120, 120))
+    scene.paste(portrait)
+    scene.paste(portrait.crop((92, 0, 348, 256)).resize((128, 128)), (600, 20))
+    assert 88 <= detector.crop_largest(scene).width <= 110  # not the half as large one
 
 
 def test_a_picture_that_was_decoded_smaller_is_answered_in_the_files_pixels(portrait):

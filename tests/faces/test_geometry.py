@@ -86,3 +86,4 @@ def test_a_face_scales_with_its_picture():
 
 def test_a_face_is_upright_and_without_points_until_they_are_known():
     assert Face((0, 0, 1, 1), 0.5) == Face((0, 0, 1, 1), 0.5, 0.0, ())
+    assert {Face((0, 0, 1, 1), 0.5): "a key"}[Face((0, 0, 1, 1), 0.5)] == "a key"

@@ -6,7 +6,7 @@ import torch
 from agecli.models.routing import route, squash
 from tests.models.reference import route_plainly
 
-SHARED, OWN = (4, 8, 8, 16), (4, 9, 8, 8, 16)  # of 4 types at 9 positions
+SHARED, OWN = (4, 5, 8, 16), (4, 9, 5, 8, 16)  # of 4 types at 9 positions, for 5 groups
 
 
 def capsules(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -22,7 +22,7 @@ def differ(actual: torch.Tensor, expected: torch.Tensor) -> float:
 def test_equals_the_plain_routing_forward_and_backward(shape: tuple[int, ...], iterations: int):
     u = capsules(3, 4, 9, 8).requires_grad_()
     weight = (0.2 * capsules(*shape, seed=1)).requires_grad_()
-    upstream = capsules(3, 8, 16, seed=2)
+    upstream = capsules(3, 5, 16, seed=2)
     scale = 0.7
     actual = route(u, weight, iterations=iterations, scale=scale)
     expected = route_plainly(u, weight * scale, iterations)
@@ -117,5 +117,5 @@ def test_keeps_one_tensor_of_capsules_for_the_backward_pass():
     weight = torch.nn.Parameter(0.2 * capsules(*SHARED, seed=1))
     with SavedTensors([weight]) as saved:
         route(u, weight)
-    group_capsules = 2 * 8 * 16 * 8  # bytes of (B, J, O) in float64
+    group_capsules = 2 * 5 * 16 * 8  # bytes of (B, J, O) in float64
     assert u.nbytes <= saved.bytes <= u.nbytes + 6 * group_capsules

@@ -84,6 +84,8 @@ def test_the_youngest_and_the_oldest_are_learned_too():
     target = torch.from_numpy(label_distribution(ages))
     torch.testing.assert_close(loss, F.cross_entropy(logits, target))
     assert objective("groups").uses(ages).tolist() == [True, True]
+    oldest = AgeObjective(CnnConfig(objective="groups"), Scheme.parse("0-50,100"), AGES)
+    assert oldest.uses(np.array([99, 100, 116])).tolist() == [False, True, True]
     groups = objective("groups")(logits[:, :8], torch.from_numpy(ages))
     torch.testing.assert_close(groups, F.cross_entropy(logits[:, :8], torch.tensor([0, 7])))
 
