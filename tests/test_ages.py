@@ -57,6 +57,7 @@ def test_the_last_group_is_open_where_it_reaches_a_hundred():
     assert Scheme.parse("0-5,60-100").labels == ["0-5", "60+"]
     assert Scheme.parse(["7", "60-99"]).labels == ["7-7", "60-99"]
     assert ADIENCE.bounds[-1] == (60, 100) and len(ADIENCE) == 8
+    assert len({ADIENCE, Scheme.parse(ADIENCE.labels), Scheme.parse("decades")}) == 2
 
 
 def test_decades_leave_no_gap():

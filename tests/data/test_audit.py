@@ -53,6 +53,12 @@ def test_different_faces_are_different_pictures():
     assert len(set(_clusters(pictures))) == len(pictures)
 
 
+def test_a_bit_says_whether_a_cell_is_brighter_than_its_left_neighbour():
+    ramp = np.arange(9, dtype=np.uint8)[None].repeat(8, 0) * 20
+    for levels, bits in ((ramp, 2**64 - 1), (ramp[:, ::-1], 0), (0 * ramp, 0)):
+        assert fingerprint(Image.fromarray(levels).convert("RGB"))["bits"] == bits
+
+
 def test_equal_hashes_are_not_enough():
     ramp = np.linspace(0, 200, SIZE).astype(np.uint8)[None].repeat(SIZE, 0)
     dark, bright = (Image.fromarray(ramp + shift).convert("RGB") for shift in (0, 50))

@@ -4,6 +4,7 @@ from collections import Counter
 from hashlib import sha256
 
 import numpy as np
+import pytest
 
 from agecli.data.split import assign_splits, split_hash
 
@@ -86,3 +87,5 @@ def test_split_hash_knows_pairs_not_their_order():
     assert split_hash(digests, splits) == sha256(text.encode()).hexdigest()
     assert split_hash(digests[::-1], splits[::-1]) == split_hash(digests, splits)
     assert split_hash(digests, splits[::-1]) != split_hash(digests, splits)
+    with pytest.raises(ValueError, match="shorter"):
+        split_hash(digests, splits[:2])
