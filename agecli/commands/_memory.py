@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
 
 from agecli.commands._console import err, out
 from agecli.commands._tables import lay_out
@@ -46,7 +47,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
         }  # fmt: skip
         out.print_json(json.dumps(facts))
     else:
-        out.print(lay_out(_grid(config, device, rows)))
+        out.print(_table(config, device, rows))
 
 
 def plan_text(plan: Plan) -> str:
@@ -80,7 +81,7 @@ def _record(row: Surveyed) -> dict[str, Any]:
     }
 
 
-def _grid(config: TrainConfig, device: str, rows: list[Surveyed]) -> Grid:
+def _table(config: TrainConfig, device: str, rows: list[Surveyed]) -> Table:
     from agecli.memory import gigabytes
 
     title = (
@@ -105,4 +106,4 @@ def _grid(config: TrainConfig, device: str, rows: list[Surveyed]) -> Grid:
             mode, *map(gigabytes, parts), activations, gigabytes(footprint.peak),
             "–" if rate is None else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}",
         )  # fmt: skip
-    return grid
+    return lay_out(grid, narrow=True)

@@ -25,9 +25,11 @@ _STYLES = {"": "", "best": "bold", "base": "dim"}
 _BLUES = ((62, 10), (72, 110), (88, 230))  # slate to blue, per channel: white is readable on all
 
 
-def lay_out(grid: Grid) -> Table:
-    """Return a grid as a table for the terminal."""
+def lay_out(grid: Grid, *, narrow: bool = False) -> Table:
+    """Return a grid as a table for the terminal; narrow: with one space less between columns."""
     table = make_table(grid.title, grid.head, grid.texts)
+    if narrow:
+        table.padding = (0, 1, 0, 0)
     marked = False
     for row in grid.rows:
         cells = []

@@ -117,8 +117,7 @@ def test_a_wide_memory_report_keeps_its_numbers():
 
     from rich.console import Console
 
-    from agecli.commands._memory import _grid
-    from agecli.commands._tables import lay_out
+    from agecli.commands._memory import _table
     from agecli.training.memory_plan.budget import Surveyed
     from agecli.training.memory_plan.footprint import Footprint
 
@@ -126,7 +125,7 @@ def test_a_wide_memory_report_keeps_its_numbers():
     large = Surveyed(config, Footprint(*[19_900_000_000] * 6), 1234.5)
     half = Surveyed(config, Footprint(*[9_900_000_000] * 6), None)
     console = Console(file=StringIO(), width=80)
-    console.print(lay_out(_grid(config, "cpu", [large, half, Surveyed(config, None, None)])))
+    console.print(_table(config, "cpu", [large, half, Surveyed(config, None, None)]))
     text = console.file.getvalue()
     assert "…" not in text and "9.90 GB -50%" in text and "too large" in text
 
