@@ -29,7 +29,8 @@ def folder_readme(folder: Path) -> str:
         for path, metadata in models.items()
     )
     return fill_markdown(
-        Path(__file__).with_name("index.md.j2"), folder=folder.resolve().name, models=_models(models),
+        Path(__file__).with_name("index.md.j2"), folder=folder.resolve().name,
+        models=_models(models),
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
         trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
     )  # fmt: skip
