@@ -73,12 +73,15 @@ def _check_taken(output: Output, read: set[Any]) -> None:
     other = "give another name"
     if _identity(path) in read:
         raise UsageError(f"{option}: {path} is an input, which would be lost: {other}")
-    if path.is_symlink():
-        raise UsageError(f"{option}: {path} is a link: give the name of a file")
     if path.is_dir():
         raise UsageError(f"{option}: {path} is a folder: give the name of a file")
-    if not path.is_file():
-        raise UsageError(f"{option}: {path} is a device or pipe: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"{option}: {path} is a device or pipe: give the name of a file; what is printed goes "
+            "to standard output by itself"
+        )
+    if path.is_symlink():
+        raise UsageError(f"{option}: {path} is a link: give the name of a file")
     if path.stat().st_size and not output.ours(path):
         raise UsageError(f"{option}: {path} exists and is not of this command: {other}")
 
