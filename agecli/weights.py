@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from agecli import __version__
 from agecli.ages import knows_years
-from agecli.errors import UsageError, WeightsError
-from agecli.files import whole
+from agecli.errors import UsageError, WeightsError, pasteable
+from agecli.files import write_bytes
 from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
@@ -79,6 +79,7 @@ def save_weights(
     """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
 
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
+    Raises DiskError where there is no room.
     """
     import torch
     from safetensors.torch import save
@@ -89,8 +90,7 @@ def save_weights(
 
     tensors = {name: stored(tensor) for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial:
-        partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
+    write_bytes(path, save(tensors, {KEY: json.dumps(asdict(metadata))}))
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -169,7 +169,8 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
         if metadata.backbone:
             from agecli.models.dinov2 import backbone_state
 
-            instead = f"run `agecli export {path} OUT --with-backbone` there"
+            way_on = pasteable("agecli", "export", path, "OUT", "--with-backbone")
+            instead = f"run `{way_on}` there"
             tensors |= backbone_state(**metadata.backbone, instead=instead)
         model.load_state_dict(tensors, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:

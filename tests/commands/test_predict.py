@@ -263,7 +263,49 @@ def test_weights_that_cannot_be_used(cli: Cli, one_line, tmp_path: Path, write, 
 
 
 def test_a_csv_file_that_cannot_be_written(cli: Cli, one_line, toy: Path, tmp_path: Path):
-    one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", tmp_path / "no/ages.csv"), 1)
+    table = tmp_path / "no" / "ages.csv"
+    line = one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", table), 2)
+    assert line == f"agecli: --csv: there is no folder {table.parent}: make it first"
+
+
+def test_a_pattern_behind_csv_does_not_cost_the_first_picture(
+    cli: Cli, one_line, toy: Path, tmp_path: Path
+):
+    pictures = [tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    for picture in pictures:
+        shutil.copy(PORTRAIT, picture)
+    line = one_line(cli("predict", "--weights", toy, "--csv", *pictures), 2)
+    assert f"--csv: {pictures[0]} exists and is not of this command" in line
+    line = one_line(cli("predict", "--weights", toy, "--csv", *pictures, pictures[0]), 2)
+    assert f"--csv: {pictures[0]} is an input" in line
+    assert all(picture.read_bytes() == PORTRAIT.read_bytes() for picture in pictures)
+    one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", "/dev/stdout"), 2)
+
+
+def test_what_it_wrote_itself_is_written_again(cli: Cli, toy: Path, tmp_path: Path):
+    options = ["--csv", tmp_path / "ages.csv", "--annotate", tmp_path / "marked"]
+    for suffix in (".jpg", ".png", ".webp", ".gif"):
+        Image.open(PORTRAIT).save(tmp_path / f"face{suffix}")
+    sources = [tmp_path / f"face{suffix}" for suffix in (".jpg", ".png", ".webp", ".gif")]
+    for _ in range(2):
+        result = cli("predict", *sources, "--weights", toy, *options)
+        assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "ages.csv").read_text().splitlines()) == 5
+    assert len(list((tmp_path / "marked").iterdir())) == 4
+
+
+def test_annotate_spares_pictures_of_others(cli: Cli, one_line, toy: Path, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    for name in ("face.jpg", "face.gif", "other/face.jpg"):
+        Image.open(PORTRAIT).save(tmp_path / name)
+    before = (tmp_path / "other" / "face.jpg").read_bytes()
+    options = ["--weights", toy, "--annotate", tmp_path / "other"]
+    line = one_line(cli("predict", tmp_path / "face.jpg", *options), 2)
+    assert f"--annotate: {tmp_path / 'other' / 'face.jpg'} exists and is not of this" in line
+    assert (tmp_path / "other" / "face.jpg").read_bytes() == before
+    Image.open(PORTRAIT).save(tmp_path / "face.gif.png")
+    both = [tmp_path / "face.gif", tmp_path / "face.gif.png"]
+    assert "would both be written" in one_line(cli("predict", *both, *options), 2)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
