@@ -36,13 +36,9 @@ def check_free(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
         if not force:
             raise DataError(f"{out} is a data set already: --force makes it again")
         if held := [path for path in inputs if path.resolve().is_relative_to(target)]:
-            raise UsageError(
-                f"--force: {held[0]} is in {out}, which is replaced: move it"
-            )
+            raise UsageError(f"--force: {held[0]} is in {out}, which is replaced: move it")
         if foreign := sorted(path.name for path in out.iterdir() if path.name not in OWN):
-            raise UsageError(
-                f"--force: {out} holds {foreign[0]}, which would be lost: move it"
-            )
+            raise UsageError(f"--force: {out} holds {foreign[0]}, which would be lost: move it")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not a data set: give another OUT")
 
