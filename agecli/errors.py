@@ -10,6 +10,17 @@ ImageFault = Literal[
 """What is wrong with a picture; `unreadable`: its file cannot be opened, or is another kind's."""
 
 
+BRIEF = 160
+"""Characters of what a library or a file says that stand in an error at most."""
+
+
+def brief(said: object, most: int = BRIEF) -> str:
+    """Say in one line of few characters, all of them printable, what may be long and have many."""
+    text = " ".join(str(said).split())
+    text = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 class AgecliError(Exception):
     """A failure that the user can understand and act on; the command line exits with its code."""
 

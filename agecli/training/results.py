@@ -17,6 +17,7 @@ from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError
+from agecli.metadata import Origin
 from agecli.training.build import architecture_of
 from agecli.training.records import Epoch, Started, Step, Validation, is_best
 from agecli.training.runs import State
@@ -34,7 +35,7 @@ class Results:
     session: Session
     init: str = "random"
     """What the weights started from."""
-    backbone: dict[str, str] | None = None
+    backbone: Origin | None = None
     """Id and revision of the backbone that is not in the file."""
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
