@@ -12,7 +12,7 @@ import pytest
 
 from agecli import files
 from agecli.errors import DiskError, UsageError
-from agecli.files import Output, check_outputs, marked, room_for, whole, write_text
+from agecli.files import Output, check_outputs, marked, partial_folder, room_for, whole, write_text
 
 # Whole or not at all
 
@@ -103,6 +103,19 @@ def test_a_folder_that_is_missing_is_named_by_the_file_and_not_by_its_partial(tm
     with pytest.raises(FileNotFoundError) as caught:
         write_text(tmp_path / "no" / "a.csv", "")
     assert caught.value.filename == str(tmp_path / "no" / "a.csv")
+
+
+def test_a_partial_folder_is_gone_after_the_block_and_after_a_kill(tmp_path: Path):
+    with partial_folder(tmp_path / "a") as folder:
+        (folder / "x").touch()
+        files.clear_leftovers.cache_clear()
+        files.clear_leftovers(tmp_path)  # it lives
+        assert (folder / "x").exists()
+    (tmp_path / folder.name).mkdir()  # as a kill leaves it
+    (tmp_path / folder.name / "x").touch()
+    files.clear_leftovers.cache_clear()
+    files.clear_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # No room

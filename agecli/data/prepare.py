@@ -79,11 +79,11 @@ def prepare(
     CPU. The folder appears under its name only when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
-    origins = [sources] if isinstance(sources, Path | str) else sources
-    out = Path(out)
+    given = [sources] if isinstance(sources, Path | str) else sources
+    origins, out = [Path(source) for source in given], Path(out)
     config = config or PrepareConfig()
-    check_free(out, force=force)
-    listing = _list([Path(origin) for origin in origins], labels)
+    check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
+    listing = _list(origins, labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:

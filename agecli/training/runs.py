@@ -15,7 +15,7 @@ from agecli import distributed
 from agecli.config import TrainConfig, read_config
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError, pasteable
-from agecli.files import clear_leftovers, room_for, whole, write_text
+from agecli.files import LateErrors, clear_leftovers, room_for, whole, write_text
 from agecli.training.records import Epoch
 from agecli.weights import read_metadata
 
@@ -92,7 +92,7 @@ class Run:
         write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in records))
         self._state.parent.mkdir(exist_ok=True)
         needed = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
-        with whole(self._state, needed=needed) as partial, partial.open("wb") as file:
+        with whole(self._state, needed=needed) as partial, LateErrors(partial, "w") as file:
             torch.save({"history": records, "world": distributed.world()} | state, file)
 
     def history(self) -> list[Epoch]:
