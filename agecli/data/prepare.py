@@ -93,9 +93,9 @@ def prepare(
         clusters = _cluster(decoded, prints, images)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
-        write_manifest(folder / store.MANIFEST, rows)
+        digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
-            rows, config, unlabelled=listing.unlabelled, missing=listing.missing,
+            rows, config, manifest=digest, unlabelled=listing.unlabelled, missing=listing.missing,
             repaired_names=[item.id for item in listed if item.label.repaired],
         )  # fmt: skip
         receipt.write(folder / store.RECEIPT)
