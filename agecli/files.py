@@ -21,6 +21,18 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def growing(path: Path) -> Iterator[Path]:
+    """Yield path.partial to write a file under, piece by piece.
+
+    It takes its own name when the block ends well; where the block fails, or the process is
+    killed, it stays with what it has.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    yield partial
+    partial.replace(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with whole(path) as partial:
