@@ -11,6 +11,11 @@ METADATA_PROPS = 14
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Kinds of field in protobuf's wire format."""
 
+MOST_FIELDS = 100_000
+"""Of a file, beside its network: an export of ours has a dozen."""
+MOST_BYTES = 1 << 24
+"""Of a key and its value."""
+
 
 def read_property(path: Path, key: str) -> str | None:
     """Return the value of a key of an ONNX file's metadata, or None where there is no such key.
@@ -21,23 +26,29 @@ def read_property(path: Path, key: str) -> str | None:
     size = path.stat().st_size
     found = None
     with path.open("rb") as file:
-        while file.tell() < size:
+        for _ in range(MOST_FIELDS):
+            if file.tell() >= size:
+                return found
             field, length = _next_field(file)
             if file.tell() + length > size:
                 raise ValueError("cut short")
             if field != METADATA_PROPS:
                 file.seek(length, 1)
                 continue
+            if length > MOST_BYTES:
+                raise ValueError("too long a property")
             pair = _read_pair(file, file.tell() + length)
             if pair.get(1) == key.encode():
                 found = pair.get(2, b"").decode()
-    return found
+    raise ValueError("no ONNX file")
 
 
 def _read_pair(file: BinaryIO, end: int) -> dict[int, bytes]:
     pair = {}
-    while file.tell() < end:
+    while (place := file.tell()) < end:
         field, length = _next_field(file)
+        if field in pair or place + length > end:
+            raise ValueError("no pair")
         pair[field] = file.read(length)
     return pair
 

@@ -6,67 +6,30 @@ ONNX files of `agecli export` say the same of themselves.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agecli import __version__
-from agecli.ages import knows_years
-from agecli.errors import UsageError, WeightsError
-from agecli.files import whole
+from agecli.errors import UsageError, WeightsError, brief, pasteable
+from agecli.files import write_bytes
+from agecli.formats import ONNX as ONNX_FILE
+from agecli.formats import SAFETENSORS, format_of
+from agecli.metadata import Metadata, Newer, read_metadata_text
 from agecli.onnxfile import read_property
 from agecli.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 1
 KEY = "agecli"
 ONNX = ".onnx"
 SUFFIXES = (".safetensors", ONNX)
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a weights file says of itself, stored as JSON under the header key `agecli`."""
-
-    model: str
-    architecture: dict[str, Any]
-    """Keyword arguments that rebuild the model."""
-    objective: str
-    """`groups`: outputs are age groups; `ages` and `both`: outputs are the years 0-100."""
-    scheme: list[str]
-    """Labels of the age groups, young to old."""
-    image_size: int
-    mean: list[float]
-    std: list[float]
-    crop: dict[str, Any]
-    """How a detected face is cropped: detector, and margin on each side in box sides."""
-    temperature: float = 1.0
-    split_hash: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    """On the test split, with n; empty until it was evaluated."""
-    training: dict[str, Any] = field(default_factory=dict)
-    backbone: dict[str, str] | None = None
-    """Id (or folder) and revision of the backbone, where its weights are not in the file."""
-    title: str = ""
-    """The model's name, or what it is in truth: a DINOv2 may never have been pre-trained."""
-    licence: str = "research use only: trained on UTKFace"
-    agecli_version: str = __version__
-    format: int = FORMAT
-
-    @property
-    def knows_years(self) -> bool:
-        """Whether the outputs are years, and not age groups."""
-        return knows_years(self.objective)
-
-    @property
-    def described(self) -> str:
-        """What the model is in a few words: "CNN, four conv blocks", "resnet18"."""
-        if self.title and self.title != self.model:
-            return self.title
-        return str(self.architecture.get("arch") or MODELS[self.model].title)
+BACKBONE = "backbone."
+"""What the names of a backbone's tensors begin with."""
+MOST_PARAMETERS = 2 * 10**9
+"""Twice those of the largest DINOv2."""
 
 
 def save_weights(
@@ -79,6 +42,7 @@ def save_weights(
     """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
 
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
+    Raises DiskError where there is no room.
     """
     import torch
     from safetensors.torch import save
@@ -89,24 +53,25 @@ def save_weights(
 
     tensors = {name: stored(tensor) for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial:
-        partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
+    write_bytes(path, save(tensors, {KEY: json.dumps(asdict(metadata))}))
 
 
 def read_metadata(path: Path) -> Metadata:
     """Read a weights or ONNX file's metadata, without its tensors and without torch.
 
-    Raises WeightsError for a missing, cut or foreign file, or one of a newer format.
+    Raises WeightsError, with what to do, for a missing, cut or foreign file, metadata that cannot
+    be, or a newer format.
     """
-    if not path.is_file():
-        raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
-    metadata = _read(path)
-    if metadata.model not in MODELS:
-        raise WeightsError(
-            f"{path} holds the model {metadata.model!r}, which this agecli does not know "
-            f"({', '.join(MODELS)}): upgrade agecli"
-        )
-    return metadata
+    text = _read_text(path)
+    if text is None:
+        raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
+    try:
+        return read_metadata_text(text)
+    except Newer as error:
+        raise WeightsError(f"{path} {brief(error)}: upgrade agecli") from error
+    except ValueError as error:
+        reason = brief(error)
+        raise WeightsError(f"{path} has damaged metadata ({reason}): train it again") from error
 
 
 def is_ours(path: Path) -> bool:
@@ -116,68 +81,101 @@ def is_ours(path: Path) -> bool:
     return False
 
 
-def _read(path: Path) -> Metadata:
-    text = _read_text(path)
-    if text is None:
-        raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
-    try:
-        content = json.loads(text)
-        if content["format"] > FORMAT:
-            raise WeightsError(
-                f"{path} has format {content['format']}, newer than this agecli reads "
-                f"({FORMAT}): upgrade agecli"
-            )
-        known = {f.name for f in fields(Metadata)}
-        return Metadata(**{key: value for key, value in content.items() if key in known})
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} has damaged metadata ({error}): train it again") from error
-
-
 def _read_text(path: Path) -> str | None:
+    """Read the metadata's text; None where a file has none."""
     from safetensors import SafetensorError, safe_open
 
-    kind = "ONNX" if path.suffix == ONNX else "safetensors"
+    if not path.is_file():
+        raise WeightsError(f"No weights file at {path}: train one with `agecli train cnn`")
+    kind = ONNX_FILE if path.suffix == ONNX else SAFETENSORS
+    _refuse_others(path, kind)
     try:
         if path.suffix == ONNX:
             return read_property(path, KEY)
         with safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get(KEY)
     except (SafetensorError, OSError, ValueError) as error:
+        whole_one = kind.removeprefix("an ").removeprefix("a ")
         raise WeightsError(
-            f"{path} is not a whole {kind} file ({error}): copy or make it again"
+            f"{path} is not a whole {whole_one} ({brief(error)}): copy or make it again"
         ) from error
+
+
+def _refuse_others(path: Path, kind: str) -> None:
+    """Raise WeightsError, with what to give instead, for a file of another kind than its name."""
+    found = format_of(path)
+    if found is None or found.what == kind:
+        return
+    hint = found.hint
+    for known, suffix in ((ONNX_FILE, ONNX), (SAFETENSORS, SUFFIXES[0])):
+        if found.what == known:
+            hint = f"rename it to {path.with_suffix(suffix).name}"
+    raise WeightsError(f"{path} is {found.what}: {hint}")
 
 
 def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU.
 
+    That its tensors have the model's shapes is seen in the file's header, before they are read.
     Raises WeightsError for a file that does not fit its model, or whose backbone is not to be had.
     """
     import torch
-    from safetensors.torch import load_file
 
     metadata = read_metadata(path)
     if path.suffix == ONNX:
         raise WeightsError(f"{path} is an export, to predict with: give the weights it was made of")
-    tensors = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in load_file(path).items()
-    }
-    try:
+    with _fitting(path, metadata):
         with torch.device("meta"):  # no memory and no random numbers for what is overwritten
             model = MODELS[metadata.model].build(**metadata.architecture)
-        if metadata.backbone:
-            from agecli.models.dinov2 import backbone_state
+        own = model.state_dict()
+        if (count := sum(tensor.numel() for tensor in own.values())) > MOST_PARAMETERS:
+            raise ValueError(f"{count:,} parameters")
+        elsewhere = {k: t for k, t in own.items() if metadata.backbone and k.startswith(BACKBONE)}
+        model.load_state_dict(_shapes(path) | elsewhere, assign=True)
+    tensors = _tensors(path)
+    if metadata.backbone:
+        from agecli.models.dinov2 import backbone_state
 
-            instead = f"run `agecli export {path} OUT --with-backbone` there"
-            tensors |= backbone_state(**metadata.backbone, instead=instead)
+        way_on = pasteable("agecli", "export", path, "OUT", "--with-backbone")
+        tensors |= backbone_state(**metadata.backbone, instead=f"run `{way_on}` there")
+    with _fitting(path, metadata):
         model.load_state_dict(tensors, assign=True)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
+        for name, tensor in model.state_dict().items():
+            if tensor.dtype != own[name].dtype:
+                raise ValueError(f"{name} is of {tensor.dtype}")
+    return model.eval(), metadata
+
+
+def _shapes(path: Path) -> dict[str, Tensor]:
+    """Return a file's tensors without their values, by its header alone."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {
+            name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names
+        }
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file's tensors, floats in fp32."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path).items()
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors}
+
+
+@contextmanager
+def _fitting(path: Path, metadata: Metadata) -> Iterator[None]:
+    """Turn whatever a file that does not fit its model stumbles over into one line."""
+    try:
+        yield
+    except Exception as error:  # of torch and transformers: of any kind
+        reason = brief(error)
         raise WeightsError(
             f"{path} does not fit its model {metadata.model} ({reason}): train it again"
         ) from error
-    return model.eval(), metadata
 
 
 def released_folder() -> Path:
@@ -202,7 +200,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
         raise WeightsError(f"No weights at {where}: give a weights file or a folder of them")
     if (best := where / "best.safetensors").is_file():  # a run folder
         return [best]
-    paths = sorted(path for path in where.iterdir() if path.suffix in SUFFIXES)
+    paths = sorted(path for path in where.iterdir() if _named_as_weights(path))
     if model == "all":
         order = list(MODELS)
         found = sorted(paths, key=lambda p: order.index(p.stem) if p.stem in order else len(order))
@@ -219,6 +217,11 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
         )
         raise WeightsError(f"No {what} in {where}: {hint}")
     return found
+
+
+def _named_as_weights(path: Path) -> bool:
+    """Return whether a file's name is one of weights; what macOS leaves beside files is hidden."""
+    return path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def named_weights(*names: str | Path) -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from agecli.errors import UsageError
+from agecli.errors import UsageError, brief
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def check_types(config: Any) -> None:
             if types == (tuple,):
                 fits = fits and all(isinstance(part, float | int) for part in value)
         if not fits:
-            raise UsageError(f"{flag_of(name)}: {value!r} is not {wanted}")
+            raise UsageError(f"{flag_of(name)}: {brief(repr(value))} is not {wanted}")
 
 
 def check_range(config: Any, **ranges: tuple[float, float]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agecli.ages import FloatArray, Scheme
-from agecli.errors import AgecliError, WeightsError
+from agecli.errors import AgecliError, WeightsError, brief
 from agecli.exporting.parity import Exported
 from agecli.inference.onnx import INSTALL
 from agecli.weights import KEY, Metadata, load_weights, read_metadata
@@ -153,7 +153,7 @@ def _in_one_line(name: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise WeightsError(
             f"{name.name} cannot be exported ({reason}): use --to safetensors, and please report it"
         ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from PIL import Image
 from agecli.ages import FloatArray
 from agecli.config import FLIP, Device
 from agecli.data.images import square
-from agecli.errors import AgecliError, UsageError, WeightsError
+from agecli.errors import AgecliError, UsageError, WeightsError, brief
 from agecli.inference.model import Model
 from agecli.weights import read_metadata
 
@@ -33,6 +35,7 @@ class OnnxModel(Model):
         super().__init__(read_metadata(path), path)
         self._session = _open(path, device)
         self._output = "years" if self.metadata.knows_years else "probabilities"
+        self._check_shapes()
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
         """Return (N, outputs) for uint8 crops (N, S, S, 3), as `Model.distributions` says."""
@@ -41,11 +44,32 @@ class OnnxModel(Model):
             images = np.stack([square(Image.fromarray(image), size) for image in images])
         if flip:
             images = np.concatenate([images, images[:, :, ::-1]])  # (2N, size, size, 3)
-        (answers,) = self._session.run([self._output], {"images": np.ascontiguousarray(images)})
-        answers = answers.astype(np.float64)
+        answers = self._run(np.ascontiguousarray(images)).astype(np.float64)
         if flip:
             answers = answers.reshape(2, -1, answers.shape[1]).mean(axis=0)
         return answers  # (N, outputs)
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        try:
+            return self._session.run([self._output], {"images": images})[0]
+        except Exception as error:  # its errors have no common kind
+            raise WeightsError(
+                f"{self.path} cannot be run ({brief(error)}): export it again"
+            ) from error
+
+    def _check_shapes(self) -> None:
+        """Raise WeightsError for a network that takes or answers otherwise than the file says."""
+        size, outputs = self.metadata.image_size, self.metadata.architecture["outputs"]
+        takes = [(one.name, one.type, one.shape[1:]) for one in self._session.get_inputs()]
+        answers = {one.name: (one.type, one.shape[1:]) for one in self._session.get_outputs()}
+        wanted = ("tensor(float)", [outputs])
+        if takes != [("images", "tensor(uint8)", [size, size, 3])]:
+            wrong = f"takes {takes}, not images of {size} px"
+        elif answers.get(self._output) != wanted:
+            wrong = f"answers {answers}, not {outputs} {self._output}"
+        else:
+            return
+        raise WeightsError(f"{self.path} {brief(wrong)}: export it again")
 
 
 def _open(path: Path, device: Device) -> Any:
@@ -63,7 +87,8 @@ def _open(path: Path, device: Device) -> Any:
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
     options.log_severity_level = 3  # errors; what fails is raised, too
     try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
+        with redirect_stdout(io.StringIO()):  # it prints that it tries again
+            return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its errors have no common kind
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise WeightsError(f"{path} cannot be run ({reason}): export it again") from error

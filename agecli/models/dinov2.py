@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD, SCRATCH
-from agecli.errors import UsageError, WeightsError
+from agecli.errors import UsageError, WeightsError, brief
+from agecli.models.backbone import KINDS, check_backbone
 from agecli.models.hub import GIVE, find_backbone
-
-KINDS = ("dinov2", "dinov2_with_registers")
+from agecli.reading import read_json
 
 TINY: dict[str, Any] = {
     "model_type": "dinov2", "hidden_size": 192, "num_hidden_layers": 8, "num_attention_heads": 3,
@@ -34,8 +34,6 @@ RENAMED = {
     "attention.output.dense.": "attention.o_proj.",
 }
 """What transformers 5 has renamed by 5.24: files of either kind are read under both."""
-
-_NOT_OF_THE_MODEL = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
 class Head(nn.Module):
@@ -195,15 +193,13 @@ def describe_backbone(
         if image_size % patch:
             raise UsageError(f"--image-size: {image_size} is no multiple of the patches' {patch}")
         return TINY | {"image_size": image_size, "drop_path_rate": drop_path}
-    from transformers import AutoConfig
-
     folder, _ = find_backbone(name, revision)
     with _one_line(name):
-        config = AutoConfig.from_pretrained(folder)
-    if config.model_type not in KINDS:
-        raise UsageError(f"--backbone: {name} is a {config.model_type}, no DINOv2: give another")
-    described = {k: v for k, v in config.to_diff_dict().items() if k not in _NOT_OF_THE_MODEL}
-    return {"model_type": config.model_type} | described
+        described = read_json(folder / "config.json", dict[str, Any])
+    if (kind := described.get("model_type")) not in KINDS:
+        raise UsageError(f"--backbone: {name} is a {kind}, no DINOv2: give another")
+    with _one_line(name):
+        return check_backbone(described)
 
 
 def read_preprocessing(
@@ -235,6 +231,7 @@ def backbone_state(id: str, revision: str, instead: str = GIVE) -> dict[str, Ten
 
     folder, _ = find_backbone(id, revision, instead=instead)
     with _one_line(id):
+        check_backbone(read_json(folder / "config.json", dict[str, Any]))
         model, loading = AutoModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
@@ -259,7 +256,7 @@ def _one_line(name: str) -> Iterator[None]:
         messages.disable_progress_bar()
         yield
     except Exception as error:  # strangers' files raise whatever their reader stumbles over
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise WeightsError(
             f"The backbone {name} cannot be used ({reason}): give another --backbone"
         ) from error

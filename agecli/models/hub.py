@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from agecli.errors import UsageError, WeightsError
+from agecli.errors import UsageError, WeightsError, brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -256,7 +256,7 @@ def _reason(error: Exception) -> str:
         return f"it answers {status}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return " ".join(str(getattr(error, "reason", error)).split())[:100] or type(error).__name__
+    return brief(getattr(error, "reason", error), 100) or type(error).__name__
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from agecli import distributed
 from agecli.ages import Answers, IntArray
-from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
+from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError
+from agecli.metadata import Origin
 from agecli.training.build import architecture_of
 from agecli.training.records import Epoch, Started, Step, Validation, is_best
 from agecli.training.runs import State
@@ -34,7 +35,7 @@ class Results:
     session: Session
     init: str = "random"
     """What the weights started from."""
-    backbone: dict[str, str] | None = None
+    backbone: Origin | None = None
     """Id and revision of the backbone that is not in the file."""
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
@@ -98,8 +99,7 @@ class Results:
         run, config = self.session.run, self.session.config
         best = next(epoch for epoch in reversed(self.history) if epoch.best)
         final = self._metadata(best)
-        seconds = round(sum(epoch.seconds for epoch in self.history))
-        facts = {"epochs": len(self.history), "seconds": seconds} | facts
+        facts = {"epochs": len(self.history)} | facts  # nothing timed: equal runs, equal files
         final = replace(final, training=final.training | facts)
         if score:
             # Users' predictor runs in fp32: under a budget it gets half the batch of training.
@@ -182,8 +182,8 @@ def score_weights(
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
-    """Return a configuration's settings without this machine's paths."""
-    names = {k: v for k, v in vars(config).items() if k not in ("data", "device")}
+    """Return a configuration's settings without those of a place, and without its paths."""
+    names = {k: v for k, v in vars(config).items() if k not in PLACE}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name
     return names | {k: Path(names[k]).name for k in ("init", "teacher") if names.get(k)}

@@ -15,6 +15,7 @@ from torch import Tensor
 from agecli import distributed
 from agecli.ages import IntArray
 from agecli.config import Dinov2Config, Pool
+from agecli.metadata import Origin
 from agecli.models.dinov2 import TINY, backbone_state, describe_backbone, read_preprocessing
 from agecli.models.mimetic import initialise_mimetic
 from agecli.training import pytorch
@@ -103,7 +104,7 @@ def _train_heads(
     files = _cache(model.to(session.device), session, seen)
     outputs = model.head.linear.out_features
     del model  # the heads need only its features
-    backbone = {"id": config.backbone, "revision": config.revision}
+    backbone: Origin = {"id": config.backbone, "revision": config.revision}
     results = Results(session, _origin(config), backbone)
 
     def fit() -> Metadata:

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
 
-from agecli.errors import TrainingError, UsageError
+from agecli.errors import TrainingError, UsageError, brief
 
 JOURNAL = "journal.log"
 HEARTBEAT, GRACE = 15, 60
@@ -107,7 +107,7 @@ def _database(url: str, on_stale: OnStale) -> BaseStorage:
                 grace_period=GRACE, heartbeat_stale_trial_callback=on_stale,
             )  # fmt: skip
     except Exception as error:  # of SQLAlchemy, its drivers, and what stands behind them
-        reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
+        reason = brief(getattr(error, "orig", error))
         raise TrainingError(
             f"--storage: the database does not answer as it should ({reason}): check the URL, and "
             "that its server runs"

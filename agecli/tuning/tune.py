@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agecli.config import TRIALS, Metric, Pruner, configure
-from agecli.tuning.plan import PLACE, open_study
+from agecli.config import PLACE, TRIALS, Metric, Pruner, configure
+from agecli.tuning.plan import open_study
 from agecli.tuning.report import write_report
 from agecli.tuning.search import Search
 from agecli.tuning.study import Study, StudyProgress

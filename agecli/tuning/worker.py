@@ -13,7 +13,7 @@ from pathlib import Path
 
 from optuna import Trial, TrialPruned
 
-from agecli.config import Metric, Settings, TrainConfig
+from agecli.config import PLACE, Metric, Settings, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import AgecliError, DataError, TrainingError
 from agecli.training.observer import Observer
@@ -130,6 +130,8 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
     if (claimed.folder / "config.json").exists():
         run, kept = Run.open(claimed.folder)
         if isinstance(kept, type(base)) and asdict(kept) | claimed.settings == asdict(kept):
+            kept = replace(kept, **{name: getattr(base, name) for name in PLACE})
+            run.configure(kept)
             return run, kept
     shutil.rmtree(claimed.folder, ignore_errors=True)
     if config.vram_budget:

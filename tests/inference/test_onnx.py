@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from agecli.data.store import open_dataset
@@ -77,3 +80,40 @@ def test_wrong_use(toy_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(AgecliError, match=r'needs onnxruntime: pip install "agecli\[onnx\]"'):
         OnnxModel(toy_onnx)
+
+
+def changed(toy_onnx: Path, path: Path, change: Callable[[Any], object]) -> Path:
+    """Write a copy of an export whose network is changed."""
+    model = onnx.load(toy_onnx)
+    change(model.graph)
+    onnx.save(model, path)
+    return path
+
+
+def hold_elsewhere(graph: Any) -> None:
+    tensor = graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret.bin")
+
+
+def set_side(graph: Any) -> None:
+    graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(set_side, r"takes .*64.*, not images of 32 px"),
+     (lambda graph: setattr(graph.input[0].type.tensor_type, "elem_type", 1), "cannot be run"),
+     (lambda graph: graph.output.pop(), "answers .*, not 101 years"),
+     (lambda graph: graph.node.pop(), "cannot be run"),
+     (hold_elsewhere, "cannot be run")],
+)  # fmt: skip
+def test_a_network_that_is_not_what_the_file_says_is_refused(
+    toy_onnx: Path, tmp_path: Path, change, reason: str, capfd
+):
+    path = changed(toy_onnx, tmp_path / "x.onnx", change)
+    with pytest.raises(WeightsError, match=reason) as caught:
+        load_model(path, "cpu")
+    assert str(path) in str(caught.value) and "export it again" in str(caught.value)
+    assert capfd.readouterr().out == ""

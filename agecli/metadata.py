@@ -1,0 +1,144 @@
+"""What a weights file says of itself: its form, its bounds, and that it fits together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
+
+from agecli import __version__
+from agecli.ages import YEARS, Scheme, knows_years, outputs_of
+from agecli.config import CONFIGS, configure
+from agecli.errors import UsageError
+from agecli.models.backbone import check_backbone
+from agecli.reading import decode
+from agecli.registry import MODELS
+
+FORMAT = 1
+BUILT_IN = ("outputs", "backbone")
+"""What an architecture has beside the settings that shape it."""
+
+Text = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Label = Annotated[str, Meta(max_length=7)]
+Labels = Annotated[list[Label], Meta(min_length=2, max_length=YEARS)]
+Means = Annotated[list[Annotated[float, Meta(ge=-100, le=100)]], Meta(min_length=3, max_length=3)]
+Stds = Annotated[list[Annotated[float, Meta(ge=1e-4, le=1e4)]], Meta(min_length=3, max_length=3)]
+
+
+class Crop(TypedDict, total=False):
+    """How a detected face is cropped."""
+
+    detector: Text
+    margin: Annotated[float, Meta(ge=-0.4, le=4)]
+    """On each side, in box sides."""
+
+
+class Origin(TypedDict):
+    """A backbone that is not in the file."""
+
+    id: Text
+    """Of a hub, or a folder."""
+    revision: Text
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a weights file says of itself, stored as JSON under the header key `agecli`."""
+
+    model: Text
+    architecture: dict[str, Any]
+    """Keyword arguments that rebuild the model."""
+    objective: Annotated[str, Meta(pattern=r"\A(groups|ages|both|margin)\Z")]
+    """`groups`: outputs are age groups; `ages` and `both`: outputs are the years 0-100."""
+    scheme: Labels
+    """Labels of the age groups, young to old."""
+    image_size: Annotated[int, Meta(ge=16, le=1024)]
+    mean: Means
+    std: Stds
+    crop: Crop
+    """How a detected face is cropped: detector, and margin on each side in box sides."""
+    temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
+    split_hash: Text = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """On the test split, with n; empty until it was evaluated."""
+    training: dict[str, Any] = field(default_factory=dict)
+    backbone: Origin | None = None
+    """Id (or folder) and revision of the backbone, where its weights are not in the file."""
+    title: Text = ""
+    """The model's name, or what it is in truth: a DINOv2 may never have been pre-trained."""
+    licence: Text = "research use only: trained on UTKFace"
+    agecli_version: Text = __version__
+    format: int = FORMAT
+
+    @property
+    def knows_years(self) -> bool:
+        """Whether the outputs are years, and not age groups."""
+        return knows_years(self.objective)
+
+    @property
+    def described(self) -> str:
+        """What the model is in a few words: "CNN, four conv blocks", "resnet18"."""
+        if self.title and self.title != self.model:
+            return self.title
+        return str(self.architecture.get("arch") or MODELS[self.model].title)
+
+
+class Newer(ValueError):
+    """The file is of a later agecli: this one cannot read it."""
+
+
+def read_metadata_text(text: str) -> Metadata:
+    """Read the JSON that a weights file holds, of this version or an earlier one.
+
+    Raises Newer for a later format or an unknown model, ValueError, in a few words, for what cannot
+    be: another type, a size out of bounds, an architecture that does not fit the rest.
+    """
+    known = decode(text, _Known)
+    if known.format > FORMAT:
+        raise Newer(f"has format {known.format}, newer than this agecli reads ({FORMAT})")
+    if known.model not in MODELS:
+        raise Newer(
+            f"holds the model {known.model!r}, which this agecli does not know "
+            f"({', '.join(MODELS)})"
+        )
+    return _check(decode(text, Metadata))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What tells whether the rest can be read."""
+
+    model: Text
+    format: int
+
+
+def _check(metadata: Metadata) -> Metadata:
+    """Raise ValueError where parts contradict each other; leave what shapes nothing."""
+    try:
+        scheme = Scheme.parse(metadata.scheme)
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("--")) from error
+    architecture = metadata.architecture
+    settings = {name: value for name, value in architecture.items() if name not in BUILT_IN}
+    known = {setting.name for setting in fields(CONFIGS[metadata.model])}
+    if unknown := sorted(settings.keys() - known):
+        raise ValueError(f"architecture: {metadata.model} has no {unknown[0]!r}")
+    try:
+        configure(metadata.model, **settings)
+    except UsageError as error:
+        raise ValueError(f"architecture: {str(error).removeprefix('--')}") from error
+    outputs = outputs_of(metadata.objective, scheme)
+    if architecture.get("outputs") != outputs:
+        raise ValueError(
+            f"architecture: {architecture.get('outputs')!r} outputs, where its objective and "
+            f"scheme have {outputs}"
+        )
+    if architecture.get("image_size", metadata.image_size) != metadata.image_size:
+        raise ValueError(f"architecture: another image_size than {metadata.image_size}")
+    if ("backbone" in architecture) != hasattr(CONFIGS[metadata.model], "backbone"):
+        raise ValueError("architecture: a backbone is what a dinov2 has, and no other")
+    if "backbone" in architecture:
+        own = check_backbone(architecture["backbone"], metadata.image_size)
+        return replace(metadata, architecture=architecture | {"backbone": own})
+    return metadata

@@ -1,0 +1,86 @@
+"""What a weights file says of itself: what cannot be is refused, in one line, before it is used."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from agecli.metadata import Newer, read_metadata_text
+from tests.exporting.models import SIZES
+from tests.test_weights import METADATA
+
+DINOV2 = {
+    "model": "dinov2", "objective": "both", "architecture": SIZES["dinov2"], "image_size": 32,
+}  # fmt: skip
+
+
+def text(**changes: Any) -> str:
+    return json.dumps(asdict(METADATA) | changes)
+
+
+def backbone(**changes: Any) -> dict[str, Any]:
+    architecture = SIZES["dinov2"]
+    own = architecture["backbone"] | changes
+    return DINOV2 | {"architecture": architecture | {"backbone": own}}
+
+
+def test_what_was_written_comes_back():
+    assert read_metadata_text(text()) == METADATA
+    assert read_metadata_text(text(**DINOV2)).architecture == SIZES["dinov2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"scheme": None}, "scheme: expected array, got null"),
+     ({"scheme": 3}, "scheme: expected array"),
+     ({"scheme": []}, "scheme: expected array of length >= 2"),
+     ({"scheme": ["4-6", "0-2"]}, "scheme: group '0-2' overlaps"),
+     ({"scheme": ["0-2", "x"]}, "scheme: 'x' is not an age group"),
+     ({"crop": [1]}, "crop: expected object, got array"),
+     ({"crop": {"margin": 1e9}}, "crop.margin: expected float <= 4"),
+     ({"temperature": "x"}, "temperature: expected float, got str"),
+     ({"temperature": 0}, "temperature: expected float >= 0.001"),
+     ({"temperature": float("nan")}, "JSON is malformed"),
+     ({"image_size": 0}, "image_size: expected int >= 16"),
+     ({"image_size": "96"}, "image_size: expected int, got str"),
+     ({"image_size": float("inf")}, "JSON is malformed"),
+     ({"image_size": 20000}, "image_size: expected int <= 1024"),
+     ({"image_size": 32}, "architecture: another image_size than 32"),
+     ({"mean": [0.5, 0.5]}, "mean: expected array of length >= 3"),
+     ({"std": [1, 1, 0]}, "std\\[2\\]: expected float >= 0.0001"),
+     ({"title": "\x1b[2J"}, "title: expected str matching"),
+     ({"objective": "ages"}, "8 outputs, where its objective and scheme have 101"),
+     ({"architecture": {"outputs": 8, "wings": 2}}, "architecture: cnn has no 'wings'"),
+     ({"architecture": {"outputs": 10**9}}, "1000000000 outputs"),
+     ({"architecture": {"outputs": 8, "backbone": {}}}, "a backbone is what a dinov2 has"),
+     ({"model": "capsnet", "objective": "margin", "image_size": 32,
+       "architecture": {"outputs": 8, "image_size": 32, "routing_iters": 10**9}},
+      "architecture: routing-iters: 1000000000 is not between 1 and 20"),
+     (backbone(num_hidden_layers=10**7), "num_hidden_layers: expected int <= 128"),
+     (backbone(patch_size=10**6), "patch_size: expected int <= 256"),
+     (backbone(hidden_size=25), "hidden_size: 25 is no multiple of the 2 heads"),
+     (backbone(image_size=1024, patch_size=1), "patches of 1 are none for a picture of 1024"),
+     (backbone(num_channels=4), "num_channels: "),
+     (DINOV2 | {"architecture": {"outputs": 101, "pool": 3}}, "architecture: pool: 3 is not"),
+     ({"backbone": {"id": "x"}}, "backbone: .*missing required field revision")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(changes: dict, reason: str):
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_metadata_text(text(**changes))
+    assert not isinstance(caught.value, Newer)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "content", ["", "null", "[]", "{", '{"format": 1}', "[" * 100_000, '{"training":' * 5000],
+)  # fmt: skip
+def test_what_is_no_metadata_is_refused(content: str):
+    with pytest.raises(ValueError, match=r"^.{5,160}$"):
+        read_metadata_text(content)
+
+
+def test_what_a_backbone_has_beside_its_shape_is_left_out():
+    """Its configuration may name code to fetch, or a billion labels."""
+    metadata = read_metadata_text(text(**backbone(attn_implementation="x/y", num_labels=10**9)))
+    assert metadata.architecture == SIZES["dinov2"]
