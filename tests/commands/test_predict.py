@@ -344,19 +344,19 @@ def test_a_table_keeps_what_was_answered(
     cli: Cli, toy: Path, tmp_path: Path, error: str, code: int
 ):
     table, partial = tmp_path / "ages.csv", tmp_path / "ages.csv.partial"
-    given = ["predict", str(PORTRAIT), str(PORTRAIT.parent), "--weights", str(toy)]
+    copies = [shutil.copy(PORTRAIT, toy.parent / f"{number}.jpg") for number in range(3)]
+    given = ["predict", *map(str, copies), "--weights", str(toy)]
     given += ["--csv", str(table), "--batch-size", "1"]
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(error=error), *given],
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == code
-    said, last = result.stderr.splitlines()[-2:]
-    assert said == f"agecli: {partial} has what was answered so far"
-    assert "Traceback" not in result.stderr and last.startswith("agecli: ")
+    assert f"agecli: {partial} has what was answered so far" in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
     with partial.open(newline="") as file:
         (row, *_) = csv.DictReader(file)
-    assert row["source"] == str(PORTRAIT) and row["group"]
+    assert row["source"] == str(copies[0]) and row["group"]
     assert not table.exists()
     assert cli(*given).returncode == 0
     assert sorted(tmp_path.iterdir()) == [table]
