@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -16,6 +17,9 @@ from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
 """Seconds until a process of a launch that is not the first one tells of its failure."""
+
+PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.v>########", strict=True)))
+"""What is shown for our own characters where a console has too few."""
 
 app = typer.Typer(
     name="agecli",
@@ -59,6 +63,8 @@ def _root(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
+        _open_consoles()
+        distributed.check_launch()
         code = app(standalone_mode=False) or 0
         distributed.leave()
         sys.exit(code)
@@ -103,3 +109,17 @@ def _fail(message: str, code: int) -> NoReturn:
             where = f"rank {distributed.rank()}: "
         print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
     sys.exit(code)
+
+
+def _open_consoles() -> None:
+    """Have characters that a console cannot show replaced, where it would raise an error."""
+    codecs.register_error("agecli", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="agecli")  # type: ignore[union-attr]
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    shown = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(char if char.isascii() else "?" for char in shown), error.end
