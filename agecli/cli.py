@@ -11,13 +11,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agecli import __version__, distributed
+from agecli import __version__, distributed, memory
 from agecli.commands import evaluate, export, predict, prepare, train, tune
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
 """Seconds until a process of a launch that is not the first one tells of its failure."""
 
+TOO_LITTLE = (
+    "too little memory: give this process more (`ulimit -v`, the limit of a container), or use a "
+    "smaller --batch-size, --image-size or --workers"
+)
 PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.v>########", strict=True)))
 """What is shown for our own characters where a console has too few."""
 
@@ -76,13 +80,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if memory.lacks_main_memory(error):
+            _fail(TOO_LITTLE, 1)
         what = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{what}", 1)
-    except MemoryError:
-        _fail("out of memory: use a smaller --batch-size or --image-size", 1)
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
             _fail(_usage(error), 2)
+        if memory.lacks_main_memory(error):
+            _fail(TOO_LITTLE, 1)
         if distributed.is_loss(error):
             _fail("another process of the launch has ended", 1)
         if os.environ.get("AGECLI_TRACEBACK"):

@@ -186,3 +186,15 @@ def test_a_launch_by_half_is_one_line_and_an_empty_one_is_none(cli, one_line):
         assert "WORLD_SIZE" in one_line(cli("train", "cnn", "--show-config", WORLD_SIZE=size), 2)
     half = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}
     assert "MASTER_PORT" in one_line(cli("train", "cnn", "--show-config", **half), 2)
+
+
+@pytest.mark.parametrize("kilobytes", [150_000, 1_000_000])
+def test_too_little_memory_is_one_line(kilobytes: int):
+    command = f"ulimit -v {kilobytes}; exec {sys.executable} -m agecli predict astronaut.jpg"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT / "demo" / "examples", capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("agecli: too little memory: ")
+    assert result.stderr.count("\n") == 1
