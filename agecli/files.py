@@ -176,6 +176,34 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def growing_name(path: Path) -> Path:
+    """Return the name that a file has while it grows."""
+    return path.with_name(f"{path.name}.partial")
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[Path]:
+    """Yield path.partial to write a file under, piece by piece.
+
+    It takes its own name when the block ends well; where the block fails, or the process is
+    killed, it stays with what it has. Raises UsageError while another process writes it, DiskError
+    where there is no room.
+    """
+    partial = growing_name(path)
+    with room_for(path, partial=partial), partial.open("ab") as held:
+        if fcntl is not None:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{path} is being written by another command: give another name"
+                ) from None
+            except OSError:  # there are file systems without locks
+                pass
+        yield partial
+        partial.replace(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all; what is no character becomes a ?."""
     write_bytes(path, text.encode(errors="replace"))
