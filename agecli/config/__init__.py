@@ -41,6 +41,7 @@ from agecli.config.settings import (
     BEST,
     FOUND,
     TRIALS,
+    Table,
     check_names,
     command_line,
     configure,
@@ -65,7 +66,7 @@ __all__ = [
     "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig", "Choice",
     "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig", "Fallback",
     "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig", "Pruner",
-    "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "TrainConfig", "Value", "check_names",
-    "command_line", "configure", "flag_of", "read_config", "read_settings", "read_space",
-    "read_table", "write_toml",
+    "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Table", "TrainConfig", "Value",
+    "check_names", "command_line", "configure", "flag_of", "read_config", "read_settings",
+    "read_space", "read_table", "write_toml",
 ]  # fmt: skip

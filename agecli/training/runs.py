@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agecli import distributed
-from agecli.config import TrainConfig, read_config
-from agecli.errors import TrainingError
+from agecli.config import Table, TrainConfig, read_config
+from agecli.errors import TrainingError, UsageError, brief
 from agecli.files import whole, write_text
+from agecli.reading import convert, decode, read_json, read_text
 from agecli.training.records import Epoch
 
 State = dict[str, Any]
@@ -25,7 +26,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best = folder / "best.safetensors"
-        self._state = folder / "last" / "state.pt"
+        self.state = folder / "last" / "state.pt"
 
     @classmethod
     def create(cls, folder: Path, config: TrainConfig) -> Run:
@@ -47,17 +48,20 @@ class Run:
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with.
 
-        Raises TrainingError for a folder that is no run or is damaged.
+        Raises TrainingError for a folder that is no run or is damaged, UsageError for settings that
+        its model does not have.
         """
+        path = folder / "config.json"
+        if not path.is_file():
+            raise TrainingError(f"No run in {folder}: --resume takes a folder of `agecli train`")
         try:
-            text = (folder / "config.json").read_text(encoding="utf-8")
-            return cls(folder), read_config(json.loads(text))
-        except (FileNotFoundError, NotADirectoryError) as error:
+            return cls(folder), read_config(read_json(path, Table))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+        except ValueError as error:
             raise TrainingError(
-                f"No run in {folder}: --resume takes a folder of `agecli train`"
+                f"{path} is damaged ({error}): put it back, or start a new run"
             ) from error
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{folder / 'config.json'} is damaged: {error}") from error
 
     @staticmethod
     def free_folder(model: str) -> Path:
@@ -72,46 +76,74 @@ class Run:
         import torch
 
         records = [epoch.to_plain() for epoch in history]
-        self._state.parent.mkdir(exist_ok=True)
-        with whole(self._state) as partial:
+        self.state.parent.mkdir(exist_ok=True)
+        with whole(self.state) as partial:
             torch.save({"history": records, "world": distributed.world()} | state, partial)
         lines = (json.dumps(record) + "\n" for record in records)
         write_text(self.folder / "metrics.jsonl", "".join(lines))
 
     def history(self) -> list[Epoch]:
-        """Return the epochs so far, as metrics.jsonl has them."""
+        """Return the epochs so far, as metrics.jsonl has them.
+
+        Raises TrainingError for a file that is damaged.
+        """
         path = self.folder / "metrics.jsonl"
         if not self.begun or not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Epoch.from_plain(json.loads(line)) for line in lines]
+        try:
+            lines = read_text(path).splitlines()
+            return _read_history([decode(line, dict[str, Any]) for line in lines])
+        except ValueError as error:
+            raise TrainingError(
+                f"{path} is damaged ({error}): put it back, or start a new run"
+            ) from error
 
     @property
     def begun(self) -> bool:
         """Return whether an epoch was finished."""
-        return self._state.exists()
+        return self.state.exists()
 
     def load(self) -> State | None:
         """Read back what `save` kept, or None where no epoch was finished.
 
         Raises TrainingError for a file that is damaged.
         """
-        import pickle
-
         import torch
 
         if not self.begun:
             return None
         try:
-            state = torch.load(self._state, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{self._state} is damaged: start the training again") from error
-        return state | {"history": [Epoch.from_plain(record) for record in state["history"]]}
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+            known = convert(state, _State)
+            return state | {"history": _read_history(known.history)}
+        except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
+            reason = brief(error if isinstance(error, ValueError) else "no state of a run")
+            raise TrainingError(
+                f"{self.state} is damaged ({reason}): put it back, or start a new run"
+            ) from error
 
     def log(self, text: str) -> None:
         """Add a line with the time to log.txt."""
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+@dataclass(frozen=True)
+class _State:
+    """What every run's state has, beside the parts of its trainer."""
+
+    history: list[dict[str, Any]]
+    world: int = 1
+
+
+def _read_history(records: list[dict[str, Any]]) -> list[Epoch]:
+    """Read epochs as they were kept. Raises ValueError where one is missing or no epoch."""
+    history = [Epoch.from_plain(record) for record in records]
+    if [epoch.epoch for epoch in history] != [*range(1, len(history) + 1)]:
+        raise ValueError("its epochs are not 1, 2, 3, ...")
+    if history and not history[0].best:
+        raise ValueError("its first epoch is not the best so far")
+    return history
 
 
 def check_world(state: State) -> None:
