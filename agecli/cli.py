@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import Annotated, Any, NoReturn
@@ -94,7 +95,7 @@ def _usage(error: Any) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if line := " ".join(message.split()):
+    if line := re.sub(r"\s*[\n\r]\s*", " ", message).strip():  # spaces may be a file's name
         where = ""
         if not distributed.is_main():
             # What every process runs into is said once: the first one's end ends this one here.

@@ -1,5 +1,7 @@
 """The errors a user can meet: one line each, saying what was wrong and what to do next."""
 
+import os
+import shlex
 from typing import Literal
 
 ImageFault = Literal[
@@ -31,6 +33,10 @@ class UsageError(AgecliError):
     exit_code = 2
 
 
+class DiskError(AgecliError):
+    """There is no room for a file."""
+
+
 class DataError(AgecliError):
     """A source, archive or prepared data set cannot be used."""
 
@@ -49,3 +55,20 @@ class WeightsError(AgecliError):
 
 class TrainingError(AgecliError):
     """A training cannot start, continue or finish."""
+
+
+def pasteable(*words: object) -> str:
+    """Write a command as a shell takes it, whatever its words hold: `--resume 'runs/a (2)'`."""
+    return " ".join(_quote(str(word)) for word in words)
+
+
+def _quote(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # Line breaks would not survive in one line, and bytes that are no text not on a terminal.
+    return "$'" + "".join(_escape(byte) for byte in os.fsencode(word)) + "'"
+
+
+def _escape(byte: int) -> str:
+    plain = 32 <= byte < 127 and chr(byte) not in "'\\"
+    return chr(byte) if plain else f"\\x{byte:02x}"

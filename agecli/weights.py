@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agecli.errors import UsageError, WeightsError, brief
-from agecli.files import whole
+from agecli.errors import UsageError, WeightsError, brief, pasteable
+from agecli.files import write_bytes
 from agecli.formats import ONNX as ONNX_FILE
 from agecli.formats import SAFETENSORS, format_of
 from agecli.metadata import Metadata, Newer, read_metadata_text
@@ -42,6 +42,7 @@ def save_weights(
     """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
 
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
+    Raises DiskError where there is no room.
     """
     import torch
     from safetensors.torch import save
@@ -52,8 +53,7 @@ def save_weights(
 
     tensors = {name: stored(tensor) for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial:
-        partial.write_bytes(save(tensors, {KEY: json.dumps(asdict(metadata))}))
+    write_bytes(path, save(tensors, {KEY: json.dumps(asdict(metadata))}))
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -136,8 +136,8 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     if metadata.backbone:
         from agecli.models.dinov2 import backbone_state
 
-        instead = f"run `agecli export {path} OUT --with-backbone` there"
-        tensors |= backbone_state(**metadata.backbone, instead=instead)
+        way_on = pasteable("agecli", "export", path, "OUT", "--with-backbone")
+        tensors |= backbone_state(**metadata.backbone, instead=f"run `{way_on}` there")
     with _fitting(path, metadata):
         model.load_state_dict(tensors, assign=True)
         for name, tensor in model.state_dict().items():

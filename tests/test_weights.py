@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agecli.errors import UsageError, WeightsError
+from agecli.errors import DiskError, UsageError, WeightsError
 from agecli.models.cnn import CNN
 from agecli.weights import (
     KEY,
@@ -94,7 +94,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskError, match=r"No room for .* \(No space left on device\)"):
         save_weights(path, {"w": torch.zeros(1)}, METADATA)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["cnn.safetensors"]

@@ -16,6 +16,7 @@ from rich.table import Table
 from agecli import distributed
 from agecli.commands._console import err, out, say
 from agecli.commands._memory import plan_text
+from agecli.errors import pasteable
 from agecli.training.observer import Observer
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def training_display(model: str) -> Iterator[Observer]:
     except KeyboardInterrupt:
         display.close()
         if display.run:
-            way_on = f"agecli train {model} --resume {display.run}"
+            way_on = pasteable("agecli", "train", model, "--resume", display.run)
             say(f"stopped; finished epochs are kept: {way_on}")
         raise
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from agecli import distributed
-from agecli.commands._console import err, out
+from agecli.commands._console import err, out, say
+from agecli.commands._outputs import Marked, save_marked
 from agecli.commands._progress import FaceProgress, clock, printable
 from agecli.commands._sources import Sources
 from agecli.data.images import read_image
-from agecli.errors import UsageError
 from agecli.faces.drawing import draw_faces
-from agecli.files import whole
+from agecli.files import growing
 from agecli.inference.ensemble import Ensemble, average
 from agecli.inference.pictures import STDIN
 from agecli.inference.predictor import Prediction, labels_of
@@ -37,7 +36,6 @@ Sink = Callable[[list[Prediction]], None]
 
 BAR = 30
 LONGEST_NAME = 40
-WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def show_predictions(
@@ -172,14 +170,29 @@ def _json_lines(console: Console, top: int | None) -> Sink:
 
 @contextmanager
 def _csv_file(path: Path, groups: Sequence[str]) -> Iterator[Sink]:
-    """Write a CSV row per face and model; the file gets its name when it is whole."""
+    """Write a CSV row per face and model as they come; the file gets its name when it is whole."""
     with (
-        whole(path) as partial,
+        growing(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(csv_header(groups))
-        yield lambda rows: writer.writerows(csv_row(row, groups) for row in rows)
+        answered = 0
+
+        def write(rows: list[Prediction]) -> None:
+            nonlocal answered
+            writer.writerows(csv_row(row, groups) for row in rows)
+            file.flush()
+            answered += 1
+
+        try:
+            yield write
+        except BaseException:  # Ctrl-C, too
+            if answered:
+                say(f"agecli: {partial} has what was answered so far")
+            else:
+                partial.unlink()
+            raise
 
 
 def _annotator(folder: Path, sources: Sources) -> Sink:
@@ -187,26 +200,20 @@ def _annotator(folder: Path, sources: Sources) -> Sink:
 
     Of a video it is a picture per face, where that was found surest.
     """
-    parents = {source.parent: source.parent.resolve() for source in sources.paths}
-    root = Path(os.path.commonpath(parents.values()))
-    if any(parent.is_relative_to(folder.resolve()) for parent in parents.values()):
-        raise UsageError(f"--annotate: {folder} holds pictures to predict; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    pictures = Marked(folder, sources.paths)
 
     def write(rows: list[Prediction]) -> None:
         if rows[0].status != "ok":
             return
         source = Path(rows[0].source)
-        target = folder / parents[source.parent].relative_to(root) / source.name
         if track := rows[0].track:
             image = read_frame(source, track.best)
-            target = target.with_name(f"{target.name}.{track.number}.jpg")
+            target = pictures.path(source, str(track.number))
         else:
             image = read_image(sources.stdin if source == STDIN else source)
-        if target.suffix.lower() not in WRITABLE:
-            target = target.with_name(f"{target.name}.png")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draw_faces(image, labels_of(rows)).save(target, quality=92)
+            target = pictures.path(source)
+        save_marked(draw_faces(image, labels_of(rows)), target)
 
     return write
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from agecli.commands._console import err, out, say
 from agecli.config import flag_of
+from agecli.errors import pasteable
 from agecli.tuning.tune import SearchObserver
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def show_summary(summary: Summary, as_json: bool) -> None:
         out.print(table)
     say(f"agecli: plots in {summary.study}, all of them in {summary.files[-1]}")
     if summary.best:
-        command = f"agecli train {summary.model} --from-study {summary.study}"
-        say(f"agecli: train with the best settings: {command}")
+        way_on = pasteable("agecli", "train", summary.model, "--from-study", summary.study)
+        say(f"agecli: train with the best settings: {way_on}")
 
 
 def study_tables(summary: Summary) -> list[Table]:

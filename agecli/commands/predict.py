@@ -47,9 +47,7 @@ LeastScore = Annotated[
     float, Option(metavar="X", min=0, max=1, help="Detections below this score are no faces.")
 ]
 Json = Annotated[bool, flag("json", "Print a line of JSON per face and model.")]
-Csv = Annotated[
-    Path | None, Option(metavar="FILE", dir_okay=False, help="Write a CSV row per face and model.")
-]
+Csv = Annotated[Path | None, Option(metavar="FILE", help="Write a CSV row per face and model.")]
 Top = Annotated[
     int | None, Option(metavar="K", min=1, help="Show only the K most probable groups.")
 ]
@@ -112,6 +110,7 @@ def predict(
     Exit codes: 0 every picture has an answer; 3 some have none, their rows say
     why (no face found, unreadable); 1 failure; 2 wrong usage.
     """
+    from agecli.commands._outputs import check
     from agecli.commands._predictions import show_predictions
     from agecli.commands._progress import FaceProgress
     from agecli.commands._sources import find_sources
@@ -123,6 +122,8 @@ def predict(
     elif not pictures:
         raise UsageError("Missing argument 'PICTURE': name pictures or videos, or give --webcam")
     sources = find_sources(pictures or [], camera if webcam else None, fps, seconds)
+    if distributed.is_main():
+        check(csv, annotate, [] if webcam else sources.paths)
     predictor = Predictor(
         find_weights(model or ("all" if weights else DEFAULT_MODEL), weights),
         device=device, crops=crops, fallback=fallback, align=align, min_face_score=min_face_score,

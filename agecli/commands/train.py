@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,8 @@ from agecli.commands._options import (
     setting_options,
 )
 from agecli.commands._settings import is_given
-from agecli.config import CONFIGS, TrainConfig, flag_of
-from agecli.errors import UsageError
+from agecli.config import CONFIGS, PLACE, TrainConfig, flag_of
+from agecli.errors import UsageError, pasteable
 
 
 def _own(
@@ -40,7 +41,11 @@ def _own(
     ] = False,
     run: Annotated[Path | None, typer.Option(help="Folder to fill; runs/MODEL by default.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue a run with its own settings.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Continue a run with its own settings; --data, --device, --workers may be others.",
+        ),
     ] = None,
     memory_report: Annotated[
         bool,
@@ -72,8 +77,9 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     options = context.params
     run, as_json = options["resume"], options["as_json"]
     if run:
-        config = _open_run(context, run, kind)
-        sources = dict.fromkeys(vars(config), str(run))
+        place = {name: options[name] for name in PLACE if is_given(context, name)}
+        config = replace(_open_run(context, run, kind), **place)
+        sources = dict.fromkeys(vars(config), str(run)) | dict.fromkeys(place, "command line")
     else:
         config, sources = settings_of(context, kind, options["config"], options["from_study"])
     if options["show_config"]:
@@ -84,7 +90,7 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
     else:
         with training_display(config.model) as display:
             if run:
-                done = resume(run, observer=display)
+                done = resume(run, observer=display, **place)
             else:
                 done = train(config, run=options["run"], observer=display)
         if distributed.is_main():
@@ -95,13 +101,13 @@ def _open_run(context: typer.Context, folder: Path, kind: type[TrainConfig]) -> 
     """Read the settings of --resume's run. Raises UsageError for one of another model."""
     from agecli.training.runs import Run
 
-    allowed = ("resume", "memory_report", "show_config", "as_json")
+    allowed = ("resume", "memory_report", "show_config", "as_json", *PLACE)
     for name in context.params:
         if name not in allowed and is_given(context, name):
             raise UsageError(f"--resume keeps the run's own settings: leave out {flag_of(name)}")
     config = distributed.from_main(lambda: Run.open(folder)[1])
     if not isinstance(config, kind):
-        way_on = f"agecli train {config.model} --resume {folder}"
+        way_on = pasteable("agecli", "train", config.model, "--resume", folder)
         raise UsageError(f"--resume: {folder} is a run of {config.model}: `{way_on}`")
     return config
 

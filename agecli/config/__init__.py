@@ -10,6 +10,7 @@ from agecli.config.base import (
     IMAGENET_STD,
     MIN_FACE_SCORE,
     MOST_ACCUMULATED,
+    PLACE,
     AgesConfig,
     Align,
     Arch,
@@ -62,11 +63,12 @@ from agecli.config.space import (
 
 __all__ = [
     "BEST", "CONFIGS", "DETECTOR", "EARLIER_DETECTORS", "FACE_MARGIN", "FLIP", "FORMS", "FOUND",
-    "FPS", "IMAGENET_MEAN", "IMAGENET_STD", "MIN_FACE_SCORE", "MOST_ACCUMULATED", "SCRATCH",
-    "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig", "Choice",
-    "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig", "Fallback",
-    "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig", "Pruner",
-    "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Table", "TrainConfig", "Value",
+    "FPS", "IMAGENET_MEAN", "IMAGENET_STD", "MIN_FACE_SCORE", "MOST_ACCUMULATED", "PLACE",
+    "SCRATCH", "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig",
+    "Choice", "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig",
+    "Fallback", "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig",
+    "Pruner", "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Table", "TrainConfig",
+    "Value",
     "check_names", "command_line", "configure", "flag_of", "read_config", "read_settings",
     "read_space", "read_table", "write_toml",
 ]  # fmt: skip

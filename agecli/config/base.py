@@ -30,6 +30,9 @@ Twice the time, and of no use to a model that was trained on mirrored images: cn
 74.1 % exact with it and 74.4 % without.
 """
 
+PLACE = ("data", "device", "workers")
+"""Settings of a training that say where and not what: they may change while it goes on."""
+
 MOST_ACCUMULATED = 4096
 """Batches per optimiser step at most."""
 

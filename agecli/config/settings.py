@@ -9,7 +9,7 @@ from typing import Any
 from agecli.config.base import TrainConfig
 from agecli.config.fields import Settings, flag_of
 from agecli.config.models import CONFIGS
-from agecli.errors import UsageError, brief
+from agecli.errors import UsageError, brief, pasteable
 from agecli.reading import read_json, read_toml
 
 FOUND = ("revision", "mean", "std")
@@ -52,7 +52,7 @@ def read_config(values: Settings) -> TrainConfig:
 def command_line(values: Settings) -> str:
     """Write the command that trains with a configuration's values; defaults are left out."""
     kind = CONFIGS[values["model"]]
-    words = ["agecli train", values["model"]]
+    words = ["agecli", "train", values["model"]]
     for field in fields(kind):
         value = values.get(field.name, field.default)
         if field.name in FOUND or value == field.default:
@@ -61,8 +61,8 @@ def command_line(values: Settings) -> str:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            words.append(f"{flag} {value}")
-    return " ".join(words)
+            words += [flag, value]
+    return pasteable(*words)
 
 
 def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
@@ -76,7 +76,8 @@ def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
     if model != kind.model:
         if model not in list(CONFIGS):
             raise UsageError(f"--config: {path} is for {brief(model)!r}, which is no model")
-        raise UsageError(f"--config: {path} is for {model}: `agecli train {model} --config {path}`")
+        way_on = pasteable("agecli", "train", model, "--config", path)
+        raise UsageError(f"--config: {path} is for {model}: `{way_on}`")
     check_names(values, kind, str(path))
     try:
         kind(**values)

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from agecli.config import command_line
-from agecli.errors import WeightsError
+from agecli.errors import WeightsError, pasteable
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import megabytes, share, span, years
 from agecli.exporting.card import UTKFACE, scores_of
 from agecli.weights import SUFFIXES, Metadata, read_metadata
+
+INDEX = "Made by `agecli export "
+"""How a README of ours begins, below its title."""
 
 
 def folder_readme(folder: Path) -> str:
@@ -29,7 +32,8 @@ def folder_readme(folder: Path) -> str:
         for path, metadata in models.items()
     )
     return fill_markdown(
-        Path(__file__).with_name("index.md.j2"), folder=folder.resolve().name,
+        Path(__file__).with_name("index.md.j2"),
+        made=pasteable("agecli", "export", folder.resolve().name, "--index"),
         models=_models(models),
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
         trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
@@ -55,8 +59,8 @@ def _lines(trainings: list[dict[str, Any]], run: str) -> list[str]:
     lines = []
     for number, config in enumerate(trainings, start=1):
         start = {"init": f"{run}-{number - 1}"} if number > 1 else {}
-        folder = f" --run {run}-{number}" if number < len(trainings) else ""
-        lines.append(command_line(config | start) + folder)
+        folder = ["--run", f"{run}-{number}"] if number < len(trainings) else []
+        lines.append(" ".join([command_line(config | start), pasteable(*folder)]).strip())
     return lines
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agecli import distributed
 from agecli.config import ResNetConfig
-from agecli.errors import TrainingError
+from agecli.errors import AgecliError
 from agecli.memory import memory_in_use
 from agecli.models.resnet import ResNet
 from agecli.training.loop import REPORT_SECONDS, MovingAverage
@@ -202,7 +202,7 @@ class Keeper(Callback):
         self.results, self.saved = results, saved
         results.history = saved["history"] if saved else []
         self.skip = 0
-        self.failure: TrainingError | None = None
+        self.failure: AgecliError | None = None
 
     @property
     def history(self) -> list[Epoch]:
@@ -258,7 +258,7 @@ class Keeper(Callback):
         step, val = self.learn.last_step, self.learn.scores
         try:
             self.results.add(step, val, best.state_dict(), self._state(), phase=phase)
-        except TrainingError as error:
+        except AgecliError as error:
             self.failure = error  # fastai would rewrite its message
             raise CancelFitException from error
         if phase == "all" and self.is_over():

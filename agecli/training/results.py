@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from agecli import distributed
 from agecli.ages import Answers, IntArray
-from agecli.config import DETECTOR, FACE_MARGIN, TrainConfig
+from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError
 from agecli.metadata import Origin
@@ -99,8 +99,7 @@ class Results:
         run, config = self.session.run, self.session.config
         best = next(epoch for epoch in reversed(self.history) if epoch.best)
         final = self._metadata(best)
-        seconds = round(sum(epoch.seconds for epoch in self.history))
-        facts = {"epochs": len(self.history), "seconds": seconds} | facts
+        facts = {"epochs": len(self.history)} | facts  # nothing timed: equal runs, equal files
         final = replace(final, training=final.training | facts)
         if score:
             # Users' predictor runs in fp32: under a budget it gets half the batch of training.
@@ -183,8 +182,8 @@ def score_weights(
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
-    """Return a configuration's settings without this machine's paths."""
-    names = {k: v for k, v in vars(config).items() if k not in ("data", "device")}
+    """Return a configuration's settings without those of a place, and without its paths."""
+    names = {k: v for k, v in vars(config).items() if k not in PLACE}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name
     return names | {k: Path(names[k]).name for k in ("init", "teacher") if names.get(k)}

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from agecli import distributed
 from agecli.config import Table, TrainConfig, read_config
-from agecli.errors import TrainingError, UsageError, brief
-from agecli.files import whole, write_text
+from agecli.data.store import Dataset
+from agecli.errors import DataError, TrainingError, UsageError, brief, pasteable
+from agecli.files import LateErrors, clear_leftovers, room_for, whole, write_text
 from agecli.reading import convert, decode, read_json, read_text
 from agecli.training.records import Epoch
+from agecli.weights import read_metadata
+
+CONFIG, METRICS = "config.json", "metrics.jsonl"
 
 State = dict[str, Any]
 """A run's state: its history, the number of processes, and the state of each of its parts."""
@@ -31,10 +37,14 @@ class Run:
     @classmethod
     def create(cls, folder: Path, config: TrainConfig) -> Run:
         """Start a new run in an empty or absent folder. Raises TrainingError for any other."""
+        if folder.is_dir():
+            clear_leftovers(folder.absolute())  # of a training that was killed at its very start
+        if (folder / CONFIG).exists():
+            way_on = pasteable("--resume", folder)
+            raise TrainingError(f"{folder} is in use: continue it with {way_on}, or give another "
+                                "--run")  # fmt: skip
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(
-                f"{folder} is in use: continue it with --resume {folder}, or give another --run"
-            )
+            raise TrainingError(f"{folder} is in use, and by no run: give another --run")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
         run.configure(config)
@@ -42,7 +52,7 @@ class Run:
 
     def configure(self, config: TrainConfig) -> None:
         """Keep the configuration that the run goes on with."""
-        write_text(self.folder / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        write_text(self.folder / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
@@ -51,7 +61,7 @@ class Run:
         Raises TrainingError for a folder that is no run or is damaged, UsageError for settings that
         its model does not have.
         """
-        path = folder / "config.json"
+        path = folder / CONFIG
         if not path.is_file():
             raise TrainingError(f"No run in {folder}: --resume takes a folder of `agecli train`")
         try:
@@ -65,29 +75,36 @@ class Run:
 
     @staticmethod
     def free_folder(model: str) -> Path:
-        """Name the next free folder: runs/cnn, runs/cnn-2, ..."""
-        number = 1
-        while (folder := Path("runs", model if number == 1 else f"{model}-{number}")).exists():
-            number += 1
+        """Make the next free folder: runs/cnn, runs/cnn-2, ..."""
+        for number in count(1):
+            folder = Path("runs", model if number == 1 else f"{model}-{number}")
+            with suppress(FileExistsError):  # another training may make one at the same time
+                folder.mkdir(parents=True)
+                break
         return folder
 
     def save(self, history: Sequence[Epoch], **state: Any) -> None:
-        """Keep all that is needed to go on as if nothing had happened, and the metrics so far."""
+        """Keep all that is needed to go on as if nothing had happened, and the metrics so far.
+
+        Raises DiskError where there is no room.
+        """
         import torch
+        from torch.utils._pytree import tree_leaves
 
         records = [epoch.to_plain() for epoch in history]
+        # The metrics first: an epoch that the state lacks is trained, and told of, once more.
+        write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in records))
         self.state.parent.mkdir(exist_ok=True)
-        with whole(self.state) as partial:
-            torch.save({"history": records, "world": distributed.world()} | state, partial)
-        lines = (json.dumps(record) + "\n" for record in records)
-        write_text(self.folder / "metrics.jsonl", "".join(lines))
+        needed = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
+        with whole(self.state, needed=needed) as partial, LateErrors(partial, "w") as file:
+            torch.save({"history": records, "world": distributed.world()} | state, file)
 
     def history(self) -> list[Epoch]:
         """Return the epochs so far, as metrics.jsonl has them.
 
         Raises TrainingError for a file that is damaged.
         """
-        path = self.folder / "metrics.jsonl"
+        path = self.folder / METRICS
         if not self.begun or not path.exists():
             return []
         try:
@@ -122,9 +139,20 @@ class Run:
                 f"{self.state} is damaged ({reason}): put it back, or start a new run"
             ) from error
 
+    def check_data(self, dataset: Dataset) -> None:
+        """Raise DataError for a data set with another split than this run has seen so far."""
+        if not self.begun:
+            return
+        if read_metadata(self.best).split_hash != dataset.split_hash:
+            raise DataError(
+                f"--data: {dataset.folder} has another split than the data of {self.folder}: give "
+                "the same data set, or one prepared from the same pictures with the same options"
+            )
+
     def log(self, text: str) -> None:
         """Add a line with the time to log.txt."""
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+        path = self.folder / "log.txt"
+        with room_for(path), path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 

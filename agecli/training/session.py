@@ -51,6 +51,7 @@ class Session:
                 f"{config.data} is another data set here than for the first process: prepare it on "
                 "all machines from the same files, with the same options"
             )
+        distributed.from_main(lambda: run.check_data(dataset))
         device = choose_device(config)
         ages = dataset.ages[dataset.rows("train")]
         objective = make_objective(config, dataset.scheme, ages).to(device)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agecli import distributed
-from agecli.config import TrainConfig, configure
+from agecli.config import PLACE, TrainConfig, configure
 from agecli.data.store import open_dataset
+from agecli.errors import DiskError, UsageError, pasteable
 from agecli.registry import MODELS
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
@@ -65,12 +66,25 @@ def train(
     return _fill(opened, config, observer)
 
 
-def resume(run: str | Path, *, observer: Observer | None = None) -> Trained:
+def resume(
+    run: str | Path, *, observer: Observer | None = None, **place: Any
+) -> Trained:  # fmt: skip
     """Go on with the training in a run's folder, by its own settings, to the same end.
 
-    Raises TrainingError for a folder that is no run or is damaged, and as `train` does.
+    place: settings that say where, `agecli.config.PLACE`, as far as they have changed. Raises
+    TrainingError for a folder that is no run or is damaged, DataError for data of another split,
+    and as `train` does.
     """
-    return _fill(*distributed.from_main(lambda: Run.open(Path(run))), observer or Observer())
+    opened, config = distributed.from_main(lambda: Run.open(Path(run)))
+    if place:
+        if fixed := place.keys() - set(PLACE):
+            raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
+        config = configure(config, **place)
+        dataset = open_dataset(Path(config.data))
+        distributed.from_main(lambda: opened.check_data(dataset))
+        if distributed.is_main():
+            opened.configure(config)
+    return _fill(opened, config, observer or Observer())
 
 
 def settle(
@@ -97,7 +111,11 @@ def fit(config: TrainConfig, run: Run, observer: Observer, *, score: bool = True
 
 def _fill(run: Run, config: TrainConfig, observer: Observer) -> Trained:
     observer.opened(run.folder)
-    metadata = fit(config, run, observer)
+    try:
+        metadata = fit(config, run, observer)
+    except DiskError as error:
+        way_on = pasteable("agecli", "train", config.model, "--resume", run.folder)
+        raise DiskError(f"{error}, then go on with `{way_on}`") from error
     return Trained(run.folder, config, metadata)
 
 

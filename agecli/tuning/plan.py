@@ -10,6 +10,7 @@ from typing import Any
 
 from agecli.config import (
     BEST,
+    PLACE,
     Choice,
     Dimension,
     Settings,
@@ -24,9 +25,6 @@ from agecli.data.store import open_dataset
 from agecli.errors import UsageError
 from agecli.training.train import settle
 from agecli.tuning.study import Spec, Study
-
-PLACE = ("data", "device")
-"""Settings of a machine, which may differ between the machines of a study."""
 
 CHANGES_LOSS = ("objective", "label_width")
 """Settings that change what the validation loss is: under two of their values it is no measure."""

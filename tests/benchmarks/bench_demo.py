@@ -5,12 +5,14 @@
 Start: until the page is served, against importing torch and gradio. One face: all answers through
 the server, against `Predictor` in this process; in a browser, too, where Chromium is (from the
 click on an example to the last card). Many: clients at once, each with pictures of its own, and
-the server's memory before and after.
+the server's memory before and after; then the same beside one that uploads pictures of extreme
+shapes all the time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import socket
@@ -18,10 +20,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -168,9 +171,10 @@ def many(url: str, pid: int, clients: int, pictures: int) -> None:
             wanted[number] = [row["probabilities"] for row in said["answers"]]
         single = statistics.median(alone)
         assert len({str(rows) for rows in wanted.values()}) > clients / 2, "pictures differ"
-        for label in ("first", "second"):
+        for label in ("first", "second", "besieged"):
             before = megabytes(pid)
-            with ThreadPoolExecutor(clients) as pool:
+            siege = besieging(url, Path(folder)) if label == "besieged" else nullcontext()
+            with siege, ThreadPoolExecutor(clients) as pool:
                 answers = list(pool.map(visit, range(clients)))
             times = sorted(taken for found in answers for taken, _ in found)
             wrong = sum(
@@ -183,6 +187,41 @@ def many(url: str, pid: int, clients: int, pictures: int) -> None:
                 f"p95 {p95:.2f} s, {p95 / single:.1f} times a single one (at most 20); "
                 f"memory {before:.0f} → {megabytes(pid):.0f} MB"
             )
+
+
+SHAPES = ((10_000, 1), (1, 10_000), (20_000, 50), (50, 20_000), (100_000, 100), (8000, 8000))
+"""Pictures that take little to send; the last one has as many pixels as are allowed."""
+
+
+@contextmanager
+def besieging(url: str, folder: Path) -> Iterator[None]:
+    """Upload pictures of extreme shapes in turn, by one client, until the block ends."""
+    from gradio_client import Client, handle_file
+
+    files = [folder / f"{width}x{height}.png" for width, height in SHAPES]
+    for file, size in zip(files, SHAPES, strict=True):
+        Image.new("L", size, 128).save(file)
+    over = threading.Event()
+    answered = 0
+
+    def besiege() -> None:
+        nonlocal answered
+        client = Client(url, verbose=False, httpx_kwargs={"timeout": 600})
+        for file in itertools.cycle(files):
+            if over.is_set():
+                return
+            with suppress(Exception):  # a refusal is an answer, too
+                client.predict(handle_file(str(file)), 0, 0, api_name="/compare")
+            answered += 1
+
+    thread = threading.Thread(target=besiege)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        print(f"{answered} pictures of extreme shapes were uploaded meanwhile")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from agecli.data.prepare import prepare
 from agecli.data.receipt import Clusters
 from agecli.data.staging import staged
 from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
-from agecli.errors import AgecliError, DataError, UsageError
+from agecli.errors import DataError, UsageError
 from tests.archives import SPREAD_AGES, jpeg_bytes
 from tests.data.pictures import (
     cramped_crop,
     deadly_crop,
+    failing_crop,
     picky_crop,
     textured,
     write_textured,
@@ -356,8 +358,8 @@ def test_an_existing_data_set_is_only_replaced_by_force(folder, tmp_path):
 def test_a_failure_under_force_leaves_the_old_data_set(folder, tmp_path):
     out = tmp_path / "out"
     _prepare(folder, out)
-    with pytest.raises(AgecliError):
-        _prepare(folder, out, force=True, crop=deadly_crop)
+    with pytest.raises(OSError, match="No space"):
+        _prepare(folder, out, force=True, crop=failing_crop)
     assert len(open_dataset(out).ids) == 60
     assert _names(tmp_path) == ["out"]
 
@@ -400,6 +402,49 @@ def test_what_a_killed_run_left_does_not_get_in(folder, tmp_path):
     assert sorted(_names(tmp_path / "out")) == sorted([IMAGES, MANIFEST, RECEIPT])
 
 
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_kill_between_renames_loses_no_data_set(folder, tmp_path, monkeypatch, exchanged):
+    """At every moment the name or the next run gives a whole data set, old or new."""
+    from agecli.data import staging
+
+    out = tmp_path / "out"
+    _prepare(folder, out)
+    if not exchanged:
+        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
+    replace, calls = Path.replace, []
+
+    def kill(path, target):
+        calls.append(target)
+        if target == out:
+            raise SystemExit  # between the two
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", kill)
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # a kill clears nothing away
+        with suppress(SystemExit):
+            _prepare(folder, out, PrepareConfig(size=16), force=True)
+    assert out.exists() == exchanged == (not calls)
+    with pytest.raises(DataError, match="is a data set already"):
+        _prepare(folder, out)
+    assert open_dataset(out).images.shape[1] == (16 if exchanged else 32)
+    _prepare(folder, out, force=True)
+    assert _names(tmp_path) == ["out"]
+
+
+def test_force_spares_what_is_not_of_prepare(folder, tmp_path):
+    out = tmp_path / "out"
+    _prepare(folder, out)
+    (out / "features").mkdir()
+    _prepare(folder, out, force=True)
+    (out / "notes.txt").write_text("precious")
+    with pytest.raises(UsageError, match=r"--force: .*out holds notes\.txt"):
+        _prepare(folder, out, force=True)
+    (out / "notes.txt").rename(out / "manifest.csv.tar")
+    with pytest.raises(UsageError, match=r"--force: .*csv\.tar is in .*out, which is replaced"):
+        _prepare([out / "manifest.csv.tar"], out, force=True)
+
+
 def test_two_at_once_do_not_mix(folder, tmp_path):
     with staged(tmp_path / "out", needed=0) as other:
         (other / MANIFEST).write_text("by the other")
@@ -425,12 +470,62 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(folder, tmp_path):
     assert _names(tmp_path) == []
 
 
-def test_a_picture_that_goes_away_is_noticed(folder, tmp_path, monkeypatch):
+# What one bad input costs
+
+
+def test_a_picture_that_goes_away_or_cannot_be_read_is_a_row(folder, tmp_path, monkeypatch):
+    first, second, *_ = names = sorted(path.name for path in folder.iterdir())
+    whole = Path.open
+
+    def fails(path, *args, **options):
+        if path.name == second:
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *args, **options)
+
     read = sources.read_members
-    monkeypatch.setattr(sources, "read_members", lambda *args: list(read(*args))[1:])
-    with pytest.raises(DataError, match="went away"):
-        _prepare(folder, tmp_path / "out")
-    assert _names(tmp_path) == []
+    without_first = lambda path, wanted: read(path, wanted - {first})  # noqa: E731
+    monkeypatch.setattr(sources, "read_members", without_first)
+    monkeypatch.setattr(Path, "open", fails)
+    receipt = _prepare(folder, tmp_path / "out")
+    assert receipt.unreadable == {
+        first: "unreadable: went away while it was read",
+        second: "unreadable: permission denied",
+    }
+    assert [row["id"] for row in _manifest(tmp_path / "out")] == names
+    assert receipt.used == 58 and not open_dataset(tmp_path / "out").images[:2].any()
+
+
+def test_a_picture_that_ends_its_worker_is_a_row(tmp_path):
+    write_textured(tmp_path / "Faces", SPREAD_AGES)
+    bright = Image.new("RGB", (32, 32), "white")
+    bright.save(tmp_path / "Faces" / "33_0_0_20180101000000001.jpg")
+    receipt = _prepare(tmp_path / "Faces", tmp_path / "out", crop=deadly_crop, workers=2)
+    assert receipt.unreadable == {"33_0_0_20180101000000001.jpg": "unreadable: the decoder crashed"}
+    assert receipt.used == len(SPREAD_AGES)
+    data = open_dataset(tmp_path / "out")
+    assert all(
+        image.any() == (not lost) for image, lost in zip(data.images, data.excluded, strict=True)
+    )
+
+
+def test_a_folder_that_cannot_be_opened_and_files_that_are_no_pictures_are_told(
+    tmp_path, monkeypatch
+):
+    write_textured(tmp_path / "Faces", SPREAD_AGES)
+    write_textured(tmp_path / "Faces" / "closed", SPREAD_AGES, first=20)
+    (tmp_path / "Faces" / "notes.txt").write_text("of the photographer")
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    receipt = _prepare(tmp_path / "Faces", tmp_path / "out")
+    assert receipt.unreadable == {"closed/": "unreadable: permission denied"}
+    assert receipt.skipped == ["notes.txt"]
+    assert receipt.images == receipt.used == len(SPREAD_AGES)
 
 
 # Ctrl-C and kill

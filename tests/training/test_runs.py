@@ -1,13 +1,15 @@
 """Run folders: made once, kept whole, opened again."""
 
 import json
+import resource
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
 from agecli.config import CnnConfig
-from agecli.errors import TrainingError, UsageError
+from agecli.errors import DiskError, TrainingError, UsageError
 from agecli.training.records import Epoch, Validation
 from agecli.training.runs import Run, check_world
 
@@ -28,8 +30,71 @@ def test_a_folder_in_use_is_refused(tmp_path: Path):
 def test_free_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert Run.free_folder("cnn") == Path("runs/cnn")
-    Path("runs/cnn").mkdir(parents=True)
+    assert Path("runs/cnn").is_dir()  # taken at once, so that no other training takes it
     assert Run.free_folder("cnn") == Path("runs/cnn-2")
+
+
+def test_a_run_that_was_killed_at_its_very_start_is_free_and_no_hint_names_it(tmp_path: Path):
+    (tmp_path / f".config.json.{'0' * 12}.partial").write_text("{")
+    Run.create(tmp_path, CnnConfig())
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    with pytest.raises(TrainingError, match="continue it with --resume"):
+        Run.create(tmp_path, CnnConfig())
+    (tmp_path / "config.json").rename(tmp_path / "mine.json")
+    with pytest.raises(TrainingError, match="in use, and by no run: give another --run"):
+        Run.create(tmp_path, CnnConfig())
+
+
+def test_the_way_on_can_be_pasted(tmp_path: Path):
+    folder = tmp_path / "it's (2)"
+    Run.create(folder, CnnConfig())
+    with pytest.raises(TrainingError) as caught:
+        Run.create(folder, CnnConfig())
+    words = shlex.split(str(caught.value).split("continue it with ")[1].split(", or")[0])
+    assert words == ["--resume", str(folder)]
+
+
+def test_a_kill_between_its_two_files_costs_no_line_of_the_metrics(tmp_path: Path, monkeypatch):
+    run = Run.create(tmp_path / "run", CnnConfig())
+    history = [Epoch(n, 2.0, 1e-3, 9.0, 1.5, True, Validation(0.5)) for n in (1, 2)]
+    run.save(history[:1])
+    replace, replaced = Path.replace, []
+
+    def kill_at_the_second(path: Path, target: Path) -> Path:
+        if replaced:
+            raise KeyboardInterrupt
+        replaced.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", kill_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run.save(history)
+    state = run.load()
+    assert state and len(run.history()) >= len(state["history"]) == 1
+
+
+def test_equal_states_are_equal_files(tmp_path: Path):
+    content = []
+    for name in ("one", "two"):
+        run = Run.create(tmp_path / name, CnnConfig())
+        run.save([], model={"w": torch.arange(3.0)})
+        content.append((run.folder / "last" / "state.pt").read_bytes())
+    assert content[0] == content[1]
+
+
+def test_a_full_disk_is_one_error_and_the_last_state_stays(tmp_path: Path):
+    run = Run.create(tmp_path / "run", CnnConfig())
+    run.save([], model={"w": torch.zeros(9)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DiskError, match=r"No room for .*state\.pt \(File too large\): 4\.0 MB"):
+            run.save([], model={"w": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    state = run.load()
+    assert state and torch.equal(state["model"]["w"], torch.zeros(9))
+    assert [path.name for path in (run.folder / "last").iterdir()] == ["state.pt"]
 
 
 def test_state_comes_back_as_it_was_saved(tmp_path: Path):

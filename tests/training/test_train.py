@@ -1,17 +1,21 @@
 """Training from Python: silent, typed, and the same as the command's."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from agecli.config import CnnConfig
-from agecli.errors import DataError, TrainingError, UsageError
+from agecli.config import CnnConfig, PrepareConfig
+from agecli.data.prepare import prepare
+from agecli.errors import DataError, DiskError, TrainingError, UsageError
 from agecli.training.memory_plan.budget import Plan
 from agecli.training.observer import Observer
 from agecli.training.records import Epoch, Started, Step
+from agecli.training.runs import Run
 from agecli.training.train import resume, train
 from agecli.weights import read_metadata
 
@@ -76,6 +80,50 @@ def test_a_stopped_training_is_resumed_to_the_same_weights(dataset_folder: Path,
     assert [epoch.epoch for epoch in listener.of(Epoch)] == [2]
     first, second = load_file(whole.weights), load_file(done.weights)
     assert all(torch.equal(first[name], second[name]) for name in first)
+    assert whole.weights.read_bytes() == done.weights.read_bytes()  # nothing measured is in it
+
+
+def test_a_run_goes_on_where_its_data_are_now(dataset_folder: Path, tmp_path: Path):
+    data = tmp_path / "before"
+    shutil.copytree(dataset_folder, data)
+    with pytest.raises(KeyboardInterrupt):
+        train("cnn", run=tmp_path / "run", observer=Listener(stop_after=1), data=data, **SMALL)
+    data.rename(moved := tmp_path / "after")
+    with pytest.raises(DataError, match="before"):
+        resume(tmp_path / "run")
+    done = resume(tmp_path / "run", data=moved, workers=2)
+    assert (done.config.data, done.config.workers) == (str(moved), 2)
+    assert json.loads((done.run / "config.json").read_text())["data"] == str(moved)
+    assert done.metadata.training["epochs"] == 2
+
+
+def test_data_of_another_split_are_refused_and_change_nothing(
+    archive: Path, dataset_folder: Path, tmp_path: Path
+):
+    stop = Listener(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train("cnn", run=tmp_path / "run", observer=stop, data=dataset_folder, **SMALL)
+    before = (tmp_path / "run" / "config.json").read_text()
+    prepare([archive], tmp_path / "other", PrepareConfig(size=32, seed=1), workers=1)
+    with pytest.raises(DataError, match=r"--data: .*other has another split"):
+        resume(tmp_path / "run", data=tmp_path / "other")
+    assert (tmp_path / "run" / "config.json").read_text() == before
+    with pytest.raises(UsageError, match="'lr' is the run's own"):
+        resume(tmp_path / "run", lr=0.1)
+
+
+def test_a_full_disk_ends_a_training_with_the_way_on(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object, **__: object) -> None:
+        raise DiskError("No room for state.pt: make room there")
+
+    with monkeypatch.context() as patched, pytest.raises(DiskError) as caught:
+        patched.setattr(Run, "save", full)
+        train("cnn", run=tmp_path / "a run", data=dataset_folder, **SMALL)
+    words = shlex.split(str(caught.value).split("`")[1])
+    assert words == ["agecli", "train", "cnn", "--resume", str(tmp_path / "a run")]
+    assert resume(words[-1]).metadata.training["epochs"] == 2
 
 
 def test_a_configuration_is_changed_by_settings_and_a_budget_told(
