@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from agecli.data.images import read_image, reduction
+from agecli.data.images import is_animation, read_image, reduction
+from agecli.data.kinds import FORMATS
 from agecli.errors import ImageError, ImageFault
 from agecli.faces import Face
 from agecli.inference.pictures import Reading, Status, crop_view
 from agecli.inference.predictor import Predictor
 
 from .threads import run
-
-FORMATS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
-HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 REASONS: dict[ImageFault, str] = {
     "not_an_image": f"This file is not a picture that can be read. {FORMATS} can.",
@@ -100,15 +97,12 @@ def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
     try:
         image = read_image(data)
     except ImageError as error:
-        raise Refused(_reason(data, error)) from error
-    opened = Image.open(io.BytesIO(data))
-    return image, opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False)
+        raise Refused(_reason(error)) from error
+    return image, is_animation(data)
 
 
-def _reason(data: bytes, error: ImageError) -> str:
+def _reason(error: ImageError) -> str:
     """Say in plain words why a picture cannot be read."""
-    if data[4:8] == b"ftyp" and data[8:12] in HEIC:
-        return f"HEIC pictures cannot be read here. Save it as JPEG; {FORMATS} can be read."
     if error.fault == "too_large":
         return f"This picture is too large ({error})."
     return REASONS.get(error.fault, REASONS["broken"])

@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from agecli import distributed
+from agecli.commands._console import say, shortened
 from agecli.data.images import MAX_BYTES
 from agecli.errors import UsageError
 from agecli.inference.pictures import STDIN, find_pictures, worker_count
@@ -32,7 +33,7 @@ class Sources:
     camera: int | None
     stdin: bytes = b""
 
-    @property
+    @cached_property
     def moving(self) -> bool:
         """Whether some are no pictures."""
         return self.camera is not None or any(map(is_video, self.paths))
@@ -63,11 +64,14 @@ def find_sources(
     if camera is not None:
         sources = Sources([Path(f"webcam {camera}")], rate, seconds, camera)
     else:
-        paths = distributed.from_main(lambda: find_pictures(names))
+        paths, skipped = distributed.from_main(lambda: find_pictures(names))
         stdin = distributed.from_main(lambda: read_stdin(paths))
         sources = Sources(paths, rate, seconds, None, stdin)
-    if sources.moving:
-        need_decoder()
+        if skipped and distributed.is_main():
+            are = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
+            say(f"agecli: {are} neither picture nor video: {shortened(skipped)}")
+    if sources.camera is not None or all(map(is_video, sources.paths)):
+        need_decoder()  # else their rows will say so
     return sources
 
 

@@ -135,11 +135,16 @@ def _show(receipt: Receipt, target: Path) -> None:
 
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     """Say what was found, and what was done about it."""
-    clusters, names = receipt.clusters, receipt.repaired_names
+    from agecli.commands._console import shortened
+
+    clusters = receipt.clusters
     yield "images", f"{receipt.images:,}, of which {receipt.used:,} are used"
-    if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield "repaired names", f"{len(names)}: {', '.join(names[:5])}{more}"
+    if names := receipt.repaired_names:
+        yield "repaired names", f"{len(names):,}: {shortened(names)}"
+    if names := receipt.skipped:
+        yield "no pictures", f"{len(names):,}, left out: {shortened(names)}"
+    if names := [name for name in receipt.unreadable if name.endswith("/")]:
+        yield "not opened", f"{len(names):,} folders: {shortened(names)}"
     if receipt.unlabelled:
         yield "without an age", f"{receipt.unlabelled:,}, left out"
     if receipt.missing:

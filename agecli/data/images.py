@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin
 
+from agecli.data.kinds import HEAD, kind_of
+from agecli.data.mending import JPEG_START, SCAN, png_pixels, whole_jpeg
 from agecli.errors import ImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".jfif"})
+_PLUGINS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
+"""Pillow's that may read a picture: some others start programs."""
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 64_000_000
 """Of a decoded picture."""
@@ -22,7 +29,19 @@ thousandth of such a picture has 90 px yet."""
 MAX_JPEG_PIXELS = 256_000_000
 """Of a JPEG's file; a progressive one is held in memory whole, whatever it is decoded to."""
 
-JPEG_START = b"\xff\xd8"
+MAX_SCANNED = 4_000_000_000
+"""Of a progressive JPEG, pixels times scans: each passes over all, however few its bytes are."""
+
+_TURNS: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture upright, by EXIF's orientation."""
 _REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
@@ -31,12 +50,26 @@ def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image
     """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
 
     Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
-    the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Raises ImageError with a
-    short reason and its fault: not an image, cut short, too large; or too thin, before anything is
-    decoded, where the shorter side is below the least: a line of pixels may take gigabytes.
+    the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Metadata that cannot be
+    read, and the end marker that a JPEG lacks, cost nothing while all pixels are there. Raises
+    ImageError with a short reason and its fault: not an image, cut short, too large; or too thin,
+    before anything is decoded, where the shorter side is below the least: a line of pixels may
+    take gigabytes.
     """
-    if not isinstance(source, Image.Image):
-        source = _read_bytes(source)
+    if isinstance(source, Image.Image):
+        return _decode(source, least_side)
+    data = _read_bytes(source)
+    try:
+        return _decode(data, least_side)
+    except ImageError as error:
+        if error.fault in ("broken", "cut_short"):
+            decode = partial(_decode, least_side=least_side)
+            if image := png_pixels(data, decode) or whole_jpeg(data, decode):
+                return image
+        raise
+
+
+def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
@@ -45,21 +78,24 @@ def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image
                 raise ImageError(f"{image.width}x{image.height} pixels", "too_thin")
             if isinstance(source, Image.Image):
                 _check_pixels(source, MAX_PIXELS)
-                return _to_rgb(ImageOps.exif_transpose(source))
-            times = _draft(image)
+                return _to_rgb(_upright(source.copy()))
+            times = _draft(image, source)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # spares a copy of our own image
-            image = _to_rgb(image)
+            image = _to_rgb(_upright(image))
             image.info[_REDUCED] = times
             return image
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError("not enough memory for it", "too_large") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"more than {MAX_PIXELS // 10**6} million pixels: save it smaller, or as JPEG",
             "too_large",
         ) from error
     except Image.UnidentifiedImageError as error:
+        if isinstance(source, bytes) and kind_of("", source[:HEAD]) == "picture":
+            raise ImageError("broken image (its beginning cannot be read)", "broken") from error
         raise ImageError("not an image", "not_an_image") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError...
         text = str(error)
@@ -73,16 +109,31 @@ def reduction(image: Image.Image) -> int:
     return image.info.get(_REDUCED, 1)
 
 
-def _open(data: bytes) -> Image.Image:
+def is_animation(data: bytes) -> bool:
+    """Return whether a file that `read_image` reads holds a sequence of pictures to be played."""
     try:
-        return Image.open(io.BytesIO(data))
+        with Image.open(io.BytesIO(data), formats=("GIF", "PNG", "WEBP")) as image:
+            return getattr(image, "is_animated", False)
+    except Exception:  # of a foreign format, or with metadata that cannot be read
+        return False
+
+
+def _open(data: bytes) -> Image.Image:
+    plugins: tuple[str, ...] = _PLUGINS
+    if data[4:8] == b"ftyp" and data[8:12] != b"avif":
+        from pi_heif import register_heif_opener
+
+        register_heif_opener()
+        plugins += ("HEIF",)
+    try:
+        return Image.open(io.BytesIO(data), formats=plugins)
     except Image.DecompressionBombError:  # PIL's own limit, which knows of no draft
         if data[:2] != JPEG_START:
             raise
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
 
 
-def _draft(image: Image.Image) -> int:
+def _draft(image: Image.Image, data: bytes) -> int:
     """Choose how many pixels of a large JPEG become one, each way; 1 for all other pictures.
 
     Raises ImageError for a picture that is too large.
@@ -92,6 +143,8 @@ def _draft(image: Image.Image) -> int:
         return 1
     _check_pixels(image, MAX_JPEG_PIXELS)
     pixels = image.width * image.height
+    if "progressive" in image.info and (scans := data.count(SCAN)) * pixels > MAX_SCANNED:
+        raise ImageError(f"{scans} scans of {image.width}x{image.height} pixels", "too_large")
     times = next(n for n in (1, 2, 4) if pixels <= n * n * DRAFT_PIXELS)
     if times > 1:
         image.draft("", (image.width // times, image.height // times))
@@ -109,15 +162,36 @@ def _check_pixels(image: Image.Image, most: int, otherwise: str = "") -> None:
 
 def _read_bytes(source: Path | bytes) -> bytes:
     try:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"larger than {MAX_BYTES >> 20} MiB", "too_large")
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        data = source if isinstance(source, bytes) else _read_file(source)
     except OSError as error:
-        raise ImageError((error.strerror or str(error)).lower()) from error
+        raise ImageError(reason_of(error)) from error
     if not data:
         raise ImageError("empty file", "empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB", "too_large")
     return data
+
+
+def reason_of(error: OSError) -> str:
+    """Say in the system's words why a file or folder cannot be read."""
+    return (error.strerror or str(error)).lower()
+
+
+def _read_file(path: Path) -> bytes:
+    """Read a file, or no further than it is known to be too large; a pipe or device has no size."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        small = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
+        return file.read() if small else file.read(MAX_BYTES + 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says, if that can be read."""
+    try:
+        method = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # the EXIF may hold anything
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

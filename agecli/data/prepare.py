@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -25,8 +25,8 @@ from agecli.errors import DataError, ImageError
 
 _BATCH_IMAGES, _BATCH_BYTES = 32, 8 * 2**20
 
-_Batch = list[tuple[int, bytes]]
-"""Rows of the data set, and the files of their pictures."""
+_File = tuple[int, bytes | ImageError]
+"""A row of the data set, and the content of its picture's file."""
 
 Crop = Callable[[Image.Image], Image.Image | None]
 StageProgress = Callable[[str, int, int], None]
@@ -50,15 +50,17 @@ class _Listing(NamedTuple):
     """Pictures without an age."""
     missing: int
     """Lines of the CSV file without a picture."""
+    skipped: list[str]
+    """Files that are no pictures."""
+    closed: dict[str, str]
+    """Folders that could not be opened, and why."""
 
 
 class _Decoded(NamedTuple):
     row: int
     sha256: str
     excluded: str
-
-
-_DecodedBatch = tuple[list[_Decoded], audit.Fingerprints]
+    fingerprint: bytes = b""
 
 
 def prepare(
@@ -96,6 +98,7 @@ def prepare(
         write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
             rows, config, unlabelled=listing.unlabelled, missing=listing.missing,
+            skipped=listing.skipped, closed=listing.closed,
             repaired_names=[item.id for item in listed if item.label.repaired],
         )  # fmt: skip
         receipt.write(folder / store.RECEIPT)
@@ -107,8 +110,13 @@ def _list(origins: list[Path], labels: Path | None) -> _Listing:
     known = sources.read_labels(labels) if labels else None
     listed: list[_Listed] = []
     unlabelled, used = 0, set()
+    skipped: list[str] = []
+    closed: dict[str, str] = {}
     for origin in {path.resolve(): path for path in origins}.values():
-        source, members, before = sources.name_of(origin), sources.list_members(origin), len(listed)
+        source, found, before = sources.name_of(origin), sources.list_members(origin), len(listed)
+        members = found.pictures
+        skipped += found.others
+        closed |= found.closed
         for name, id in members:
             if known is None:
                 label = sources.label_of_name(id.rpartition("/")[2])
@@ -129,7 +137,8 @@ def _list(origins: list[Path], labels: Path | None) -> _Listing:
                 "(age_sex_race_datetime.jpg): give the ages with --csv"
             )
     listed.sort(key=lambda item: (item.id, item.source))
-    return _Listing(listed, unlabelled, len(known.keys() - used) if known else 0)
+    missing = len(known.keys() - used) if known else 0
+    return _Listing(listed, unlabelled, missing, skipped, closed)
 
 
 def _decode(
@@ -143,30 +152,29 @@ def _decode(
     decoded: list[_Decoded | None] = [None] * len(listed)
     prints = np.zeros(len(listed), dtype=audit.FINGERPRINT)
     done = 0
-    decode: Callable[[_Batch], _DecodedBatch] = partial(_decode_batch, images, crop)
     with WorkerPool(workers) as pool:
-        for results, batch_prints in pool.map(decode, _batches(listed)):
-            for result in results:
-                decoded[result.row] = result
-            prints[[result.row for result in results]] = batch_prints
-            done += len(results)
+        answer = partial(_decode_batch, images, crop)
+        for result in pool.map(answer, _batches(listed), _unreadable):
+            decoded[result.row] = result
+            if not result.excluded:
+                prints[result.row] = np.frombuffer(result.fingerprint, audit.FINGERPRINT)[0]
+            done += 1
             progress("decode", done, len(listed))
-    missing = [item.name for item, result in zip(listed, decoded, strict=True) if result is None]
-    if missing:
-        raise DataError(f"{missing[0]} went away while it was read: run prepare again")
-    return [result for result in decoded if result], prints
+    gone = ImageError("went away while it was read")
+    rows = enumerate(decoded)
+    return [result or _unreadable((row, gone), str(gone)) for row, result in rows], prints
 
 
-def _batches(listed: list[_Listed]) -> Iterator[_Batch]:
+def _batches(listed: list[_Listed]) -> Iterator[list[_File]]:
     rows: dict[Path, dict[str, int]] = {}
     for row, item in enumerate(listed):
         rows.setdefault(item.path, {})[item.name] = row
-    batch: _Batch = []
+    batch: list[_File] = []
     size = 0
     for source, names in rows.items():
         for name, data in sources.read_members(source, set(names)):
             batch.append((names[name], data))
-            size += len(data)
+            size += len(data) if isinstance(data, bytes) else 0
             if len(batch) == _BATCH_IMAGES or size > _BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -174,26 +182,41 @@ def _batches(listed: list[_Listed]) -> Iterator[_Batch]:
         yield batch
 
 
-def _decode_batch(images: store.StoreFile, crop: Crop | None, batch: _Batch) -> _DecodedBatch:
+def _decode_batch(
+    images: store.StoreFile, crop: Crop | None, batch: Sequence[_File]
+) -> Iterator[_Decoded]:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
-    results = []
-    prints = np.zeros(len(batch), dtype=audit.FINGERPRINT)
     with images.path.open("r+b") as file:
-        for index, (row, data) in enumerate(batch):
-            excluded = ""
+        for row, data in batch:
             try:
-                image: Image.Image | None = read_image(data)
+                image = _decode_image(data, crop)
             except ImageError as error:
-                image, excluded = None, f"unreadable: {error}"
-            if image and crop:
-                image = crop(image)
-                excluded = "" if image else "no face found"
-            if image:
-                image = fit(image, images.size)
-                images.write(file, row, np.asarray(image))
-                prints[index] = audit.fingerprint(image)
-            results.append(_Decoded(row, sha256(data).hexdigest(), excluded))
-    return results, prints
+                yield _unreadable((row, data), str(error))
+                continue
+            if image is None:
+                yield _Decoded(row, _digest(data), "no face found")
+                continue
+            image = fit(image, images.size)
+            images.write(file, row, np.asarray(image))
+            file.flush()  # the next picture may end this process
+            yield _Decoded(row, _digest(data), "", audit.fingerprint(image).tobytes())
+
+
+def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | None:
+    if isinstance(data, ImageError):
+        raise data
+    image = read_image(data)
+    return crop(image) if crop else image
+
+
+def _unreadable(file: _File, reason: str) -> _Decoded:
+    row, data = file
+    return _Decoded(row, _digest(data), f"unreadable: {reason}")
+
+
+def _digest(data: bytes | ImageError) -> str:
+    """Hash what could be read of a file."""
+    return sha256(data if isinstance(data, bytes) else b"").hexdigest()
 
 
 def _cluster(

@@ -59,16 +59,18 @@ class Receipt:
     """Pictures without an age, which are no part of it."""
     missing: int = 0
     """Lines of the CSV file without a picture."""
+    skipped: list[str] = field(default_factory=list)
+    """Files of the sources that are no pictures."""
     excluded: dict[str, int] = field(default_factory=dict)
     """Images that are left out, by reason."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Images of no split, and why."""
+    """Images of no split, and why; also folders, named with a / at the end."""
     clusters: Clusters = Clusters()
 
     @classmethod
     def of(
         cls, rows: list[ManifestRow], config: PrepareConfig, *, repaired_names: list[str],
-        unlabelled: int, missing: int,
+        unlabelled: int, missing: int, skipped: list[str], closed: dict[str, str],
     ) -> Receipt:  # fmt: skip
         """Count what a manifest holds."""
         scheme = Scheme.parse(config.scheme)
@@ -90,8 +92,10 @@ class Receipt:
             repaired_names=repaired_names,
             unlabelled=unlabelled,
             missing=missing,
+            skipped=skipped,
             excluded=dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
-            unreadable={row.id: row.excluded for row in rows if not row.split},
+            unreadable={row.id: row.excluded for row in rows if not row.split}
+            | {folder: f"unreadable: {reason}" for folder, reason in closed.items()},
             clusters=_count_clusters(usable),
         )
 

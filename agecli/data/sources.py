@@ -9,14 +9,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Self
 
-from agecli.data.images import MAX_BYTES, SUFFIXES
-from agecli.errors import DataError
+from agecli.data.images import MAX_BYTES, reason_of
+from agecli.data.kinds import HEAD, PICTURES, is_hidden, kind_of, list_files
+from agecli.errors import DataError, ImageError
 
 SEXES = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "other")
@@ -24,6 +25,12 @@ OLDEST = 120
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**30
+_MAX_HEADER, _MAX_DIRECTORY = 2**18, 2**26
+"""Bytes of a tar's name or other extension, and of all names in a zip."""
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 
 _WELL_NAMED = re.compile(r"\d{1,3}_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?")
 _READABLE = re.compile(r"(\d{1,3})_(?:([01])_([0-4])_|[0-4]_)\d{8,}")
@@ -45,6 +52,16 @@ class Member(NamedTuple):
 
     name: str
     id: str
+
+
+class Contents(NamedTuple):
+    """What a source holds."""
+
+    pictures: list[Member]
+    others: list[str]
+    """Names of the files that are no pictures."""
+    closed: dict[str, str]
+    """Folders in it that could not be opened, and why."""
 
 
 def label_of_name(name: str) -> Label | None:
@@ -108,49 +125,72 @@ def name_of(source: Path) -> str:
     return _printable(name[: len(name) - len(suffix)])
 
 
-def list_members(source: Path) -> list[Member]:
-    """List the pictures of a folder or archive without unpacking anything.
+def list_members(source: Path) -> Contents:
+    """List what a folder or archive holds, without unpacking anything.
 
     The one top folder of an archive is no part of the ids, so that a folder and the archive made
     of it give the same. Raises DataError for a missing, cut or foreign source, and refuses an
     archive with a path that leads outside, or one that unpacks to over 200 times its size.
     """
     pictures: dict[str, str] = {}  # name in the source: its path, normalised
-    total, archive = 0, not source.is_dir()
+    others: list[str] = []
+    closed: dict[str, str] = {}
+    archive = not source.is_dir()
     with _explained(source):
         for entry in _walk(source):
             path = PurePosixPath(entry.name.replace("\\", "/"))
-            total += entry.size
             if archive:
-                _refuse_danger(source, path, total)
-            hidden = any(part.startswith((".", "__")) for part in path.parts)
-            if path.suffix.lower() in SUFFIXES and not hidden:
-                pictures[entry.name] = _printable(path.as_posix())
+                _refuse_outside(source, path)
+            if any(map(is_hidden, path.parts)):
+                continue
+            name = _printable(path.as_posix())
+            if isinstance(entry.content, OSError):
+                closed[f"{name}/"] = reason_of(entry.content)
+            elif _is_picture(entry.name, entry.content):
+                pictures[entry.name] = name
+            else:
+                others.append(name)
     tops = {path.partition("/")[0] if "/" in path else "" for path in pictures.values()}
     skip = len(tops.pop()) + 1 if archive and len(tops) == 1 and tops != {""} else 0
-    return [Member(name, path[skip:]) for name, path in pictures.items()]
+    members = [Member(name, path[skip:]) for name, path in pictures.items()]
+    return Contents(members, others, closed)
 
 
-def read_members(source: Path, names: set[str]) -> Iterator[tuple[str, bytes]]:
+def read_members(source: Path, names: set[str]) -> Iterator[tuple[str, bytes | ImageError]]:
     """Yield name and bytes of the named pictures, in the source's own order, one at a time.
 
     Files of more than MAX_BYTES come cut after one byte more, for the decoder to refuse; of a
-    name that an archive holds twice, the first file comes.
+    name that an archive holds twice, the first file comes. Of a folder's file that cannot be
+    read, the reason comes.
     """
-    wanted = set(names)
+    wanted, folder = set(names), source.is_dir()
     with _explained(source):
         for entry in _walk(source):
-            if entry.name in wanted:
+            if entry.name in wanted and not isinstance(entry.content, OSError):
                 wanted.remove(entry.name)
-                with entry.open() as file:
-                    data = file.read(MAX_BYTES + 1)
-                yield entry.name, data
+                try:
+                    with entry.content() as file:
+                        yield entry.name, file.read(MAX_BYTES + 1)
+                except OSError as error:
+                    if not folder:
+                        raise
+                    yield entry.name, ImageError(reason_of(error))
 
 
 class _Entry(NamedTuple):
     name: str
-    size: int
-    open: Callable[[], IO[bytes]]
+    content: Callable[[], IO[bytes]] | OSError
+    """Opens the file; of a folder that could not be opened, why."""
+
+
+def _is_picture(name: str, content: Callable[[], IO[bytes]]) -> bool:
+    """Tell a picture by its name, or else by its content, which takes longer."""
+    if PurePosixPath(name).suffix.lower() in PICTURES:
+        return True
+    head = b""
+    with suppress(OSError), content() as file:
+        head = file.read(HEAD)
+    return kind_of(name, head) == "picture"
 
 
 def _walk(source: Path) -> Iterator[_Entry]:
@@ -166,40 +206,87 @@ def _walk(source: Path) -> Iterator[_Entry]:
 
 
 def _walk_folder(source: Path) -> Iterator[_Entry]:
-    for path in source.rglob("*"):
-        if path.is_file():
-            name = path.relative_to(source).as_posix()
-            yield _Entry(name, 0, partial(path.open, "rb"))  # type: ignore[arg-type]
+    found = list_files(source)
+    for path in found.files:
+        yield _Entry(path.relative_to(source).as_posix(), partial(path.open, "rb"))  # type: ignore[arg-type]
+    for path, error in found.closed:
+        yield _Entry(path.relative_to(source).as_posix(), error)
 
 
 def _walk_tar(source: Path) -> Iterator[_Entry]:
+    claimed = _Claims(source)
     with tarfile.open(source, "r|*", tarinfo=_StrictHeader) as archive:
         for member in archive:
+            claimed.add(member.size + tarfile.BLOCKSIZE)
             if member.isfile():
-                open_member = partial(archive.extractfile, member)
-                yield _Entry(member.name, member.size, open_member)  # type: ignore[arg-type]
+                yield _Entry(member.name, partial(archive.extractfile, member))  # type: ignore[arg-type]
             archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
 
 
 def _walk_zip(source: Path) -> Iterator[_Entry]:
-    with zipfile.ZipFile(source) as archive:
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield _Entry(info.filename, info.file_size, partial(archive.open, info))
+    claimed = _Claims(source)
+    with source.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # before it is read whole
+        if end and end[zipfile._ECD_SIZE] > _MAX_DIRECTORY:  # type: ignore[attr-defined]
+            raise DataError(f"{source} has a directory of over {_MAX_DIRECTORY >> 20} MiB: refused")
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                claimed.add(info.file_size)
+                if not info.is_dir():
+                    yield _Entry(info.filename, partial(archive.open, info))
+
+
+class _Claims:
+    """What an archive says that it unpacks to; none unpacks to more than it says."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive, self.total = archive, 0
+        self.most = max(_BOMB_BYTES, _BOMB_RATIO * archive.stat().st_size)
+
+    def add(self, size: int) -> None:
+        """Add a file's size, before it is read. Raises DataError where all is too much."""
+        self.total += size
+        if self.total > self.most:
+            raise DataError(
+                f"{self.archive} unpacks to more than {_BOMB_RATIO} times its size: refused as a "
+                "zip bomb"
+            )
 
 
 class _StrictHeader(tarfile.TarInfo):
-    """A tar header that must be whole: tarfile takes a cut or broken one for the end."""
+    """A tar header that must be whole, and small: tarfile takes a broken one for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a block. Raises tarfile.ReadError for a longer name than there is, and the like."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _MAX_HEADER):
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            cls._refuse_sparse()
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         """Read a header. Raises tarfile.ReadError for one that is cut or broken."""
         try:
-            return super().fromtarfile(archive)
+            header = super().fromtarfile(archive)
         except tarfile.HeaderError as error:
             if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
                 raise  # the real end: a block of zeros
             raise tarfile.ReadError(str(error)) from error
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise tarfile.ReadError(f"a broken header: {error}") from error
+        if header.size < 0:
+            raise tarfile.ReadError("a file of less than nothing")
+        return header
+
+    @staticmethod
+    def _refuse_sparse(*_: object) -> None:
+        """Stand in for tarfile's readers of maps, which may be of any length."""
+        raise tarfile.ReadError("a sparse file; pack it without --sparse")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 @contextmanager
@@ -218,13 +305,9 @@ def _explained(source: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_danger(archive: Path, path: PurePosixPath, unpacked: int) -> None:
+def _refuse_outside(archive: Path, path: PurePosixPath) -> None:
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", path.as_posix()):
         raise DataError(f"{archive} has a file outside its folder ({path}): refused")
-    if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * archive.stat().st_size:
-        raise DataError(
-            f"{archive} unpacks to more than {_BOMB_RATIO} times its size: refused as a zip bomb"
-        )
 
 
 def _printable(name: str) -> str:

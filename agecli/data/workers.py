@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from agecli.errors import AgecliError
 
-Work = TypeVar("Work")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 3
 """Pieces of work in flight per worker."""
+SECONDS = 120.0
+"""How long a worker may take over one item."""
 
 
 def default_workers() -> int:
@@ -31,67 +34,182 @@ def default_workers() -> int:
 class WorkerPool:
     """Spawned processes; `map` keeps order, and holds only a few pieces of work at a time.
 
-    Processes rather than threads, since much of PIL and numpy holds the interpreter's lock; spawned
-    rather than forked, since forking after torch has started its threads can hang.
+    Processes rather than threads, since much of PIL and numpy holds the interpreter's lock, and
+    since a decoder that crashes ends its process; spawned rather than forked, since forking after
+    torch has started its threads can hang. A thread of this process feeds each.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        context = multiprocessing.get_context("spawn")
-        end, self._leash = context.Pipe(duplex=False)
-        self._executor = ProcessPoolExecutor(
-            count, mp_context=context, initializer=_initialise, initargs=(end,)
-        )
+    def __init__(self, count: int, seconds: float = SECONDS) -> None:
+        self.count, self.seconds = count, seconds
+        self._threads = ThreadPoolExecutor(count)
+        self._own = threading.local()
+        self._workers: set[_Worker] = set()
+        self._starting = threading.Lock()
+        self._abandoned = False
 
-    def map(self, function: Callable[[Work], Result], work: Iterable[Work]) -> Iterator[Result]:
-        """Yield function(piece) for each piece, in order; `work` is drawn only as needed.
+    def map(
+        self,
+        answer: Callable[[Sequence[Item]], Iterable[Result]],
+        pieces: Iterable[Sequence[Item]],
+        lost: Callable[[Item, str], Result],
+    ) -> Iterator[Result]:
+        """Yield what `answer` does for each piece, a result per item, in order.
 
-        Raises AgecliError where a worker is killed.
+        Pieces are drawn only as needed. An item at which a worker dies, or over which it takes
+        longer than `seconds`, costs its own result, which `lost` makes of it and the reason; the
+        worker is replaced. Raises what `answer` raises, AgecliError where no worker can be started.
         """
-        flying: deque[Future[Result]] = deque()
-        try:
-            for piece in work:
-                with _interrupts_held():  # it may start a process
-                    flying.append(self._executor.submit(function, piece))
-                if len(flying) >= AHEAD * self.count:
-                    yield flying.popleft().result()
-            while flying:
-                yield flying.popleft().result()
-        except BrokenProcessPool as error:
-            raise AgecliError(
-                "A worker process was killed, often for lack of memory: use fewer --workers"
-            ) from error
+        flying: deque[Future[list[Result]]] = deque()
+        for piece in pieces:
+            flying.append(self._threads.submit(self._answer, answer, piece, lost))
+            if len(flying) >= AHEAD * self.count:
+                yield from flying.popleft().result()
+        while flying:
+            yield from flying.popleft().result()
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error:  # Ctrl-C too: nobody waits for what is in flight
-            self._leash.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._leash.close()
+            with self._starting:
+                self._abandoned = True
+                for worker in self._workers:
+                    worker.process.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
+
+    def _answer(
+        self,
+        answer: Callable[[Sequence[Item]], Iterable[Result]],
+        items: Sequence[Item],
+        lost: Callable[[Item, str], Result],
+    ) -> list[Result]:
+        results: list[Result] = []
+        while len(results) < len(items):
+            worker = self._worker()
+            for result in worker.answers(answer, items[len(results) :], self.seconds):
+                if isinstance(result, _Raised):
+                    raise result.error
+                if isinstance(result, _Gone):
+                    self._discard(worker)
+                    result = lost(items[len(results)], result.reason)
+                results.append(result)
+        return results
+
+    def _worker(self) -> _Worker:
+        """Return the thread's own worker."""
+        if not hasattr(self._own, "worker"):
+            with self._starting:
+                if self._abandoned:
+                    raise AgecliError("interrupted")
+                self._own.worker = _Worker()
+                self._workers.add(self._own.worker)
+            self._own.worker.wait_until_up(self.seconds)
+        return self._own.worker
+
+    def _discard(self, worker: _Worker) -> None:
+        del self._own.worker
+        with self._starting:
+            self._workers.remove(worker)
+        worker.process.kill()
+        worker.end()
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back, and keep it for good from processes that start meanwhile."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class _Raised(NamedTuple):
+    """Sent by a worker in place of a result."""
+
+    error: Exception
 
 
-def _initialise(leash: Connection) -> None:
+class _Gone(NamedTuple):
+    """Stands for the result of the item that a worker was at."""
+
+    reason: str
+
+
+class _Worker:
+    """A process, and this end of the pipe to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, end = context.Pipe()
+        self.process = context.Process(target=_work, args=(end,), daemon=True)
+        _block_interrupts()
+        try:
+            self.process.start()
+        except OSError as error:
+            _refuse_to_go_on(error)
+        finally:
+            end.close()  # so that reading ends where the process does
+
+    def wait_until_up(self, seconds: float) -> None:
+        """Raise AgecliError where the process does not come so far as to take work."""
+        try:
+            if self.pipe.poll(seconds):
+                self.pipe.recv()
+                return
+        except (EOFError, OSError) as error:
+            _refuse_to_go_on(error)
+        _refuse_to_go_on(TimeoutError())
+
+    def answers(
+        self, answer: Callable[[Any], Iterable[Any]], items: Sequence[Any], seconds: float
+    ) -> Iterator[Any]:
+        """Yield the results as they come; then _Gone, if the worker is."""
+        try:
+            self.pipe.send((answer, items))
+            for _ in items:
+                if not self.pipe.poll(seconds):
+                    yield _Gone(f"the decoder took more than {seconds:g} seconds")
+                    return
+                yield self.pipe.recv()
+        except (EOFError, OSError):
+            yield _Gone("the decoder crashed")
+
+    def end(self) -> None:
+        """Let the process end, and wait for it."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _refuse_to_go_on(error: Exception) -> NoReturn:
+    raise AgecliError(
+        "A worker process does not start, often for lack of memory: use fewer --workers"
+    ) from error
+
+
+def _block_interrupts() -> None:
+    """Keep Ctrl-C from this thread, and from what it starts before that can ignore it."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # its start would let them through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _work(pipe: Connection) -> None:
+    """Answer what comes through a pipe until it is closed; the life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):  # of the pipe: the parent has let go
+        pipe.send("up")
+        while True:
+            for result in _results(pipe.recv_bytes()):
+                pipe.send(result)
+
+
+def _results(work: bytes) -> Iterator[Any]:
+    try:
+        answer, items = pickle.loads(work)
+        yield from answer(items)
+    except MemoryError:
+        os._exit(1)  # what it was at is lost
+    except Exception as error:
+        yield _Raised(error)
+
+
+def _leave_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-
-    def leave_when_let_go() -> None:
-        wait([parent.sentinel, leash])
-        os._exit(1)
-
-    threading.Thread(target=leave_when_let_go, daemon=True).start()
+    wait([parent.sentinel])
+    os._exit(1)

@@ -12,14 +12,15 @@ from functools import partial
 from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
 
 from agecli import distributed
 from agecli.config import MIN_FACE_SCORE, Align, Fallback
-from agecli.data.images import SUFFIXES, read_image, square
+from agecli.data.images import read_image, square
+from agecli.data.kinds import FORMATS, kind_of_file, list_files
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError, UsageError
 from agecli.faces import Face, align, crop, detect
@@ -76,22 +77,30 @@ class Reading:
     """uint8 (faces, size, size, 3)"""
 
 
-def find_pictures(names: Iterable[str | Path]) -> list[Path]:
-    """List the pictures of files, folders (searched through, sorted) and glob patterns.
+class Found(NamedTuple):
+    """What names on a command line stand for."""
 
-    Videos are listed where they are named or match a pattern. Raises DataError where a name gives
-    nothing, UsageError for a URL.
+    paths: list[Path]
+    """Pictures and videos, and the folders that cannot be opened: a row will say so."""
+    skipped: list[Path]
+    """Files in folders that are neither."""
+
+
+def find_pictures(names: Iterable[str | Path]) -> Found:
+    """Find the pictures and videos of files, folders (searched through, sorted) and glob patterns.
+
+    What a file in a folder is tells its content, or else its name. Raises DataError where a name
+    gives nothing, UsageError for a URL.
     """
     found: dict[Path, None] = {}
+    skipped: dict[Path, None] = {}
     for name in map(str, names):
         path = Path(name)
         if path == STDIN:
             pictures = [path]
         elif path.is_dir():
-            pictures = [p for p in sorted(path.rglob("*")) if _is_picture(p, below=path)]
-            if not pictures:
-                known = ", ".join(sorted(SUFFIXES))
-                raise DataError(f"No pictures in {path}: give a folder with files in {known}")
+            pictures, others = _search(path)
+            skipped.update(dict.fromkeys(others))
         elif path.exists():
             pictures = [path]
         elif has_magic(name):
@@ -104,7 +113,17 @@ def find_pictures(names: Iterable[str | Path]) -> list[Path]:
         else:
             raise DataError(f"No such file or folder: {name}")
         found.update(dict.fromkeys(pictures))
-    return list(found)
+    return Found(list(found), [path for path in skipped if path not in found])
+
+
+def _search(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Sort a folder's files into pictures and videos, and others."""
+    files, closed = list_files(folder)
+    known = [path for path in files if kind_of_file(path)]
+    pictures = sorted([*known, *(path for path, _ in closed)])
+    if not pictures:
+        raise DataError(f"No pictures in {folder}: give a folder with files in {FORMATS}")
+    return pictures, sorted(set(files) - set(known))
 
 
 def worker_count(pictures: int) -> int:
@@ -126,8 +145,7 @@ def read_pictures(
             yield from read(piece)
         return
     with WorkerPool(workers) as pool:
-        for readings in pool.map(read, _pieces(sources, PIECE)):
-            yield from readings
+        yield from pool.map(read, _pieces(sources, PIECE), _lost)
 
 
 def _pieces(sources: Iterable[Picture], size: int) -> Iterator[list[tuple[str, Picture]]]:
@@ -145,8 +163,13 @@ def _name(number: int, source: Picture) -> str:
 
 def _read_piece(
     piece: list[tuple[str, Picture]], views: tuple[View, ...], detection: DetectionConfig
-) -> list[Reading]:
-    return [_read(name, source, views, detection) for name, source in piece]
+) -> Iterator[Reading]:
+    for name, source in piece:
+        yield _read(name, source, views, detection)
+
+
+def _lost(picture: tuple[str, Picture], reason: str) -> Reading:
+    return Reading(picture[0], "unreadable", reason)
 
 
 def _read(
@@ -184,9 +207,3 @@ def crop_view(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
     if face is None:
         return square(image, size)
     return crop(image, face, size, margin)
-
-
-def _is_picture(path: Path, below: Path) -> bool:
-    """Return whether a folder's entry is a picture; hidden files and folders are passed over."""
-    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
-    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 from PIL import Image
 
 from agecli.config import FPS
+from agecli.data.kinds import kind_of_file
 from agecli.errors import AgecliError, ImageError, UsageError
 
 INSTALL = 'pip install "agecli[video]"'
-
-SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 
 SLOWEST, FASTEST = 0.01, 1000.0
 """Frames per second that can be asked for."""
@@ -52,8 +51,8 @@ def frame_rate(text: str) -> float | None:
 
 
 def is_video(path: Path) -> bool:
-    """Return whether a path is a video, by its name's ending."""
-    return path.suffix.lower() in SUFFIXES
+    """Return whether a file is a video, by its content or else by its name."""
+    return kind_of_file(path) == "video"
 
 
 def need_decoder() -> Any:
@@ -156,7 +155,10 @@ def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a video for PyAV; what it raises meanwhile becomes an ImageError."""
-    av = need_decoder()
+    try:
+        av = need_decoder()
+    except AgecliError as error:
+        raise ImageError(str(error)) from error
     try:
         if not path.stat().st_size:
             raise ImageError("empty file")

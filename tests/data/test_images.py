@@ -4,6 +4,8 @@ import io
 import pickle
 import struct
 import zlib
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,7 +164,98 @@ def test_a_line_of_pixels_is_not_even_decoded(recwarn):
         read_image(_png_header(64, 1))
 
 
+# What is whole but for something that does not count
+
+
+def _with_chunk(png, kind, body):
+    """Put a chunk behind a PNG's header."""
+    chunk = struct.pack(">I4s", len(body), kind) + body
+    return png[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + png[33:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"iCCP", b"profile\0\0" + zlib.compress(bytes(4_000_000))),
+        (b"iTXt", b"broken"),
+        (b"tIME", b"now"),
+    ],
+)
+def test_metadata_cost_no_picture(kind, body):
+    data = _with_chunk(_encode(FACE), kind, body)
+    assert _close(read_image(data), FACE, 0)
+    with pytest.raises(ImageError, match=r"cut short|broken"):
+        read_image(data[:-2000])
+
+
+def test_exif_that_cannot_be_read_turns_nothing():
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12" + bytes(5)
+    assert read_image(_encode(FACE, "JPEG", exif=exif)).size == FACE.size
+
+
+JPEGS = [
+    {}, {"progressive": True}, {"restart_marker_blocks": 1}, {"restart_marker_rows": 1},
+    {"quality": 100, "subsampling": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_may_lack_its_end_marker_and_nothing_more(options, mode):
+    picture = FACE.resize((61, 53)).convert(mode)  # no whole number of blocks
+    data = _encode(picture, "JPEG", **options)
+    for lacking in (1, 2):
+        assert _close(read_image(data[:-lacking]), read_image(data), 0)
+    answered = 0
+    for length in range(len(data) - 600, len(data) - 2):
+        with suppress(ImageError):
+            assert _close(read_image(data[:length]), read_image(data), 0)
+            answered += 1
+    assert not answered or mode == "CMYK"  # black that is nowhere may lack its last bits
+
+
+@pytest.mark.parametrize(
+    "name", ["IMG_0001.HEIC", "x.avif", "bigztxt.png", "bigicc.png", "noeoi.jpg"]
+)
+def test_the_cases_are_read(name):
+    path = Path(__file__).parents[3] / "shared/cases" / name
+    if not path.exists():
+        pytest.skip("no ../shared")
+    portrait = Image.open(Path(__file__).parents[2] / "demo/examples/astronaut.jpg").convert("RGB")
+    assert _close(read_image(path), portrait, 12)
+    data = path.read_bytes()
+    with pytest.raises(ImageError, match=r"cut short|broken"):
+        read_image(data[: len(data) // 2])
+
+
 # What cannot be read
+
+
+def test_other_formats_of_pillow_are_no_pictures(monkeypatch):
+    """So that none of them starts a program, as PostScript does."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: pytest.fail("was called"))
+    for kind in ("EPS", "PPM", "ICO", "TGA", "PCX"):
+        data = _encode(FACE, kind)
+        assert Image.open(io.BytesIO(data)).format == kind
+        with pytest.raises(ImageError, match="not an image"):
+            read_image(data)
+
+
+def test_a_progressive_jpeg_of_endless_scans_is_not_decoded(monkeypatch):
+    data = _encode(FACE, "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    monkeypatch.setattr(images, "MAX_SCANNED", scans * 64 * 64)
+    assert read_image(data).size == (64, 64)
+    place = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match=f"{scans + 1} scans of 64x64"):
+        read_image(data[:-2] + data[place:])
+
+
+def test_a_device_without_end_is_too_large(monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 2**20)
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        read_image(Path("/dev/zero"))
 
 
 def _png_header(width, height):

@@ -24,11 +24,12 @@ from agecli.data.prepare import prepare
 from agecli.data.receipt import Clusters
 from agecli.data.staging import staged
 from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
-from agecli.errors import AgecliError, DataError, UsageError
+from agecli.errors import DataError, UsageError
 from tests.archives import SPREAD_AGES, jpeg_bytes
 from tests.data.pictures import (
     cramped_crop,
     deadly_crop,
+    failing_crop,
     picky_crop,
     textured,
     write_textured,
@@ -356,8 +357,8 @@ def test_an_existing_data_set_is_only_replaced_by_force(folder, tmp_path):
 def test_a_failure_under_force_leaves_the_old_data_set(folder, tmp_path):
     out = tmp_path / "out"
     _prepare(folder, out)
-    with pytest.raises(AgecliError):
-        _prepare(folder, out, force=True, crop=deadly_crop)
+    with pytest.raises(OSError, match="No space"):
+        _prepare(folder, out, force=True, crop=failing_crop)
     assert len(open_dataset(out).ids) == 60
     assert _names(tmp_path) == ["out"]
 
@@ -425,12 +426,62 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(folder, tmp_path):
     assert _names(tmp_path) == []
 
 
-def test_a_picture_that_goes_away_is_noticed(folder, tmp_path, monkeypatch):
+# What one bad input costs
+
+
+def test_a_picture_that_goes_away_or_cannot_be_read_is_a_row(folder, tmp_path, monkeypatch):
+    first, second, *_ = names = sorted(path.name for path in folder.iterdir())
+    whole = Path.open
+
+    def fails(path, *args, **options):
+        if path.name == second:
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *args, **options)
+
     read = sources.read_members
-    monkeypatch.setattr(sources, "read_members", lambda *args: list(read(*args))[1:])
-    with pytest.raises(DataError, match="went away"):
-        _prepare(folder, tmp_path / "out")
-    assert _names(tmp_path) == []
+    without_first = lambda path, wanted: read(path, wanted - {first})  # noqa: E731
+    monkeypatch.setattr(sources, "read_members", without_first)
+    monkeypatch.setattr(Path, "open", fails)
+    receipt = _prepare(folder, tmp_path / "out")
+    assert receipt.unreadable == {
+        first: "unreadable: went away while it was read",
+        second: "unreadable: permission denied",
+    }
+    assert [row["id"] for row in _manifest(tmp_path / "out")] == names
+    assert receipt.used == 58 and not open_dataset(tmp_path / "out").images[:2].any()
+
+
+def test_a_picture_that_ends_its_worker_is_a_row(tmp_path):
+    write_textured(tmp_path / "Faces", SPREAD_AGES)
+    bright = Image.new("RGB", (32, 32), "white")
+    bright.save(tmp_path / "Faces" / "33_0_0_20180101000000001.jpg")
+    receipt = _prepare(tmp_path / "Faces", tmp_path / "out", crop=deadly_crop, workers=2)
+    assert receipt.unreadable == {"33_0_0_20180101000000001.jpg": "unreadable: the decoder crashed"}
+    assert receipt.used == len(SPREAD_AGES)
+    data = open_dataset(tmp_path / "out")
+    assert all(
+        image.any() == (not lost) for image, lost in zip(data.images, data.excluded, strict=True)
+    )
+
+
+def test_a_folder_that_cannot_be_opened_and_files_that_are_no_pictures_are_told(
+    tmp_path, monkeypatch
+):
+    write_textured(tmp_path / "Faces", SPREAD_AGES)
+    write_textured(tmp_path / "Faces" / "closed", SPREAD_AGES, first=20)
+    (tmp_path / "Faces" / "notes.txt").write_text("of the photographer")
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    receipt = _prepare(tmp_path / "Faces", tmp_path / "out")
+    assert receipt.unreadable == {"closed/": "unreadable: permission denied"}
+    assert receipt.skipped == ["notes.txt"]
+    assert receipt.images == receipt.used == len(SPREAD_AGES)
 
 
 # Ctrl-C and kill

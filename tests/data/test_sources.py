@@ -18,6 +18,7 @@ from agecli.data.sources import (
     read_members,
 )
 from agecli.errors import DataError
+from tests.archives import draw_face, jpeg_bytes
 
 NAMES = ["1_0_0_20170101000000001.jpg.chip.jpg", "60_1_3_20170101000000002.jpg.chip.jpg"]
 
@@ -170,7 +171,7 @@ def _sources(tmp_path):
 
 def test_folder_and_archives_list_the_same_ids_and_bytes(tmp_path):
     for source in _sources(tmp_path):
-        members = list_members(source)
+        members = list_members(source).pictures
         assert sorted(member.id for member in members) == NAMES, source
         ids = {member.name: member.id for member in members}
         read = read_members(source, set(ids))
@@ -179,13 +180,20 @@ def test_folder_and_archives_list_the_same_ids_and_bytes(tmp_path):
 
 def test_several_top_folders_stay_part_of_the_ids(tmp_path):
     source = _tar(tmp_path / "two.tar", {"a/1.jpg": b"", "b/1.jpg": b""}, "w")
-    assert [member.id for member in list_members(source)] == ["a/1.jpg", "b/1.jpg"]
+    assert [member.id for member in list_members(source).pictures] == ["a/1.jpg", "b/1.jpg"]
 
 
 def test_only_pictures_count_and_hidden_files_do_not(tmp_path):
     names = ["a.JPG", "notes.txt", ".hidden.jpg", "__MACOSX/a.jpg", "sub/b.png", ".git/c.jpg"]
-    source = _folder(tmp_path / "source", dict.fromkeys(names, b""))
-    assert sorted(member.id for member in list_members(source)) == ["a.JPG", "sub/b.png"]
+    files = dict.fromkeys(names, b"") | {"__d": jpeg_bytes(draw_face(1, 1)), "e.mp4": b""}
+    for source in (
+        _folder(tmp_path / "source", files),
+        _tar(tmp_path / "source.tar.gz", files),
+        _zip(tmp_path / "source.zip", files),
+    ):
+        found = list_members(source)
+        assert sorted(member.id for member in found.pictures) == ["__d", "a.JPG", "sub/b.png"]
+        assert sorted(found.others) == ["e.mp4", "notes.txt"]
 
 
 def test_only_the_wanted_members_are_read(tmp_path):
@@ -197,14 +205,14 @@ def test_a_name_that_comes_twice_is_one_picture(tmp_path):
     source = tmp_path / "twice.tar"
     _tar(source, {"a.jpg": b"first"}, "w")
     _tar(source, {"a.jpg": b"second"}, "a")
-    assert len(list_members(source)) == 1
+    assert len(list_members(source).pictures) == 1
     assert list(read_members(source, {"a.jpg"})) == [("a.jpg", b"first")]
 
 
 def test_a_name_that_is_no_unicode_gets_an_id_that_can_be_written(tmp_path):
     (tmp_path / "source").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "source") + b"/\xff.jpg")).touch()
-    (member,) = list_members(tmp_path / "source")
+    (member,) = list_members(tmp_path / "source").pictures
     assert member.id.encode() == rb"\udcff.jpg"
 
 
@@ -238,7 +246,7 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch, write):
 def test_many_small_bytes_are_no_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_BOMB_BYTES", 2**10)
     source = _tar(tmp_path / "fine.tar.gz", {"a.jpg": os.urandom(2**14)})
-    assert len(list_members(source)) == 1
+    assert len(list_members(source).pictures) == 1
 
 
 def test_a_tar_is_refused_wherever_it_was_cut(tmp_path):
@@ -251,7 +259,7 @@ def test_a_tar_is_refused_wherever_it_was_cut(tmp_path):
         with pytest.raises(DataError, match="cut short"):
             list_members(cut)
     cut.write_bytes(data[: end + 512])
-    assert len(list_members(cut)) == 3
+    assert len(list_members(cut).pictures) == 3
 
 
 @pytest.mark.parametrize("name", ["cut.tar.gz", "cut.tar.xz", "cut.tar.bz2", "cut.zip"])

@@ -22,7 +22,7 @@ def write_troubles(folder: Path) -> dict[str, Path]:
         "not a picture": _write(folder / "text.jpg", b"Dear diary, " * 50),
         "No face": _save(folder / "wall.png", Image.new("RGB", (300, 200), (90, 120, 90))),
         "No face ": _save(folder / "line.png", Image.new("RGB", (10_000, 1), (9, 9, 9))),
-        "HEIC": _write(folder / "phone.heic", b"\0\0\0\x18ftypheic" + bytes(400)),
+        "damaged": _write(folder / "phone.heic", b"\0\0\0\x18ftypheic" + bytes(400)),
         "empty": _write(folder / "empty.png", b""),
         "cut short": _write(folder / "cut.jpg", PORTRAIT.read_bytes()[:9000]),
     }

@@ -123,7 +123,7 @@ def test_a_face_below_the_least_score_is_none(toy: Path):
 
 
 def test_order_and_reasons(toy: Path, folder: Path):
-    rows = list(Predictor([toy], device="cpu").predict(find_pictures([folder])))
+    rows = list(Predictor([toy], device="cpu").predict(find_pictures([folder]).paths))
     assert [Path(row.source).name for row in rows] == ["a.jpg", "b.png", "c.jpg", "d.jpg"]
     assert [row.status for row in rows] == ["ok", "no_face", "unreadable", "ok"]
     assert rows[2].error == "not an image"
@@ -132,7 +132,7 @@ def test_order_and_reasons(toy: Path, folder: Path):
 
 @pytest.mark.parametrize("options", [{"workers": 2}, {"batch_size": 1}])
 def test_workers_and_batches_change_nothing(toy: Path, folder: Path, options: dict):
-    paths = find_pictures([folder]) * 3
+    paths = find_pictures([folder]).paths * 3
     plain = list(Predictor([toy], device="cpu").predict(paths))
     other = list(Predictor([toy], device="cpu", **options).predict(paths))
     for a, b in zip(plain, other, strict=True):
@@ -403,11 +403,13 @@ def test_find_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch):
     (folder / ".hidden").mkdir(exist_ok=True)
     shutil.copy(PORTRAIT, folder / ".hidden/e.jpg")
     monkeypatch.chdir(folder)
-    assert find_pictures(["."]) == [Path(n) for n in ("a.jpg", "b.png", "c.jpg", "sub/d.jpg")]
-    assert find_pictures(["notes.txt", "a.jpg", "a.jpg"]) == [Path("notes.txt"), Path("a.jpg")]
-    assert find_pictures(["**/*.jpg"]) == [Path(n) for n in ("a.jpg", "c.jpg", "sub/d.jpg")]
+    found = find_pictures(["."])
+    assert found.paths == [Path(n) for n in ("a.jpg", "b.png", "c.jpg", "sub/d.jpg")]
+    assert found.skipped == [Path("notes.txt")]
+    assert find_pictures(["notes.txt", ".", "a.jpg"]) == ([Path("notes.txt"), *found.paths], [])
+    assert find_pictures(["**/*.jpg"]).paths == [Path(n) for n in ("a.jpg", "c.jpg", "sub/d.jpg")]
     shutil.copy("a.jpg", "odd[1].jpg")
-    assert find_pictures(["odd[1].jpg"]) == [Path("odd[1].jpg")]
+    assert find_pictures(["odd[1].jpg"]).paths == [Path("odd[1].jpg")]
     for wrong in ("*.gif", "none.jpg", ".hidden/empty"):
         with pytest.raises(DataError):
             find_pictures([wrong])

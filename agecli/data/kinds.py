@@ -1,0 +1,137 @@
+"""What is a picture and what a video, and what a folder holds of both: one list for all."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Literal, NamedTuple
+
+Kind = Literal["picture", "video"]
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF and HEIC"
+PICTURES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    ".jp2", ".j2k", ".avif", ".heic", ".heif",
+})  # fmt: skip
+VIDEOS = frozenset({
+    ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".m2ts",
+    ".flv", ".ogv",
+})  # fmt: skip
+"""Without .ts and .mts, which TypeScript has, too: what is a video tells by its content."""
+HEAD = 512
+"""Bytes of a file that tell what it is."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURE_HEADS = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+)  # fmt: skip
+_PICTURE_BRANDS = frozenset({
+    b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
+})  # fmt: skip
+_OTHER_BRANDS = (b"M4A", b"M4B", b"M4P", b"crx")
+"""Of sound, and of a camera's raw pictures."""
+_VIDEO_HEADS = (
+    b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\x01", b"\0\0\x01\xba",
+    b"\0\0\x01\xb3",
+)  # fmt: skip
+"""Of Matroska and WebM, Windows Media, Flash, and MPEG-1 and -2."""
+_QUICKTIME = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""Of films older than their brands."""
+_SOUND = (".wma", ".mka", ".weba")
+"""Sound in what may hold a video."""
+
+
+class Files(NamedTuple):
+    """What a folder holds, at any depth, sorted."""
+
+    files: list[Path]
+    closed: list[tuple[Path, OSError]]
+    """Folders in it that could not be opened."""
+
+
+def kind_of(name: str, head: bytes) -> Kind | None:
+    """Tell a picture and a video by their first bytes, or else by the ending of the name.
+
+    None for all other files. A TIFF of a foreign name is a camera's raw picture: none of ours.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if (kind := _by_content(head, suffix)) and suffix not in _SOUND:
+        return kind
+    return "picture" if suffix in PICTURES else "video" if suffix in VIDEOS else None
+
+
+def kind_of_file(path: Path) -> Kind | None:
+    """Tell what a file is; of a pipe, or one that cannot be read, by its name."""
+    head = b""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+    return kind_of(path.name, head)
+
+
+def list_files(folder: Path) -> Files:
+    """List the files in a folder and in those below it and behind links, each folder once.
+
+    Hidden ones are left out. A folder that is there and behind a link is listed where it is.
+    Raises OSError where the folder itself cannot be opened.
+    """
+    files: list[Path] = []
+    closed: list[tuple[Path, OSError]] = []
+    seen: set[tuple[int, int]] = set()
+    folders = deque([folder])
+    while folders:
+        place = folders.popleft()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    path = Path(entry.path)
+                    if entry.is_symlink() and path.is_dir():
+                        folders.append(path)  # last: by then what it leads to has been seen
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.appendleft(path)
+                    elif (
+                        path.is_file() or not path.exists()
+                    ):  # a row says that a link leads nowhere
+                        files.append(path)
+        except OSError as error:
+            if place == folder:
+                raise
+            closed.append((place, error))
+    return Files(sorted(files), sorted(closed, key=lambda pair: pair[0]))
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file's or folder's own name hides it."""
+    return name.startswith(".") or name == "__MACOSX"  # the latter is what macOS adds to zips
+
+
+def _by_content(head: bytes, suffix: str) -> Kind | None:
+    if head.startswith(_TIFF):
+        return "picture" if suffix in PICTURES or not suffix else None
+    if head.startswith(_PICTURE_HEADS) or (head[:2] == b"BM" and head[6:10] == bytes(4)):
+        return "picture"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "picture", b"AVI ": "video"}.get(head[8:12])  # type: ignore[return-value]
+    if head[4:8] == b"ftyp":
+        if head[8:12] in _PICTURE_BRANDS:
+            return "picture"
+        return None if head[8:12].startswith(_OTHER_BRANDS) else "video"
+    if head.startswith(_VIDEO_HEADS) or head[4:8] in _QUICKTIME or _is_transport(head):
+        return "video"
+    return "video" if head[:4] == b"OggS" and b"theora" in head else None
+
+
+def _is_transport(head: bytes) -> bool:
+    """Return whether packets of 188 bytes follow each other, as on air, or 192, as of a camera."""
+    marks = {188: head[0:HEAD:188], 192: head[4:HEAD:192]}
+    return any(len(mark) == 3 and set(mark) == {0x47} for mark in marks.values())
