@@ -51,6 +51,9 @@ Conflicts = Annotated[
     config.Conflicts,
     typer.Option(help="Training images whose copies are labelled over 5 years apart."),
 ]
+Audit = Annotated[
+    int, typer.Option(min=1, max=2, help="How near duplicates are found; 1 makes earlier splits.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per CPU by default.")]
 Force = Annotated[bool, typer.Option("--force", help="Make OUT again where it exists.")]
 
@@ -63,6 +66,7 @@ def prepare(
     size: Size = PrepareConfig.size,
     seed: Seed = PrepareConfig.seed,
     conflicts: Conflicts = PrepareConfig.conflicts,
+    audit: Audit = PrepareConfig.audit,
     workers: Workers = None,
     force: Force = False,
     as_json: options.Json = False,
@@ -72,7 +76,7 @@ def prepare(
     Exact and near duplicates never straddle train, validation and test (80/10/10). OUT holds
     images.npy, manifest.csv and receipt.json, and appears only when it is whole.
     """
-    settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts)
+    settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts, audit=audit)
 
     from agecli.commands._console import out
     from agecli.commands._tables import stage_bars

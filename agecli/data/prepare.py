@@ -84,15 +84,17 @@ def prepare(
     origins = [sources] if isinstance(sources, Path | str) else sources
     out = Path(out)
     config = config or PrepareConfig()
+    measure = audit.MEASURES[config.audit]
     check_free(out, force=force)
     listing = _list([Path(origin) for origin in origins], labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
         images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
-        decoded, prints = _decode(listed, images, crop, workers or default_workers(), progress)
+        decode = partial(_decode_batch, images, crop, measure.fingerprint)
+        decoded, prints = _decode(listed, decode, measure, workers or default_workers(), progress)
         progress("audit", 0, 1)
-        clusters = _cluster(decoded, prints, images)
+        clusters = _cluster(decoded, prints, images, measure)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
         write_manifest(folder / store.MANIFEST, rows)
@@ -143,21 +145,20 @@ def _list(origins: list[Path], labels: Path | None) -> _Listing:
 
 def _decode(
     listed: list[_Listed],
-    images: store.StoreFile,
-    crop: Crop | None,
+    decode: Callable[[Sequence[_File]], Iterator[_Decoded]],
+    measure: audit.Measure,
     workers: int,
     progress: StageProgress,
-) -> tuple[list[_Decoded], audit.Fingerprints]:
+) -> tuple[list[_Decoded], np.ndarray]:
     """Decode and store everything; both results have an item per row."""
     decoded: list[_Decoded | None] = [None] * len(listed)
-    prints = np.zeros(len(listed), dtype=audit.FINGERPRINT)
+    prints = np.zeros(len(listed), dtype=measure.FINGERPRINT)
     done = 0
     with WorkerPool(workers) as pool:
-        answer = partial(_decode_batch, images, crop)
-        for result in pool.map(answer, _batches(listed), _unreadable):
+        for result in pool.map(decode, _batches(listed), _unreadable):
             decoded[result.row] = result
             if not result.excluded:
-                prints[result.row] = np.frombuffer(result.fingerprint, audit.FINGERPRINT)[0]
+                prints[result.row] = np.frombuffer(result.fingerprint, measure.FINGERPRINT)[0]
             done += 1
             progress("decode", done, len(listed))
     gone = ImageError("went away while it was read")
@@ -183,7 +184,10 @@ def _batches(listed: list[_Listed]) -> Iterator[list[_File]]:
 
 
 def _decode_batch(
-    images: store.StoreFile, crop: Crop | None, batch: Sequence[_File]
+    images: store.StoreFile,
+    crop: Crop | None,
+    fingerprint: Callable[[Image.Image], np.ndarray],
+    batch: Sequence[_File],
 ) -> Iterator[_Decoded]:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
     with images.path.open("r+b") as file:
@@ -199,7 +203,7 @@ def _decode_batch(
             image = fit(image, images.size)
             images.write(file, row, np.asarray(image))
             file.flush()  # the next picture may end this process
-            yield _Decoded(row, _digest(data), "", audit.fingerprint(image).tobytes())
+            yield _Decoded(row, _digest(data), "", fingerprint(image).tobytes())
 
 
 def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | None:
@@ -220,7 +224,7 @@ def _digest(data: bytes | ImageError) -> str:
 
 
 def _cluster(
-    decoded: list[_Decoded], prints: audit.Fingerprints, images: store.StoreFile
+    decoded: list[_Decoded], prints: np.ndarray, images: store.StoreFile, measure: audit.Measure
 ) -> np.ndarray:
     """Number the clusters among the readable pictures; unreadable ones get -1."""
     usable = np.array([item.row for item in decoded if not item.excluded], dtype=np.int64)
@@ -230,6 +234,7 @@ def _cluster(
             [decoded[row].sha256 for row in usable],
             prints[usable],
             lambda index: images.read(file, usable[index]),
+            measure,
         )
     return clusters
 
