@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agecli.ages import IntArray
+from agecli.data import dhash
 
-NEAR = 0.75
+NEAR = 0.76
 """Least correlation of the outlines of two pictures that are looked at more closely."""
 LIKE = 0.80
 """Least mean correlation of the patches of near duplicates."""
 
 _CELLS = 16
-_LENGTH = 500  # of an outline; its square is far below 2^24
 _BLOCK = 2048
 
 _SIDE, _PATCH, _SHIFT = 48, 15, 4
@@ -41,46 +41,55 @@ def near_pairs(prints: NDArray[np.uint8]) -> IntArray:
     Everything is compared with everything, 2048 × 2048 pictures at a time. prints: (N, 16, 16).
     Returns sorted (M, 2).
     """
-    least = NEAR * _LENGTH**2
-    lines = np.concatenate(
-        [np.empty((0, 2 * _CELLS * (_CELLS - 1)), dtype=np.int8)]
-        + [outlines(prints[start : start + _BLOCK]) for start in range(0, len(prints), _BLOCK)]
-    )
+    lines = np.empty((len(prints), 2 * _CELLS * (_CELLS - 1)), dtype=np.int8)
+    for start in range(0, len(prints), _BLOCK):
+        lines[start : start + _BLOCK] = outlines(prints[start : start + _BLOCK])
     found = [np.empty((0, 2), dtype=np.int64)]
     for low in range(0, len(lines), _BLOCK):
-        rows = lines[low : low + _BLOCK].astype(np.float32)
+        rows, lengths = _with_lengths(lines[low : low + _BLOCK])
         for start in range(low, len(lines), _BLOCK):
-            products = rows @ lines[start : start + _BLOCK].astype(np.float32).T
-            pairs = np.argwhere(products >= least) + np.array((low, start))
+            columns, others = _with_lengths(lines[start : start + _BLOCK])
+            pairs = np.argwhere(rows @ columns.T >= np.outer(NEAR * lengths, others))
+            pairs += (low, start)
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
     pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def outlines(prints: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Compute what the light does from cell to cell, whatever its strength.
+    """Compute how the light changes from cell to cell, whatever its strength: -100 to 100.
 
-    Differences of neighbouring cells, cut at half their mean, so that many faint edges count for
-    more than a few strong ones; then brought to one length. prints: (N, 16, 16); returns (N, 480).
+    Differences of neighbouring cells, of which 100 is half the mean and the most: many faint edges
+    count for more than a few strong ones. prints: (N, 16, 16); returns (N, 480).
     """
-    grey = prints.astype(np.int64)
+    grey = prints.astype(np.int32)
     steps = np.concatenate(
-        [np.diff(grey, axis=axis).reshape(len(grey), 2 * _CELLS * (_CELLS - 1) // 2)
-         for axis in (1, 2)],
-        axis=1,
-    )  # (N, 480)  # fmt: skip
-    cut = np.abs(steps).sum(axis=1, keepdims=True)
-    steps = np.clip(steps * (2 * steps.shape[1]), -cut, cut)
-    length = np.sqrt((steps * steps).sum(axis=1, keepdims=True).astype(np.float64))
-    scaled = np.rint(_LENGTH * steps / np.maximum(length, 1))
-    return np.clip(scaled, -127, 127).astype(np.int8)
+        [np.diff(grey, axis=axis).reshape(len(grey), -1) for axis in (1, 2)], axis=1
+    )  # (N, 480)
+    most = np.maximum(np.abs(steps).sum(axis=1, keepdims=True), 1)
+    steps = np.clip(steps * (2 * steps.shape[1]), -most, most)
+    return np.rint(100 * steps / most).astype(np.int8)
+
+
+def _with_lengths(lines: NDArray[np.int8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return outlines as floats, and their lengths: that of a picture of one colour is infinite."""
+    floats = lines.astype(np.float32)
+    squares = (floats * floats).sum(axis=1)
+    return floats, np.sqrt(np.where(squares, squares, np.float32(np.inf)))
 
 
 def is_copy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Return whether the patches of a picture are found in another, each near its place.
+    """Return whether the patches of a picture are found in another, or all pixels differ little.
 
-    Of 3×3 patches of one picture's fine structure, each is looked for in the other, up to 4 of 48
-    pixels away; what they correlate by there, on average, decides. a, b: (S, S, 3).
+    a, b: (S, S, 3). The latter holds for what is written across a picture, and in a dark one.
+    """
+    return _are_found(a, b) or dhash.is_copy(a, b)
+
+
+def _are_found(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Look for 3×3 patches of a picture's fine structure in another, each near its place.
+
+    That is up to 4 of 48 pixels away; what they correlate by there, on average, decides.
     """
     fine, other = _fine_structure(a), _fine_structure(b)
     windows = np.lib.stride_tricks.sliding_window_view(other, (_PATCH, _PATCH))
