@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
 from agecli.errors import UsageError
@@ -18,6 +19,8 @@ NO_GROUP = -1
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
+Labels = Annotated[list[Annotated[str, Meta(max_length=7)]], Meta(min_length=2, max_length=YEARS)]
+"""Of a scheme's groups, young to old, as files have them."""
 Array = TypeVar("Array", bound=Any)
 """Of numpy or torch."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,7 +117,7 @@ def whole(path: Path, *, needed: int = 0) -> Iterator[Path]:
     for the DiskError that is raised where there is no room for them.
     """
     clear_leftovers(path.parent.absolute())
-    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.partial")
+    partial = _partial(path)
     with room_for(path, needed, partial):
         try:
             with _hold(partial) as held:
@@ -127,10 +128,80 @@ def whole(path: Path, *, needed: int = 0) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside a path, to make things in; it is gone after the block."""
+    clear_leftovers(path.parent.absolute())
+    folder = _partial(path)
+    folder.mkdir()
+    held = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if held is not None:
+            _lock(held)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+class LateErrors(FileIO):
+    """A new file that raises at its end the first error of writing it.
+
+    Torch's writers crash the process on an exception in the middle.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, unless that has failed before."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while len(rest) and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self.error is not None:
+            raise self.error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all. Raises DiskError where there is no room for it."""
     with whole(path, needed=len(content)) as partial:
         partial.write_bytes(content)
+
+
+def growing_name(path: Path) -> Path:
+    """Return the name that a file has while it grows."""
+    return path.with_name(f"{path.name}.partial")
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[Path]:
+    """Yield path.partial to write a file under, piece by piece.
+
+    It takes its own name when the block ends well; where the block fails, or the process is
+    killed, it stays with what it has. Raises UsageError while another process writes it, DiskError
+    where there is no room.
+    """
+    partial = growing_name(path)
+    with room_for(path, partial=partial), partial.open("ab") as held:
+        if fcntl is not None:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{path} is being written by another command: give another name"
+                ) from None
+            except OSError:  # there are file systems without locks
+                pass
+        yield partial
+        partial.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -176,9 +247,24 @@ def clear_leftovers(folder: Path) -> None:
     if fcntl is None or not folder.is_dir():
         return
     for path in [path for path in folder.iterdir() if PARTIAL.fullmatch(path.name)]:
-        with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer lives
-            path.unlink()
+        with suppress(OSError):
+            held = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer lives
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(held)
+
+
+def _partial(path: Path) -> Path:
+    """Return a hidden name beside a path that nothing else has."""
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.partial")
+
+
+def _lock(held: int) -> None:
+    """Lock what is open, so that it is no leftover as long as this process lives."""
+    with suppress(OSError):  # there are file systems without locks
+        fcntl.flock(held, fcntl.LOCK_EX)
 
 
 def _hold(path: Path) -> IO[bytes]:
@@ -187,8 +273,7 @@ def _hold(path: Path) -> IO[bytes]:
         file = path.open("xb")  # with the modes that the umask leaves
         if fcntl is None:
             return file
-        with suppress(OSError):  # there are file systems without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # it was taken for a leftover before it was locked

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from agecli import __version__
-from agecli.ages import YEARS, Scheme, knows_years, outputs_of
+from agecli.ages import Labels, Scheme, knows_years, outputs_of
 from agecli.config import CONFIGS, configure
 from agecli.errors import UsageError
 from agecli.models.backbone import check_backbone
@@ -20,8 +20,6 @@ BUILT_IN = ("outputs", "backbone")
 """What an architecture has beside the settings that shape it."""
 
 Text = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
-Label = Annotated[str, Meta(max_length=7)]
-Labels = Annotated[list[Label], Meta(min_length=2, max_length=YEARS)]
 Means = Annotated[list[Annotated[float, Meta(ge=-100, le=100)]], Meta(min_length=3, max_length=3)]
 Stds = Annotated[list[Annotated[float, Meta(ge=1e-4, le=1e4)]], Meta(min_length=3, max_length=3)]
 

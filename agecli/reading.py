@@ -49,9 +49,12 @@ def read_toml(path: Path, form: type[T]) -> T:
     """Read a TOML file as a value of a form. Raises ValueError for anything else."""
     import tomllib
 
+    from msgspec import json
+
     text = read_text(path)
     with _one_line():
         values = tomllib.loads(text)
+        json.encode(values)  # for its ValueError: a number of more digits than Python would show
     return convert(values, form)
 
 

@@ -12,7 +12,16 @@ import pytest
 
 from agecli import files
 from agecli.errors import DiskError, UsageError
-from agecli.files import Output, check_outputs, marked, room_for, whole, write_text
+from agecli.files import (
+    Output,
+    check_outputs,
+    growing,
+    marked,
+    partial_folder,
+    room_for,
+    whole,
+    write_text,
+)  # fmt: skip
 
 # Whole or not at all
 
@@ -32,6 +41,20 @@ def test_where_writing_fails_the_earlier_file_stays_alone(tmp_path: Path):
         partial.write_text("half")
         raise OSError("broken")
     assert path.read_text(encoding="utf-8") == "earlier: ä" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_growing_file_keeps_what_it_has_under_another_name(tmp_path: Path):
+    path, partial = tmp_path / "table.csv", tmp_path / "table.csv.partial"
+    write_text(path, "earlier")
+    with pytest.raises(KeyboardInterrupt), growing(path) as other:
+        other.write_text("half")
+        raise KeyboardInterrupt
+    assert (path.read_text(), partial.read_text()) == ("earlier", "half")
+    with growing(path) as other:
+        other.write_text("whole")
+        with pytest.raises(UsageError, match=r"table\.csv is being written"), growing(path):
+            pass
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_two_writers_of_one_name_do_not_trip_over_each_other(tmp_path: Path):
@@ -103,6 +126,19 @@ def test_a_folder_that_is_missing_is_named_by_the_file_and_not_by_its_partial(tm
     with pytest.raises(FileNotFoundError) as caught:
         write_text(tmp_path / "no" / "a.csv", "")
     assert caught.value.filename == str(tmp_path / "no" / "a.csv")
+
+
+def test_a_partial_folder_is_gone_after_the_block_and_after_a_kill(tmp_path: Path):
+    with partial_folder(tmp_path / "a") as folder:
+        (folder / "x").touch()
+        files.clear_leftovers.cache_clear()
+        files.clear_leftovers(tmp_path)  # it lives
+        assert (folder / "x").exists()
+    (tmp_path / folder.name).mkdir()  # as a kill leaves it
+    (tmp_path / folder.name / "x").touch()
+    files.clear_leftovers.cache_clear()
+    files.clear_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # No room

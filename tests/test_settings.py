@@ -49,7 +49,15 @@ def test_toml_and_json_give_the_same_settings(tmp_path: Path):
         ("dropout = 2.0", "dropout: 2.0 is not between"),
         ("stem = 'classic'", "unknown settings: stem"),
         ("model = 'cnn'", "is for cnn"),
-        ("lr = ", "no valid TOML"),
+        ("lr = ", "cannot be read: Invalid value"),
+        ("mean = [0.5, 0.5]", "mean: needs 3 numbers"),
+        ("std = [1, 1, 0]", "std: needs 3 numbers from 0.0001"),
+        ("lr = nan", "lr: nan is not between"),
+        ("epochs = 0x" + "f" * 400, "epochs: 444"),
+        ("epochs = 0x" + "f" * 6000, "cannot be read: "),
+        ("lr = " + "[" * 5000, "cannot be read: nested too deeply"),
+        ("init = '" + "x" * 9000 + "'\nlr = 2020-01-01", "cannot be read: "),
+        ("model = [1]", "is for '[1]', which is no model"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path, text: str, named: str):
@@ -63,7 +71,7 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path, text: str
 def test_a_file_that_is_none_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"gone\.toml cannot be read: No such file"):
         read_table(tmp_path / "gone.toml")
-    with pytest.raises(UsageError, match="no named values"):
+    with pytest.raises(UsageError, match="cannot be read: Expected object, got array"):
         read_table(write(tmp_path / "list.json", "[1]"))
 
 

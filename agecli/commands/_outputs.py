@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from agecli.errors import UsageError
-from agecli.files import Output, check_outputs, marked, whole
+from agecli.files import Output, check_outputs, growing_name, marked, whole
 from agecli.inference.rows import COLUMNS
 from agecli.video.frames import is_video
 
@@ -77,7 +77,8 @@ class Marked:
 
 def check(csv: Path | None, annotate: Path | None, sources: Sequence[Path]) -> None:
     """Raise UsageError for outputs that would destroy something, or cannot be written."""
-    outputs = [Output("--csv", csv, marked(",".join(COLUMNS)))] if csv else []
+    tables = [csv, growing_name(csv)] if csv else []
+    outputs = [Output("--csv", path, marked(",".join(COLUMNS))) for path in tables]
     if annotate:
         pictures = Marked(annotate, sources)
         pictures.check_folder()

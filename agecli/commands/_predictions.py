@@ -18,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from agecli import distributed
-from agecli.commands._console import err, out
+from agecli.commands._console import err, out, say
 from agecli.commands._outputs import Marked, save_marked
 from agecli.commands._progress import FaceProgress, clock, printable
 from agecli.commands._sources import Sources
 from agecli.data.images import read_image
 from agecli.faces.drawing import draw_faces
-from agecli.files import whole
+from agecli.files import growing
 from agecli.inference.ensemble import Ensemble, average
 from agecli.inference.pictures import STDIN
 from agecli.inference.predictor import Prediction, labels_of
@@ -170,14 +170,29 @@ def _json_lines(console: Console, top: int | None) -> Sink:
 
 @contextmanager
 def _csv_file(path: Path, groups: Sequence[str]) -> Iterator[Sink]:
-    """Write a CSV row per face and model; the file gets its name when it is whole."""
+    """Write a CSV row per face and model as they come; the file gets its name when it is whole."""
     with (
-        whole(path) as partial,
+        growing(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(csv_header(groups))
-        yield lambda rows: writer.writerows(csv_row(row, groups) for row in rows)
+        answered = 0
+
+        def write(rows: list[Prediction]) -> None:
+            nonlocal answered
+            writer.writerows(csv_row(row, groups) for row in rows)
+            file.flush()
+            answered += 1
+
+        try:
+            yield write
+        except BaseException:  # Ctrl-C, too
+            if answered:
+                say(f"agecli: {partial} has what was answered so far")
+            else:
+                partial.unlink()
+            raise
 
 
 def _annotator(folder: Path, sources: Sources) -> Sink:

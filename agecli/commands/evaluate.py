@@ -98,9 +98,8 @@ def evaluate(
     from agecli.evaluation import suite as library
     from agecli.evaluation.report.page import write_page
 
-    for folder in (plots, report):
-        if folder and distributed.is_main():
-            folder.mkdir(parents=True, exist_ok=True)  # before the work, for its errors
+    if distributed.is_main() and (plots or report):
+        _check(plots, report, library.row_names(weights), split)
     with stage_bars() as progress:
         suite = library.evaluate(
             *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
@@ -121,6 +120,27 @@ def evaluate(
         _say(f"--gate: {text}")
     if suite.failures:
         raise typer.Exit(GATE_FAILED)
+
+
+def _check(plots: Path | None, report: Path | None, names: list[str], split: str) -> None:
+    """Make the folders, and see that nothing of others is written over, before the work."""
+    from agecli.evaluation.report.page import page_files
+    from agecli.evaluation.report.plots import MARK
+    from agecli.files import Output, check_outputs, marked
+
+    outputs = []
+    if plots:
+        outputs += [Output("--plots", path, marked(MARK)) for path in _plots(plots, names, split)]
+    if report:
+        outputs += [Output("--report", path, marked(MARK)) for path in page_files(report, names)]
+    for folder in filter(None, (plots, report)):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_outputs({output.path: output for output in outputs}.values())
+
+
+def _plots(folder: Path, names: list[str], split: str) -> list[Path]:
+    confusions = [folder / f"{name}-{split}-confusion.png" for name in names]
+    return [*confusions, folder / "robustness.png"]
 
 
 def _show(suite: Suite, as_json: bool) -> None:
@@ -154,15 +174,15 @@ def _show(suite: Suite, as_json: bool) -> None:
 def _plot(suite: Suite, folder: Path) -> None:
     from agecli.evaluation.report.plots import plot_confusion, plot_robustness
 
-    for row in suite.rows:
+    *confusions, robustness = _plots(folder, [row.name for row in suite.rows], suite.rows[0].split)
+    for row, picture in zip(suite.rows, confusions, strict=True):
         scores = row.scores
         title = f"{_title(row)}, {row.split} split: {scores.exact:.1%} exact of {scores.n:,} images"
-        picture = folder / f"{row.name}-{row.split}-confusion.png"
         plot_confusion(picture, scores.confusion, row.scheme.labels, title)
         _say(f"wrote {picture}")
     if suite.robustness:
-        plot_robustness(folder / "robustness.png", suite.robustness)
-        _say(f"wrote {folder / 'robustness.png'}")
+        plot_robustness(robustness, suite.robustness)
+        _say(f"wrote {robustness}")
 
 
 def _title(row: Evaluation) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from agecli.config.fields import NoOption, Option, Switch, check_range, check_types
+from agecli.config.fields import NoOption, Option, Switch, check_range, check_types, flag_of
 from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError
 
@@ -155,6 +155,10 @@ class TrainConfig:
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         check_types(self)
+        for name, low, high in (("mean", -100, 100), ("std", 1e-4, 1e4)):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(low <= value <= high for value in values):
+                raise UsageError(f"{flag_of(name)}: needs 3 numbers from {low:g} to {high:g}")
         check_range(
             self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
             batch_size=(self.smallest_batch, 65_536), accumulate=(1, MOST_ACCUMULATED),

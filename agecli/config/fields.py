@@ -118,4 +118,5 @@ def check_range(config: Any, **ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
-            raise UsageError(f"{flag_of(name)}: {value} is not between {low:g} and {high:g}")
+            shown = brief(value, 40)
+            raise UsageError(f"{flag_of(name)}: {shown} is not between {low:g} and {high:g}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,18 @@ from typing import Any
 from agecli.config.base import TrainConfig
 from agecli.config.fields import Settings, flag_of
 from agecli.config.models import CONFIGS
-from agecli.errors import UsageError, pasteable
+from agecli.errors import UsageError, brief, pasteable
+from agecli.reading import read_json, read_toml
 
 FOUND = ("revision", "mean", "std")
 """Settings that belong to a dinov2's backbone, and are found with it."""
 
 TRIALS = 30
 """Trials of a study, unless more or fewer are asked for."""
+
+Single = str | float | int | bool | None
+Table = dict[str, Single | list[Single] | dict[str, Single]]
+"""Settings, or a space of them, as files have them."""
 
 BEST = "best.toml"
 """The file of a study's folder that has the best settings so far."""
@@ -38,9 +41,10 @@ def configure(model: str | TrainConfig, **settings: Any) -> TrainConfig:
 
 def read_config(values: Settings) -> TrainConfig:
     """Rebuild a configuration from a run's config.json; unknown settings raise UsageError."""
-    kind = CONFIGS.get(values.get("model", ""))
+    model = values.get("model")
+    kind = CONFIGS.get(model) if isinstance(model, str) else None
     if kind is None:
-        raise UsageError(f"config.json has the model {values.get('model')!r}: upgrade agecli")
+        raise UsageError(f"config.json has the model {brief(repr(model))}: upgrade agecli")
     check_names(values, kind, "config.json")
     return kind(**values)
 
@@ -70,6 +74,8 @@ def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
     values = read_table(path)
     model = values.pop("model", kind.model)
     if model != kind.model:
+        if model not in list(CONFIGS):
+            raise UsageError(f"--config: {path} is for {brief(model)!r}, which is no model")
         way_on = pasteable("agecli", "train", model, "--config", path)
         raise UsageError(f"--config: {path} is for {model}: `{way_on}`")
     check_names(values, kind, str(path))
@@ -82,17 +88,11 @@ def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
 
 def read_table(path: Path) -> Settings:
     """Read a TOML or JSON file of named values. Raises UsageError for any other."""
+    read = read_json if path.suffix == ".json" else read_toml
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no text"
-        raise UsageError(f"{path} cannot be read: {reason}") from error
+        return read(path, Table)
     except ValueError as error:
-        raise UsageError(f"{path} is no valid TOML or JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} holds no named values")
-    return values
+        raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def check_names(values: Settings, kind: type[TrainConfig], origin: str) -> None:
@@ -100,6 +100,6 @@ def check_names(values: Settings, kind: type[TrainConfig], origin: str) -> None:
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise UsageError(
-            f"{origin} has unknown settings: {', '.join(unknown)}; {kind.model} has "
+            f"{origin} has unknown settings: {brief(', '.join(unknown))}; {kind.model} has "
             f"{', '.join(sorted(known - {'model'}))}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from agecli.errors import UsageError
@@ -65,6 +66,8 @@ def _read_range(name: str, entry: dict[str, Any], origin: str) -> Dimension:
     if not numbers or not isinstance(log, bool) or set(entry) - {"low", "high", "log"}:
         raise UsageError(f"{origin}: a range is {name} = {{ low = 1, high = 10, log = true }}")
     assert low is not None and high is not None
+    if not (isfinite(low) and isfinite(high)):
+        raise UsageError(f"{origin}: {name} has a range without end")
     if low > high or (log and low <= 0):
         raise UsageError(f"{origin}: {name} has no range from {low} to {high}" + log * " with log")
     if isinstance(low, int) and isinstance(high, int):

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agecli.data.split import SPLITS, split_hash
+from agecli.errors import brief
+from agecli.reading import read_text
+
+MOST_BYTES = 1 << 31
+"""Of a manifest: some 15 million images."""
+OLDEST = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +40,64 @@ class ManifestRow:
 COLUMNS = [field.name for field in fields(ManifestRow)]
 
 
-def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
-    """Write manifest.csv, a line per image."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in rows)
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
+    """Write manifest.csv, a line per image, and return its SHA-256: its rows' order counts."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(astuple(row) for row in rows)
+    content = text.getvalue().encode()
+    path.write_bytes(content)
+    return sha256(content).hexdigest()
 
 
-def read_manifest(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read manifest.csv as columns by name. Raises ValueError for another file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        if next(reader, None) != COLUMNS:
-            raise ValueError("unknown columns")
-        return dict(zip(COLUMNS, zip(*reader, strict=True), strict=True))
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest.csv as columns: row i of each belongs to the store's image i."""
+
+    sha256: str
+    """Of the file."""
+    ids: NDArray[np.str_]
+    ages: NDArray[np.integer]
+    sexes: NDArray[np.str_]
+    races: NDArray[np.str_]
+    clusters: NDArray[np.integer]
+    splits: NDArray[np.str_]
+    excluded: NDArray[np.str_]
+    split_hash: str
+    """As its own rows have it."""
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read manifest.csv. Raises ValueError for another file, or values that cannot be."""
+        text = read_text(path, MOST_BYTES)
+        lines = csv.reader(io.StringIO(text, newline=""))
+        try:
+            if next(lines, None) != COLUMNS:
+                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+            column = dict(zip(COLUMNS, zip(*lines, strict=True), strict=True))
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+        splits = column["split"]
+        if unknown := set(splits) - {*SPLITS, ""}:
+            raise ValueError(f"split has {unknown.pop()!r}, not {', '.join(SPLITS)}")
+        usable = [pair for pair in zip(column["sha256"], splits, strict=True) if pair[1]]
+        return cls(
+            sha256=sha256(text.encode()).hexdigest(),
+            ids=np.array(column["id"]),
+            ages=_whole_numbers("age", column["age"], 0, OLDEST),
+            sexes=np.array(column["sex"]),
+            races=np.array(column["race"]),
+            clusters=_whole_numbers("cluster", column["cluster"], -1, len(splits)),
+            splits=np.array(splits),
+            excluded=np.array(column["excluded"]),
+            split_hash=split_hash([pair[0] for pair in usable], [pair[1] for pair in usable]),
+        )
+
+
+def _whole_numbers(name: str, texts: Sequence[str], low: int, high: int) -> NDArray[np.integer]:
+    numbers = [*map(int, texts)]
+    for number in (min(numbers, default=low), max(numbers, default=low)):
+        if not low <= number <= high:
+            raise ValueError(f"{name} has {brief(number, 20)}, not {low} to {high}")
+    return np.array(numbers, dtype=np.int64)

@@ -81,12 +81,12 @@ def prepare(
     CPU. The folder appears under its name only when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
-    origins = [sources] if isinstance(sources, Path | str) else sources
-    out = Path(out)
+    given = [sources] if isinstance(sources, Path | str) else sources
+    origins, out = [Path(source) for source in given], Path(out)
     config = config or PrepareConfig()
     measure = audit.MEASURES[config.audit]
-    check_free(out, force=force)
-    listing = _list([Path(origin) for origin in origins], labels)
+    check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
+    listing = _list(origins, labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
@@ -97,9 +97,9 @@ def prepare(
         clusters = _cluster(decoded, prints, images, measure)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
-        write_manifest(folder / store.MANIFEST, rows)
+        digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
-            rows, config, unlabelled=listing.unlabelled, missing=listing.missing,
+            rows, config, manifest=digest, unlabelled=listing.unlabelled, missing=listing.missing,
             skipped=listing.skipped, closed=listing.closed,
             repaired_names=[item.id for item in listed if item.label.repaired],
         )  # fmt: skip

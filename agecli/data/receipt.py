@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agecli import __version__
-from agecli.ages import NO_GROUP, Scheme
+from agecli.ages import NO_GROUP, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
 from agecli.data.manifest import ManifestRow
 from agecli.data.split import SPLITS, split_hash
+from agecli.errors import UsageError
+from agecli.reading import read_json
 
 CONFLICT_YEARS = 5
 """Copies whose ages lie farther apart are in conflict."""
@@ -43,8 +45,10 @@ class Receipt:
 
     split_hash: str
     """Two results are comparable where it is the same."""
-    scheme: list[str]
+    scheme: Labels
     """Labels of the age groups by which the split is stratified."""
+    manifest: str = ""
+    """SHA-256 of manifest.csv, whose rows' order is that of the images; empty in older ones."""
     agecli_version: str = __version__
     options: dict[str, Any] = field(default_factory=dict)
     """Of `PrepareConfig`."""
@@ -69,8 +73,9 @@ class Receipt:
 
     @classmethod
     def of(
-        cls, rows: list[ManifestRow], config: PrepareConfig, *, repaired_names: list[str],
-        unlabelled: int, missing: int, skipped: list[str], closed: dict[str, str],
+        cls, rows: list[ManifestRow], config: PrepareConfig, *, manifest: str,
+        repaired_names: list[str], unlabelled: int, missing: int, skipped: list[str],
+        closed: dict[str, str],
     ) -> Receipt:  # fmt: skip
         """Count what a manifest holds."""
         scheme = Scheme.parse(config.scheme)
@@ -84,6 +89,7 @@ class Receipt:
         return cls(
             split_hash=split_hash([row.sha256 for row in usable], [row.split for row in usable]),
             scheme=scheme.labels,
+            manifest=manifest,
             options=asdict(config),
             sources=sorted({row.source for row in rows}),
             images=len(rows),
@@ -101,22 +107,18 @@ class Receipt:
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
-        """Read receipt.json of any version. Raises ValueError where split or scheme is missing."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not {"split_hash", "scheme"} <= content.keys():
-            raise ValueError(f"{path.name} names no split hash and scheme")
-        known = {name: content[name] for name in _FIELDS if name in content}
-        if clusters := known.get("clusters"):
-            known["clusters"] = Clusters(**clusters)
-        return cls(**known)
+        """Read receipt.json of any version. Raises ValueError for what cannot be one."""
+        receipt = read_json(path, cls)
+        try:
+            Scheme.parse(receipt.scheme)
+        except UsageError as error:
+            raise ValueError(str(error).removeprefix("--")) from error
+        return receipt
 
     def write(self, path: Path) -> None:
         """Write receipt.json."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
-
-
-_FIELDS = [part.name for part in fields(Receipt)]
 
 
 def _count_clusters(rows: list[ManifestRow]) -> Clusters:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agecli.data import store
 from agecli.errors import DataError, UsageError
+
+OWN = (store.IMAGES, store.MANIFEST, store.RECEIPT, "features")
+"""What is in a data set's folder, and may be replaced with it."""
 
 
 def is_dataset(folder: Path) -> bool:
@@ -16,13 +22,23 @@ def is_dataset(folder: Path) -> bool:
     return (folder / store.RECEIPT).is_file() and (folder / store.MANIFEST).is_file()
 
 
-def check_free(out: Path, *, force: bool) -> None:
-    """Raise DataError where `out` is in use; `force` allows for replacing a data set."""
-    if out.resolve() == Path.cwd():
+def check_free(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise DataError where `out` is in use; `force` allows for replacing a data set.
+
+    UsageError where what would be replaced holds an input, or anything that `prepare` does not
+    make. An earlier data set that a killed run has left without its name gets it back first.
+    """
+    target = out.resolve()
+    if target == Path.cwd():
         raise UsageError("OUT is the current folder: give the data set a name of its own")
+    _put_back(target)
     if is_dataset(out):
         if not force:
             raise DataError(f"{out} is a data set already: --force makes it again")
+        if held := [path for path in inputs if path.resolve().is_relative_to(target)]:
+            raise UsageError(f"--force: {held[0]} is in {out}, which is replaced: move it")
+        if foreign := sorted(path.name for path in out.iterdir() if path.name not in OWN):
+            raise UsageError(f"--force: {out} holds {foreign[0]}, which would be lost: move it")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not a data set: give another OUT")
 
@@ -31,27 +47,39 @@ def check_free(out: Path, *, force: bool) -> None:
 def staged(out: Path, *, needed: int) -> Iterator[Path]:
     """Yield an empty folder to fill: `out` when the block ends well, gone when it fails.
 
-    needed: bytes that will be written. What a killed run left is cleared away. Raises DataError
-    where the disk is too small, or another process is writing the same `out`.
+    needed: bytes that will be written. What a killed run left beside `out` (.OUT.partial and
+    .OUT.lock) is cleared away. Raises DataError where the disk is too small, or another process is
+    writing the same `out`.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     target = out.resolve()  # beside what a link points to: there is the disk that was meant
+    target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{target.name}.lock"))  # ends with this process
     try:
-        lock.acquire(timeout=0)
+        with _locked(target):
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                folder.mkdir()
+                _check_disk(folder, out, needed)
+                yield folder
+                _replace(folder, target)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
     except Timeout:
         raise DataError(f"{out} is being written by another process: wait for it") from None
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Keep others from writing a data set; the lock ends with this process. Raises Timeout."""
+    from filelock import FileLock
+
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    lock.acquire(timeout=0)
     try:
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        _check_disk(folder, out, needed)
-        yield folder
-        _replace(folder, target)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
@@ -66,9 +94,32 @@ def _check_disk(folder: Path, out: Path, needed: int) -> None:
 
 
 def _replace(folder: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
+    """Give a folder its name; what had it goes."""
+    if not target.exists():
+        folder.replace(target)
+    elif not _exchange(folder, target):
+        old = _old(target)
+        shutil.rmtree(old, ignore_errors=True)
         target.replace(old)
-    folder.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+        folder.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names at once, so that neither is ever missing; False where the system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), swap) == 0
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _put_back(target: Path) -> None:
+    """Give an earlier data set its name back, where a run was killed between two renames."""
+    from filelock import Timeout
+
+    if _old(target).is_dir() and not target.exists():
+        with suppress(Timeout), _locked(target):
+            _old(target).replace(target)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Scheme
-from agecli.data.manifest import read_manifest
+from agecli.data.manifest import Manifest
 from agecli.data.receipt import Receipt
-from agecli.errors import DataError
+from agecli.errors import DataError, brief
 
 IMAGES, MANIFEST, RECEIPT = "images.npy", "manifest.csv", "receipt.json"
 
@@ -48,13 +52,59 @@ class StoreFile:
         return pixels.reshape(self.size, self.size, 3)
 
 
+class Images:
+    """The images (N, S, S, 3) of a data set, uint8: they stay on disk until a row is asked for.
+
+    Plain reads, since a memory map kills the process where its file is cut. Numpy takes it for an
+    array: `np.take`, rows by number, slice or array, or all as `np.asarray`.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...]) -> None:
+        self.path, self.offset, self.shape = path, offset, shape
+        self.file = path.open("rb", buffering=0)  # the same file whatever then has its name
+        self.row_bytes = int(np.prod(shape[1:]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> NDArray[np.uint8]:
+        return self.take(np.arange(len(self))[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+    def take(
+        self, rows: Any, axis: int = 0, out: NDArray[np.uint8] | None = None, mode: str = "raise"
+    ) -> NDArray[np.uint8]:
+        """Read images (..., S, S, 3) of rows (...), as `np.take` along the first axis.
+
+        Raises DataError where the file does not have them any more.
+        """
+        rows = np.asarray(rows)
+        if out is None:
+            out = np.empty((*rows.shape, *self.shape[1:]), np.uint8)
+        target = out.data.cast("B") if rows.size else memoryview(b"")
+        for number, row in enumerate(rows.reshape(-1).tolist()):
+            begin = number * self.row_bytes
+            image = target[begin : begin + self.row_bytes]
+            read = os.preadv(self.file.fileno(), [image], self.offset + row * self.row_bytes)
+            if read != self.row_bytes:
+                raise DataError(
+                    f"{self.path} was cut while it was read: put it back, or run `agecli prepare "
+                    "... --force` again"
+                )
+        return out
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A prepared data set, opened: row i of every column belongs to images[i]."""
 
     folder: Path
-    images: NDArray[np.uint8]
-    """(N, S, S, 3), memory-mapped."""
+    images: Images
+    """(N, S, S, 3), read when asked for."""
     ids: NDArray[np.str_]
     ages: NDArray[np.integer]
     sexes: NDArray[np.str_]
@@ -82,29 +132,51 @@ class Dataset:
 def open_dataset(folder: Path) -> Dataset:
     """Open a data set that `agecli prepare` made; the images stay on disk.
 
-    Raises DataError, with the command to type, where there is none or its parts disagree.
+    Raises DataError, with the command to type, where there is none, or a part is not as it was
+    made: the manifest is held against the receipt, the images against the manifest.
     """
     for name in (MANIFEST, RECEIPT, IMAGES):
         if not (folder / name).is_file():
             raise DataError(f"No {name} in {folder}: run `agecli prepare UTKFace.tar.gz` first")
+    with _one_line(folder / RECEIPT):
+        receipt = Receipt.read(folder / RECEIPT)
+    with _one_line(folder / MANIFEST):
+        manifest = Manifest.read(folder / MANIFEST)
+        if manifest.split_hash != receipt.split_hash:
+            raise ValueError(f"its splits are not those of {RECEIPT}")
+        if receipt.manifest not in ("", manifest.sha256):
+            raise ValueError(f"it is not the one of {RECEIPT}")
+    with _one_line(folder / IMAGES):
+        images = _open_images(folder / IMAGES, len(manifest.ids))
+    columns = {n: v for n, v in vars(manifest).items() if n not in ("sha256", "split_hash")}
+    return Dataset(folder=folder, images=images, receipt=receipt, **columns)
+
+
+def _open_images(path: Path, count: int) -> Images:
+    """Open images (count, S, S, 3). Raises ValueError for any other array."""
     try:
-        column = read_manifest(folder / MANIFEST)
-        images = np.load(folder / IMAGES, mmap_mode="r")
-        if images.ndim != 4 or len(images) != len(column["id"]):
-            raise ValueError(f"{len(column['id'])} rows, but images of shape {images.shape}")
-        return Dataset(
-            folder=folder,
-            images=images,
-            ids=np.array(column["id"]),
-            ages=np.array(column["age"], dtype=np.int64),
-            sexes=np.array(column["sex"]),
-            races=np.array(column["race"]),
-            clusters=np.array(column["cluster"], dtype=np.int64),
-            splits=np.array(column["split"]),
-            excluded=np.array(column["excluded"]),
-            receipt=Receipt.read(folder / RECEIPT),
-        )
-    except (ValueError, TypeError, KeyError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            images = np.load(path, mmap_mode="r")
+    except Exception as error:  # whatever numpy makes of a header that is none
+        raise ValueError(f"no array of numpy: {error}") from error
+    side = images.shape[1] if getattr(images, "ndim", 0) == 4 else 0
+    if not side or images.dtype != np.uint8 or not images.flags.c_contiguous:
+        raise ValueError("no images of bytes, row by row")
+    if images.shape != (count, side, side, 3):
+        raise ValueError(f"images of shape {images.shape}, where {MANIFEST} has {count} rows")
+    if path.stat().st_size != images.offset + images.nbytes:
+        raise ValueError(f"{path.stat().st_size} bytes, not those of its header")
+    return Images(path, images.offset, images.shape)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Say which part of a data set is damaged, how, and what to do."""
+    try:
+        yield
+    except ValueError as error:
         raise DataError(
-            f"{folder} is damaged ({error}): run `agecli prepare ... --force` again"
+            f"{path} is damaged ({brief(error)}): put it back, or run `agecli prepare ... --force` "
+            "again"
         ) from error

@@ -26,7 +26,8 @@ from agecli.evaluation import metrics
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, pair_differences
-from agecli.weights import named_weights, read_metadata, save_weights
+from agecli.files import Output, check_outputs
+from agecli.weights import is_ours, named_weights, read_metadata, save_weights
 
 if TYPE_CHECKING:
     from agecli.evaluation.photographs import Photographs
@@ -156,6 +157,11 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     )  # fmt: skip
 
 
+def row_names(weights: Sequence[Path | str]) -> list[str]:
+    """Return what a suite of these weights calls its rows: each model, and their ensemble."""
+    return [*_names(named_weights(*weights)), ENSEMBLE]
+
+
 def compare_models(results: list[Evaluation]) -> list[Difference]:
     """Compare models in pairs on the images whose age has a group in the schemes of all."""
     known = np.all([result.truth != NO_GROUP for result in results], axis=0)
@@ -226,6 +232,7 @@ def _check_store(paths: list[Path], *, robustness: bool, split: str, force: bool
     for path in paths:
         if path.suffix != ".safetensors":
             raise UsageError(f"--store: {path} is an export: store it in the weights it is made of")
+    check_outputs(Output("--store", path, is_ours) for path in paths)
 
 
 def _store(paths: list[Path], results: list[Robustness]) -> None:

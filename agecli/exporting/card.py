@@ -44,13 +44,18 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
     body = fill_markdown(
         Path(__file__).with_name("card.md.j2"), meta=metadata, training=metadata.training,
         file=file, stored=_STORED[precision], parity=parity, sources=_sources(metadata),
-        predict=pasteable("agecli", "predict", "face.jpg", "--weights", file),
+        predict=pasteable("agecli", "predict", "face.jpg", "--weights", file), mark=card_mark(file),
         scores=scores and scores_grid(scores), groups=scores and groups_grid(scores),
         slices=slice_grid([part for part in slices if part.by != "age group"]),
         robustness="robustness" in metrics and kept_robustness_grid(metrics["robustness"]),
         utkface=UTKFACE,
     )  # fmt: skip
     return ModelCard.from_template(_front(metadata, scores), template_str=_CARD, body=body).content
+
+
+def card_mark(file: str) -> str:
+    """Return the words that the card of an exported file has, and no other."""
+    return f"`{file}` holds "
 
 
 def scores_of(metadata: Metadata) -> Scores | None:

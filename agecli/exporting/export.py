@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +14,8 @@ from agecli.ages import Answers
 from agecli.config import FORMS, ExportConfig, Form, Precision
 from agecli.errors import UsageError
 from agecli.exporting import onnx
-from agecli.exporting.card import model_card
-from agecli.exporting.index import folder_readme
+from agecli.exporting.card import card_mark, model_card
+from agecli.exporting.index import INDEX, folder_readme
 from agecli.exporting.parity import (
     Exported,
     Parity,
@@ -24,7 +24,7 @@ from agecli.exporting.parity import (
     held_images,
     measure_parity,
 )
-from agecli.files import write_text
+from agecli.files import Output, check_outputs, marked, partial_folder, room_for, write_text
 from agecli.inference.predictor import load_model
 from agecli.weights import Metadata, load_weights, named_weights, read_metadata, save_weights
 
@@ -67,7 +67,9 @@ def export(
     if others:
         raise UsageError(f"WEIGHTS: {weights} holds several: name one of them, as {source}")
     beside = [out.with_suffix(".md")] if card and not hub_folder else []
-    with _whole(out, *beside) as folder:
+    _check_free(out, beside, source)
+    needed = source.stat().st_size * (1 if precision == "fp16" else 2)  # weights are in fp16
+    with room_for(out, needed), _whole(out, *beside) as folder:
         file = folder / out.name
         if hub_folder:
             file.mkdir()
@@ -92,6 +94,7 @@ def write_index(folder: Path) -> Path:
     if not folder.is_dir():
         raise UsageError("--index: give the folder of the weights, and nothing else")
     readme = folder / "README.md"
+    check_outputs([Output("--index", readme, marked(INDEX))])
     write_text(readme, folder_readme(folder))
     return readme
 
@@ -162,17 +165,18 @@ def _answers(file: Path, form: Form) -> Exported:
 def _whole(out: Path, *others: Path) -> Iterator[Path]:
     """Yield a hidden folder to write into; what is in it takes its names when the block ends well.
 
-    Raises UsageError where one of the names is taken.
+    `out` does so last: killed before, the same export can be made again.
     """
-    for path in (out, *others):
-        if path.exists():
-            raise UsageError(f"OUT: {path} exists: give another name")
-    folder = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
+    with partial_folder(out) as folder:
         yield folder
         for path in (*others, out):
-            (folder / path.name).rename(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            (folder / path.name).replace(path)
+
+
+def _check_free(out: Path, beside: list[Path], source: Path) -> None:
+    """Raise UsageError where OUT is there, or a card that is not of an earlier try at it."""
+    if os.path.lexists(out):
+        raise UsageError(f"OUT: {out} exists: give another name")
+    outputs = [Output("--card", path, marked(card_mark(out.name))) for path in beside]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_outputs(outputs, [source])

@@ -13,6 +13,9 @@ from agecli.evaluation.report.tables import megabytes, share, span, years
 from agecli.exporting.card import UTKFACE, scores_of
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
+INDEX = "Made by `agecli export "
+"""How a README of ours begins, below its title."""
+
 
 def folder_readme(folder: Path) -> str:
     """Return the README (Markdown) of a folder of weights; every figure is a file's own.

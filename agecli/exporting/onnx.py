@@ -16,6 +16,7 @@ import numpy as np
 from agecli.ages import FloatArray, Scheme
 from agecli.errors import AgecliError, WeightsError, brief
 from agecli.exporting.parity import Exported
+from agecli.files import LateErrors
 from agecli.inference.onnx import INSTALL
 from agecli.weights import KEY, Metadata, load_weights, read_metadata
 
@@ -57,8 +58,8 @@ def write_program(program: ExportedProgram, out: Path, metadata: Metadata) -> No
     """Write a .pt2 file for `torch.export.load`, with the metadata in the extra file `agecli`."""
     import torch
 
-    with _in_one_line(out):
-        torch.export.save(program, out, extra_files={KEY: json.dumps(asdict(metadata))})
+    with _in_one_line(out), LateErrors(out, "w") as file:
+        torch.export.save(program, file, extra_files={KEY: json.dumps(asdict(metadata))})
 
 
 def load_program(path: Path) -> Exported:

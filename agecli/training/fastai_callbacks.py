@@ -25,6 +25,7 @@ from agecli.training.records import Epoch, Step, is_over
 from agecli.training.results import Results
 from agecli.training.runs import State
 from agecli.training.session import Session, hash_seed
+from agecli.training.states import check_form, check_optimizer, restoring
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
@@ -211,13 +212,23 @@ class Keeper(Callback):
     def restore(self, *, phase_begun: bool) -> None:
         """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
         if self.saved:
-            self.original.load_state_dict(self.saved["model"])
-            if self.average:
-                self.average.load_state_dict(self.saved["average"])
-            if phase_begun:
-                self.learn.opt.load_state_dict(self.saved["optimizer"])
+            with restoring(self.results.session.run.state):
+                self._restore(self.saved, phase_begun)
         self.scaler_state = self.saved["scaler"] if self.saved and phase_begun else None
         self.saved = None
+
+    def _restore(self, saved: State, phase_begun: bool) -> None:
+        like = self._state()
+        for name in ("model", "average", "lr"):
+            check_form(saved[name], like[name], name)
+        if not isinstance(saved["scaler"], dict | None):
+            raise ValueError("scaler is none")
+        self.original.load_state_dict(saved["model"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        if phase_begun:
+            check_optimizer(saved["optimizer"], self.learn.opt)
+            self.learn.opt.load_state_dict(saved["optimizer"])
 
     def is_over(self) -> bool:
         """Return whether all epochs are done, or too many of all layers have not improved."""

@@ -15,9 +15,11 @@ from agecli.ages import Answers, IntArray
 from agecli.config import Dinov2Config
 from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
+from agecli.reading import convert
 from agecli.training.records import Epoch, Step, Validation, is_over
 from agecli.training.results import Results
 from agecli.training.session import Session, hash_seed
+from agecli.training.states import check_form, check_optimizer, check_steps, restoring
 
 RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates of the sweep, as factors of --lr."""
@@ -52,7 +54,7 @@ class Setting:
     def from_plain(cls, values: dict[str, float]) -> Setting:
         """Read what `to_plain` wrote."""
         best = Validation.from_plain(values) if "val_loss" in values else None
-        return cls(values["lr"], values["weight_decay"], best)
+        return convert({"best": best} | {k: values[k] for k in ("lr", "weight_decay")}, cls)
 
 
 class Sweep:
@@ -180,10 +182,19 @@ class Sweep:
         state = self.session.run.load()
         if state is None:
             return []
-        self.heads.load_state_dict(state["heads"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.settings = [Setting.from_plain(values) for values in state["sweep"]]
+        with restoring(self.session.run.state):
+            check_form(state["heads"], self.heads.state_dict(), "heads")
+            check_form(state["schedule"], self.schedule.state_dict(), "schedule")
+            check_optimizer(state["optimizer"], self.optimizer)
+            left = self.config.epochs - len(state["history"])
+            check_steps(state["schedule"], left * self.steps)
+            settings = [Setting.from_plain(values) for values in state["sweep"]]
+            if len(settings) != len(self.settings):
+                raise ValueError("sweep has another length")
+            self.heads.load_state_dict(state["heads"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.settings = settings
         return state["history"]
 
 

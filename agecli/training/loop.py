@@ -19,6 +19,7 @@ from agecli.training.records import Step, Validation, is_over
 from agecli.training.results import Results
 from agecli.training.runs import State, check_world
 from agecli.training.session import Session, hash_seed
+from agecli.training.states import check_form, check_optimizer, check_steps, restoring
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -129,13 +130,21 @@ class Trainer:
         if state is None:
             return
         check_world(state)
-        bare.load_state_dict(state["model"])
-        if average:
-            average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        with restoring(self.session.run.state):
+            like = self._state(bare, average)
+            for name in ("model", "average", "schedule"):
+                check_form(state[name], like[name], name)
+            check_optimizer(state["optimizer"], self.optimizer)
+            config = self.session.config
+            steps = len(self.batches) // config.accumulate
+            check_steps(state["schedule"], (config.epochs - len(state["history"])) * steps)
+            bare.load_state_dict(state["model"])
+            if average:
+                average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            if self.accelerator.scaler and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
         self.results.history = state["history"]
 
 

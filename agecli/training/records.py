@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from math import inf
+from math import inf, isfinite
 from typing import Any, Literal
+
+from agecli.reading import convert
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,11 @@ class Validation:
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> Validation:
-        """Read what `to_plain` wrote, from among other values."""
-        known: dict[str, Any] = {f.name: values.get(f"val_{f.name}") for f in fields(cls)}
-        return cls(**known)
+        """Read what `to_plain` wrote, from among other values. Raises ValueError for others."""
+        read = convert({f.name: values.get(f"val_{f.name}") for f in fields(cls)}, cls)
+        if not isfinite(read.loss):
+            raise ValueError(f"val_loss is {read.loss}")
+        return read
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,12 @@ class Epoch:
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> Epoch:
-        """Read what `to_plain` wrote, in this version or an earlier one."""
-        own: dict[str, Any] = {f.name: values.get(f.name) for f in fields(cls) if f.name != "val"}
-        return cls(val=Validation.from_plain(values), **own)
+        """Read what `to_plain` wrote, in this version or an earlier one.
+
+        Raises ValueError for anything else.
+        """
+        val = Validation.from_plain(values)
+        return convert({f.name: values.get(f.name) for f in fields(cls)} | {"val": val}, cls)
 
 
 def is_best(history: Sequence[Epoch], loss: float) -> bool:

@@ -6,16 +6,17 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from agecli import distributed
-from agecli.config import TrainConfig, read_config
+from agecli.config import Table, TrainConfig, read_config
 from agecli.data.store import Dataset
-from agecli.errors import DataError, TrainingError, pasteable
-from agecli.files import clear_leftovers, room_for, whole, write_text
+from agecli.errors import DataError, TrainingError, UsageError, brief, pasteable
+from agecli.files import LateErrors, clear_leftovers, room_for, whole, write_text
+from agecli.reading import convert, decode, read_json, read_text
 from agecli.training.records import Epoch
 from agecli.weights import read_metadata
 
@@ -31,7 +32,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best = folder / "best.safetensors"
-        self._state = folder / "last" / "state.pt"
+        self.state = folder / "last" / "state.pt"
 
     @classmethod
     def create(cls, folder: Path, config: TrainConfig) -> Run:
@@ -57,17 +58,20 @@ class Run:
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with.
 
-        Raises TrainingError for a folder that is no run or is damaged.
+        Raises TrainingError for a folder that is no run or is damaged, UsageError for settings that
+        its model does not have.
         """
+        path = folder / CONFIG
+        if not path.is_file():
+            raise TrainingError(f"No run in {folder}: --resume takes a folder of `agecli train`")
         try:
-            text = (folder / CONFIG).read_text(encoding="utf-8")
-            return cls(folder), read_config(json.loads(text))
-        except (FileNotFoundError, NotADirectoryError) as error:
+            return cls(folder), read_config(read_json(path, Table))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+        except ValueError as error:
             raise TrainingError(
-                f"No run in {folder}: --resume takes a folder of `agecli train`"
+                f"{path} is damaged ({error}): put it back, or start a new run"
             ) from error
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{folder / 'config.json'} is damaged: {error}") from error
 
     @staticmethod
     def free_folder(model: str) -> Path:
@@ -90,40 +94,50 @@ class Run:
         records = [epoch.to_plain() for epoch in history]
         # The metrics first: an epoch that the state lacks is trained, and told of, once more.
         write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in records))
-        self._state.parent.mkdir(exist_ok=True)
+        self.state.parent.mkdir(exist_ok=True)
         needed = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
-        with whole(self._state, needed=needed) as partial, partial.open("wb") as file:
+        with whole(self.state, needed=needed) as partial, LateErrors(partial, "w") as file:
             torch.save({"history": records, "world": distributed.world()} | state, file)
 
     def history(self) -> list[Epoch]:
-        """Return the epochs so far, as metrics.jsonl has them."""
+        """Return the epochs so far, as metrics.jsonl has them.
+
+        Raises TrainingError for a file that is damaged.
+        """
         path = self.folder / METRICS
         if not self.begun or not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Epoch.from_plain(json.loads(line)) for line in lines]
+        try:
+            lines = read_text(path).splitlines()
+            return _read_history([decode(line, dict[str, Any]) for line in lines])
+        except ValueError as error:
+            raise TrainingError(
+                f"{path} is damaged ({error}): put it back, or start a new run"
+            ) from error
 
     @property
     def begun(self) -> bool:
         """Return whether an epoch was finished."""
-        return self._state.exists()
+        return self.state.exists()
 
     def load(self) -> State | None:
         """Read back what `save` kept, or None where no epoch was finished.
 
         Raises TrainingError for a file that is damaged.
         """
-        import pickle
-
         import torch
 
         if not self.begun:
             return None
         try:
-            state = torch.load(self._state, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{self._state} is damaged: start the training again") from error
-        return state | {"history": [Epoch.from_plain(record) for record in state["history"]]}
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+            known = convert(state, _State)
+            return state | {"history": _read_history(known.history)}
+        except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
+            reason = brief(error if isinstance(error, ValueError) else "no state of a run")
+            raise TrainingError(
+                f"{self.state} is damaged ({reason}): put it back, or start a new run"
+            ) from error
 
     def check_data(self, dataset: Dataset) -> None:
         """Raise DataError for a data set with another split than this run has seen so far."""
@@ -140,6 +154,24 @@ class Run:
         path = self.folder / "log.txt"
         with room_for(path), path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+@dataclass(frozen=True)
+class _State:
+    """What every run's state has, beside the parts of its trainer."""
+
+    history: list[dict[str, Any]]
+    world: int = 1
+
+
+def _read_history(records: list[dict[str, Any]]) -> list[Epoch]:
+    """Read epochs as they were kept. Raises ValueError where one is missing or no epoch."""
+    history = [Epoch.from_plain(record) for record in records]
+    if [epoch.epoch for epoch in history] != [*range(1, len(history) + 1)]:
+        raise ValueError("its epochs are not 1, 2, 3, ...")
+    if history and not history[0].best:
+        raise ValueError("its first epoch is not the best so far")
+    return history
 
 
 def check_world(state: State) -> None:

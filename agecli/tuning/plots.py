@@ -10,12 +10,23 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Choice, Dimension
-from agecli.evaluation.report.plots import BLUE, GREY, INK, ORANGE, new_figure, new_figures
+from agecli.evaluation.report.plots import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    new_figure,
+    new_figures,
+    save_figure,
+)
 from agecli.tuning.study import Study, StudyProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MARK = "agecli tune"
+PLOTS = ("history", "importances", "slice", "parallel")
 
 LABELS = {
     "val_exact": "Exact accuracy on validation",
@@ -38,7 +49,7 @@ def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, flo
         plots["slice"] = lambda: _slice(study, complete)
         plots["parallel"] = lambda: _parallel(study, complete)
     for name, draw in plots.items():
-        draw().savefig(study.folder / f"{name}.png", format="png")
+        save_figure(draw(), study.folder / f"{name}.png", MARK)
     return [study.folder / f"{name}.png" for name in plots]
 
 

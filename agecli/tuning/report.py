@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from agecli.config import BEST
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.render import Page, Plots, Section
-from agecli.files import write_text
-from agecli.tuning.plots import draw_plots
+from agecli.files import Output, check_outputs, marked, write_text
+from agecli.tuning.plots import MARK, PLOTS, draw_plots
 from agecli.tuning.study import Study, StudyProgress
-from agecli.tuning.summary import Summary
+from agecli.tuning.summary import BEST_MARK, Summary
+
+
+def check_study(folder: Path) -> None:
+    """Raise UsageError where a search would write over a file that is none of a search's."""
+    if not folder.is_dir():
+        return
+    names = ("report.html", *(f"{name}.png" for name in PLOTS))
+    outputs = [Output("--study", folder / name, marked(MARK)) for name in names]
+    check_outputs([Output("--study", folder / BEST, marked(BEST_MARK)), *outputs])
 
 
 def write_report(study: Study, progress: StudyProgress, summary: Summary) -> list[Path]:

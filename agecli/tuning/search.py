@@ -23,6 +23,8 @@ POLL_SECONDS = 0.5
 """Between two looks at the study and its workers."""
 MOST_DEATHS = 5
 """Workers in a row that may be killed without a trial being finished."""
+LAST_SECONDS = 5.0
+"""That a worker has to end once its search does."""
 IDLE_SECONDS = 5.0
 """Between two looks for trials of other machines that have died, once ours are done."""
 
@@ -33,12 +35,20 @@ class _Worker:
     log: Path
     slot: int
 
-    def end(self) -> int:
-        """Wait for its end, and return its exit code."""
+    def dismiss(self) -> None:
+        """Have it end at once."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        return self.process.wait()
+
+    def end(self, patience: float | None = None) -> int:
+        """Wait for its end, or kill it after some seconds; return its exit code."""
+        self.dismiss()
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
 
 class Search:
@@ -60,8 +70,9 @@ class Search:
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
-            worker.process.kill()  # what it trains goes on from its last epoch
-            worker.end()
+            worker.dismiss()  # what it trains goes on from its last epoch
+        for worker in self.workers:
+            worker.end(LAST_SECONDS)
 
     def run(self, show: Callable[[StudyProgress], None]) -> StudyProgress:
         """Work until all trials are over, or the time is up; show is called a few times a second.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -204,7 +205,7 @@ class Study:
             with suppress(Timeout), lock.acquire(timeout=0):
                 ended = self.inner.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 if was_killed(ended):
-                    _try_again(self.inner, ended)
+                    _try_again(self.folder, self.inner, ended)
                 Path(lock.lock_file).unlink(missing_ok=True)
 
     def lock_of(self, trial: Trial | FrozenTrial) -> FileLock:
@@ -237,6 +238,10 @@ class Claimed:
         }
         return cls(trial, study.folder / "trials" / f"{first:04}", settings, lock)
 
+    def mark_stopped(self) -> None:
+        """Note that it is not the trial's fault that it ends: whoever searches has stopped."""
+        _stopped(Path(self._lock.lock_file)).touch()
+
     def release(self) -> None:
         """Leave the lock."""
         Path(self._lock.lock_file).unlink(missing_ok=True)
@@ -248,14 +253,23 @@ def was_killed(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and "error" not in trial.user_attrs
 
 
-def _try_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a killed trial once more, with the same settings."""
+def _try_again(folder: Path, study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a killed trial once more, with the same settings; one that was stopped, always."""
     attempts = trial.user_attrs.get("attempts", 1)
-    if attempts < MOST_ATTEMPTS and trial.params:
+    stopped = _stopped(folder / "trials" / f"{trial.number:04}")
+    if not stopped.exists():
+        attempts += 1
+    if attempts <= MOST_ATTEMPTS and trial.params:
         first = trial.user_attrs.get("first", trial.number)
-        study.enqueue_trial(trial.params, user_attrs={"attempts": attempts + 1, "first": first})
+        study.enqueue_trial(trial.params, user_attrs={"attempts": attempts, "first": first})
+    stopped.unlink(missing_ok=True)
+
+
+def _stopped(trial: Path) -> Path:
+    """Return the file that says that a trial was stopped, and has not killed its worker."""
+    return trial.with_suffix(".stopped")
 
 
 def _open(folder: Path, url: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the library is silent
-    return open_storage(folder, url, _try_again)
+    return open_storage(folder, url, partial(_try_again, folder))

@@ -100,12 +100,15 @@ def ranking(study: Study, progress: StudyProgress) -> list[FrozenTrial]:
     return sorted(complete, key=lambda t: t.value or 0.0, reverse=not study.spec.minimises)
 
 
+BEST_MARK = "# Trial "
+
+
 def write_best(study: Study, best: FrozenTrial) -> Path:
     """Write the best trial's settings, with those that were given, as `agecli train` reads them."""
     spec, epochs = study.spec, len(best.intermediate_values)
     given = {k: v for k, v in spec.asked.items() if k not in BUDGET and v is not None}
     settings = {"model": spec.model} | given | best.params
-    title = f"# Trial {best.number}: {spec.metric} {best.value:.4f}, {epochs} epochs\n"
+    title = f"{BEST_MARK}{best.number}: {spec.metric} {best.value:.4f}, {epochs} epochs\n"
     path = study.folder / BEST
     write_text(path, title + write_toml(settings))
     return path

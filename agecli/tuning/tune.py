@@ -8,7 +8,7 @@ from typing import Any
 
 from agecli.config import PLACE, TRIALS, Metric, Pruner, configure
 from agecli.tuning.plan import open_study
-from agecli.tuning.report import write_report
+from agecli.tuning.report import check_study, write_report
 from agecli.tuning.search import Search
 from agecli.tuning.study import Study, StudyProgress
 from agecli.tuning.summary import Summary, summarise
@@ -50,6 +50,7 @@ def tune(
     kind = type(configure(model, **settings))
     goals = {k: v for k, v in (("metric", metric), ("pruner", pruner)) if v is not None}
     folder, file = Path(study or Path("studies", model)), Path(space) if space else None
+    check_study(folder)
     opened = open_study(folder, storage, kind, settings, goals, file, observer.warned)
     observer.opened(opened, workers)
     place = {name: settings[name] for name in PLACE if name in settings}

@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -45,18 +46,21 @@ def main() -> None:
     What is wrong with the search is the last line on standard error; the exit code then is REFUSED.
     """
     job = Job(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    taken: list[Claimed] = []
+    threading.Thread(target=_end_with_starter, args=[taken], daemon=True).start()
     try:
-        work(job)
+        work(job, taken)
     except AgecliError as error:
+        _mark_stopped(taken)
         sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
         sys.exit(REFUSED)
 
 
-def work(job: Job) -> None:
+def work(job: Job, taken: list[Claimed] | None = None) -> None:
     """Train trials until none is left, or the time is up.
 
-    Raises TrainingError where there is no study, DataError for data of another split.
+    taken: holds the trial that is being trained. Raises TrainingError where there is no study,
+    DataError for data of another split.
     """
     study = Study.open(Path(job.folder), job.url)
     if study is None:
@@ -70,7 +74,12 @@ def work(job: Job) -> None:
         )
 
     def train(claimed: Claimed) -> float:
-        return train_trial(base, dataset, claimed, study.spec.metric)
+        if taken is not None:
+            taken.append(claimed)
+        value = train_trial(base, dataset, claimed, study.spec.metric)
+        if taken is not None:
+            taken.clear()
+        return value
 
     while job.deadline is None or time.time() < job.deadline:
         if not study.work(job.trials, train):
@@ -146,10 +155,18 @@ def _strip(run: Run) -> None:
     run.best.unlink(missing_ok=True)
 
 
-def _end_with_starter() -> None:
+def _end_with_starter(taken: list[Claimed]) -> None:
     """End this process, in the middle of whatever it does, when its standard input ends."""
     sys.stdin.read()
+    _mark_stopped(taken)
     os._exit(1)
+
+
+def _mark_stopped(taken: list[Claimed]) -> None:
+    """Note of the trial that this process trains that it is to be tried again, however often."""
+    for claimed in taken[-1:]:
+        with suppress(OSError):
+            claimed.mark_stopped()
 
 
 if __name__ == "__main__":

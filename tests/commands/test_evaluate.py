@@ -175,6 +175,24 @@ def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp
         assert name in result.stderr
 
 
+def test_reports_and_plots_spare_what_is_not_of_evaluate(data, run_folder, tmp_path):
+    for option, name in (("--report", "report.md"), ("--plots", "cnn-test-confusion.png")):
+        folder = tmp_path / option.strip("-")
+        for _ in range(2):  # its own it writes again
+            _run(run_folder, "--data", data, option, folder)
+        (folder / name).write_text("my own")
+        with pytest.raises(UsageError, match=f"{option}: .*{name} exists and is not of this"):
+            _run(run_folder, "--data", data, option, folder)
+        assert (folder / name).read_text() == "my own"
+
+
+def test_store_does_not_write_over_a_link(data, run_folder, tmp_path):
+    link = tmp_path / "cnn.safetensors"
+    link.symlink_to(run_folder / "best.safetensors")
+    with pytest.raises(UsageError, match=r"--store: .* is a link"):
+        _run(link, "--data", data, "--robustness", "--store")
+
+
 def test_flip_and_batch_size(data, run_folder):
     def figures(*options):
         scores = json.loads(_run(run_folder, "--data", data, "--json", *options).stdout)

@@ -96,7 +96,10 @@ def test_an_index_is_written_into_the_folder(cli, one_line, toy_onnx, tmp_path: 
     folder.mkdir()
     weights = folder / "cnn.safetensors"
     weights.write_bytes(toy_onnx.with_name("cnn.safetensors").read_bytes())
-    (folder / "README.md").write_text("old")
+    (folder / "README.md").write_text("my own")
+    assert "--index" in one_line(cli("export", folder, "--index"), 2)
+    assert (folder / "README.md").read_text() == "my own"
+    (folder / "README.md").write_text("# Weights\n\nMade by `agecli export mine --index`.")
     result = cli("export", folder, "--index")
     assert result.returncode == 0 and result.stdout == f"{folder / 'README.md'}\n", result.stderr
     text = (folder / "README.md").read_text()

@@ -17,6 +17,7 @@ from agecli.weights import save_weights
 from tests.conftest import Cli
 from tests.inference.test_predictor import PORTRAIT, write_toy
 
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torchvision", "fastai", "transformers", "matplotlib", "pandas", "accelerate", "scipy")
 
 
@@ -320,3 +321,99 @@ def test_a_full_disk(toy: Path):
         )
     assert result.returncode == 1
     assert result.stderr.startswith("agecli: No space left on device")
+
+
+INTERRUPTED = """
+import sys
+from agecli import cli
+from agecli.inference.predictor import Predictor
+whole = Predictor.answer
+calls = []
+def answer(self, batch):
+    calls.append(batch)
+    if len(calls) > 2:
+        raise {error}
+    yield from whole(self, batch)
+Predictor.answer = answer
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("KeyboardInterrupt", 130), ("OSError(5, 'I/O')", 1)])
+def test_a_table_keeps_what_was_answered(
+    cli: Cli, toy: Path, tmp_path: Path, error: str, code: int
+):
+    table, partial = tmp_path / "ages.csv", tmp_path / "ages.csv.partial"
+    copies = [shutil.copy(PORTRAIT, toy.parent / f"{number}.jpg") for number in range(3)]
+    given = ["predict", *map(str, copies), "--weights", str(toy)]
+    given += ["--csv", str(table), "--batch-size", "1"]
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(error=error), *given],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == code
+    assert f"agecli: {partial} has what was answered so far" in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
+    with partial.open(newline="") as file:
+        (row, *_) = csv.DictReader(file)
+    assert row["source"] == str(copies[0]) and row["group"]
+    assert not table.exists()
+    assert cli(*given).returncode == 0
+    assert sorted(tmp_path.iterdir()) == [table]
+
+
+def test_a_decoder_that_crashes_costs_its_picture(toy: Path, tmp_path: Path):
+    """In a folder of so many pictures that workers read them."""
+    for number in range(60):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "30.png").write_bytes(b"crash")
+    program = CRASHING.format(folder=str(tmp_path), toy=str(toy))
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 3, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(row["source"]).stem for row in rows] == [f"{number:02}" for number in range(60)]
+    assert [row["error"] for row in rows if row["status"] != "ok"] == ["the decoder crashed"]
+
+
+CRASHING = """
+import os, signal
+from agecli.data import images
+whole = images._open
+def crash(data):
+    if data == b"crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(data)
+images._open = crash
+if __name__ == "__main__":
+    import sys
+    from agecli.cli import main
+    sys.argv = ["agecli", "predict", {folder!r}, "--crops", "--json", "--weights", {toy!r}]
+    sys.argv += ["--workers", "2"]
+    main()
+"""
+
+
+def test_folders_are_searched_by_content_and_what_is_left_out_is_told(
+    cli: Cli, toy: Path, tmp_path: Path
+):
+    portrait = Image.open(PORTRAIT)
+    for name in ("a.avif", "b.jp2", "c.jpe", "d.mpo"):
+        portrait.save(tmp_path / name)
+    portrait.save(tmp_path / "__e", "PNG")
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "f.jpg").symlink_to(PORTRAIT)
+    for number in range(7):
+        (tmp_path / f"x{number}.csv").write_text("nothing")
+    result = cli("predict", tmp_path, "--weights", toy, "--json")
+    assert result.returncode == 0, result.stderr
+    names = [Path(json.loads(line)["source"]).name for line in result.stdout.splitlines()]
+    assert names == ["__e", "a.avif", "b.jp2", "c.jpe", "d.mpo", "f.jpg"]
+    said = result.stderr.splitlines()[0]
+    assert said.startswith("agecli: 8 files are neither picture nor video: ")
+    assert said.endswith(f"{tmp_path / 'x3.csv'} and 3 more")

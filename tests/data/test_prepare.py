@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -437,6 +438,49 @@ def test_what_a_killed_run_left_does_not_get_in(folder, tmp_path):
     (tmp_path / ".out.partial" / "half").write_text("written")
     _prepare(folder, tmp_path / "out")
     assert sorted(_names(tmp_path / "out")) == sorted([IMAGES, MANIFEST, RECEIPT])
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_kill_between_renames_loses_no_data_set(folder, tmp_path, monkeypatch, exchanged):
+    """At every moment the name or the next run gives a whole data set, old or new."""
+    from agecli.data import staging
+
+    out = tmp_path / "out"
+    _prepare(folder, out)
+    if not exchanged:
+        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
+    replace, calls = Path.replace, []
+
+    def kill(path, target):
+        calls.append(target)
+        if target == out:
+            raise SystemExit  # between the two
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", kill)
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # a kill clears nothing away
+        with suppress(SystemExit):
+            _prepare(folder, out, PrepareConfig(size=16), force=True)
+    assert out.exists() == exchanged == (not calls)
+    with pytest.raises(DataError, match="is a data set already"):
+        _prepare(folder, out)
+    assert open_dataset(out).images.shape[1] == (16 if exchanged else 32)
+    _prepare(folder, out, force=True)
+    assert _names(tmp_path) == ["out"]
+
+
+def test_force_spares_what_is_not_of_prepare(folder, tmp_path):
+    out = tmp_path / "out"
+    _prepare(folder, out)
+    (out / "features").mkdir()
+    _prepare(folder, out, force=True)
+    (out / "notes.txt").write_text("precious")
+    with pytest.raises(UsageError, match=r"--force: .*out holds notes\.txt"):
+        _prepare(folder, out, force=True)
+    (out / "notes.txt").rename(out / "manifest.csv.tar")
+    with pytest.raises(UsageError, match=r"--force: .*csv\.tar is in .*out, which is replaced"):
+        _prepare([out / "manifest.csv.tar"], out, force=True)
 
 
 def test_two_at_once_do_not_mix(folder, tmp_path):

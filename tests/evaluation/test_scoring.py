@@ -10,6 +10,8 @@ import pytest
 from agecli.ages import YEARS, Scheme
 from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
+from agecli.data.receipt import Receipt
+from agecli.data.split import split_hash
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation.scoring import evaluate_model
 from agecli.inference.model import Model
@@ -17,6 +19,7 @@ from agecli.inference.model import Model
 AGES = [1, 5, 28, 22, 65, 30, 9, 70]
 SPLITS = ["test", "test", "test", "test", "test", "val", "train", "test"]
 EXCLUDED = ["", "", "", "", "", "", "", "duplicate"]
+SAME = split_hash([f"{i:064}" for i in range(len(AGES))], SPLITS)
 
 
 @pytest.fixture
@@ -28,12 +31,11 @@ def dataset(tmp_path):
     write_manifest(tmp_path / store.MANIFEST, rows)
     images = np.ones((len(AGES), 4, 4, 3), np.uint8) * np.array(AGES, np.uint8)[:, None, None, None]
     np.save(tmp_path / store.IMAGES, images)
-    receipt = {"split_hash": "same", "scheme": "adience8"}
-    (tmp_path / store.RECEIPT).write_text(json.dumps(receipt))
+    Receipt(split_hash=SAME, scheme=Scheme.parse("adience8").labels).write(tmp_path / store.RECEIPT)
     return store.open_dataset(tmp_path)
 
 
-def says(split_hash="same", knows_years=True):
+def says(split_hash=SAME, knows_years=True):
     return SimpleNamespace(
         model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years
     )

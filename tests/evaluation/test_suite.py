@@ -66,6 +66,7 @@ def test_models_of_another_split_are_refused(data, tmp_path):
 
 
 def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+    (tmp_path / "data").mkdir()
     data = write_data(tmp_path / "data")
     receipt = json.loads((data / "receipt.json").read_text())
     (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))

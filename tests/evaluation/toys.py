@@ -1,6 +1,5 @@
 """A data set of noise and untrained weights: enough for figures to come out."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +9,32 @@ from agecli.ages import Scheme, outputs_of
 from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
+from agecli.data.receipt import Receipt
+from agecli.data.split import SPLITS, split_hash
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, save_weights
 
 SIDE, PER_SPLIT = 20, 24
+DIGESTS = [f"{i:064}" for i in range(3 * PER_SPLIT)]
+SAME = split_hash(DIGESTS, [*SPLITS] * PER_SPLIT)
 
 
 def write_data(folder: Path) -> Path:
-    """Write a data set whose split hash is "same"."""
+    """Write a data set whose split hash is SAME."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
-        split = ("train", "val", "test")[i % 3]
-        rows.append(ManifestRow(f"{i}", "drawn", f"{i:064}", age, "", "", i, split, ""))
+        rows.append(ManifestRow(f"{i}", "drawn", DIGESTS[i], age, "", "", i, SPLITS[i % 3], ""))
     write_manifest(folder / store.MANIFEST, rows)
     images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)
     np.save(folder / store.IMAGES, images)
-    (folder / store.RECEIPT).write_text(json.dumps({"split_hash": "same", "scheme": "adience8"}))
+    Receipt(split_hash=SAME, scheme=Scheme.parse("adience8").labels).write(folder / store.RECEIPT)
     return folder
 
 
 def write_weights(
-    path: Path, *, objective: str = "both", split_hash: str = "same", seed: int = 0,
+    path: Path, *, objective: str = "both", split_hash: str = SAME, seed: int = 0,
     margin: float = 0.06,
 ) -> Path:  # fmt: skip
     """Write an untrained cnn's weights file."""

@@ -1,6 +1,7 @@
 """Exports of every model, run by their own runtimes, against plain torch."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from agecli.ages import Scheme
 from agecli.config import ExportConfig
-from agecli.errors import AgecliError, UsageError, WeightsError
+from agecli.errors import AgecliError, DiskError, UsageError, WeightsError
 from agecli.exporting import export as module
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
@@ -102,6 +103,49 @@ def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):
     assert loaded == plain
     with pytest.raises(UsageError, match="exists"):
         export(cnn, folder, hub_folder=True)
+
+
+def test_an_export_that_was_killed_between_its_files_is_made_again(
+    cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, card = tmp_path / "half.safetensors", tmp_path / "half.md"
+    replace = Path.replace
+
+    def kill(path: Path, target: Path) -> Path:
+        if target == out:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", kill)
+        export(cnn, out, card=True)
+    assert card.exists() and not out.exists()
+    export(cnn, out, card=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half.md", "half.safetensors"]
+
+
+def test_an_export_spares_what_is_there(cnn: Path, tmp_path: Path):
+    card = tmp_path / "cnn.md"
+    for text in ("my notes", "`cnn.onnx` holds 32-bit floats."):
+        card.write_text(text)
+        with pytest.raises(UsageError, match=r"--card: .* is not of this command"):
+            export(cnn, tmp_path / "cnn.safetensors", card=True)
+        assert card.read_text() == text
+    (tmp_path / "link.safetensors").symlink_to("gone")
+    with pytest.raises(UsageError, match=r"OUT: .* exists"):
+        export(cnn, tmp_path / "link.safetensors")
+
+
+@pytest.mark.parametrize("name", ["full.safetensors", "full.onnx", "full.pt2"])
+def test_a_full_disk_is_one_error_and_leaves_nothing(cnn: Path, tmp_path: Path, name: str):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        with pytest.raises(DiskError, match=rf"No room for .*/{name} .* MB needed"):
+            export(cnn, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_is_calibrated_and_loses_the_figures(cnn: Path, dataset_folder: Path, tmp_path: Path):

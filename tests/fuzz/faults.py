@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
-import io
 import os
 import resource
 import shutil
@@ -13,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+from tests.fuzz.calls import at_change
 from tests.fuzz.toys import TRAIN, Toys
 from tests.fuzz.watch import run
 
@@ -74,33 +73,14 @@ def _few_files(rng: Random) -> Callable[[], None]:
 
 
 def _failing_calls(rng: Random) -> Callable[[], None]:
-    """The n-th call that opens a file to write, renames or makes a folder fails."""
-    number, left = (
-        rng.choice((errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS)),
-        rng.randrange(8),
-    )
+    """From the n-th call that changes files, they fail."""
+    number = rng.choice((errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS))
+    first = rng.randrange(12)
 
-    def failing(call: Callable[..., object], writes: Callable[..., bool]) -> Callable[..., object]:
-        def instead(*arguments: object, **options: object) -> object:
-            nonlocal left
-            if writes(*arguments, **options):
-                left -= 1
-                if left < 0:
-                    raise OSError(number, os.strerror(number), str(arguments[0]))
-            return call(*arguments, **options)
+    def fail(path: str) -> None:
+        raise OSError(number, os.strerror(number), path)
 
-        return instead
-
-    def opens(path: object, mode: str = "r", *_: object, **__: object) -> bool:
-        return isinstance(path, str | Path) and any(letter in str(mode) for letter in "wax+")
-
-    def withhold() -> None:
-        builtins.open = failing(builtins.open, opens)  # type: ignore[assignment]
-        io.open = builtins.open  # type: ignore[attr-defined]
-        for name in ("replace", "rename", "mkdir"):
-            setattr(os, name, failing(getattr(os, name), lambda *_, **__: True))
-
-    return withhold
+    return lambda: at_change(first, fail, once=False)
 
 
 def _little_memory(rng: Random) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+from tests.fuzz.calls import at_change
 from tests.fuzz.toys import TRAIN, Toys
 from tests.fuzz.watch import Outcome, run
 
@@ -31,7 +33,15 @@ def check(seeds: range, toys: Toys, folder: Path) -> Iterator[tuple[int | None, 
 
 
 def _killed(how: signal.Signals, rng: Random, most: float, *command: object, cwd: Path) -> Outcome:
-    return run(*command, cwd=cwd, limit=LIMIT, kill=(rng.uniform(0.05, most), how))
+    """Run a command that is killed at any moment, or in front of a change of files."""
+    if rng.random() < 0.5:
+        return run(*command, cwd=cwd, limit=LIMIT, kill=(rng.uniform(0.05, most), how))
+    number = rng.randrange(rng.choice((8, 25, 60)))
+
+    def end(path: str) -> None:
+        os.kill(os.getpid(), how)
+
+    return run(*command, cwd=cwd, limit=LIMIT, before=lambda: at_change(number, end))
 
 
 def _interrupted(outcome: Outcome, cwd: Path) -> Iterator[str]:
@@ -119,8 +129,9 @@ def _export(rng: Random, toys: Toys, folder: Path, how: signal.Signals) -> Itera
     out = folder / "o u t.onnx"
     if out.exists():
         read_metadata(out)
-    again = run(*command, cwd=folder, limit=LIMIT)
-    yield from (f"again: {complaint}" for complaint in again.complaints((0,), LIMIT))
+    done = (out.exists(), (folder / "o u t.md").exists()) == (True, True)
+    again = run(*command, cwd=folder, limit=LIMIT)  # does not write over what is whole
+    yield from (f"again: {said}" for said in again.complaints((2 if done else 0,), LIMIT))
     left = {path.name for path in folder.iterdir()} - {"o u t.onnx", "o u t.md"}
     if left:
         yield f"left {', '.join(sorted(left))}"

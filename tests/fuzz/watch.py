@@ -53,7 +53,8 @@ class Outcome:
             found.append(f"exit code {self.code}: {self.last_line}")
         found += [f"{mark!r}: {self.last_line}" for mark in NOTED if mark in self.err + self.out]
         if self.code == 1 and not self.hung:
-            said = [line for line in self.err.splitlines() if line.startswith("agecli: ")]
+            lines = (line for line in self.err.splitlines() if line.startswith("agecli: "))
+            said = [line for line in lines if not line.startswith("agecli: warning: ")]
             if len(said) != 1:
                 found.append(f"{len(said)} lines of error: {self.err[-300:]!r}")
         if self.memory > MOST_MEMORY:

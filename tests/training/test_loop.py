@@ -1,6 +1,7 @@
 """The loop's parts against formulas, and the loop on drawn faces."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.data.manifest import Manifest
+from agecli.data.receipt import Receipt
 from agecli.errors import DataError, TrainingError, UsageError
 from agecli.training import loop, results
 from agecli.training.devices import make_accelerator
@@ -527,6 +530,10 @@ def test_a_data_set_without_validation_images_is_refused(dataset_folder: Path, t
     shutil.copytree(dataset_folder, folder)
     text = (folder / "manifest.csv").read_text().replace(",val,", ",train,")
     (folder / "manifest.csv").write_text(text)
+    manifest = Manifest.read(folder / "manifest.csv")
+    receipt = Receipt.read(folder / "receipt.json")
+    new = replace(receipt, split_hash=manifest.split_hash, manifest=manifest.sha256)
+    new.write(folder / "receipt.json")
     config = small(folder)
     with pytest.raises(DataError, match="no val images"):
         train(config, Run.create(tmp_path / "run", config))

@@ -138,7 +138,7 @@ def test_what_is_no_run_is_named(tmp_path: Path):
     with pytest.raises(TrainingError, match="damaged"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "vram_budget": 4}')
-    with pytest.raises(UsageError, match="--vram-budget: 4 is not a text"):
+    with pytest.raises(UsageError, match=r"config\.json: --vram-budget: 4 is not a text"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "wings": 2}')
     with pytest.raises(UsageError, match="wings"):
@@ -150,3 +150,47 @@ def test_another_number_of_processes_cannot_go_on():
     check_world({"history": [], "world": 1})
     with pytest.raises(TrainingError, match="start 4, or a new run"):
         check_world({"history": [], "world": 4})
+
+
+EPOCH = {
+    "epoch": 1, "train_loss": 2.0, "lr": 1e-3, "images_per_second": 9.0, "seconds": 1.5,
+    "best": True, "val_loss": 0.5, "val_exact": 0.25,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "[" * 100_000, '{"model": null}', '{"model": []}', '{"model": "x"}',
+             '{"model": "cnn", "lr": NaN}', '{"model": "cnn", "lr": {}}', '{"model": "cnn", "l',
+             '{"model": "cnn", "mean": [1, 2, 1e99]}', '{"model": "cnn", "epochs": 1' + "0" * 999],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_named_with_their_file(tmp_path: Path, text: str):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises((TrainingError, UsageError), match=r"config\.json") as caught:
+        Run.open(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [[], None, 3, {}, {"history": None}, {"history": [1]}, {"history": [{}]},
+     {"history": [EPOCH], "world": "x"}, {"history": [EPOCH | {"epoch": 2}]},
+     {"history": [EPOCH | {"best": False}]}, {"history": [EPOCH | {"val_loss": float("nan")}]},
+     {"history": [EPOCH | {"lr": "x"}]}, {"history": [EPOCH | {"phase": "third"}]}],
+)  # fmt: skip
+def test_a_state_that_cannot_be_is_refused(tmp_path: Path, state: object):
+    run = Run.create(tmp_path / "run", CnnConfig())
+    run.state.parent.mkdir()
+    torch.save(state, run.state)
+    with pytest.raises(TrainingError, match=r"state\.pt is damaged .*start a new run"):
+        run.load()
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]\n", "{}\n", '{"epoch": 1', "\xff", json.dumps(EPOCH | {"epoch": 3}) + "\n"]
+)
+def test_metrics_that_cannot_be_are_refused(tmp_path: Path, text: str):
+    run = Run.create(tmp_path / "run", CnnConfig())
+    run.save([Epoch.from_plain(EPOCH)])
+    (run.folder / "metrics.jsonl").write_text(text, encoding="latin-1")
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl is damaged .*start a new run"):
+        run.history()

@@ -180,6 +180,31 @@ def test_a_killed_trial_is_tried_again_with_its_settings_in_its_folder(tmp_path:
     assert study.progress(9).complete == 2
 
 
+def test_a_trial_that_was_stopped_is_tried_again_however_often(tmp_path: Path):
+    study = make_study(tmp_path / "s")
+    draw(study, 1)
+    stopped = "\n".join(
+        [
+            "import os; from pathlib import Path; from agecli.tuning.study import Study",
+            "def stop(claimed): claimed.mark_stopped(); os._exit(1)",
+            f"Study.open(Path({str(tmp_path / 's')!r})).work(9, stop)",
+        ]
+    )
+    for _ in range(5):
+        assert subprocess.run([sys.executable, "-c", stopped], cwd=ROOT).returncode == 1
+    tries = [trial for trial in study.inner.get_trials() if trial.number]
+    assert len(tries) == 5 and all(trial.params == tries[0].params for trial in tries)
+    taken: list[Claimed] = []
+
+    def train(claimed: Claimed) -> float:
+        taken.append(claimed)
+        return 0.5
+
+    study.work(9, train)
+    assert taken[0].folder.name == "0001" and taken[0].trial.params == tries[0].params
+    assert not list((tmp_path / "s").rglob("*.stopped"))
+
+
 def test_a_worker_that_lives_keeps_its_trial(tmp_path: Path):
     study, other = make_study(tmp_path / "s"), Study.open(tmp_path / "s")
     assert other

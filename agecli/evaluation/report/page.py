@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,13 @@ from agecli.files import write_text
 
 MISTAKES = 12
 """Most confident wrong answers that are listed per model."""
+
+
+def page_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """List the files that `write_page` may write for models of some names."""
+    kinds = ("confusion", "reliability", "errors")
+    plots = [f"{name}-{kind}.png" for name in names for kind in kinds]
+    return [folder / name for name in ("index.html", "report.md", "robustness.png", *plots)]
 
 
 def write_page(folder: Path, suite: Suite, *, show_faces: bool = False) -> list[Path]:

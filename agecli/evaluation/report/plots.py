@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from agecli.evaluation.metrics import calibration_bins, calibration_error
 from agecli.evaluation.perturbations import PERTURBATIONS, Perturbation
 from agecli.evaluation.robustness import CLEAN, Robustness, Score
+from agecli.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MARK = "agecli evaluate"
+"""What the PNGs say that they were drawn by."""
 INK, BLUE, ORANGE, GREY = "#1f2933", "#2b6cb0", "#c05621", "#9fb3c8"
 _COLOURS = (BLUE, ORANGE, "#2f855a", "#6b46c1", "#4a5568")
 """Of models, in turn."""
@@ -47,6 +50,12 @@ def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     return figure, plots[0, 0]
 
 
+def save_figure(figure: Figure, path: Path, mark: str = MARK) -> None:
+    """Write a figure as PNG, which tells who drew it."""
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": mark})
+
+
 def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], title: str) -> None:
     """Draw a confusion matrix as PNG: counts, and beside them shares of each row in percent.
 
@@ -66,7 +75,7 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
         _draw(axes, shares, texts, labels)
         axes.set_title(head, fontsize=11, color=INK, loc="left")
     panels[0, 0].set_ylabel("True age group", color=INK)
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
@@ -88,7 +97,7 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
     axes.set_xscale("log")
     axes.set_xlabel("Learning rate", color=INK)
     axes.set_ylabel("Training loss, smoothed", color=INK)
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def plot_reliability(
@@ -111,7 +120,7 @@ def plot_reliability(
     axes.set_ylabel("Share that is right", color=INK)
     axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
     axes.legend(frameon=False, labelcolor=INK, loc="upper left", markerscale=0.6)
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def plot_errors(
@@ -133,7 +142,7 @@ def plot_errors(
     axes.set_xlabel("Age in years", color=INK)
     axes.set_ylabel("Answered too old (+) or young (−), years", color=INK)
     axes.legend(frameon=False, labelcolor=INK)
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
@@ -158,7 +167,7 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
         axes.set_ylabel("Exact, %", color=INK)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def _plot_strengths(

@@ -70,7 +70,7 @@ class Page:
                         lines += [f"![{path.stem}]({path.name})" for path in part.paths]
                     case str():
                         lines.append(part)
-        return "\n\n".join(lines) + "\n"
+        return "\n\n".join([*lines, f"<!-- agecli {self.command} -->"]) + "\n"
 
 
 def fill_markdown(template: Path, **values: Any) -> str:
