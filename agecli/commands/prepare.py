@@ -36,7 +36,7 @@ Sources = Annotated[
 ]
 Csv = Annotated[
     Path | None,
-    typer.Option(help="Ages in a CSV file (path, age, sex, race), not in the file names."),
+    typer.Option(help="Ages in a CSV file: path, age and, if known, sex, race, split, person."),
 ]
 Detect = Annotated[
     bool, typer.Option("--detect", help="Find and crop the largest face, as predict does.")
@@ -152,6 +152,8 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
         yield "without an age", f"{receipt.unlabelled:,}, left out"
     if receipt.missing:
         yield "without a picture", f"{receipt.missing:,} lines of the CSV file"
+    if names := receipt.unused_columns:
+        yield "columns not used", shortened(names)
     for reason, count in receipt.excluded.items():
         yield "excluded", f"{count:,}: {reason}"
     yield (

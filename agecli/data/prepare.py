@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +15,10 @@ from agecli.ages import Scheme
 from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
 from agecli.data.images import fit, read_image
+from agecli.data.listing import Listed, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import CONFLICT_YEARS, Receipt
-from agecli.data.split import assign_splits
+from agecli.data.split import assign_splits, join_persons, straddling
 from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError
@@ -31,29 +31,6 @@ _File = tuple[int, bytes | ImageError]
 Crop = Callable[[Image.Image], Image.Image | None]
 StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    id: str
-    source: str
-    path: Path
-    """The folder or archive, of which `source` is the name."""
-    name: str
-    label: sources.Label
-
-
-class _Listing(NamedTuple):
-    pictures: list[_Listed]
-    """Sorted by id: their order is their row in the data set."""
-    unlabelled: int
-    """Pictures without an age."""
-    missing: int
-    """Lines of the CSV file without a picture."""
-    skipped: list[str]
-    """Files that are no pictures."""
-    closed: dict[str, str]
-    """Folders that could not be opened, and why."""
 
 
 class _Decoded(NamedTuple):
@@ -86,7 +63,7 @@ def prepare(
     config = config or PrepareConfig()
     measure = audit.MEASURES[config.audit]
     check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
-    listing = _list(origins, labels)
+    listing = list_pictures(origins, labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
@@ -100,6 +77,7 @@ def prepare(
         digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
             rows, config, manifest=digest, unlabelled=listing.unlabelled, missing=listing.missing,
+            unused_columns=listing.unused,
             skipped=listing.skipped, closed=listing.closed,
             repaired_names=[item.id for item in listed if item.label.repaired],
         )  # fmt: skip
@@ -107,44 +85,8 @@ def prepare(
     return receipt
 
 
-def _list(origins: list[Path], labels: Path | None) -> _Listing:
-    """List the labelled pictures; a source that has none was not meant as one."""
-    known = sources.read_labels(labels) if labels else None
-    listed: list[_Listed] = []
-    unlabelled, used = 0, set()
-    skipped: list[str] = []
-    closed: dict[str, str] = {}
-    for origin in {path.resolve(): path for path in origins}.values():
-        source, found, before = sources.name_of(origin), sources.list_members(origin), len(listed)
-        members = found.pictures
-        skipped += found.others
-        closed |= found.closed
-        for name, id in members:
-            if known is None:
-                label = sources.label_of_name(id.rpartition("/")[2])
-            else:
-                path = id if id in known else name
-                label = known.get(path)
-                used.add(path)
-            if label:
-                listed.append(_Listed(id, source, origin, name, label))
-        unlabelled += len(members) - (len(listed) - before)
-        if not members:
-            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
-        if len(listed) == before and known:
-            raise DataError(f"No picture of {origin} is named in {labels}: paths count from there")
-        if len(listed) == before:
-            raise DataError(
-                f"No file name in {origin} starts with an age, as UTKFace's do "
-                "(age_sex_race_datetime.jpg): give the ages with --csv"
-            )
-    listed.sort(key=lambda item: (item.id, item.source))
-    missing = len(known.keys() - used) if known else 0
-    return _Listing(listed, unlabelled, missing, skipped, closed)
-
-
 def _decode(
-    listed: list[_Listed],
+    listed: list[Listed],
     decode: Callable[[Sequence[_File]], Iterator[_Decoded]],
     measure: audit.Measure,
     workers: int,
@@ -166,7 +108,7 @@ def _decode(
     return [result or _unreadable((row, gone), str(gone)) for row, result in rows], prints
 
 
-def _batches(listed: list[_Listed]) -> Iterator[list[_File]]:
+def _batches(listed: list[Listed]) -> Iterator[list[_File]]:
     rows: dict[Path, dict[str, int]] = {}
     for row, item in enumerate(listed):
         rows.setdefault(item.path, {})[item.name] = row
@@ -240,20 +182,27 @@ def _cluster(
 
 
 def _rows(
-    listed: list[_Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
+    listed: list[Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
 ) -> list[ManifestRow]:
     usable = np.flatnonzero(clusters >= 0)
     if not len(usable):
         raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
     ages = np.array([item.label.age for item in listed])
-    splits = np.full(len(listed), "", dtype="<U5")
-    splits[usable] = assign_splits(
-        clusters[usable],
-        Scheme.parse(config.scheme).groups_of(ages[usable]),
-        [decoded[row].sha256 for row in usable],
-        config.seed,
-    )
+    splits = np.array([item.label.split for item in listed], dtype="<U5")
+    splits[clusters < 0] = ""
+    persons = [listed[row].label.person for row in usable]
+    families = clusters[usable] if not any(persons) else join_persons(clusters[usable], persons)
+    if not splits.any():
+        splits[usable] = assign_splits(
+            families,
+            Scheme.parse(config.scheme).groups_of(ages[usable]),
+            [decoded[row].sha256 for row in usable],
+            config.seed,
+        )
     reasons = [item.excluded for item in decoded]
+    for row, split in zip(usable, straddling(families, splits[usable].tolist()), strict=True):
+        if split:
+            reasons[row] = f"its copy or person is in {split}"
     if config.conflicts == "drop":
         spans = audit.age_spans(clusters[usable], ages[usable])
         for row in usable[(spans > CONFLICT_YEARS) & (splits[usable] == "train")]:

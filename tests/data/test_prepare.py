@@ -238,6 +238,39 @@ def test_a_csv_gives_the_ages(tmp_path, packed):
     assert (receipt.images, receipt.unlabelled, receipt.missing) == (2, 1, 1)
 
 
+def test_own_splits_are_kept_and_copies_do_not_leak(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(12):
+        textured(number).save(source / f"{number}.png")
+    shutil.copy(source / "2.png", source / "copy.png")
+    splits = ["train", "val", "test"] * 4
+    text = "path,age,split,score\n" + "".join(f"{i}.png,30,{s},x\n" for i, s in enumerate(splits))
+    (tmp_path / "labels.csv").write_text(text + "copy.png,30,train,x\n")
+    receipt = _prepare(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+    rows = {row["id"]: row for row in _manifest(tmp_path / "out")}
+    assert [rows[f"{number}.png"]["split"] for number in range(12)] == splits
+    assert rows["copy.png"]["excluded"] == "its copy or person is in test"
+    assert receipt.excluded == {"its copy or person is in test": 1}
+    assert receipt.unused_columns == ["score"]
+    assert len(open_dataset(tmp_path / "out").rows("train")) == 4
+
+
+def test_a_persons_pictures_lie_in_one_split(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(60):
+        textured(number).save(source / f"{number}.png")
+    text = "path,age,identity\n" + "".join(f"{i}.png,30,{i % 20}\n" for i in range(60))
+    (tmp_path / "labels.csv").write_text(text)
+    _prepare(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+    rows = _manifest(tmp_path / "out")
+    assert len({row["cluster"] for row in rows}) == 60
+    homes = {(int(row["id"][:-4]) % 20, row["split"]) for row in rows}
+    assert len(homes) == 20
+    assert len({split for _, split in homes}) == 3
+
+
 def test_sources_without_labels_say_what_to_do(folder, tmp_path):
     (tmp_path / "in").mkdir()
     textured(0).save(tmp_path / "in" / "face.jpg")
