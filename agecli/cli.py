@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -10,12 +11,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agecli import __version__, distributed
+from agecli import __version__, distributed, memory
 from agecli.commands import evaluate, export, predict, prepare, train, tune
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
 """Seconds until a process of a launch that is not the first one tells of its failure."""
+
+TOO_LITTLE = (
+    "too little memory: give this process more (`ulimit -v`, the limit of a container), or use a "
+    "smaller --batch-size, --image-size or --workers"
+)
+PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.v>########", strict=True)))
+"""What is shown for our own characters where a console has too few."""
 
 app = typer.Typer(
     name="agecli",
@@ -59,6 +67,8 @@ def _root(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     try:
+        _open_consoles()
+        distributed.check_launch()
         code = app(standalone_mode=False) or 0
         distributed.leave()
         sys.exit(code)
@@ -70,13 +80,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if memory.lacks_main_memory(error):
+            _fail(TOO_LITTLE, 1)
         what = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{what}", 1)
-    except MemoryError:
-        _fail("out of memory: use a smaller --batch-size or --image-size", 1)
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's own: wrong usage; empty after a help page
             _fail(_usage(error), 2)
+        if memory.lacks_main_memory(error):
+            _fail(TOO_LITTLE, 1)
         if distributed.is_loss(error):
             _fail("another process of the launch has ended", 1)
         if os.environ.get("AGECLI_TRACEBACK"):
@@ -103,3 +115,17 @@ def _fail(message: str, code: int) -> NoReturn:
             where = f"rank {distributed.rank()}: "
         print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
     sys.exit(code)
+
+
+def _open_consoles() -> None:
+    """Have characters that a console cannot show replaced, where it would raise an error."""
+    codecs.register_error("agecli", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="agecli")  # type: ignore[union-attr]
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    shown = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(char if char.isascii() else "?" for char in shown), error.end

@@ -12,23 +12,50 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from agecli.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
 
+LAUNCH = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What every launcher sets in the environment of its processes."""
+LOCAL = ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
+WAY_ON = (
+    "start it by torchrun or accelerate launch, or without (`unset WORLD_SIZE RANK LOCAL_RANK`)"
+)
+
 LONGEST_WAIT = timedelta(days=7)
 """How long processes wait for one that works alone. One that ends is noticed at once."""
 
 
+def check_launch() -> None:
+    """Raise UsageError where the environment tells of a launch by half or in words.
+
+    What is set to nothing is taken away, since torch and accelerate would stumble over it.
+    """
+    for name in (*LAUNCH, *LOCAL):
+        value = os.environ.get(name)
+        if value == "":
+            del os.environ[name]
+        elif value and name != "MASTER_ADDR" and not value.isdecimal():
+            raise UsageError(f"{name} is {value!r} in the environment, and no number: {WAY_ON}")
+    size = os.environ.get("WORLD_SIZE", "1")
+    missing = [name for name in LAUNCH if name not in os.environ]
+    if int(size) != 1 and missing:
+        raise UsageError(f"WORLD_SIZE is {size} in the environment, without {missing[0]}: {WAY_ON}")
+
+
 def rank() -> int:
     """Return this process's number among all, from 0."""
-    return int(os.environ.get("RANK", "0")) if world() > 1 else 0
+    return int(os.environ["RANK"]) if world() > 1 else 0
 
 
 def world() -> int:
-    """Count the processes, on all machines."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Count the processes, on all machines; one where the environment tells of no whole launch."""
+    size = os.environ.get("WORLD_SIZE", "")
+    return int(size) if size.isdecimal() and all(map(os.environ.get, LAUNCH)) else 1
 
 
 def local_rank() -> int:

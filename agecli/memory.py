@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+SIGNS = (
+    "failed to map segment", "can't allocate memory", "cannot allocate memory", "bad_alloc",
+    "can't start new thread", "insufficient memory",
+)  # fmt: skip
+"""So the loader, torch, the C library, C++, Python and OpenCV say that there is no memory."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
@@ -66,6 +72,16 @@ def is_out_of_memory(error: Exception) -> bool:
     # So cuDNN and cuBLAS say that there is no room for their workspaces.
     workspace = ("ALLOC_FAILED", "unable to find an engine")
     return should_reduce_batch_size(error) or any(text in str(error) for text in workspace)
+
+
+def lacks_main_memory(error: BaseException | None) -> bool:
+    """Return whether an error comes of too little main memory, even for a library's own code."""
+    while error is not None:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or any(sign in text for sign in SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def clear_device_cache() -> None:

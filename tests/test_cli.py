@@ -1,5 +1,6 @@
 """The command line as a whole: instant help, one-line errors, exit codes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,55 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         module.main()
     assert end.value.code == 1
     assert capsys.readouterr().err == "agecli: No space left on device: /data/images.npy\n"
+
+
+# Surroundings
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "capsnet", "--help"], ["train", "cnn", "--show-config", "--data", "ü…猫"]],
+)
+def test_a_console_with_few_characters_is_no_error(encoding: str, arguments: list[str]):
+    command, environment = [sys.executable, "-m", "agecli"], {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(
+        [*command, *arguments], env=os.environ | environment, cwd=ROOT, capture_output=True,
+        encoding=encoding, errors="replace",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_json_says_the_same_on_any_console(cli):
+    import json
+
+    shown = ["train", "cnn", "--show-config", "--json", "--data", "gänge/…/猫"]
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        result = cli(*shown, PYTHONIOENCODING=encoding)
+        assert json.loads(result.stdout)["data"]["value"] == "gänge/…/猫"
+
+
+def test_an_error_keeps_the_spaces_of_a_name_and_no_line_break(cli, one_line, tmp_path: Path):
+    line = one_line(cli("train", "cnn", "--data", "a  b", cwd=tmp_path))
+    assert "in a  b:" in line
+    one_line(cli("train", "cnn", "--data", "a\nb", cwd=tmp_path))
+
+
+def test_a_launch_by_half_is_one_line_and_an_empty_one_is_none(cli, one_line):
+    assert cli("--version", WORLD_SIZE="", RANK="", LOCAL_RANK="").returncode == 0
+    for size in ("2", "0", "-1", "two"):
+        assert "WORLD_SIZE" in one_line(cli("train", "cnn", "--show-config", WORLD_SIZE=size), 2)
+    half = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}
+    assert "MASTER_PORT" in one_line(cli("train", "cnn", "--show-config", **half), 2)
+
+
+@pytest.mark.parametrize("kilobytes", [150_000, 1_000_000])
+def test_too_little_memory_is_one_line(kilobytes: int):
+    command = f"ulimit -v {kilobytes}; exec {sys.executable} -m agecli predict astronaut.jpg"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT / "demo" / "examples", capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("agecli: too little memory: ")
+    assert result.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """One process without a launcher, and a launcher that starts two."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,14 @@ def test_a_failure_of_one_process_is_one_line_and_ends_them_all(
     lines = [line for line in result.stderr.splitlines() if line.startswith("agecli")]
     assert lines[0].startswith("agecli: rank 1: No manifest.csv in nowhere")
     assert lines[1:] in ([], ["agecli FAILED"])  # the launcher's
+
+
+def test_an_environment_without_a_whole_launch_is_none(monkeypatch: pytest.MonkeyPatch):
+    for name in (*distributed.LAUNCH, *distributed.LOCAL):
+        monkeypatch.delenv(name, raising=False)
+    for size in ("", "2", "two"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        assert (distributed.world(), distributed.rank()) == (1, 0)
+    monkeypatch.setenv("WORLD_SIZE", "")
+    distributed.check_launch()
+    assert "WORLD_SIZE" not in os.environ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agecli import distributed
-from agecli.commands._console import err, out, say
+from agecli.commands._console import err, out, say, show_json
 from agecli.commands._memory import plan_text
 from agecli.errors import pasteable
 from agecli.training.observer import Observer
@@ -164,7 +163,7 @@ def show_result(done: Trained, as_json: bool) -> None:
     if as_json:
         weights = str(done.weights)
         summary = {"weights": weights, "metrics": result.metrics, "training": result.training}
-        out.print_json(json.dumps(summary))
+        show_json(summary)
         return
     say(f"best epoch {result.training['best_epoch']}, weights in {done.weights}")
     if result.metrics:

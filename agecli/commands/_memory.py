@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from agecli.commands._console import err, out
+from agecli.commands._console import err, out, show_json
 from agecli.commands._tables import lay_out
 from agecli.config import PrepareConfig, TrainConfig
 from agecli.evaluation.report.grid import Grid
@@ -45,7 +44,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
             "batch_size": config.batch_size, "device": device, "measured": _method(device),
             "modes": [_record(row) for row in rows],
         }  # fmt: skip
-        out.print_json(json.dumps(facts))
+        show_json(facts)
     else:
         out.print(_table(config, device, rows))
 

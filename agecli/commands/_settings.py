@@ -45,7 +45,7 @@ def settings_of(
 
 def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -> None:
     """Print all settings of a training, and where each comes from."""
-    from agecli.commands._console import out
+    from agecli.commands._console import out, show_json
     from agecli.commands._tables import lay_out
     from agecli.evaluation.report.grid import Grid
 
@@ -55,7 +55,7 @@ def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -
         if name != "model"
     }
     if as_json:
-        out.print_json(json.dumps({"model": config.model} | rows))
+        show_json({"model": config.model} | rows)
         return
     grid = Grid(["setting", "value", "from"], f"agecli train {config.model}", texts=3)
     for name, row in rows.items():

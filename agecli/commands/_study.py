@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agecli.commands._console import err, out, say
+from agecli.commands._console import err, out, say, show_json
 from agecli.config import flag_of
 from agecli.errors import pasteable
 from agecli.tuning.tune import SearchObserver
@@ -126,7 +125,7 @@ class LiveSearch(Display):
 def show_summary(summary: Summary, as_json: bool) -> None:
     """Print what a search found, and how to train with it."""
     if as_json:
-        out.print_json(json.dumps(asdict(summary), default=str))
+        show_json(asdict(summary))
         return
     for table in study_tables(summary):
         out.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +73,7 @@ def prepare(
     """
     settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts)
 
-    from agecli.commands._console import out
+    from agecli.commands._console import show_json
     from agecli.commands._tables import stage_bars
     from agecli.data import prepare as library
 
@@ -90,7 +89,7 @@ def prepare(
             progress=progress,
         )  # fmt: skip
     if as_json:
-        out.print_json(json.dumps(asdict(receipt)))
+        show_json(asdict(receipt))
     else:
         _show(receipt, target)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from agecli.config import Augment
 from agecli.data.augment import augment
+from agecli.data.store import Images
 
 AHEAD = 2
 """Batches gathered ahead per thread."""
@@ -29,7 +30,7 @@ class Batches:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: Images | NDArray[np.uint8],
         rows: NDArray[np.integer],
         *,
         batch_size: int,
@@ -41,7 +42,7 @@ class Batches:
         world: int = 1,
         pinned: bool = False,
     ) -> None:
-        self.images = np.asarray(images)  # a plain view: memmap's own indexing is slower
+        self.images = images
         self.rows, self.shuffle, self.seed, self.threads = rows, shuffle, seed, threads
         self.rank, self.world, self.pinned = rank, world, pinned
         self.batch_size = min(batch_size, max(1, len(rows) // world)) if shuffle else batch_size

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +52,59 @@ class StoreFile:
         return pixels.reshape(self.size, self.size, 3)
 
 
+class Images:
+    """The images (N, S, S, 3) of a data set, uint8: they stay on disk until a row is asked for.
+
+    Plain reads, since a memory map kills the process where its file is cut. Numpy takes it for an
+    array: `np.take`, rows by number, slice or array, or all as `np.asarray`.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...]) -> None:
+        self.path, self.offset, self.shape = path, offset, shape
+        self.file = path.open("rb", buffering=0)  # the same file whatever then has its name
+        self.row_bytes = int(np.prod(shape[1:]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> NDArray[np.uint8]:
+        return self.take(np.arange(len(self))[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+    def take(
+        self, rows: Any, axis: int = 0, out: NDArray[np.uint8] | None = None, mode: str = "raise"
+    ) -> NDArray[np.uint8]:
+        """Read images (..., S, S, 3) of rows (...), as `np.take` along the first axis.
+
+        Raises DataError where the file does not have them any more.
+        """
+        rows = np.asarray(rows)
+        if out is None:
+            out = np.empty((*rows.shape, *self.shape[1:]), np.uint8)
+        target = out.data.cast("B") if rows.size else memoryview(b"")
+        for number, row in enumerate(rows.reshape(-1).tolist()):
+            begin = number * self.row_bytes
+            image = target[begin : begin + self.row_bytes]
+            read = os.preadv(self.file.fileno(), [image], self.offset + row * self.row_bytes)
+            if read != self.row_bytes:
+                raise DataError(
+                    f"{self.path} was cut while it was read: put it back, or run `agecli prepare "
+                    "... --force` again"
+                )
+        return out
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A prepared data set, opened: row i of every column belongs to images[i]."""
 
     folder: Path
-    images: NDArray[np.uint8]
-    """(N, S, S, 3), memory-mapped."""
+    images: Images
+    """(N, S, S, 3), read when asked for."""
     ids: NDArray[np.str_]
     ages: NDArray[np.integer]
     sexes: NDArray[np.str_]
@@ -105,8 +152,8 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder=folder, images=images, receipt=receipt, **columns)
 
 
-def _open_images(path: Path, count: int) -> NDArray[np.uint8]:
-    """Map images (count, S, S, 3) into memory. Raises ValueError for any other array."""
+def _open_images(path: Path, count: int) -> Images:
+    """Open images (count, S, S, 3). Raises ValueError for any other array."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
@@ -120,7 +167,7 @@ def _open_images(path: Path, count: int) -> NDArray[np.uint8]:
         raise ValueError(f"images of shape {images.shape}, where {MANIFEST} has {count} rows")
     if path.stat().st_size != images.offset + images.nbytes:
         raise ValueError(f"{path.stat().st_size} bytes, not those of its header")
-    return images
+    return Images(path, images.offset, images.shape)
 
 
 @contextmanager

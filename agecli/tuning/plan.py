@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from agecli import distributed
 from agecli.config import (
     BEST,
     PLACE,
@@ -69,7 +69,7 @@ def open_study(
     goals: metric and pruner, as far as given. Raises UsageError where the study that is there
     searches something else.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if distributed.world() > 1:
         raise UsageError("agecli tune starts its own --workers: start it without a launcher")
     study = Study.open(folder, url)
     if study is not None:

@@ -1,6 +1,7 @@
 """The data set on disk: what is written comes back, what is damaged is said to be."""
 
 import json
+import os
 from hashlib import sha256
 
 import numpy as np
@@ -58,8 +59,27 @@ def test_a_data_set_opens_as_it_was_written(folder):
 
 def test_images_stay_on_disk(folder):
     data = open_dataset(folder)
-    assert isinstance(data.images, np.memmap)
-    assert not data.images.flags.writeable
+    assert not isinstance(data.images, np.ndarray)
+    assert data.images.shape == PIXELS.shape
+    for rows in (1, -1, slice(1, None), [2, 0], np.array([True, False, True]), np.int64(2)):
+        assert (data.images[rows] == PIXELS[rows]).all()
+    assert (np.take(data.images, [2, 0], axis=0) == PIXELS[[2, 0]]).all()
+    with pytest.raises(IndexError):
+        data.images[3]
+
+
+def test_images_are_those_that_were_opened_whatever_then_has_their_name(folder):
+    data = open_dataset(folder)
+    (folder / IMAGES).unlink()
+    (folder / IMAGES).write_bytes(b"others")
+    assert (data.images == PIXELS).all()
+
+
+def test_images_that_are_cut_while_they_are_read_are_one_error(folder):
+    data = open_dataset(folder)
+    os.truncate(folder / IMAGES, 1000)
+    with pytest.raises(DataError, match=r"images\.npy was cut while it was read"):
+        data.images[2]
 
 
 def test_a_splits_rows_leave_the_excluded_out(folder):

@@ -43,7 +43,7 @@ def check(seeds: range, toys: Toys, folder: Path) -> Iterator[tuple[int | None, 
         name, data = picture(seed, toys)
         names[name] = seed
         (source / name).write_bytes(data)
-    (source / "25_0_0_20170000000000001.jpg").write_bytes(toys.pictures["a.jpg"])  # one is whole
+    (source / "25_0_0_20160000000000000.jpg").write_bytes(toys.pictures["a.jpg"])  # one is whole
     limit = 60 + PER_PICTURE * len(names)
 
     outcome = run("predict", "pictures", "--json", "--workers", 2, cwd=folder, limit=limit)
