@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.archives import SPREAD_AGES, draw_face, write_faces
-from tests.fuzz.watch import run
+from tests.fuzz.watch import forked, run
 
 PORTRAIT = Path(__file__).parents[2] / "demo" / "examples" / "astronaut.jpg"
 CASES = Path(__file__).parents[3] / "shared" / "cases"
@@ -78,21 +78,9 @@ class Toys:
     @cached_property
     def run(self) -> Path:
         """A cnn's run that was interrupted after two of its three epochs."""
-        import agecli
-        from agecli.training.observer import Observer
-        from agecli.training.records import Epoch
-
-        class Interrupt(Observer):
-            def finished_epoch(self, epoch: Epoch) -> None:
-                if epoch.epoch == 2:
-                    raise KeyboardInterrupt
-
-        with suppress(KeyboardInterrupt):
-            agecli.train(
-                "cnn", run=self.folder / "run", observer=Interrupt(), data=str(self.dataset),
-                epochs=3, image_size=32, batch_size=32, device="cpu",
-            )  # fmt: skip
-        return self.folder / "run"
+        folder, data = self.folder / "run", self.dataset
+        forked(lambda: _train_until_interrupted(folder, data))
+        return folder
 
     @cached_property
     def study(self) -> Path:
@@ -105,13 +93,18 @@ class Toys:
     @cached_property
     def weights(self) -> dict[str, Path]:
         """Untrained weights files of each model by their name, and of a cnn as ONNX."""
+        from tests.exporting.models import SIZES
+
+        forked(self._write_weights)
+        return {name: self.folder / name for name in (*map(_file, SIZES), "cnn.onnx")}
+
+    def _write_weights(self) -> None:
         from agecli.exporting.export import export
         from tests.exporting.models import SIZES, write_model
 
-        made = {f"{name}.safetensors": name for name in SIZES}
-        paths = {file: write_model(self.folder / file, name) for file, name in made.items()}
-        export(paths["cnn.safetensors"], self.folder / "cnn.onnx")
-        return paths | {"cnn.onnx": self.folder / "cnn.onnx"}
+        for name in SIZES:
+            write_model(self.folder / _file(name), name)
+        export(self.folder / _file("cnn"), self.folder / "cnn.onnx")
 
     def _made(self, name: str, *command: object) -> Path:
         outcome = run(*command, cwd=self.folder, limit=300)
@@ -122,6 +115,27 @@ class Toys:
         """Copy a toy to break it."""
         copy = shutil.copytree if toy.is_dir() else shutil.copyfile
         return Path(copy(toy, folder / toy.name))
+
+
+def _train_until_interrupted(folder: Path, data: Path) -> None:
+    import agecli
+    from agecli.training.observer import Observer
+    from agecli.training.records import Epoch
+
+    class Interrupt(Observer):
+        def finished_epoch(self, epoch: Epoch) -> None:
+            if epoch.epoch == 2:
+                raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        agecli.train(
+            "cnn", run=folder, observer=Interrupt(), data=str(data), epochs=3, image_size=32,
+            batch_size=32, device="cpu",
+        )  # fmt: skip
+
+
+def _file(model: str) -> str:
+    return f"{model}.safetensors"
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -145,6 +145,19 @@ def warm_up() -> None:
     assert numpy and torchvision
 
 
+def forked(work: Callable[[], object]) -> None:
+    """Do something in a process of its own: torch's threads in this one would break its forks."""
+    if pid := os.fork():
+        assert os.waitpid(pid, 0)[1] == 0
+        return
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
 def most_memory() -> int:
     """Return the most bytes that any command held since this was last asked."""
     global _memory
