@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agecli.data import store
 from agecli.errors import DataError, UsageError
+from agecli.files import room_for
 
 OWN = (store.IMAGES, store.MANIFEST, store.RECEIPT, "features")
 """What is in a data set's folder, and may be replaced with it."""
@@ -57,7 +58,7 @@ def staged(out: Path, *, needed: int) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.partial")
     try:
-        with _locked(target):
+        with room_for(out, needed), _locked(target):
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 folder.mkdir()

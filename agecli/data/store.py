@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class Images:
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...]) -> None:
         self.path, self.offset, self.shape = path, offset, shape
-        self.file = path.open("rb", buffering=0)  # the same file whatever then has its name
+        self.file = os.open(path, os.O_RDONLY)  # the same file whatever then has its name
+        weakref.finalize(self, os.close, self.file)
         self.row_bytes = int(np.prod(shape[1:]))
 
     def __len__(self) -> int:
@@ -89,7 +91,7 @@ class Images:
         for number, row in enumerate(rows.reshape(-1).tolist()):
             begin = number * self.row_bytes
             image = target[begin : begin + self.row_bytes]
-            read = os.preadv(self.file.fileno(), [image], self.offset + row * self.row_bytes)
+            read = os.preadv(self.file, [image], self.offset + row * self.row_bytes)
             if read != self.row_bytes:
                 raise DataError(
                     f"{self.path} was cut while it was read: put it back, or run `agecli prepare "

@@ -20,6 +20,7 @@ from agecli.config import Dinov2Config
 from agecli.data.batches import Batches, to_augmented_input, to_input
 from agecli.data.store import Dataset
 from agecli.errors import TrainingError
+from agecli.files import room_for
 from agecli.models.dinov2 import Dinov2
 from agecli.training.devices import autocast, mixed_precision
 from agecli.training.session import hash_seed
@@ -55,7 +56,7 @@ def cache_features(
         unfinished, lock = path.with_suffix(".partial"), path.with_suffix(".lock")
         with FileLock(lock):  # a file beside it: taking a lock may empty the file that is locked
             if missing := not path.is_file():  # another training may have made it meanwhile
-                with unfinished.open("a+b") as file:
+                with room_for(path), unfinished.open("a+b") as file:
                     _fill(file, model, len(rows), config, key, compute, tell)
                 unfinished.replace(path)
             lock.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agecli import distributed
 from agecli.config import PLACE, TrainConfig, configure
 from agecli.data.store import open_dataset
-from agecli.errors import DiskError, UsageError, pasteable
+from agecli.errors import DataError, DiskError, UsageError, pasteable
 from agecli.registry import MODELS
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
@@ -80,7 +80,11 @@ def resume(
         if fixed := place.keys() - set(PLACE):
             raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
         config = configure(config, **place)
+    try:
         dataset = open_dataset(Path(config.data))
+    except DataError as error:
+        raise DataError(f"{error}; where the data set has moved to, say with --data") from error
+    if place:
         distributed.from_main(lambda: opened.check_data(dataset))
         if distributed.is_main():
             opened.configure(config)

@@ -25,7 +25,7 @@ from agecli.data.prepare import prepare
 from agecli.data.receipt import Clusters
 from agecli.data.staging import staged
 from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
-from agecli.errors import DataError, UsageError
+from agecli.errors import DataError, DiskError, UsageError
 from tests.archives import SPREAD_AGES, jpeg_bytes
 from tests.data.pictures import (
     cramped_crop,
@@ -429,7 +429,7 @@ def test_an_existing_data_set_is_only_replaced_by_force(folder, tmp_path):
 def test_a_failure_under_force_leaves_the_old_data_set(folder, tmp_path):
     out = tmp_path / "out"
     _prepare(folder, out)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskError, match=r"No room for .*out \(No space left on device\): 0\.2 MB"):
         _prepare(folder, out, force=True, crop=failing_crop)
     assert len(open_dataset(out).ids) == 60
     assert _names(tmp_path) == ["out"]
@@ -536,7 +536,7 @@ def test_a_full_disk_is_told_before_the_work(folder, tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_midway_leaves_nothing(folder, tmp_path):
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(DiskError, match=r"No room for .*out \(File too large\): 0\.2 MB needed"):
         _prepare(folder, tmp_path / "out", crop=cramped_crop)
     assert _names(tmp_path) == []
 

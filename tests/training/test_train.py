@@ -89,7 +89,7 @@ def test_a_run_goes_on_where_its_data_are_now(dataset_folder: Path, tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         train("cnn", run=tmp_path / "run", observer=Listener(stop_after=1), data=data, **SMALL)
     data.rename(moved := tmp_path / "after")
-    with pytest.raises(DataError, match="before"):
+    with pytest.raises(DataError, match=r"before: .* moved to, say with --data"):
         resume(tmp_path / "run")
     done = resume(tmp_path / "run", data=moved, workers=2)
     assert (done.config.data, done.config.workers) == (str(moved), 2)
