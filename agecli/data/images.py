@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,8 @@ MAX_JPEG_PIXELS = 256_000_000
 MAX_SCANNED = 4_000_000_000
 """Of a progressive JPEG, pixels times scans: each passes over all, however few its bytes are."""
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or it prints on stderr
+
 _TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,6 +48,7 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 """What sets a picture upright, by EXIF's orientation."""
+_stderr = threading.Lock()
 _REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
@@ -80,7 +87,8 @@ def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
                 _check_pixels(source, MAX_PIXELS)
                 return _to_rgb(_upright(source.copy()))
             times = _draft(image, source)
-            image.load()
+            with _quiet() if image.format == "TIFF" else nullcontext():
+                image.load()
             image = _to_rgb(_upright(image))
             image.info[_REDUCED] = times
             return image
@@ -107,6 +115,24 @@ def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
 def reduction(image: Image.Image) -> int:
     """Return how many pixels of its file a pixel of `read_image`'s picture stands for, each way."""
     return image.info.get(_REDUCED, 1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep off the terminal what libtiff prints: it writes to the process's file 2 by itself."""
+    with _stderr:
+        try:
+            shown = os.dup(2)
+        except OSError:  # it is closed
+            yield
+            return
+        try:
+            with Path(os.devnull).open("wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 def is_animation(data: bytes) -> bool:

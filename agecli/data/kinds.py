@@ -68,7 +68,7 @@ def kind_of_file(path: Path) -> Kind | None:
     head = b""
     with suppress(OSError):
         if path.is_file():
-            with path.open("rb") as file:
+            with path.open("rb", buffering=0) as file:
                 head = file.read(HEAD)
     return kind_of(path.name, head)
 

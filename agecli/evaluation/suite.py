@@ -235,11 +235,14 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     """Refuse models that may have seen the images that they would be scored on."""
+    newer = dataset.receipt.options.get("audit", 1) > 1
+    earlier = "; `agecli prepare ... --audit 1` makes the split of earlier weights" if newer else ""
     for path in paths:
         if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
                 f"{path} was trained on another split than that of {dataset.folder}: it may have "
-                "seen these images, so its figures may be too good (--force scores and marks it)"
+                "seen these images, so its figures may be too good (--force scores and marks "
+                f"it{earlier})"
             )
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from agecli import distributed
 from agecli.config import MIN_FACE_SCORE, Align, Fallback
 from agecli.data.images import read_image, square
-from agecli.data.kinds import FORMATS, kind_of_file, list_files
+from agecli.data.kinds import FORMATS, PICTURES, kind_of_file, list_files
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError, UsageError
 from agecli.faces import Face, align, crop, detect
@@ -119,7 +119,7 @@ def find_pictures(names: Iterable[str | Path]) -> Found:
 def _search(folder: Path) -> tuple[list[Path], list[Path]]:
     """Sort a folder's files into pictures and videos, and others."""
     files, closed = list_files(folder)
-    known = [path for path in files if kind_of_file(path)]
+    known = [path for path in files if path.suffix.lower() in PICTURES or kind_of_file(path)]
     pictures = sorted([*known, *(path for path, _ in closed)])
     if not pictures:
         raise DataError(f"No pictures in {folder}: give a folder with files in {FORMATS}")

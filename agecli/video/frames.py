@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from PIL import Image
 
 from agecli.config import FPS
+from agecli.data.images import MAX_PIXELS
 from agecli.data.kinds import kind_of_file
 from agecli.errors import AgecliError, ImageError, UsageError
 
@@ -152,6 +154,17 @@ def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
         thread.join()
 
 
+class _File(io.FileIO):
+    """A file that FFmpeg reads through PyAV, which prints what is raised where no place is."""
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        """Go to a place; return -1 where that cannot be."""
+        try:
+            return super().seek(place, whence)
+        except OSError:
+            return -1
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a video for PyAV; what it raises meanwhile becomes an ImageError."""
@@ -165,17 +178,23 @@ def _open(path: Path) -> Iterator[Any]:
         # A file rather than its name, which FFmpeg would take for a URL if it holds a colon. What
         # the video itself refers to stays closed.
         with (
-            path.open("rb") as file,
+            _File(path) as file,
             av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as opened,
         ):
             if not opened.streams.video:
                 raise ImageError("holds no pictures")
-            opened.streams.best("video").thread_type = "AUTO"
+            stream = opened.streams.best("video")
+            if not stream.codec_context:
+                raise ImageError("of a codec that is not known here")
+            stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield opened
     except (av.InvalidDataError, av.EOFError) as error:
         raise ImageError("not a video, or cut short") from error
     except (av.FFmpegError, OSError) as error:
         raise ImageError((error.strerror or str(error)).lower()) from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ImageError(f"damaged ({error})") from error  # PyAV takes what files say as it is
 
 
 def _camera(number: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every kind of picture, against what PIL itself says of it; and every kind of damage."""
 
 import io
+import os
 import pickle
 import struct
 import zlib
@@ -250,6 +251,21 @@ def test_a_progressive_jpeg_of_endless_scans_is_not_decoded(monkeypatch):
     place = data.rindex(b"\xff\xda")
     with pytest.raises(ImageError, match=f"{scans + 1} scans of 64x64"):
         read_image(data[:-2] + data[place:])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "jpeg"])
+def test_libraries_own_lines_are_not_shown(capfd, compression):
+    data = _encode(FACE, "TIFF", compression=compression)
+    assert read_image(data).size == FACE.size
+    refused = 0
+    for place in range(20, len(data) - 200, len(data) // 40):
+        with suppress(ImageError):
+            read_image(data[:place] + b"\xa5" * 40 + data[place + 40 :])
+            refused -= 1
+        refused += 1
+    assert refused > 2
+    os.write(2, b"shown")
+    assert capfd.readouterr().err == "shown"
 
 
 def test_a_device_without_end_is_too_large(monkeypatch):

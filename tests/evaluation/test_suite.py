@@ -1,5 +1,6 @@
 """The whole evaluation from Python, and what it makes of several models."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +60,20 @@ def test_evaluating_looks_for_no_faces(data, weights, monkeypatch):
 
 def test_models_of_another_split_are_refused(data, tmp_path):
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
-    with pytest.raises(DataError, match="trained on another split"):
+    with pytest.raises(DataError, match=r"trained on another split.*marks it\)"):
         evaluate(other, data=data, device="cpu")
     (row,) = evaluate(other, data=data, device="cpu", force=True).models
     assert not row.same_split
+
+
+def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_data(tmp_path / "data")
+    receipt = json.loads((data / "receipt.json").read_text())
+    (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))
+    other = write_weights(tmp_path / "other.safetensors", split_hash="other")
+    with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
+        evaluate(other, data=data, device="cpu")
 
 
 def test_the_ensemble_averages_probabilities_and_ages():

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,16 @@ from PIL import Image
 
 from agecli.errors import AgecliError, ImageError, UsageError
 from agecli.video import frames
-from agecli.video.frames import Frame, frame_rate, newest, read_camera, read_frame, read_video
-from tests.video.videos import SIZE, write_video
+from agecli.video.frames import (
+    Frame,
+    frame_rate,
+    is_video,
+    newest,
+    read_camera,
+    read_frame,
+    read_video,
+)
+from tests.video.videos import SIZE, scene, write_video
 
 SECONDS, RATE = 5, 10
 
@@ -253,3 +262,34 @@ def test_a_frame_rate_is_a_number_or_all():
     for wrong in ("0", "1e9", "nan", "many", ""):
         with pytest.raises(UsageError, match=f"--fps: '{wrong}' is neither"):
             frame_rate(wrong)
+
+
+def test_no_damage_raises_or_prints_anything_else(tmp_path: Path, capfd):
+    write_video(tmp_path / "a.mp4", [scene()] * 4)
+    write_video(tmp_path / "a.webm", [scene()] * 4)
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        data = (tmp_path / ("a.mp4" if number % 2 else "a.webm")).read_bytes()
+        broken = bytearray(data[: len(data) - number * len(data) // 400])
+        for place in rng.integers(min(len(broken), 3000), size=30):
+            broken[place] = rng.integers(256)
+        (tmp_path / "broken").write_bytes(broken)
+        with suppress(ImageError):
+            for _ in read_video(tmp_path / "broken", 5):
+                pass
+    assert capfd.readouterr().err == ""
+
+
+def test_a_picture_of_a_video_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(frames, "MAX_PIXELS", 640 * 270 - 1)
+    path = write_video(tmp_path / "a.mp4", [scene()] * 3)
+    with pytest.raises(ImageError):
+        list(read_video(path))
+
+
+@pytest.mark.parametrize("name", ["x.mts", "x.3gp", "x.wmv"])
+def test_the_cases_are_videos_of_30_frames(name: str):
+    path = Path(__file__).parents[3] / "shared/cases" / name
+    if not path.exists():
+        pytest.skip("no ../shared")
+    assert is_video(path) and len(list(read_video(path, None))) == 30
