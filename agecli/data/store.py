@@ -66,6 +66,10 @@ class Images:
         self.file = path.open("rb", buffering=0)  # the same file whatever then has its name
         self.row_bytes = int(np.prod(shape[1:]))
 
+    def __del__(self) -> None:
+        if file := vars(self).get("file"):  # it was opened
+            file.close()
+
     def __len__(self) -> int:
         return self.shape[0]
 
