@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Required, TypedDict
 
 from msgspec import Meta
 
@@ -12,14 +12,18 @@ from agecli.ages import Labels, Scheme, knows_years, outputs_of
 from agecli.config import CONFIGS, configure
 from agecli.errors import UsageError
 from agecli.models.backbone import check_backbone
-from agecli.reading import decode
+from agecli.reading import convert, decode
 from agecli.registry import MODELS
 
 FORMAT = 1
+MOST_TRAININGS = 100
+"""One after the other, each beginning with the weights of the one before."""
 BUILT_IN = ("outputs", "backbone")
 """What an architecture has beside the settings that shape it."""
 
 Text = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]
 Means = Annotated[list[Annotated[float, Meta(ge=-100, le=100)]], Meta(min_length=3, max_length=3)]
 Stds = Annotated[list[Annotated[float, Meta(ge=1e-4, le=1e4)]], Meta(min_length=3, max_length=3)]
 
@@ -38,6 +42,64 @@ class Origin(TypedDict):
     id: Text
     """Of a hub, or a folder."""
     revision: Text
+
+
+class _Group(TypedDict):
+    n: Count
+    precision: float
+    recall: float
+    f1: float
+
+
+class _Slice(TypedDict, total=False):
+    by: Required[Text]
+    value: Required[Text]
+    n: Required[Count]
+    exact: Required[float | None]
+    interval: Interval | None
+    one_off: float | None
+    bias: float | None
+
+
+class _Robustness(TypedDict):
+    n: Count
+    exact: dict[Text, dict[Text, float]]
+
+
+class _Figures(TypedDict, total=False):
+    """What a file's metrics are where it was evaluated; later versions may add others."""
+
+    n: Required[Count]
+    exact: Required[float]
+    exact_interval: Required[Interval]
+    one_off: Required[float]
+    macro_f1: Required[float]
+    majority: Required[float]
+    majority_group: Required[Text]
+    per_group: dict[Text, _Group]
+    confusion: list[list[Count]]
+    slices: list[_Slice]
+    robustness: _Robustness
+    kappa: float
+    ece: float
+    nearest: float
+    n_ages: Count
+    mae: float
+    cs5: float
+
+
+class _Training(TypedDict, total=False):
+    """What a file says of how it was trained, beside what a later version may add."""
+
+    data: list[Text]
+    train_images: Count
+    init: Text
+    best_epoch: Count
+    device: Text
+    epochs: Count
+    seconds: Annotated[float, Meta(ge=0)]
+    config: dict[str, Any]
+    before: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +175,7 @@ class _Known:
 
 def _check(metadata: Metadata) -> Metadata:
     """Raise ValueError where parts contradict each other; leave what shapes nothing."""
+    _check_told(metadata.metrics, metadata.training)
     try:
         scheme = Scheme.parse(metadata.scheme)
     except UsageError as error:
@@ -140,3 +203,23 @@ def _check(metadata: Metadata) -> Metadata:
         own = check_backbone(architecture["backbone"], metadata.image_size)
         return replace(metadata, architecture=architecture | {"backbone": own})
     return metadata
+
+
+def _check_told(metrics: dict[str, Any], training: dict[str, Any]) -> None:
+    """Raise ValueError for figures, or trainings one behind the other, that are none."""
+    if "exact" in metrics:
+        convert(metrics, _Figures)
+    elif "robustness" in metrics:
+        convert(metrics["robustness"], _Robustness)
+    each: dict[str, Any] | None = training
+    for _ in range(MOST_TRAININGS):
+        if not each:
+            return
+        told = convert(each, _Training)
+        if "config" in told:
+            if told["config"].get("model") not in list(CONFIGS):
+                raise ValueError("training: its config has no model")
+            if not {"data", "train_images", "device"} <= told.keys():
+                raise ValueError("training: it has a config, but no data, train_images, device")
+        each = told.get("before")
+    raise ValueError(f"training: more than {MOST_TRAININGS}")

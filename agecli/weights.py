@@ -132,7 +132,7 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
             raise ValueError(f"{count:,} parameters")
         elsewhere = {k: t for k, t in own.items() if metadata.backbone and k.startswith(BACKBONE)}
         model.load_state_dict(_shapes(path) | elsewhere, assign=True)
-    tensors = _tensors(path)
+    tensors = read_tensors(path)
     if metadata.backbone:
         from agecli.models.dinov2 import backbone_state
 
@@ -158,10 +158,11 @@ def _shapes(path: Path) -> dict[str, Tensor]:
         }
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file's tensors, floats in fp32."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file's tensors, floats in fp32. Raises WeightsError for a file that is not whole."""
     from safetensors.torch import load_file
 
+    _read_text(path)  # for its errors
     tensors = load_file(path).items()
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors}
 

@@ -30,6 +30,10 @@ def test_what_was_written_comes_back():
     assert read_metadata_text(text(**DINOV2)).architecture == SIZES["dinov2"]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return {"init": "x"} | ({"before": nested(depth - 1)} if depth else {})
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [({"scheme": None}, "scheme: expected array, got null"),
@@ -63,6 +67,14 @@ def test_what_was_written_comes_back():
      (backbone(image_size=1024, patch_size=1), "patches of 1 are none for a picture of 1024"),
      (backbone(num_channels=4), "num_channels: "),
      (DINOV2 | {"architecture": {"outputs": 101, "pool": 3}}, "architecture: pool: 3 is not"),
+     ({"metrics": METADATA.metrics | {"exact": "x"}}, "exact: expected float"),
+     ({"metrics": {"exact": 0.5}}, "missing required field"),
+     ({"metrics": METADATA.metrics | {"slices": [{"by": "sex"}]}}, "slices\\[0\\]: .*missing"),
+     ({"metrics": {"robustness": {"n": 3, "exact": []}}}, "exact: expected object"),
+     ({"training": {"data": 3}}, "data: expected array"),
+     ({"training": {"config": {"model": []}}}, "its config has no model"),
+     ({"training": {"config": {"model": "cnn"}}}, "it has a config, but no data"),
+     ({"training": nested(200)}, "training: more than 100"),
      ({"backbone": {"id": "x"}}, "backbone: .*missing required field revision")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(changes: dict, reason: str):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme
+from agecli.reading import convert
 
 CS_YEARS = 5
 """An age counts as right in the cumulative score when it is at most so many years off."""
@@ -77,9 +78,9 @@ class Scores:
     @classmethod
     def read(cls, metrics: Mapping[str, Any]) -> Scores:
         """Return the scores of a weights file's `metrics`."""
-        figures: dict[str, Any] = {field.name: metrics.get(field.name) for field in fields(cls)}
-        groups = {k: GroupScores(**v) for k, v in metrics.get("per_group", {}).items()}
-        return cls(**figures | {"per_group": groups, "confusion": metrics.get("confusion", [])})
+        figures = {field.name: metrics.get(field.name) for field in fields(cls)}
+        tables: dict[str, Any] = {"per_group": {}, "confusion": []}
+        return convert(figures | {k: metrics.get(k, empty) for k, empty in tables.items()}, cls)
 
 
 def confusion_matrix(truth: IntArray, answer: IntArray, groups: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from agecli.evaluation.report.tables import (
 )
 from agecli.evaluation.significance import Slice
 from agecli.exporting.parity import Parity
+from agecli.reading import convert
 from agecli.weights import Metadata
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
     from huggingface_hub import ModelCard
 
     scores, metrics = scores_of(metadata), metadata.metrics
-    slices = [Slice(**part) for part in metrics.get("slices", []) if part["exact"] is not None]
+    slices = [
+        convert(part, Slice) for part in metrics.get("slices", []) if part["exact"] is not None
+    ]
     body = fill_markdown(
         Path(__file__).with_name("card.md.j2"), meta=metadata, training=metadata.training,
         file=file, stored=_STORED[precision], parity=parity, sources=_sources(metadata),

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from agecli.errors import UsageError, WeightsError, brief
+from agecli.formats import PICKLE, SAFETENSORS, SCRIPT, Format, format_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,6 +123,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"--init: {path} is no .safetensors, .pth or .pt file: give one of these")
     if not path.is_file():
         raise WeightsError(f"--init: there is no file {path}: give the path of a state dict")
+    if (found := format_of(path)) and found not in (PICKLE, SCRIPT, Format(SAFETENSORS)):
+        raise WeightsError(f"--init: {path} is {found.what}: {found.hint}")
     try:
         state: dict[str, Any]
         if path.suffix == ".safetensors":
@@ -132,6 +135,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         state = next((value for value in inner if isinstance(value, dict)), state)
         if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
             raise TypeError("not a dict of tensors")
+        if not all(isinstance(name, str) for name in state):
+            raise TypeError("tensors without names")
     except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
         raise WeightsError(
             f"--init: {path} is damaged or holds more than tensors: save its state dict alone"

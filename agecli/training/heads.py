@@ -20,6 +20,7 @@ from agecli.training.records import Epoch, Step, Validation, is_over
 from agecli.training.results import Results
 from agecli.training.session import Session, hash_seed
 from agecli.training.states import check_form, check_optimizer, check_steps, restoring
+from agecli.weights import read_tensors
 
 RATES = (0.3, 1.0, 3.0, 10.0)
 """Learning rates of the sweep, as factors of --lr."""
@@ -131,11 +132,10 @@ class Sweep:
     @torch.inference_mode()
     def answers(self) -> tuple[Answers, IntArray]:
         """Return what the run's best head answers on the N validation features, and ages (N,)."""
-        from safetensors.torch import load_file
-
         head = self.heads[0]
-        kept = load_file(self.session.run.best)
-        head.load_state_dict({name.removeprefix("head."): t for name, t in kept.items()})
+        kept = read_tensors(self.session.run.best)
+        with restoring(self.session.run.best):
+            head.load_state_dict({name.removeprefix("head."): t for name, t in kept.items()})
         head.eval()
         answers = self.session.answers(self._logits(head))
         return answers, self.session.dataset.ages[self.val.rows]

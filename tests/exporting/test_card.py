@@ -55,6 +55,12 @@ def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
     assert "`facebook/dinov2-small` (revision `abc`) is not inside" in text
 
 
+def test_a_card_tells_of_older_files_that_do_not_count_the_ages(tmp_path: Path):
+    metrics = read_metadata(write_model(tmp_path / "m.safetensors", "cnn")).metrics
+    _, text = card_of(tmp_path, metrics={k: v for k, v in metrics.items() if k != "n_ages"})
+    assert "| mean error of age (MAE) | – | 5.11 years |" in text
+
+
 def test_robustness_is_laid_out_where_it_was_measured(tmp_path):
     metadata = read_metadata(write_model(tmp_path / "cnn.safetensors"))
     assert "## Robustness" not in model_card(metadata, "cnn.safetensors", "fp16", PARITY)

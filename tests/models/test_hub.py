@@ -493,15 +493,32 @@ def test_a_damaged_or_missing_file_is_named(tmp_path: Path, suffix: str):
     whole = path.read_bytes()
     for content in (b"", b"\0garbage" * 9, whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match=f"--init: {path} is damaged or holds more than"):
+        with pytest.raises(
+            WeightsError, match=f"--init: {path} is (damaged or holds more than|an empty)"
+        ):
             read_state(path)
 
 
-@pytest.mark.parametrize("content", [{}, [1], {"epoch": 3}, {"model": {"lr": 0.1}}, STATE["bias"]])
+@pytest.mark.parametrize(
+    "content", [{}, [1], {"epoch": 3}, {"model": {"lr": 0.1}}, STATE["bias"], {3: STATE["bias"]}]
+)
 def test_other_content_than_tensors_is_refused(tmp_path: Path, content: Any):
     torch.save(content, tmp_path / "state.pth")
     with pytest.raises(WeightsError, match=r"--init: .*state\.pth .*holds more than tensors"):
         read_state(tmp_path / "state.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer: run `git lfs pull`"),
+     (b"<!DOCTYPE html>", "is a web page, .*: fetch the file itself again"),
+     (b"\x89HDF\r\n\x1a\n", "is a Keras or another HDF5 file")],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_files_of_other_kinds_are_named(tmp_path: Path, content: bytes, what: str, suffix: str):
+    (tmp_path / f"state.{suffix}").write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"--init: .*state\.{suffix} {what}"):
+        read_state(tmp_path / f"state.{suffix}")
 
 
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path):

@@ -28,6 +28,11 @@ def span(interval: Iterable[float] | None, digits: int = 1) -> str:
     return NONE if interval is None else " – ".join(f"{100 * end:.{digits}f}" for end in interval)
 
 
+def count(value: int | None) -> str:
+    """Write a number of images."""
+    return NONE if value is None else f"{value:,}"
+
+
 def years(value: float | None, unit: str = "years") -> str:
     """Write an error in years."""
     return NONE if value is None else f"{value:.2f} {unit}"
@@ -48,7 +53,7 @@ def scores_grid(scores: Scores, title: str = "") -> Grid:
     grid.add("exact or neighbouring group (1-off)", "", share(scores.one_off), "")
     grid.add("macro-F1", "", share(scores.macro_f1), "")
     if scores.mae is not None:
-        grid.add("mean error of age (MAE)", f"{scores.n_ages:,}", years(scores.mae), "")
+        grid.add("mean error of age (MAE)", count(scores.n_ages), years(scores.mae), "")
         grid.add("age within 5 years (CS@5)", "", share(scores.cs5), "")
     if scores.ece is not None:
         grid.add("calibration error (ECE)", "", share(scores.ece), "")
@@ -151,8 +156,8 @@ def robustness_grid(results: Mapping[str, Robustness]) -> Grid:
 
     A cell is the accuracy, the points lost to the clean images, and half of their 95 % interval.
     """
-    count = next(iter(results.values())).n
-    grid = Grid([""], f"Exact accuracy on {count:,} perturbed images (points lost, 95 %)")
+    n = next(iter(results.values())).n
+    grid = Grid([""], f"Exact accuracy on {n:,} perturbed images (points lost, 95 %)")
     columns = []
     for name, result in results.items():
         for scores in result.ways():
