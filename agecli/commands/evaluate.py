@@ -111,6 +111,8 @@ def evaluate(
     for model in suite.models:
         if not model.same_split:
             _say(f"warning: {model.weights} may have seen these images (*)")
+    if suite.caution:
+        _say(f"warning: {suite.caution}")
     if plots:
         _plot(suite, plots)
     if report:
@@ -162,7 +164,7 @@ def _show(suite: Suite, as_json: bool) -> None:
         grids = [tables.slice_grid(first.slices, first.worst_slice)]
     else:
         grids = tables.model_grids(rows, f"{len(suite.models)} models on {where}")
-        grids += [tables.pairs_grid(suite.pairs), tables.slices_grid(rows, wide=False)]
+        grids += [*tables.pairs_grids(suite.pairs), tables.slices_grid(rows, wide=False)]
     if suite.robustness:
         grids.append(tables.robustness_grid(suite.robustness))
     if suite.photographs:

@@ -36,7 +36,7 @@ Sources = Annotated[
 ]
 Csv = Annotated[
     Path | None,
-    typer.Option(help="Ages in a CSV file (path, age, sex, race), not in the file names."),
+    typer.Option(help="Ages in a CSV file: path, age and, if known, sex, race, split, person."),
 ]
 Detect = Annotated[
     bool, typer.Option("--detect", help="Find and crop the largest face, as predict does.")
@@ -50,6 +50,9 @@ Conflicts = Annotated[
     config.Conflicts,
     typer.Option(help="Training images whose copies are labelled over 5 years apart."),
 ]
+Audit = Annotated[
+    int, typer.Option(min=1, max=2, help="How near duplicates are found; 1 makes earlier splits.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per CPU by default.")]
 Force = Annotated[bool, typer.Option("--force", help="Make OUT again where it exists.")]
 
@@ -62,6 +65,7 @@ def prepare(
     size: Size = PrepareConfig.size,
     seed: Seed = PrepareConfig.seed,
     conflicts: Conflicts = PrepareConfig.conflicts,
+    audit: Audit = PrepareConfig.audit,
     workers: Workers = None,
     force: Force = False,
     as_json: options.Json = False,
@@ -71,7 +75,7 @@ def prepare(
     Exact and near duplicates never straddle train, validation and test (80/10/10). OUT holds
     images.npy, manifest.csv and receipt.json, and appears only when it is whole.
     """
-    settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts)
+    settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts, audit=audit)
 
     from agecli.commands._console import show_json
     from agecli.commands._tables import stage_bars
@@ -148,6 +152,8 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
         yield "without an age", f"{receipt.unlabelled:,}, left out"
     if receipt.missing:
         yield "without a picture", f"{receipt.missing:,} lines of the CSV file"
+    if names := receipt.unused_columns:
+        yield "columns not used", shortened(names)
     for reason, count in receipt.excluded.items():
         yield "excluded", f"{count:,}: {reason}"
     yield (

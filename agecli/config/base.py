@@ -66,13 +66,15 @@ class PrepareConfig:
     """Decides the split, together with the images' content."""
     conflicts: Conflicts = "drop"
     """What happens to training images whose copies carry ages more than 5 years apart."""
+    audit: int = 2
+    """How near duplicates are found; 1 makes the splits of before grey and cropped copies were."""
 
     def __post_init__(self) -> None:
         from agecli.ages import Scheme  # here, since it loads numpy, which no --help needs
 
         Scheme.parse(self.scheme)
         check_types(self)
-        check_range(self, size=(16, 1024), seed=(0, 2**31))
+        check_range(self, size=(16, 1024), seed=(0, 2**31), audit=(1, 2))
 
 
 @dataclass(frozen=True)

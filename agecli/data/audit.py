@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from agecli.ages import IntArray
-
-HASH_DISTANCE = 6
-"""Most differing bits, of 64, between the perceptual hashes of near duplicates."""
-PIXEL_DIFFERENCE = 12
-"""Largest mean difference of near duplicates' pixels, of 255, at 112 px."""
-_CONFIRM_SIZE = 112
-_BLOCK = 2**20  # comparisons at a time
-_PAIRS = 2**14
-
-FINGERPRINT = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3))])
-"""What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its
-left neighbour (dHash), and the 8×8 mean colours."""
-Fingerprints = np.ndarray
+from agecli.data import dhash, patches
 
 
-def fingerprint(image: Image.Image) -> Fingerprints:
-    """Take the fingerprint of an RGB picture."""
-    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR))
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)[0]
-    thumbnail = image.resize((8, 8), Image.Resampling.BOX, reducing_gap=1)  # the gap: twice as fast
-    return np.array((bits, thumbnail), dtype=FINGERPRINT)
+class Measure(Protocol):
+    """How near duplicates are found: a module, `dhash` or `patches`."""
+
+    FINGERPRINT: np.dtype
+    """What `fingerprint` returns."""
+
+    def fingerprint(self, image: Image.Image) -> np.ndarray:
+        """Take the fingerprint of an RGB picture."""
+
+    def near_pairs(self, prints: np.ndarray) -> IntArray:
+        """Find the pairs, sorted (M, 2), that may be copies."""
+
+    def is_copy(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+        """Return whether the pixels of such a pair say so, too."""
+
+
+MEASURES: dict[int, Measure] = {1: dhash, 2: patches}
+"""By the number that `prepare --audit` takes: a split can be made again by the measure it had."""
 
 
 def find_clusters(
-    digests: list[str], prints: Fingerprints, read: Callable[[int], NDArray[np.uint8]]
+    digests: list[str],
+    prints: np.ndarray,
+    read: Callable[[int], NDArray[np.uint8]],
+    measure: Measure,
 ) -> IntArray:
     """Number the clusters of pictures that are the same, in order of their first picture.
 
@@ -54,44 +57,14 @@ def find_clusters(
     for row, digest in enumerate(digests):
         parent[row] = first.setdefault(digest, row)
     unique = list(first.values())
-    for pair in near_pairs(prints[unique]).tolist():
-        a, b = (unique[i] for i in pair)
+    for pair in measure.near_pairs(prints[unique]).tolist():
+        # By content, since `is_copy` may answer otherwise for b and a: names decide on nothing.
+        a, b = sorted((unique[i] for i in pair), key=digests.__getitem__)
         i, j = sorted((root(a), root(b)))
-        if i != j and _same_pixels(read(a), read(b)):
+        if i != j and measure.is_copy(read(a), read(b)):
             parent[j] = i
     roots = np.array([root(i) for i in range(len(digests))], dtype=np.int64)
     return np.unique(roots, return_inverse=True)[1]
-
-
-def near_pairs(prints: Fingerprints) -> IntArray:
-    """Find the pairs whose bits differ in at most HASH_DISTANCE and whose thumbnails are close.
-
-    Of HASH_DISTANCE + 1 bands of bits, two such hashes share at least one whole: only hashes that
-    share a band are compared (Norouzi et al. 2012), a bounded block at a time. The difference of
-    thumbnails is at most that of the pictures, so the sieve loses nothing. Returns sorted (M, 2).
-    """
-    bits, thumbs = prints["bits"], prints["thumbnail"]
-    edges = np.linspace(0, 64, HASH_DISTANCE + 2).astype(int).tolist()
-    found: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]
-    for low, high in pairwise(edges):
-        key = (bits >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = np.argsort(key, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
-            step = max(1, _BLOCK // max(1, len(bucket)))
-            for start in range(0, len(bucket) - 1, step):
-                others = bucket[start:]
-                apart = np.bitwise_count(bits[others[:step], None] ^ bits[None, others])
-                a, b = np.nonzero(np.triu(apart <= HASH_DISTANCE, 1))
-                pairs = np.stack([others[a], others[b]], axis=1)
-                for some in range(0, len(pairs), _PAIRS):
-                    found.append(_close(thumbs, pairs[some : some + _PAIRS]))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return np.unique(pairs, axis=0)
-
-
-def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
-    difference = np.abs(thumbs[pairs[:, 0]].astype(np.int16) - thumbs[pairs[:, 1]])
-    return pairs[difference.mean(axis=(1, 2, 3)) < PIXEL_DIFFERENCE + 1]  # + 1 for rounding
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
@@ -104,12 +77,3 @@ def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
     np.minimum.at(low, clusters, ages)
     np.maximum.at(high, clusters, ages)
     return (high - low)[clusters]
-
-
-def _same_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    side = (_CONFIRM_SIZE, _CONFIRM_SIZE)
-    small = [
-        np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR), dtype=np.int16)
-        for image in (a, b)
-    ]
-    return bool(np.abs(small[0] - small[1]).mean() < PIXEL_DIFFERENCE)

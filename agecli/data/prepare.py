@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +15,10 @@ from agecli.ages import Scheme
 from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
 from agecli.data.images import fit, read_image
+from agecli.data.listing import Listed, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import CONFLICT_YEARS, Receipt
-from agecli.data.split import assign_splits
+from agecli.data.split import assign_splits, join_persons, straddling
 from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError
@@ -31,29 +31,6 @@ _File = tuple[int, bytes | ImageError]
 Crop = Callable[[Image.Image], Image.Image | None]
 StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    id: str
-    source: str
-    path: Path
-    """The folder or archive, of which `source` is the name."""
-    name: str
-    label: sources.Label
-
-
-class _Listing(NamedTuple):
-    pictures: list[_Listed]
-    """Sorted by id: their order is their row in the data set."""
-    unlabelled: int
-    """Pictures without an age."""
-    missing: int
-    """Lines of the CSV file without a picture."""
-    skipped: list[str]
-    """Files that are no pictures."""
-    closed: dict[str, str]
-    """Folders that could not be opened, and why."""
 
 
 class _Decoded(NamedTuple):
@@ -84,20 +61,23 @@ def prepare(
     given = [sources] if isinstance(sources, Path | str) else sources
     origins, out = [Path(source) for source in given], Path(out)
     config = config or PrepareConfig()
+    measure = audit.MEASURES[config.audit]
     check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
-    listing = _list(origins, labels)
+    listing = list_pictures(origins, labels)
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
         images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
-        decoded, prints = _decode(listed, images, crop, workers or default_workers(), progress)
+        decode = partial(_decode_batch, images, crop, measure.fingerprint)
+        decoded, prints = _decode(listed, decode, measure, workers or default_workers(), progress)
         progress("audit", 0, 1)
-        clusters = _cluster(decoded, prints, images)
+        clusters = _cluster(decoded, prints, images, measure)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
         digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
             rows, config, manifest=digest, unlabelled=listing.unlabelled, missing=listing.missing,
+            unused_columns=listing.unused,
             skipped=listing.skipped, closed=listing.closed,
             repaired_names=[item.id for item in listed if item.label.repaired],
         )  # fmt: skip
@@ -105,59 +85,22 @@ def prepare(
     return receipt
 
 
-def _list(origins: list[Path], labels: Path | None) -> _Listing:
-    """List the labelled pictures; a source that has none was not meant as one."""
-    known = sources.read_labels(labels) if labels else None
-    listed: list[_Listed] = []
-    unlabelled, used = 0, set()
-    skipped: list[str] = []
-    closed: dict[str, str] = {}
-    for origin in {path.resolve(): path for path in origins}.values():
-        source, found, before = sources.name_of(origin), sources.list_members(origin), len(listed)
-        members = found.pictures
-        skipped += found.others
-        closed |= found.closed
-        for name, id in members:
-            if known is None:
-                label = sources.label_of_name(id.rpartition("/")[2])
-            else:
-                path = id if id in known else name
-                label = known.get(path)
-                used.add(path)
-            if label:
-                listed.append(_Listed(id, source, origin, name, label))
-        unlabelled += len(members) - (len(listed) - before)
-        if not members:
-            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
-        if len(listed) == before and known:
-            raise DataError(f"No picture of {origin} is named in {labels}: paths count from there")
-        if len(listed) == before:
-            raise DataError(
-                f"No file name in {origin} starts with an age, as UTKFace's do "
-                "(age_sex_race_datetime.jpg): give the ages with --csv"
-            )
-    listed.sort(key=lambda item: (item.id, item.source))
-    missing = len(known.keys() - used) if known else 0
-    return _Listing(listed, unlabelled, missing, skipped, closed)
-
-
 def _decode(
-    listed: list[_Listed],
-    images: store.StoreFile,
-    crop: Crop | None,
+    listed: list[Listed],
+    decode: Callable[[Sequence[_File]], Iterator[_Decoded]],
+    measure: audit.Measure,
     workers: int,
     progress: StageProgress,
-) -> tuple[list[_Decoded], audit.Fingerprints]:
+) -> tuple[list[_Decoded], np.ndarray]:
     """Decode and store everything; both results have an item per row."""
     decoded: list[_Decoded | None] = [None] * len(listed)
-    prints = np.zeros(len(listed), dtype=audit.FINGERPRINT)
+    prints = np.zeros(len(listed), dtype=measure.FINGERPRINT)
     done = 0
     with WorkerPool(workers) as pool:
-        answer = partial(_decode_batch, images, crop)
-        for result in pool.map(answer, _batches(listed), _unreadable):
+        for result in pool.map(decode, _batches(listed), _unreadable):
             decoded[result.row] = result
             if not result.excluded:
-                prints[result.row] = np.frombuffer(result.fingerprint, audit.FINGERPRINT)[0]
+                prints[result.row] = np.frombuffer(result.fingerprint, measure.FINGERPRINT)[0]
             done += 1
             progress("decode", done, len(listed))
     gone = ImageError("went away while it was read")
@@ -165,7 +108,7 @@ def _decode(
     return [result or _unreadable((row, gone), str(gone)) for row, result in rows], prints
 
 
-def _batches(listed: list[_Listed]) -> Iterator[list[_File]]:
+def _batches(listed: list[Listed]) -> Iterator[list[_File]]:
     rows: dict[Path, dict[str, int]] = {}
     for row, item in enumerate(listed):
         rows.setdefault(item.path, {})[item.name] = row
@@ -183,7 +126,10 @@ def _batches(listed: list[_Listed]) -> Iterator[list[_File]]:
 
 
 def _decode_batch(
-    images: store.StoreFile, crop: Crop | None, batch: Sequence[_File]
+    images: store.StoreFile,
+    crop: Crop | None,
+    fingerprint: Callable[[Image.Image], np.ndarray],
+    batch: Sequence[_File],
 ) -> Iterator[_Decoded]:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
     with images.path.open("r+b") as file:
@@ -199,7 +145,7 @@ def _decode_batch(
             image = fit(image, images.size)
             images.write(file, row, np.asarray(image))
             file.flush()  # the next picture may end this process
-            yield _Decoded(row, _digest(data), "", audit.fingerprint(image).tobytes())
+            yield _Decoded(row, _digest(data), "", fingerprint(image).tobytes())
 
 
 def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | None:
@@ -220,7 +166,7 @@ def _digest(data: bytes | ImageError) -> str:
 
 
 def _cluster(
-    decoded: list[_Decoded], prints: audit.Fingerprints, images: store.StoreFile
+    decoded: list[_Decoded], prints: np.ndarray, images: store.StoreFile, measure: audit.Measure
 ) -> np.ndarray:
     """Number the clusters among the readable pictures; unreadable ones get -1."""
     usable = np.array([item.row for item in decoded if not item.excluded], dtype=np.int64)
@@ -230,25 +176,33 @@ def _cluster(
             [decoded[row].sha256 for row in usable],
             prints[usable],
             lambda index: images.read(file, usable[index]),
+            measure,
         )
     return clusters
 
 
 def _rows(
-    listed: list[_Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
+    listed: list[Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
 ) -> list[ManifestRow]:
     usable = np.flatnonzero(clusters >= 0)
     if not len(usable):
         raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
     ages = np.array([item.label.age for item in listed])
-    splits = np.full(len(listed), "", dtype="<U5")
-    splits[usable] = assign_splits(
-        clusters[usable],
-        Scheme.parse(config.scheme).groups_of(ages[usable]),
-        [decoded[row].sha256 for row in usable],
-        config.seed,
-    )
+    splits = np.array([item.label.split for item in listed], dtype="<U5")
+    splits[clusters < 0] = ""
+    persons = [listed[row].label.person for row in usable]
+    families = clusters[usable] if not any(persons) else join_persons(clusters[usable], persons)
+    if not splits.any():
+        splits[usable] = assign_splits(
+            families,
+            Scheme.parse(config.scheme).groups_of(ages[usable]),
+            [decoded[row].sha256 for row in usable],
+            config.seed,
+        )
     reasons = [item.excluded for item in decoded]
+    for row, split in zip(usable, straddling(families, splits[usable].tolist()), strict=True):
+        if split:
+            reasons[row] = f"its copy or person is in {split}"
     if config.conflicts == "drop":
         spans = audit.age_spans(clusters[usable], ages[usable])
         for row in usable[(spans > CONFLICT_YEARS) & (splits[usable] == "train")]:

@@ -63,6 +63,8 @@ class Receipt:
     """Pictures without an age, which are no part of it."""
     missing: int = 0
     """Lines of the CSV file without a picture."""
+    unused_columns: list[str] = field(default_factory=list)
+    """Of the CSV file: what they say counts for nothing."""
     skipped: list[str] = field(default_factory=list)
     """Files of the sources that are no pictures."""
     excluded: dict[str, int] = field(default_factory=dict)
@@ -74,8 +76,8 @@ class Receipt:
     @classmethod
     def of(
         cls, rows: list[ManifestRow], config: PrepareConfig, *, manifest: str,
-        repaired_names: list[str], unlabelled: int, missing: int, skipped: list[str],
-        closed: dict[str, str],
+        repaired_names: list[str], unlabelled: int, missing: int, unused_columns: list[str],
+        skipped: list[str], closed: dict[str, str],
     ) -> Receipt:  # fmt: skip
         """Count what a manifest holds."""
         scheme = Scheme.parse(config.scheme)
@@ -98,6 +100,7 @@ class Receipt:
             repaired_names=repaired_names,
             unlabelled=unlabelled,
             missing=missing,
+            unused_columns=unused_columns,
             skipped=skipped,
             excluded=dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
             unreadable={row.id: row.excluded for row in rows if not row.split}

@@ -1,16 +1,13 @@
-"""Where pictures come from: folders and archives, names that carry labels, CSV files."""
+"""Where pictures come from: folders and archives."""
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Self
@@ -18,10 +15,6 @@ from typing import IO, NamedTuple, Self
 from agecli.data.images import MAX_BYTES, reason_of
 from agecli.data.kinds import HEAD, PICTURES, is_hidden, kind_of, list_files
 from agecli.errors import DataError, ImageError
-
-SEXES = ("male", "female")
-RACES = ("White", "Black", "Asian", "Indian", "other")
-OLDEST = 120
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**30
@@ -32,20 +25,6 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
-
-_WELL_NAMED = re.compile(r"\d{1,3}_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?")
-_READABLE = re.compile(r"(\d{1,3})_(?:([01])_([0-4])_|[0-4]_)\d{8,}")
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What is known of the person in a picture; an empty text is unknown."""
-
-    age: int
-    sex: str = ""
-    race: str = ""
-    repaired: bool = False
-    """The file's name did not follow the rule, but its age could be read."""
 
 
 class Member(NamedTuple):
@@ -63,55 +42,6 @@ class Contents(NamedTuple):
     """Names of the files that are no pictures."""
     closed: dict[str, str]
     """Folders in it that could not be opened, and why."""
-
-
-def label_of_name(name: str) -> Label | None:
-    """Read UTKFace's age_sex_race_datetime.jpg.chip.jpg, or None where there is no age.
-
-    Where sex or race is missing, which of the two it is cannot be told: both are unknown.
-    """
-    match = _READABLE.match(name)
-    if not match or int(match[1]) > OLDEST:
-        return None
-    sex, race = (SEXES[int(match[2])], RACES[int(match[3])]) if match[2] else ("", "")
-    return Label(int(match[1]), sex, race, repaired=not _WELL_NAMED.fullmatch(name))
-
-
-def read_labels(path: Path) -> dict[str, Label]:
-    """Read a CSV file with the columns path and age, and optionally sex and race.
-
-    Of an age with a fraction the completed years count. Raises DataError that names the line for
-    an age that is no number from 0 to 120.
-    """
-    labels: dict[str, Label] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if missing := {"path", "age"} - set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{path} has no column {' and '.join(sorted(missing))}: its first line must "
-                    "name path, age and, if known, sex and race"
-                )
-            for row in reader:
-                try:
-                    age = math.floor(float(row["age"]))
-                except (TypeError, ValueError, OverflowError):
-                    age = -1
-                if not 0 <= age <= OLDEST or not row["path"]:
-                    raise DataError(
-                        f"{path} line {reader.line_num}: needs a path and an age from 0 to "
-                        f"{OLDEST}, has {row['path']!r} and {row['age']!r}"
-                    )
-                labels[PurePosixPath(row["path"]).as_posix()] = Label(
-                    age, (row.get("sex") or "").strip(), (row.get("race") or "").strip()
-                )
-    except FileNotFoundError as error:
-        raise DataError(f"No such file: {path} (--csv)") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8 ({error})") from error
-    if not labels:
-        raise DataError(f"{path} has no rows: add a line per image")
-    return labels
 
 
 def is_archive(path: Path) -> bool:

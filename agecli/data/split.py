@@ -42,6 +42,42 @@ def assign_splits(
     return splits
 
 
+def join_persons(clusters: NDArray[np.integer], persons: list[str]) -> NDArray[np.integer]:
+    """Join the clusters that show the same person; an empty text is nobody.
+
+    clusters: (N,); returns (N,) numbers, equal for what must not be parted.
+    """
+    first: dict[str, int] = {}
+    parent = {cluster: cluster for cluster in clusters.tolist()}
+
+    def root(cluster: int) -> int:
+        while parent[cluster] != cluster:
+            parent[cluster] = parent[parent[cluster]]
+            cluster = parent[cluster]
+        return cluster
+
+    for cluster, person in zip(clusters.tolist(), persons, strict=True):
+        if person:
+            one, other = root(cluster), root(first.setdefault(person, cluster))
+            parent[max(one, other)] = min(one, other)
+    return np.array([root(cluster) for cluster in clusters.tolist()], dtype=np.int64)
+
+
+def straddling(clusters: NDArray[np.integer], splits: list[str]) -> list[str]:
+    """Name for each image the split that its cluster is in, too, and that it must not leak into.
+
+    That is where splits come with the data: test before val before train. Returns "" for most.
+    """
+    strictest: dict[int, int] = {}
+    order = {split: place for place, split in enumerate(SPLITS)}
+    for cluster, split in zip(clusters.tolist(), splits, strict=True):
+        strictest[cluster] = max(strictest.get(cluster, 0), order[split])
+    return [
+        SPLITS[strictest[cluster]] if strictest[cluster] > order[split] else ""
+        for cluster, split in zip(clusters.tolist(), splits, strict=True)
+    ]
+
+
 def split_hash(digests: list[str], splits: list[str]) -> str:
     """Hash the sorted (sha256, split) pairs: equal hashes mean that results are comparable."""
     lines = [f"{digest} {split}" for digest, split in zip(digests, splits, strict=True)]

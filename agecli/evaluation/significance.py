@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,23 +51,26 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more of the same images one model has right than another."""
+    """How much better one model is than another, on the same images."""
 
     first: str
     second: str
     difference: float
-    """Exact accuracy of the first one less that of the second one."""
+    """Of the first one's measure to the second one's."""
     interval: tuple[float, float]
     """95 %, by the bootstrap over images, the same ones for both."""
     p: float
-    """By McNemar's exact test."""
+    """By McNemar's exact test; of years, by the same of which model is nearer."""
+    measure: Literal["exact", "years"] = "exact"
+    """Exact accuracy, or the mean error in years, of which less is better."""
 
     @property
     def verdict(self) -> str:
         """Which model is better in words, or that they cannot be told apart."""
         if self.p >= CERTAIN:
             return "not told apart"
-        return f"{self.first if self.difference > 0 else self.second} is better"
+        first = (self.difference > 0) == (self.measure == "exact")
+        return f"{self.first if first else self.second} is better"
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,19 @@ class Slice:
     """How many groups too old the answers are on average, or too young below 0."""
 
 
-def pair_differences(names: list[str], right: list[NDArray[np.bool_]]) -> list[Difference]:
-    """Hold models against each other. right: per model, (N,) which of the same images are right."""
-    return [
-        Difference(
-            names[i],
-            names[j],
-            float(right[i].mean() - right[j].mean()),
-            bootstrap_interval(right[i].astype(np.float64) - right[j]),
-            mcnemar(right[i], right[j]),
-        )
-        for i in range(len(names))
-        for j in range(i + 1, len(names))
-    ]
+def exact_difference(
+    names: tuple[str, str], first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> Difference:
+    """Compare which of the same images (N,) two models have right."""
+    gain = first.astype(np.float64) - second
+    return Difference(*names, float(gain.mean()), bootstrap_interval(gain), mcnemar(first, second))
+
+
+def years_difference(names: tuple[str, str], first: FloatArray, second: FloatArray) -> Difference:
+    """Compare two models' errors in years (N,), of either sign, on the same images."""
+    loss = np.abs(first) - np.abs(second)
+    p = mcnemar(loss < 0, loss > 0)  # the sign test
+    return Difference(*names, float(loss.mean()), bootstrap_interval(loss), p, "years")
 
 
 def slices(

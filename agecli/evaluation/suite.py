@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import combinations, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
-from agecli.evaluation.significance import Difference, pair_differences
+from agecli.evaluation.significance import Difference, exact_difference, years_difference
 from agecli.files import Output, check_outputs
 from agecli.weights import is_ours, named_weights, read_metadata, save_weights
 
@@ -59,6 +60,16 @@ class Suite:
     def rows(self) -> list[Evaluation]:
         """The models, and last their ensemble."""
         return [*self.models, self.ensemble] if self.ensemble else self.models
+
+    @property
+    def caution(self) -> str:
+        """Say that the models have different age groups; empty where they have not."""
+        if len({model.scheme for model in self.models}) == 1:
+            return ""
+        return (
+            "The models have different age groups: their exact and 1-off accuracies, macro-F1 and "
+            "kappa are no comparison. Differences between them are of years, where both know years."
+        )
 
     @property
     def names(self) -> list[str]:
@@ -163,10 +174,23 @@ def row_names(weights: Sequence[Path | str]) -> list[str]:
 
 
 def compare_models(results: list[Evaluation]) -> list[Difference]:
-    """Compare models in pairs on the images whose age has a group in the schemes of all."""
-    known = np.all([result.truth != NO_GROUP for result in results], axis=0)
-    right = [(result.answers == result.truth)[known] for result in results]
-    return pair_differences([result.name for result in results], right)
+    """Compare models in pairs: by their groups, on the images that have one, where these are alike.
+
+    Those of different groups are compared by years, where both know them, and otherwise not at all:
+    to tell few groups from each other is easier than to tell many.
+    """
+    return [*filter(None, starmap(_compare, combinations(results, 2)))]
+
+
+def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
+    names = first.name, second.name
+    if first.scheme == second.scheme:
+        known = first.truth != NO_GROUP
+        right = [(one.answers == one.truth)[known] for one in (first, second)]
+        return exact_difference(names, *right)
+    if first.answered is None or second.answered is None:
+        return None
+    return years_difference(names, first.answered - first.ages, second.answered - second.ages)
 
 
 def check_gate(gate: str, row: Evaluation) -> str | None:
@@ -211,11 +235,14 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
     """Refuse models that may have seen the images that they would be scored on."""
+    newer = dataset.receipt.options.get("audit", 1) > 1
+    earlier = "; `agecli prepare ... --audit 1` makes the split of earlier weights" if newer else ""
     for path in paths:
         if read_metadata(path).split_hash != dataset.split_hash:
             raise DataError(
                 f"{path} was trained on another split than that of {dataset.folder}: it may have "
-                "seen these images, so its figures may be too good (--force scores and marks it)"
+                "seen these images, so its figures may be too good (--force scores and marks "
+                f"it{earlier})"
             )
 
 

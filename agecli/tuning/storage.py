@@ -43,8 +43,14 @@ def open_storage(folder: Path, url: str, on_stale: OnStale) -> BaseStorage:
     path = folder / JOURNAL
     try:
         return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
-    except ValueError as error:
-        raise TrainingError(f"{path} is damaged ({error}): start another --study") from error
+    except Exception as error:  # a damaged line raises whatever its reader stumbles over
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path | str, error: Exception) -> TrainingError:
+    """Say that a study cannot be read, and what to do."""
+    reason = brief(error if isinstance(error, ValueError) else repr(error))
+    return TrainingError(f"{path} is damaged ({reason}): put it back, or start another --study")
 
 
 class _JournalLock(JournalFileOpenLock):

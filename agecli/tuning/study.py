@@ -15,9 +15,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from agecli.config import Metric, Pruner, Settings, Space, TrainConfig, read_config, read_space
-from agecli.errors import TrainingError, UsageError
+from agecli.errors import TrainingError, UsageError, brief
+from agecli.reading import convert
+from agecli.tuning.checks import check_trials
 from agecli.tuning.sampling import SeededSampler, holds, make_pruner, suggest
-from agecli.tuning.storage import JOURNAL, open_storage
+from agecli.tuning.storage import JOURNAL, damaged, open_storage
 
 SPEC = "agecli"
 """The study's attribute that holds its `Spec`."""
@@ -93,7 +95,7 @@ class Study:
     def open(cls, folder: Path, url: str = "") -> Study | None:
         """Open a study to go on with it; return None where there is none.
 
-        Raises TrainingError for one of another version of agecli.
+        Raises TrainingError for one that is damaged, or of another version of agecli.
         """
         if not url and not (folder / JOURNAL).exists():
             return None
@@ -106,11 +108,17 @@ class Study:
         if kept is None:  # killed while it was made
             return None
         try:
-            return cls(folder, inner, Spec(**kept), on_journal=not url)
-        except (TypeError, UsageError) as error:
+            spec = convert(kept, Spec)
+            study = cls(folder, inner, spec, on_journal=not url)
+            check_trials(inner, spec.dimensions, minimises=spec.minimises)
+        except UsageError as error:
             raise TrainingError(
-                f"{folder} is a study of another version of agecli: start another with --study"
+                f"{folder} is a study of another version of agecli ({brief(error)}): start another "
+                "with --study"
             ) from error
+        except Exception as error:  # as in `open_storage`
+            raise damaged((url and name) or folder / JOURNAL, error) from error
+        return study
 
     @classmethod
     def create(cls, folder: Path, url: str, spec: Spec) -> Study:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from optuna import Trial, TrialPruned
 from agecli.config import PLACE, Metric, Settings, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import AgecliError, DataError, TrainingError
+from agecli.reading import decode
 from agecli.training.observer import Observer
 from agecli.training.records import Epoch, Started
 from agecli.training.runs import Run
@@ -45,7 +45,7 @@ def main() -> None:
 
     What is wrong with the search is the last line on standard error; the exit code then is REFUSED.
     """
-    job = Job(**json.loads(sys.stdin.readline()))
+    job = decode(sys.stdin.readline(), Job)
     taken: list[Claimed] = []
     threading.Thread(target=_end_with_starter, args=[taken], daemon=True).start()
     try:
@@ -141,6 +141,7 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
         if isinstance(kept, type(base)) and asdict(kept) | claimed.settings == asdict(kept):
             kept = replace(kept, **{name: getattr(base, name) for name in PLACE})
             run.configure(kept)
+            run.load()  # mends the metrics, which the study is told of
             return run, kept
     shutil.rmtree(claimed.folder, ignore_errors=True)
     if config.vram_budget:

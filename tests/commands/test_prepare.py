@@ -60,12 +60,23 @@ def test_brackets_in_a_name_are_no_markup(cli, tmp_path):
 
 
 def test_options_reach_the_receipt(cli, folder, tmp_path):
-    options = ("--scheme", "0-17,18+", "--seed", 7, "--conflicts", "keep", "--size", 16)
+    options = (
+        "--scheme",
+        "0-17,18+",
+        "--seed",
+        7,
+        "--conflicts",
+        "keep",
+        "--audit",
+        1,
+        "--size",
+        16,
+    )
     result = cli("prepare", folder, tmp_path / "out", *options, "--workers", 1, "--json")
     receipt = json.loads(result.stdout)
     assert receipt["scheme"] == ["0-17", "18+"]
     assert receipt["options"] == {
-        "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "size": 16,
+        "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "audit": 1, "size": 16,
     }  # fmt: skip
 
 

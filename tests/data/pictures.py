@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from agecli.data.audit import Measure, find_clusters
+
 
 def textured(seed: int, size: int = 96) -> Image.Image:
     """Draw a picture with its own gradients, so that its perceptual hash is its own too."""
@@ -22,6 +24,14 @@ def write_textured(folder: Path, ages: list[int], *, first: int = 0, quality: in
     for number, age in enumerate(ages, first):
         name = f"{age}_{number % 2}_{number % 5}_2017010100{quality:03}{number:04}.jpg.chip.jpg"
         textured(number).save(folder / name, quality=quality)
+
+
+def clusters_of(pictures: list[Image.Image], measure: Measure) -> list[int]:
+    """Number the clusters of pictures, stored at 96 px; no two are of the same file."""
+    pixels = [np.asarray(picture.resize((96, 96))) for picture in pictures]
+    prints = np.array([measure.fingerprint(Image.fromarray(item)) for item in pixels])
+    digests = [str(number) for number in range(len(pictures))]
+    return find_clusters(digests, prints, lambda row: pixels[row], measure).tolist()
 
 
 def slow_crop(image: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from agecli.config import PrepareConfig
 from agecli.data import sources, split
@@ -238,6 +238,39 @@ def test_a_csv_gives_the_ages(tmp_path, packed):
     assert (receipt.images, receipt.unlabelled, receipt.missing) == (2, 1, 1)
 
 
+def test_own_splits_are_kept_and_copies_do_not_leak(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(12):
+        textured(number).save(source / f"{number}.png")
+    shutil.copy(source / "2.png", source / "copy.png")
+    splits = ["train", "val", "test"] * 4
+    text = "path,age,split,score\n" + "".join(f"{i}.png,30,{s},x\n" for i, s in enumerate(splits))
+    (tmp_path / "labels.csv").write_text(text + "copy.png,30,train,x\n")
+    receipt = _prepare(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+    rows = {row["id"]: row for row in _manifest(tmp_path / "out")}
+    assert [rows[f"{number}.png"]["split"] for number in range(12)] == splits
+    assert rows["copy.png"]["excluded"] == "its copy or person is in test"
+    assert receipt.excluded == {"its copy or person is in test": 1}
+    assert receipt.unused_columns == ["score"]
+    assert len(open_dataset(tmp_path / "out").rows("train")) == 4
+
+
+def test_a_persons_pictures_lie_in_one_split(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(60):
+        textured(number).save(source / f"{number}.png")
+    text = "path,age,identity\n" + "".join(f"{i}.png,30,{i % 20}\n" for i in range(60))
+    (tmp_path / "labels.csv").write_text(text)
+    _prepare(source, tmp_path / "out", labels=tmp_path / "labels.csv")
+    rows = _manifest(tmp_path / "out")
+    assert len({row["cluster"] for row in rows}) == 60
+    homes = {(int(row["id"][:-4]) % 20, row["split"]) for row in rows}
+    assert len(homes) == 20
+    assert len({split for _, split in homes}) == 3
+
+
 def test_sources_without_labels_say_what_to_do(folder, tmp_path):
     (tmp_path / "in").mkdir()
     textured(0).save(tmp_path / "in" / "face.jpg")
@@ -339,6 +372,44 @@ def test_conflicts_can_be_kept_and_leave_the_split_as_it_is(copies, tmp_path):
     kept = _prepare(copies, tmp_path / "kept", PrepareConfig(size=32, conflicts="keep"))
     assert kept.used == 120
     assert kept.split_hash == _prepare(copies, tmp_path / "dropped").split_hash
+
+
+def test_grey_cropped_and_brighter_copies_lie_in_one_split(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        picture = textured(number, 200)
+        for kind, copy in enumerate([
+            picture,
+            picture.convert("L"),
+            ImageEnhance.Brightness(picture).enhance(1.1),
+            picture.crop((5, 5, 195, 195)),
+        ]):  # fmt: skip
+            copy.save(tmp_path / "in" / f"30_0_0_2017010{kind}{number:09}.jpg", quality=90)
+    homes = {}
+    _prepare(tmp_path / "in", tmp_path / "out", PrepareConfig(size=96))
+    for row in _manifest(tmp_path / "out"):
+        homes.setdefault(row["id"][-8:], set()).add((row["cluster"], row["split"]))
+    assert [len(home) for home in homes.values()] == [1] * 20
+    assert len({cluster for home in homes.values() for cluster, _ in home}) == 20
+
+
+def test_the_earlier_audit_makes_the_earlier_split(tmp_path):
+    """The hash by the version that had no other audit; of bitmaps, so that no codec counts."""
+    (tmp_path / "in").mkdir()
+    for number in range(30):
+        picture = textured(number)
+        for kind, copy in enumerate([
+            picture, ImageEnhance.Brightness(picture).enhance(1.03), picture.convert("L"),
+        ]):  # fmt: skip
+            copy.convert("RGB").save(tmp_path / "in" / f"30_0_0_2017010{kind}{number:09}.bmp")
+    first, second = (
+        _prepare(tmp_path / "in", tmp_path / str(audit), PrepareConfig(size=32, audit=audit))
+        for audit in (1, 2)
+    )
+    assert (first.options["audit"], second.options["audit"]) == (1, 2)
+    assert first.split_hash == "a558a1313c42bb09f76cd66e654cd02184926947fdf2bb22cf68915c5cf9fbd9"
+    assert second.split_hash != first.split_hash
+    assert first.clusters.images < second.clusters.images == 90
 
 
 # Whole or not at all

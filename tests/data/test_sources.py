@@ -1,4 +1,4 @@
-"""Names, CSV files and archives: what is read from them, and what is refused."""
+"""Folders and archives: what is read from them, and what is refused."""
 
 import io
 import os
@@ -10,11 +10,8 @@ import pytest
 
 from agecli.data import sources
 from agecli.data.sources import (
-    Label,
-    label_of_name,
     list_members,
     name_of,
-    read_labels,
     read_members,
 )
 from agecli.errors import DataError
@@ -49,43 +46,6 @@ def _folder(path: Path, files: dict[str, bytes]) -> Path:
 # Names
 
 
-@pytest.mark.parametrize("suffix", [".jpg.chip.jpg", ".jpg"])
-def test_a_name_gives_age_sex_and_race(suffix):
-    expected = Label(26, "female", "Indian")
-    assert label_of_name(f"26_1_3_20170104221633430{suffix}") == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "age"),
-    [
-        ("39_1_20170116174525125.jpg.chip.jpg", 39),
-        ("61_1_20170109142408075.jpg.chip.jpg", 61),
-        ("61_1_20170109150557335.jpg.chip.jpg", 61),
-    ],
-)
-def test_of_a_name_that_lacks_a_field_only_the_age_is_known(name, age):
-    assert label_of_name(name) == Label(age, "", "", repaired=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("24_0_1_20170116220224657 .jpg.chip.jpg", Label(24, "male", "Black", repaired=True)),
-        ("55_0_0_20170116232725357jpg.chip.jpg", Label(55, "male", "White", repaired=True)),
-    ],
-)
-def test_a_space_or_a_missing_dot_loses_nothing(name, label):
-    assert label_of_name(name) == label
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["face.jpg", "IMG_20170101.jpg", "12.jpg", "121_0_0_20170101000000001.jpg", "2017_1.jpg"],
-)
-def test_other_names_carry_no_age(name):
-    assert label_of_name(name) is None
-
-
 @pytest.mark.parametrize(
     "name", ["Faces", "Faces.tar.gz", "Faces.TGZ", "Faces.zip", "Faces.tar.xz"]
 )
@@ -97,54 +57,6 @@ def test_the_current_folder_has_its_own_name(tmp_path, monkeypatch):
     (tmp_path / "faces" / "in").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "faces" / "in")
     assert [name_of(Path()), name_of(Path(".."))] == ["in", "faces"]
-
-
-# CSV
-
-
-def _csv(tmp_path, text):
-    path = tmp_path / "labels.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_csv_gives_labels_by_path(tmp_path):
-    path = _csv(tmp_path, "\ufeffrace,path,age\n White ,./a.jpg,7\n,b/ü.png,30.0\n,c.jpg,41.9\n")
-    assert read_labels(path) == {
-        "a.jpg": Label(7, "", "White"),
-        "b/ü.png": Label(30),
-        "c.jpg": Label(41),
-    }
-
-
-@pytest.mark.parametrize("age", ["", "old", "-1", "-0.5", "121", "nan", "inf", "1e400"])
-def test_a_csv_with_an_impossible_age_is_refused_by_its_line(tmp_path, age):
-    with pytest.raises(DataError, match=r"labels\.csv line 3: .*0 to 120"):
-        read_labels(_csv(tmp_path, f"path,age\na.jpg,3\nb.jpg,{age}\n"))
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "no column age and path"),
-        ("path;age\na.jpg;3\n", "no column age and path"),
-        ("path,years\na.jpg,3\n", "no column age"),
-        ("path,age\n", "no rows"),
-        ("path,age\n,5\n", "line 2"),
-    ],
-)
-def test_a_csv_without_what_is_needed_is_refused(tmp_path, text, reason):
-    with pytest.raises(DataError, match=reason):
-        read_labels(_csv(tmp_path, text))
-
-
-def test_a_csv_that_is_none_is_refused(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(b"\xff\xd8\xff\xe0 a picture")
-    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
-        read_labels(path)
-    with pytest.raises(DataError, match="No such file"):
-        read_labels(tmp_path / "none.csv")
 
 
 # Folders and archives

@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from agecli.data.split import assign_splits, split_hash
+from agecli.data.split import assign_splits, join_persons, split_hash, straddling
 
 
 def _data(count=2000, seed=0):
@@ -79,6 +79,21 @@ def test_a_clusters_smallest_digest_decides_on_its_place():
     larger = ["z" + digest for digest in digests[::-1]]
     splits = assign_splits(np.tile(clusters, 2), np.tile(groups, 2), larger + digests, 0)
     assert splits == alone * 2
+
+
+def test_clusters_of_one_person_are_joined_along_chains():
+    clusters = np.array([0, 1, 2, 3, 1, 4, 5])
+    persons = ["a", "b", "", "c", "a", "", "c"]
+    joined = join_persons(clusters, persons)
+    assert (joined[:, None] == joined).tolist() == [
+        [a == b for b in "xxyzxwz"] for a in "xxyzxwz"
+    ]  # fmt: skip
+
+
+def test_images_that_would_leak_into_a_stricter_split_are_named():
+    clusters = np.array([0, 0, 1, 1, 1, 2, 2, 3])
+    splits = ["train", "val", "test", "val", "train", "train", "train", "test"]
+    assert straddling(clusters, splits) == ["val", "", "", "test", "test", "", "", ""]
 
 
 def test_split_hash_knows_pairs_not_their_order():

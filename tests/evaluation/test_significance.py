@@ -1,5 +1,7 @@
 """Intervals, tests and slices against scipy, and against hand-worked cases."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap
@@ -9,10 +11,11 @@ from agecli.evaluation.metrics import wilson_interval
 from agecli.evaluation.significance import (
     Slice,
     bootstrap_interval,
+    exact_difference,
     mcnemar,
-    pair_differences,
     slices,
     worst_slice,
+    years_difference,
 )
 
 SCHEME = Scheme.parse("adience8")
@@ -44,7 +47,8 @@ def test_pairs_are_compared_on_the_same_images():
     worse = good & (random.random(800) < 0.9)
     alike = good.copy()
     alike[:2] = ~alike[:2]
-    pairs = pair_differences(["good", "worse", "alike"], [good, worse, alike])
+    named = [("good", good), ("worse", worse), ("alike", alike)]
+    pairs = [exact_difference((a, b), x, y) for (a, x), (b, y) in combinations(named, 2)]
     assert [(pair.first, pair.second) for pair in pairs] == [
         ("good", "worse"), ("good", "alike"), ("worse", "alike")
     ]  # fmt: skip
@@ -54,6 +58,18 @@ def test_pairs_are_compared_on_the_same_images():
         "good is better", "not told apart", "alike is better"
     ]  # fmt: skip
     assert pairs[1].interval[0] <= 0 <= pairs[1].interval[1] and pairs[1].p >= 0.5
+
+
+def test_errors_in_years_are_compared_by_the_sign_test():
+    random = np.random.default_rng(0)
+    near, far = random.normal(0, 3, size=400), random.normal(0, 6, size=400)
+    pair = years_difference(("near", "far"), near, far)
+    loss = np.abs(near) - np.abs(far)
+    assert pair.difference == pytest.approx(loss.mean())
+    assert pair.p == pytest.approx(binomtest(int((loss < 0).sum()), 400, 0.5).pvalue)
+    assert pair.interval[1] < 0 and pair.verdict == "near is better"
+    assert years_difference(("far", "near"), far, near).verdict == "near is better"
+    assert years_difference(("near", "itself"), near, near).p == 1
 
 
 def test_slices_are_the_figures_of_their_images_alone():

@@ -1,5 +1,6 @@
 """The whole evaluation from Python, and what it makes of several models."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 import agecli
+from agecli.ages import Scheme
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
-from agecli.evaluation.suite import check_gate, evaluate, make_ensemble
-from tests.evaluation.report.test_page import SCHEME, make_result
+from agecli.evaluation.suite import check_gate, compare_models, evaluate, make_ensemble
+from tests.evaluation.report.test_page import SCHEME, make_result, make_suite
 from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
 
 
@@ -58,10 +60,20 @@ def test_evaluating_looks_for_no_faces(data, weights, monkeypatch):
 
 def test_models_of_another_split_are_refused(data, tmp_path):
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
-    with pytest.raises(DataError, match="trained on another split"):
+    with pytest.raises(DataError, match=r"trained on another split.*marks it\)"):
         evaluate(other, data=data, device="cpu")
     (row,) = evaluate(other, data=data, device="cpu", force=True).models
     assert not row.same_split
+
+
+def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_data(tmp_path / "data")
+    receipt = json.loads((data / "receipt.json").read_text())
+    (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))
+    other = write_weights(tmp_path / "other.safetensors", split_hash="other")
+    with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
+        evaluate(other, data=data, device="cpu")
 
 
 def test_the_ensemble_averages_probabilities_and_ages():
@@ -117,3 +129,39 @@ def test_a_gate_that_is_none_is_refused_before_the_work(gate, tmp_path):
 def test_a_gate_of_no_figure_is_wrong_usage(figure):
     with pytest.raises(UsageError, match=rf"one has no figure '{figure}'; figures are .*exact, "):
         check_gate(f"{figure}>=1", make_result("one", 1))
+
+
+def by_decades(result):
+    """Give a model's answers in decades: the same ages, other groups."""
+    scheme = Scheme.parse("decades")
+    chances = np.random.default_rng(0).dirichlet(np.ones(len(scheme)), size=len(result.ages))
+    scores = metrics.score(chances, result.ages, scheme, result.answered)
+    return replace(result, scheme=scheme, probabilities=chances, scores=scores)
+
+
+def test_models_of_different_groups_are_compared_by_years_alone():
+    one, two = make_result("one", 1), by_decades(make_result("two", 2))
+    (pair,) = compare_models([one, two])
+    errors = [np.abs(result.answered - result.ages) for result in (one, two)]
+    assert pair.measure == "years"
+    assert pair.difference == pytest.approx(errors[0].mean() - errors[1].mean())
+    worse = replace(two, answered=two.answered + 9)
+    (pair,) = compare_models([one, worse])
+    assert pair.verdict == "one is better" and pair.difference < 0
+
+
+def test_models_of_different_groups_that_know_no_years_are_not_compared():
+    one, two = make_result("one", 1), by_decades(make_result("two", 2))
+    assert compare_models([replace(one, answered=None), two]) == []
+    three = replace(make_result("three", 3), answered=None)
+    pairs = compare_models([one, two, three])
+    assert [(pair.first, pair.second, pair.measure) for pair in pairs] == [
+        ("one", "two", "years"), ("one", "three", "exact"),
+    ]  # fmt: skip
+
+
+def test_that_groups_differ_is_said():
+    one, two = make_result("one", 1), by_decades(make_result("two", 2))
+    assert "different age groups" in make_suite(one, two).caution
+    assert make_suite(one, make_result("two", 2)).caution == ""
+    assert make_suite(one, two).ensemble is None

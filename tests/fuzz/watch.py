@@ -18,6 +18,8 @@ MOST_MEMORY = 1.5 * 2**30
 """Bytes that a command and its workers may hold."""
 NOTED = ("Traceback (most recent", "internal error", "Segmentation fault", "terminate called")
 """What no command may ever print."""
+NOTES = ("agecli: warning: ", "has what was answered so far")
+"""What may stand beside the one line of an error."""
 GOOD_CODES = (0, 1, 2, 3, 130)
 _POLL = 0.05
 _memory = 0
@@ -54,7 +56,7 @@ class Outcome:
         found += [f"{mark!r}: {self.last_line}" for mark in NOTED if mark in self.err + self.out]
         if self.code == 1 and not self.hung:
             lines = (line for line in self.err.splitlines() if line.startswith("agecli: "))
-            said = [line for line in lines if not line.startswith("agecli: warning: ")]
+            said = [line for line in lines if not any(note in line for note in NOTES)]
             if len(said) != 1:
                 found.append(f"{len(said)} lines of error: {self.err[-300:]!r}")
         if self.memory > MOST_MEMORY:

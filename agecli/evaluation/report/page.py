@@ -39,19 +39,21 @@ def write_page(folder: Path, suite: Suite, *, show_faces: bool = False) -> list[
     show_faces: show the pictures of the worst mistakes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    best = max(suite.rows, key=lambda row: row.scores.exact)
     title = f"{', '.join(suite.names)} on {suite.dataset.folder.name}"
     sections = [*_overview(suite), *_extras(folder, suite)]
     sections += [(row.name, _model(folder, row, suite.dataset, show_faces)) for row in suite.rows]
-    report = Page("evaluate", title, _lead(best), sections)
+    report = Page("evaluate", title, _lead(suite), sections)
     page, text = folder / "index.html", folder / "report.md"
     write_text(page, report.html())
     write_text(text, report.markdown())
     return [page, text, *sorted(folder.glob("*.png"))]
 
 
-def _lead(best: Evaluation) -> str:
+def _lead(suite: Suite) -> str:
     """Say what was measured, what is best, and where it is worst."""
+    if suite.caution:
+        return suite.caution
+    best = max(suite.rows, key=lambda row: row.scores.exact)
     scores = best.scores
     text = (
         f"{best.name} tells the age group of {scores.exact:.1%} of {scores.n:,} images of the "
@@ -73,15 +75,17 @@ def _overview(suite: Suite) -> Iterator[Section]:
     note = (
         "With the 95 % interval, by the bootstrap; dashed: always answering "
         f"{first.majority_group}, the group with most images ({first.majority:.1%})."
+        + f" {suite.caution}"
+        * bool(suite.caution)
     )
     yield "Exact accuracy", [Bars(bars, first.majority), note]
     yield "Models", [*tables.model_grids(suite.rows), _about(suite)]
     if suite.pairs:
         note = (
-            "Exact accuracy of the first less that of the second, on the same images: interval by "
-            "the bootstrap, p by McNemar's exact test."
+            "The first's figure less the second's, on the same images: interval by the bootstrap, "
+            "p by McNemar's exact test (of years, by which of the two is nearer)."
         )
-        yield "Differences", [tables.pairs_grid(suite.pairs), note]
+        yield "Differences", [*tables.pairs_grids(suite.pairs), note]
     note = "Exact accuracy and its 95 % interval (Wilson). What else is known stands below."
     yield "Slices", [tables.slices_grid(suite.rows, wide=True), note]
 

@@ -68,7 +68,8 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
     """Lay out the models, a row each: how right they are; then ages, calibration and cost."""
     right = Grid(["model", "exact", "95 %", "1-off", "95 %", "macro-F1", "kappa"], title)
     rest = Grid(["model", "MAE", "CS@5", "nearest", "ECE T=1", "ECE", "images/s", "size"])
-    best = max(rows, key=lambda row: row.scores.exact)
+    alike = len({row.scheme for row in rows}) == 1
+    best = max(rows, key=lambda row: row.scores.exact) if alike else None
     for row in rows:
         scores, name = row.scores, row.name + " (*)" * (not row.same_split)
         exact, one_off = (span(row.intervals[key]) for key in ("exact", "one_off"))
@@ -83,21 +84,27 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
         )  # fmt: skip
     first = rows[0].scores
     blank = [""] * (len(right.head) - 2)
-    right.add(f"always {first.majority_group}", share(first.majority), *blank, style="base")
+    if alike:
+        right.add(f"always {first.majority_group}", share(first.majority), *blank, style="base")
     return [right, rest]
 
 
-def pairs_grid(pairs: list[Difference]) -> Grid:
-    """Lay out which model has more of the images right, and how sure that is."""
-    title = "Differences in exact accuracy, on the same images"
-    grid = Grid(["pair", "points", "95 %", "p", "verdict"], title)
-    for pair in pairs:
-        low, high = pair.interval
-        grid.add(
-            f"{pair.first} – {pair.second}", f"{100 * pair.difference:+.1f}",
-            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{pair.p:.2g}", pair.verdict,
-        )  # fmt: skip
-    return grid
+def pairs_grids(pairs: list[Difference]) -> Iterator[Grid]:
+    """Lay out which model is better on the same images, by each measure, and how sure that is."""
+    measures = (
+        ("exact", 100, "points", "Differences in exact accuracy, on the same images"),
+        ("years", 1, "years", "Differences in mean error of age (MAE), on the same images"),
+    )
+    for measure, factor, unit, title in measures:
+        grid = Grid(["pair", unit, "95 %", "p", "verdict"], title)
+        for pair in (pair for pair in pairs if pair.measure == measure):
+            difference, low, high = (factor * v for v in (pair.difference, *pair.interval))
+            grid.add(
+                f"{pair.first} – {pair.second}", f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}",
+                f"{pair.p:.2g}", pair.verdict,
+            )  # fmt: skip
+        if grid.rows:
+            yield grid
 
 
 def slices_grid(rows: list[Evaluation], *, wide: bool) -> Grid:
