@@ -33,7 +33,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
     reader = make_reader(contenders)
     files = gr.File(
         label="Pictures", file_count="multiple", height=180, elem_id="uploads",
-        file_types=["image"],
+        file_types=["image", ".heic", ".heif", ".avif"],
     )  # fmt: skip
     results = gr.HTML(WAITING, apply_default_css=False, elem_id="table")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image, Jpeg2KImagePlugin, JpegImagePlugin
 
 from agecli.data.kinds import HEAD, kind_of
 from agecli.data.mending import JPEG_START, SCAN, png_pixels, whole_jpeg
@@ -30,6 +30,8 @@ MAX_PIXELS = 64_000_000
 DRAFT_PIXELS = 32_000_000
 """JPEGs with more are decoded at a half or a quarter of their sides: a face that fills a
 thousandth of such a picture has 90 px yet."""
+REDUCED_PIXELS = 16_000_000
+"""JPEG 2000 pictures with more are decoded at a half: its decoder takes 20 bytes per pixel."""
 MAX_JPEG_PIXELS = 256_000_000
 """Of a JPEG's file; a progressive one is held in memory whole, whatever it is decoded to."""
 
@@ -160,12 +162,14 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _draft(image: Image.Image, data: bytes) -> int:
-    """Choose how many pixels of a large JPEG become one, each way; 1 for all other pictures.
+    """Choose how many pixels of a large JPEG (2000) become one, each way; 1 for other pictures.
 
     Raises ImageError for a picture that is too large.
     """
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_pixels(image, MAX_PIXELS, ", or as JPEG")
+        if isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
+            return _reduce(image)
         return 1
     _check_pixels(image, MAX_JPEG_PIXELS)
     pixels = image.width * image.height
@@ -175,6 +179,13 @@ def _draft(image: Image.Image, data: bytes) -> int:
     if times > 1:
         image.draft("", (image.width // times, image.height // times))
     return times
+
+
+def _reduce(image: Jpeg2KImagePlugin.Jpeg2KImageFile) -> int:
+    if image.width * image.height <= REDUCED_PIXELS:
+        return 1
+    image.reduce = 1  # halvings
+    return 2
 
 
 def _check_pixels(image: Image.Image, most: int, otherwise: str = "") -> None:

@@ -18,7 +18,8 @@ from agecli.errors import DataError, ImageError
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**30
-_MAX_HEADER, _MAX_DIRECTORY = 2**18, 2**26
+_BLOCK = 4096
+_MAX_HEADER, _MAX_DIRECTORY = 2**16, 2**26
 """Bytes of a tar's name or other extension, and of all names in a zip."""
 _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
@@ -128,11 +129,17 @@ def _walk(source: Path) -> Iterator[_Entry]:
         return _walk_folder(source)
     if not source.exists():
         raise DataError(f"No such file or folder: {source}")
-    if zipfile.is_zipfile(source):
+    if _is_zip(source):
         return _walk_zip(source)
     if is_archive(source):
         return _walk_tar(source)
     raise DataError(f"{source} is neither a folder nor one of {', '.join(ARCHIVES)}")
+
+
+def _is_zip(source: Path) -> bool:
+    """Return whether a file begins as a zip: at its end there may be one that a tar holds."""
+    with source.open("rb") as file:
+        return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
 def _walk_folder(source: Path) -> Iterator[_Entry]:
@@ -146,11 +153,14 @@ def _walk_folder(source: Path) -> Iterator[_Entry]:
 def _walk_tar(source: Path) -> Iterator[_Entry]:
     claimed = _Claims(source)
     with tarfile.open(source, "r|*", tarinfo=_StrictHeader) as archive:
+        end = 0
         for member in archive:
-            claimed.add(member.size + tarfile.BLOCKSIZE)
+            claimed.add(archive.offset - end)  # with its headers
+            end = archive.offset
             if member.isfile():
                 yield _Entry(member.name, partial(archive.extractfile, member))  # type: ignore[arg-type]
             archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
+            archive.pax_headers = {}  # those for all files, too
 
 
 def _walk_zip(source: Path) -> Iterator[_Entry]:
@@ -174,8 +184,11 @@ class _Claims:
         self.most = max(_BOMB_BYTES, _BOMB_RATIO * archive.stat().st_size)
 
     def add(self, size: int) -> None:
-        """Add a file's size, before it is read. Raises DataError where all is too much."""
-        self.total += size
+        """Add a file's size, before it is read. Raises DataError where all is too much.
+
+        On a disk, too, each takes a block at least.
+        """
+        self.total += max(size, _BLOCK)
         if self.total > self.most:
             raise DataError(
                 f"{self.archive} unpacks to more than {_BOMB_RATIO} times its size: refused as a "

@@ -132,6 +132,13 @@ def test_a_large_jpeg_is_decoded_smaller(side, times, monkeypatch):
     assert reduction(read_image(image)) == times
 
 
+def test_a_large_jpeg_2000_is_decoded_at_a_half(monkeypatch):
+    monkeypatch.setattr(images, "REDUCED_PIXELS", 64 * 64 - 1)
+    image = read_image(_encode(FACE, "JPEG2000"))
+    assert image.size == (32, 32) and reduction(image) == 2
+    assert _close(image, FACE.resize((32, 32), Image.Resampling.BOX), 9)
+
+
 def test_a_large_jpeg_is_upright_and_passes_pils_own_limit(monkeypatch, recwarn):
     monkeypatch.setattr(images, "DRAFT_PIXELS", 100 * 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

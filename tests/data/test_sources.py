@@ -155,6 +155,71 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch, write):
         list_members(source)
 
 
+@pytest.mark.parametrize("write", [_tar, _zip])
+def test_a_bomb_of_names_alone_is_refused(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**20)
+    suffix = {_tar: ".tar.gz", _zip: ".zip"}[write]
+    monkeypatch.setattr(sources, "_BOMB_RATIO", 2)
+    source = write(tmp_path / f"bomb{suffix}", {f"{i}.jpg": b"" for i in range(300)})
+    with pytest.raises(DataError, match="refused as a zip bomb"):
+        list_members(source)
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, abs(size)
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    if size < 0:
+        block[124:136] = b"\xff" * 11 + bytes([256 + size])
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _pax(key: str, value: str) -> bytes:
+    record = f" {key}={value}\n"
+    length = len(record) + len(str(len(record) + 3))
+    text = f"{length}{record}".encode()
+    return _header("pax", len(text), tarfile.XHDTYPE) + text + bytes(-len(text) % 512)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (_header("a", 2**31, tarfile.GNUTYPE_LONGNAME), "a header of 2147483648 bytes"),
+        (_header("a", 2**31, tarfile.XHDTYPE), "a header of 2147483648 bytes"),
+        (_header("a", 2**20, tarfile.XGLTYPE), "a header of 1048576 bytes"),
+        (_header("a.jpg", -5), "a header of -5 bytes"),
+        (_pax("size", "-512") + _header("a.jpg", 0), "less than nothing"),
+        (_pax("GNU.sparse.size", "1e99") + _header("a.jpg", 0), "sparse"),
+        (_pax("GNU.sparse.map", "0,x") + _header("a.jpg", 0), "sparse"),
+        (_header("a.jpg", 512, tarfile.GNUTYPE_SPARSE), "sparse"),
+        (_pax("path", "a.jpg") * 2000 + _header("a.jpg", 0), "recursion"),
+        (_header("a", 2**40, b"Z") + _header("b.jpg", 0), "zip bomb"),
+    ],
+)
+def test_a_tar_is_refused_by_what_its_headers_claim(tmp_path, headers, reason):
+    source = tmp_path / "a.tar"
+    source.write_bytes(headers + bytes(2**20))
+    with pytest.raises(DataError, match=reason):
+        list_members(source)
+
+
+def test_a_zip_of_endless_names_is_not_even_listed(tmp_path, monkeypatch):
+    source = _zip(tmp_path / "a.zip", {f"{i}.jpg": b"" for i in range(100)})
+    monkeypatch.setattr(sources, "_MAX_DIRECTORY", 1000)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda file: pytest.fail("was listed"))
+    with pytest.raises(DataError, match=r"a\.zip has a directory of over"):
+        list_members(source)
+
+
+def test_a_picture_in_a_zip_in_a_tar_is_none_of_the_tar(tmp_path):
+    inner = _zip(tmp_path / "inner.zip", {"inside.jpg": b"x"})
+    source = _tar(tmp_path / "outer.tar", {"a.jpg": b"", "b.zip": inner.read_bytes()}, "w")
+    found = list_members(source)
+    assert [member.id for member in found.pictures] == ["a.jpg"] and found.others == ["b.zip"]
+
+
 def test_many_small_bytes_are_no_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_BOMB_BYTES", 2**10)
     source = _tar(tmp_path / "fine.tar.gz", {"a.jpg": os.urandom(2**14)})
