@@ -59,6 +59,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path] = ()) -> Non
 def _is_taken(output: Output, known: set[Path]) -> bool:
     """Return whether something has an output's name; check the name itself."""
     path = output.path
+    clear_leftovers(path.parent.absolute())
     if (name := path.absolute()) in known:
         raise UsageError(f"{output.option}: {path} would be written twice: give another name")
     known.add(name)

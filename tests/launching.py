@@ -52,6 +52,14 @@ def launch(*arguments: object, world: int = 2) -> list[subprocess.CompletedProce
     ]
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, world: int, local: int = 1) -> None:
+    """Have this process take itself for the first of a launch."""
+    place = {"RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "LOCAL_RANK": "0"}
+    place |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(local)}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+
+
 class Threads:
     """The processes of a launch as threads of this one: a tenth of the time."""
 

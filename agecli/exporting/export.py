@@ -24,7 +24,15 @@ from agecli.exporting.parity import (
     held_images,
     measure_parity,
 )
-from agecli.files import Output, check_outputs, marked, partial_folder, room_for, write_text
+from agecli.files import (
+    Output,
+    check_outputs,
+    clear_leftovers,
+    marked,
+    partial_folder,
+    room_for,
+    write_text,
+)
 from agecli.inference.predictor import load_model
 from agecli.weights import Metadata, load_weights, named_weights, read_metadata, save_weights
 
@@ -175,6 +183,7 @@ def _whole(out: Path, *others: Path) -> Iterator[Path]:
 
 def _check_free(out: Path, beside: list[Path], source: Path) -> None:
     """Raise UsageError where OUT is there, or a card that is not of an earlier try at it."""
+    clear_leftovers(out.parent.absolute())
     if os.path.lexists(out):
         raise UsageError(f"OUT: {out} exists: give another name")
     outputs = [Output("--card", path, marked(card_mark(out.name))) for path in beside]

@@ -92,12 +92,17 @@ class Run:
         from torch.utils._pytree import tree_leaves
 
         records = [epoch.to_plain() for epoch in history]
-        # The metrics first: an epoch that the state lacks is trained, and told of, once more.
-        write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in records))
         self.state.parent.mkdir(exist_ok=True)
         needed = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
         with whole(self.state, needed=needed) as partial, LateErrors(partial, "w") as file:
             torch.save({"history": records, "world": distributed.world()} | state, file)
+        self._write_metrics(history)  # killed before, `load` does
+
+    def _write_metrics(self, history: Sequence[Epoch]) -> None:
+        lines = "".join(json.dumps(epoch.to_plain()) + "\n" for epoch in history)
+        path = self.folder / METRICS
+        if not path.exists() or path.read_bytes() != lines.encode():
+            write_text(path, lines)
 
     def history(self) -> list[Epoch]:
         """Return the epochs so far, as metrics.jsonl has them.
@@ -121,7 +126,7 @@ class Run:
         return self.state.exists()
 
     def load(self) -> State | None:
-        """Read back what `save` kept, or None where no epoch was finished.
+        """Read back what `save` kept, or None where no epoch was finished; mend the metrics by it.
 
         Raises TrainingError for a file that is damaged.
         """
@@ -132,12 +137,14 @@ class Run:
         try:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
             known = convert(state, _State)
-            return state | {"history": _read_history(known.history)}
+            history = _read_history(known.history)
         except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
             reason = brief(error if isinstance(error, ValueError) else "no state of a run")
             raise TrainingError(
                 f"{self.state} is damaged ({reason}): put it back, or start a new run"
             ) from error
+        self._write_metrics(history)
+        return state | {"history": history}
 
     def check_data(self, dataset: Dataset) -> None:
         """Raise DataError for a data set with another split than this run has seen so far."""

@@ -141,6 +141,7 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
         if isinstance(kept, type(base)) and asdict(kept) | claimed.settings == asdict(kept):
             kept = replace(kept, **{name: getattr(base, name) for name in PLACE})
             run.configure(kept)
+            run.load()  # mends the metrics, which the study is told of
             return run, kept
     shutil.rmtree(claimed.folder, ignore_errors=True)
     if config.vram_budget:

@@ -24,7 +24,7 @@ from agecli.inference.predictor import labels_of
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
-from tests.launching import Threads
+from tests.launching import Threads, pretend
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -427,9 +427,7 @@ def test_a_picture_in_which_no_face_has_room_has_none_unless_it_is_taken_whole(t
 def test_many_pictures_get_a_process_per_cpu_of_this_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pictures, "default_workers", lambda: 8)
     assert [worker_count(number) for number in (1, 49, 50)] == [0, 0, 8]
-    launch = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"}
-    for name, value in (launch | {"MASTER_ADDR": "localhost"}).items():
-        monkeypatch.setenv(name, value)
+    pretend(monkeypatch, 4, local=2)
     assert worker_count(50) == 4
 
 

@@ -27,6 +27,7 @@ from agecli.training.records import Epoch, Started, Step, Validation
 from agecli.training.runs import Run
 from agecli.training.session import Session
 from agecli.weights import read_metadata, save_weights
+from tests.launching import pretend
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of fastai
 TIMES = ("seconds", "images_per_second")
@@ -414,7 +415,7 @@ def test_a_fitting_body_settles_and_a_dry_run_needs_none(dataset_folder: Path, p
 
 
 def test_the_search_for_a_rate_refuses_a_launcher(dataset_folder: Path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    pretend(monkeypatch, 2)
     with pytest.raises(UsageError, match="--lr auto searches in one process"):
         settle(small(dataset_folder, lr=0), announce=print, dry=True)
 

@@ -11,6 +11,7 @@ from agecli.memory import is_out_of_memory
 from agecli.training.memory_plan import budget
 from agecli.training.memory_plan.budget import advice, fit_to_budget, halve_batch, savings, survey
 from agecli.training.memory_plan.footprint import Footprint, measure
+from tests.launching import pretend
 
 SCHEME = Scheme.parse("adience8")
 SMALL = CapsNetConfig(image_size=32, batch_size=16, device="cpu")
@@ -135,7 +136,7 @@ def test_no_more_batches_are_accumulated_than_may_be(monkeypatch: pytest.MonkeyP
 
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    pretend(monkeypatch, 2)
     with pytest.raises(UsageError, match="one process"):
         fit_to_budget(replace(SMALL, vram_budget="4GB"), SCHEME, "cpu")
 
