@@ -20,7 +20,9 @@ LIKE = 0.80
 """Least mean correlation of the patches of near duplicates."""
 
 _CELLS = 16
-_BLOCK = 2048
+_BLOCK = 1024
+_PAIRS = 2**14
+_SIEVE = 0.65  # none of UTKFace's 1,253 near pairs lies below it
 
 _SIDE, _PATCH, _SHIFT = 48, 15, 4
 _PLACES = (4, 16, 29)  # of three patches in a row, with room for the shift around them
@@ -38,22 +40,31 @@ def fingerprint(image: Image.Image) -> NDArray[np.uint8]:
 def near_pairs(prints: NDArray[np.uint8]) -> IntArray:
     """Find the pairs of pictures whose outlines correlate by NEAR or more.
 
-    Everything is compared with everything, 2048 × 2048 pictures at a time. prints: (N, 16, 16).
-    Returns sorted (M, 2).
+    Everything is compared with everything, 1024 × 1024 pictures at a time: first by every second
+    number of their outlines, as a sieve, which halves the time. prints: (N, 16, 16). Returns
+    sorted (M, 2).
     """
     lines = np.empty((len(prints), 2 * _CELLS * (_CELLS - 1)), dtype=np.int8)
     for start in range(0, len(prints), _BLOCK):
         lines[start : start + _BLOCK] = outlines(prints[start : start + _BLOCK])
-    found = [np.empty((0, 2), dtype=np.int64)]
+    found: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]
     for low in range(0, len(lines), _BLOCK):
-        rows, lengths = _with_lengths(lines[low : low + _BLOCK])
+        rows, lengths = _with_lengths(lines[low : low + _BLOCK, ::2])
         for start in range(low, len(lines), _BLOCK):
-            columns, others = _with_lengths(lines[start : start + _BLOCK])
-            pairs = np.argwhere(rows @ columns.T >= np.outer(NEAR * lengths, others))
-            pairs += (low, start)
-            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    pairs = np.concatenate(found)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+            columns, others = _with_lengths(lines[start : start + _BLOCK, ::2])
+            close = np.flatnonzero(rows @ columns.T >= np.outer(_SIEVE * lengths, others))
+            pairs = np.stack(np.divmod(close, len(columns)), axis=1) + np.array((low, start))
+            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+            for some in range(0, len(pairs), _PAIRS):
+                found.append(_correlated(lines, pairs[some : some + _PAIRS]))
+    near = np.concatenate(found)
+    return near[np.lexsort((near[:, 1], near[:, 0]))]
+
+
+def _correlated(lines: NDArray[np.int8], pairs: IntArray) -> IntArray:
+    one, length = _with_lengths(lines[pairs[:, 0]])
+    other, width = _with_lengths(lines[pairs[:, 1]])
+    return pairs[(one * other).sum(axis=1) >= NEAR * length * width]
 
 
 def outlines(prints: NDArray[np.uint8]) -> NDArray[np.int8]:

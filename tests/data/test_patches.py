@@ -76,7 +76,7 @@ def _correlate(a, b):
     )
 
 
-@pytest.mark.parametrize("block", [2048, 7])
+@pytest.mark.parametrize("block", [1024, 7])
 def test_near_pairs_are_those_of_a_full_comparison(block, monkeypatch):
     """Against exact fractions, in Python's whole numbers."""
     monkeypatch.setattr(patches, "_BLOCK", block)
