@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,32 +145,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
             os.close(held)
 
 
-class LateErrors(FileIO):
-    """A new file that raises at its end the first error of writing it.
-
-    Torch's writers crash the process on an exception in the middle.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all bytes, unless that has failed before."""
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        try:
-            while len(rest) and self.error is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.error = error
-        return size
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        if self.error is not None:
-            raise self.error
-
-
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all. Raises DiskError where there is no room for it."""
     with whole(path, needed=len(content)) as partial:
         partial.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -16,7 +17,7 @@ import numpy as np
 from agecli.ages import FloatArray, Scheme
 from agecli.errors import AgecliError, WeightsError, brief
 from agecli.exporting.parity import Exported
-from agecli.files import LateErrors
+from agecli.files import write_bytes
 from agecli.inference.onnx import INSTALL
 from agecli.weights import KEY, Metadata, load_weights, read_metadata
 
@@ -58,8 +59,10 @@ def write_program(program: ExportedProgram, out: Path, metadata: Metadata) -> No
     """Write a .pt2 file for `torch.export.load`, with the metadata in the extra file `agecli`."""
     import torch
 
-    with _in_one_line(out), LateErrors(out, "w") as file:
-        torch.export.save(program, file, extra_files={KEY: json.dumps(asdict(metadata))})
+    content = io.BytesIO()  # on a full disk torch's own writer crashes
+    with _in_one_line(out):
+        torch.export.save(program, content, extra_files={KEY: json.dumps(asdict(metadata))})
+    write_bytes(out, content.getbuffer())
 
 
 def load_program(path: Path) -> Exported:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from agecli import distributed
 from agecli.config import Table, TrainConfig, read_config
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError, UsageError, brief, pasteable
-from agecli.files import LateErrors, clear_leftovers, room_for, whole, write_text
+from agecli.files import clear_leftovers, room_for, write_bytes, write_text
 from agecli.reading import convert, decode, read_json, read_text
 from agecli.training.records import Epoch
 from agecli.weights import read_metadata
@@ -89,13 +90,12 @@ class Run:
         Raises DiskError where there is no room.
         """
         import torch
-        from torch.utils._pytree import tree_leaves
 
         records = [epoch.to_plain() for epoch in history]
         self.state.parent.mkdir(exist_ok=True)
-        needed = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
-        with whole(self.state, needed=needed) as partial, LateErrors(partial, "w") as file:
-            torch.save({"history": records, "world": distributed.world()} | state, file)
+        content = io.BytesIO()  # an error or Ctrl-C inside of torch's writer is a crash
+        torch.save({"history": records, "world": distributed.world()} | state, content)
+        write_bytes(self.state, content.getbuffer())
         self._write_metrics(history)  # killed before, `load` does
 
     def _write_metrics(self, history: Sequence[Epoch]) -> None:
