@@ -68,10 +68,6 @@ class Images:
         weakref.finalize(self, os.close, self.file)
         self.row_bytes = int(np.prod(shape[1:]))
 
-    def __del__(self) -> None:
-        if file := vars(self).get("file"):  # it was opened
-            file.close()
-
     def __len__(self) -> int:
         return self.shape[0]
 
