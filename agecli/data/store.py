@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -64,7 +65,9 @@ class Images:
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...]) -> None:
         self.path, self.offset, self.shape = path, offset, shape
-        self.file = os.open(path, os.O_RDONLY)  # the same file whatever then has its name
+        binary = getattr(os, "O_BINARY", 0)  # of Windows
+        self.file = os.open(path, os.O_RDONLY | binary)  # the same whatever then has its name
+        self.lock = Lock()
         weakref.finalize(self, os.close, self.file)
         self.row_bytes = int(np.prod(shape[1:]))
 
@@ -91,13 +94,22 @@ class Images:
         for number, row in enumerate(rows.reshape(-1).tolist()):
             begin = number * self.row_bytes
             image = target[begin : begin + self.row_bytes]
-            read = os.preadv(self.file, [image], self.offset + row * self.row_bytes)
-            if read != self.row_bytes:
+            if self._read(image, self.offset + row * self.row_bytes) != self.row_bytes:
                 raise DataError(
                     f"{self.path} was cut while it was read: put it back, or run `agecli prepare "
                     "... --force` again"
                 )
         return out
+
+    def _read(self, image: memoryview, place: int) -> int:
+        """Fill the bytes of an image from a place of the file; return how many there were."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.file, [image], place)
+        with self.lock:  # Windows: threads share the file's one position
+            os.lseek(self.file, place, os.SEEK_SET)
+            data = os.read(self.file, len(image))
+        image[: len(data)] = data
+        return len(data)
 
 
 @dataclass(frozen=True)
