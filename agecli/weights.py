@@ -141,7 +141,8 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     with _fitting(path, metadata):
         model.load_state_dict(tensors, assign=True)
         for name, tensor in model.state_dict().items():
-            if tensor.dtype != own[name].dtype:
+            wanted = torch.float32 if own[name].is_floating_point() else own[name].dtype
+            if tensor.dtype != wanted:
                 raise ValueError(f"{name} is of {tensor.dtype}")
     return model.eval(), metadata
 

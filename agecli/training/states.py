@@ -67,5 +67,7 @@ def check_optimizer(state: Any, optimizer: Any) -> None:
     check_form(state, own | {"state": state["state"]}, "optimizer")
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, kept in state["state"].items():
-        like = {name: weights[index] for name in MOMENTS} | {"step": torch.zeros(())}
+        like = {name: weights[index] for name in MOMENTS} | {
+            "step": torch.zeros((), dtype=torch.float32)
+        }
         check_form(kept, like, f"optimizer.{index}")

@@ -94,7 +94,7 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
         page.set_default_timeout(TIMEOUT)
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         # A reload aborts the stream on which Gradio tells the page of its events.
-        page.on("pageerror", lambda error: None if "was aborted" in str(error)
+        page.on("pageerror", lambda error: None if "aborted" in str(error)
                 else wrong.append(str(error)))  # fmt: skip
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
                 else wrong.append(f"asked {r.url}"))  # fmt: skip
