@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -14,7 +13,7 @@ from typing import IO, NamedTuple, Self
 
 from agecli.data.images import MAX_BYTES, reason_of
 from agecli.data.kinds import HEAD, PICTURES, is_hidden, kind_of, list_files
-from agecli.errors import DataError, ImageError
+from agecli.errors import AgecliError, DataError, ImageError
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**30
@@ -237,10 +236,9 @@ def _explained(source: Path) -> Iterator[None]:
     """Turn what the archive modules raise for damage into one DataError."""
     try:
         yield
-    except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError,
-        NotImplementedError, RuntimeError,
-    ) as error:  # fmt: skip
+    except (AgecliError, MemoryError):
+        raise
+    except Exception as error:  # of tarfile, zipfile and four decompressors: of any kind
         if isinstance(error, OSError) and error.errno:  # permissions, disk: not the archive
             raise
         raise DataError(

@@ -260,6 +260,17 @@ def test_a_broken_header_is_not_the_end(tmp_path):
         list_members(source)
 
 
+@pytest.mark.parametrize("suffix", [".xz", ".bz2", ".gz"])
+def test_an_archive_whose_packing_is_damaged_is_refused(tmp_path, suffix):
+    source = tmp_path / f"a.tar{suffix}"
+    _tar(source, {f"{i}.jpg": os.urandom(5000) for i in range(20)}, f"w:{suffix[1:]}")
+    data = bytearray(source.read_bytes())
+    data[50_000:50_064] = bytes(64)
+    source.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tar\.\w+ is cut short, damaged or encrypted"):
+        list(read_members(source, {f"{i}.jpg" for i in range(20)}))
+
+
 def test_a_damaged_zip_is_refused_when_read(tmp_path):
     source = _zip(tmp_path / "a.zip", {"a.jpg": os.urandom(500)})
     data = bytearray(source.read_bytes())
