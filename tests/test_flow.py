@@ -22,7 +22,7 @@ def go(cli, folder: Path, *arguments: object) -> str:
 def test_from_an_archive_to_an_answer(cli, archive: Path, tmp_path: Path):
     shutil.copy(archive, tmp_path / "Drawn.tar.gz")
     receipt = json.loads(go(cli, tmp_path, "prepare", "Drawn.tar.gz", "--size", 64, "--json"))
-    assert receipt["used"] == 200
+    assert receipt["images"] == 200
     data = ["--data", "data/drawn"]
     settings = ["--image-size", 32, "--epochs", 10, "--batch-size", 16, "--lr", 3e-3, "--ema", 0.9]
     go(cli, tmp_path, "train", "cnn", *data, *settings, "--dropout", 0.1)

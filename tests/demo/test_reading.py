@@ -25,7 +25,9 @@ def read_as(folder: Path, margin: float) -> Predictor:
     for size, own in VIEWS:
         crop = {"detector": DETECTOR, "margin": own + margin}
         paths.append(
-            write_model(folder / f"{size}-{margin}.safetensors", image_size=size, crop=crop)
+            write_model(
+                folder / f"{size}-{margin}.safetensors", "resnet", image_size=size, crop=crop
+            )
         )
     return Predictor(paths)
 
