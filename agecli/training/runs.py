@@ -93,8 +93,11 @@ class Run:
 
         records = [epoch.to_plain() for epoch in history]
         self.state.parent.mkdir(exist_ok=True)
-        content = io.BytesIO()  # an error or Ctrl-C inside of torch's writer is a crash
-        torch.save({"history": records, "world": distributed.world()} | state, content)
+        content = io.BytesIO()
+        torch.save(  # the writer of zips ends the process where an error or Ctrl-C meets it
+            {"history": records, "world": distributed.world()} | state, content,
+            _use_new_zipfile_serialization=False,
+        )  # fmt: skip
         write_bytes(self.state, content.getbuffer())
         self._write_metrics(history)  # killed before, `load` does
 
