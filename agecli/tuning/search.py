@@ -83,6 +83,10 @@ class Search:
         best = None
         looked = 0.0
         while True:
+            if progress.best and progress.best.number != best:
+                best = progress.best.number
+                write_best(self.study, progress.best)  # also where a kill came between
+                show(progress)
             self._reap(progress)
             late = self.job.deadline is not None and time.time() >= self.job.deadline
             if not self.workers and (late or progress.done >= self.job.trials):
@@ -99,10 +103,6 @@ class Search:
             done = progress.done
             progress = self.study.progress(self.job.trials)
             self.deaths = 0 if progress.done > done else self.deaths
-            if progress.best and progress.best.number != best:
-                best = progress.best.number
-                write_best(self.study, progress.best)
-                show(progress)
 
     def _fill(self, progress: StudyProgress) -> None:
         """Start workers where trials are left for them."""

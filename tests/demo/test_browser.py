@@ -92,8 +92,9 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
                                 reduced_motion="reduce")  # fmt: skip
         page.set_default_timeout(TIMEOUT)
-        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         # A reload aborts the stream on which Gradio tells the page of its events.
+        page.on("console", lambda m: wrong.append(m.text)
+                if m.type == "error" and "aborted" not in m.text else None)  # fmt: skip
         page.on("pageerror", lambda error: None if "aborted" in str(error)
                 else wrong.append(str(error)))  # fmt: skip
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))

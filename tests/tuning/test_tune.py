@@ -42,6 +42,9 @@ def test_a_search_tells_what_it_found_and_goes_on(
     assert [row.value for row in more.top] == sorted((r.value for r in more.top), reverse=True)
     best = read_settings(folder / "best.toml", CnnConfig)
     assert more.best.settings.items() <= best.items()
+    (folder / "best.toml").unlink()  # as where the search was killed in front of writing it
+    tune("cnn", trials=2, study=folder)
+    assert read_settings(folder / "best.toml", CnnConfig) == best
     with pytest.raises(UsageError, match="--image-size 16, not 32"):
         tune("cnn", study=folder, image_size=32)
 
