@@ -52,11 +52,9 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A manifest.csv as columns: row i of each belongs to the store's image i."""
+class Columns:
+    """What is known of each image: row i of every column belongs to the store's image i."""
 
-    sha256: str
-    """Of the file."""
     ids: NDArray[np.str_]
     ages: NDArray[np.integer]
     sexes: NDArray[np.str_]
@@ -64,6 +62,14 @@ class Manifest:
     clusters: NDArray[np.integer]
     splits: NDArray[np.str_]
     excluded: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Manifest(Columns):
+    """A manifest.csv that was read."""
+
+    sha256: str
+    """Of the file."""
     split_hash: str
     """As its own rows have it."""
 

@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Scheme
-from agecli.data.manifest import Manifest
+from agecli.data.manifest import Columns, Manifest
 from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
 
@@ -113,19 +113,12 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Columns):
     """A prepared data set, opened: row i of every column belongs to images[i]."""
 
     folder: Path
     images: Images
     """(N, S, S, 3), read when asked for."""
-    ids: NDArray[np.str_]
-    ages: NDArray[np.integer]
-    sexes: NDArray[np.str_]
-    races: NDArray[np.str_]
-    clusters: NDArray[np.integer]
-    splits: NDArray[np.str_]
-    excluded: NDArray[np.str_]
     receipt: Receipt
 
     @property
@@ -162,7 +155,7 @@ def open_dataset(folder: Path) -> Dataset:
             raise ValueError(f"it is not the one of {RECEIPT}")
     with _one_line(folder / IMAGES):
         images = _open_images(folder / IMAGES, len(manifest.ids))
-    columns = {n: v for n, v in vars(manifest).items() if n not in ("sha256", "split_hash")}
+    columns = {column.name: getattr(manifest, column.name) for column in fields(Columns)}
     return Dataset(folder=folder, images=images, receipt=receipt, **columns)
 
 
