@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
-from agecli.errors import UsageError
+from agecli.errors import UsageError, brief
 
 YEARS = 101  # a year distribution covers the ages 0 to 100; older ages count as 100
+OLDEST = 120
+"""The end of an open range of ages, as that of "60+"."""
 NO_GROUP = -1
 
 FloatArray = NDArray[np.floating]
@@ -28,6 +30,34 @@ _NAMED = {
     "adience8": "0-2,4-6,8-13,15-20,25-32,38-43,48-53,60+",
     "decades": "0-9,10-19,20-29,30-39,40-49,50-59,60-69,70+",
 }
+
+
+class Age(NamedTuple):
+    """An age as it is labelled: a year, or a range of years, both ends in it."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def parse(cls, text: str) -> Age:
+        """Read what `str` makes of an age: "34", "25-32" or "60+". Raises ValueError for others."""
+        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3})|(\+))?", text, re.ASCII)
+        if match:
+            low = int(match[1])
+            high = OLDEST if match[3] else int(match[2] or low)
+            if low <= high <= OLDEST:
+                return cls(low, high)
+        raise ValueError(f"{brief(repr(text))} is no age from 0 to {OLDEST}, nor a range")
+
+    @property
+    def is_year(self) -> bool:
+        """Whether the year is known."""
+        return self.low == self.high
+
+    def __str__(self) -> str:
+        if self.is_year:
+            return str(self.low)
+        return f"{self.low}+" if self.high == OLDEST else f"{self.low}-{self.high}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +109,18 @@ class Scheme:
     def groups_of(self, ages: ArrayLike) -> IntArray:
         """Return the group of each age (N,) as an index (N,), or NO_GROUP for a gap age."""
         return self._year_groups()[np.clip(ages, 0, YEARS - 1)]
+
+    def groups_of_labels(self, ages: IntArray) -> IntArray:
+        """Return the group in which more than half of each label's years lie, or NO_GROUP.
+
+        ages: (N, 2), the first and last year of each label; returns (N,) indices.
+        """
+        low, high = np.clip(ages, 0, YEARS - 1).T
+        years = np.vstack([np.zeros(len(self)), self.year_matrix().cumsum(axis=0)])
+        inside = years[high + 1] - years[low]  # (N, groups)
+        most = inside.argmax(axis=1)
+        share = np.take_along_axis(inside, most[:, None], axis=1)[:, 0]
+        return np.where(2 * share > high + 1 - low, most, NO_GROUP)
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
         """Return the group nearest to each age (N,) as an index (N,); a tie goes to the younger."""

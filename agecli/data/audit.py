@@ -68,12 +68,12 @@ def find_clusters(
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
-    """Compute the years between the youngest and the oldest age of each picture's cluster.
+    """Compute the years that part the ages of each picture's cluster: 0 where all may be true.
 
-    clusters, ages: (N,); returns (N,).
+    clusters: (N,); ages: (N, 2), first and last years of the labels; returns (N,).
     """
-    low = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    high = np.full_like(low, -1)
-    np.minimum.at(low, clusters, ages)
-    np.maximum.at(high, clusters, ages)
-    return (high - low)[clusters]
+    first = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    last = np.full_like(first, -1)
+    np.minimum.at(first, clusters, ages[:, 1])
+    np.maximum.at(last, clusters, ages[:, 0])
+    return np.maximum(last - first, 0)[clusters]

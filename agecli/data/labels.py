@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from agecli.data.manifest import MOST_BYTES, OLDEST
+from agecli.ages import OLDEST, Age
+from agecli.data.manifest import MOST_BYTES
 from agecli.data.split import SPLITS
 from agecli.errors import DataError, brief
 from agecli.reading import read_text
@@ -49,13 +50,15 @@ _SHOWN = 20  # lines that one error names
 class Label:
     """What is known of the person in a picture; an empty text is unknown."""
 
-    age: int
+    age: Age
     sex: str = ""
     race: str = ""
     split: str = ""
     """Where a data set has its own splits."""
     person: str = ""
     """Whose pictures lie in one split."""
+    fold: int = -1
+    """From 0, where a data set has its own folds."""
     repaired: bool = False
     """The file's name did not follow the rule, but its age could be read."""
 
@@ -82,7 +85,8 @@ def label_of_name(name: str) -> Label | None:
     if not match or int(match[1]) > OLDEST:
         return None
     sex, race = (SEXES[int(match[2])], RACES[int(match[3])]) if match[2] else ("", "")
-    return Label(int(match[1]), sex, race, repaired=not _WELL_NAMED.fullmatch(name))
+    age = int(match[1])
+    return Label(Age(age, age), sex, race, repaired=not _WELL_NAMED.fullmatch(name))
 
 
 def key_of(path: str) -> str:
@@ -143,7 +147,7 @@ def _labelled(path: Path, cells: dict[int, dict[str, str]], unused: list[str]) -
     lines: dict[str, int] = {}
     for number, row in cells.items():
         label = Label(
-            _years(row["age"]) or 0, _meaning("sex", row), _meaning("race", row),
+            Age(*[_years(row["age"]) or 0] * 2), _meaning("sex", row), _meaning("race", row),
             split=_meaning("split", row), person=row.get("person", ""),
         )  # fmt: skip
         key = key_of(row["path"])

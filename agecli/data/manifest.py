@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agecli.ages import Age
 from agecli.data.split import SPLITS, split_hash
 from agecli.errors import brief
 from agecli.reading import read_text
 
 MOST_BYTES = 1 << 31
 """Of a manifest: some 15 million images."""
-OLDEST = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,13 @@ class ManifestRow:
     id: str
     source: str
     sha256: str
-    age: int
+    age: Age
     sex: str
     race: str
+    person: str
+    """Whose pictures lie in one split, or empty."""
+    fold: int
+    """Of a data set that has folds, from 0; otherwise -1."""
     cluster: int
     split: str
     excluded: str
@@ -38,6 +42,7 @@ class ManifestRow:
 
 
 COLUMNS = [field.name for field in fields(ManifestRow)]
+_EARLIER = [name for name in COLUMNS if name not in ("person", "fold")]
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
@@ -56,9 +61,14 @@ class Columns:
     """What is known of each image: row i of every column belongs to the store's image i."""
 
     ids: NDArray[np.str_]
+    sources: NDArray[np.str_]
     ages: NDArray[np.integer]
+    """(N, 2): the first and the last year of each label; both are the same where it is known."""
     sexes: NDArray[np.str_]
     races: NDArray[np.str_]
+    persons: NDArray[np.str_]
+    folds: NDArray[np.integer]
+    """From 0; -1 where there are none."""
     clusters: NDArray[np.integer]
     splits: NDArray[np.str_]
     excluded: NDArray[np.str_]
@@ -79,22 +89,27 @@ class Manifest(Columns):
         text = read_text(path, MOST_BYTES)
         lines = csv.reader(io.StringIO(text, newline=""))
         try:
-            if next(lines, None) != COLUMNS:
+            header = next(lines, None)
+            if header not in (COLUMNS, _EARLIER):
                 raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-            column = dict(zip(COLUMNS, zip(*lines, strict=True), strict=True))
+            column = dict(zip(header, zip(*lines, strict=True), strict=True))
         except csv.Error as error:
             raise ValueError(str(error)) from error
         splits = column["split"]
         if unknown := set(splits) - {*SPLITS, ""}:
             raise ValueError(f"split has {unknown.pop()!r}, not {', '.join(SPLITS)}")
+        count = len(splits)
         usable = [pair for pair in zip(column["sha256"], splits, strict=True) if pair[1]]
         return cls(
             sha256=sha256(text.encode()).hexdigest(),
             ids=np.array(column["id"]),
-            ages=_whole_numbers("age", column["age"], 0, OLDEST),
+            sources=np.array(column["source"]),
+            ages=np.array([*map(Age.parse, column["age"])], dtype=np.int64).reshape(-1, 2),
             sexes=np.array(column["sex"]),
             races=np.array(column["race"]),
-            clusters=_whole_numbers("cluster", column["cluster"], -1, len(splits)),
+            persons=np.array(column.get("person", [""] * count)),
+            folds=_whole_numbers("fold", column.get("fold", ["-1"] * count), -1, count),
+            clusters=_whole_numbers("cluster", column["cluster"], -1, count),
             splits=np.array(splits),
             excluded=np.array(column["excluded"]),
             split_hash=split_hash([pair[0] for pair in usable], [pair[1] for pair in usable]),

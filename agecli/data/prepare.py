@@ -187,7 +187,7 @@ def _rows(
     usable = np.flatnonzero(clusters >= 0)
     if not len(usable):
         raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
-    ages = np.array([item.label.age for item in listed])
+    ages = np.array([item.label.age for item in listed])  # (N, 2)
     splits = np.array([item.label.split for item in listed], dtype="<U5")
     splits[clusters < 0] = ""
     persons = [listed[row].label.person for row in usable]
@@ -195,7 +195,7 @@ def _rows(
     if not splits.any():
         splits[usable] = assign_splits(
             families,
-            Scheme.parse(config.scheme).groups_of(ages[usable]),
+            Scheme.parse(config.scheme).groups_of_labels(ages[usable]),
             [decoded[row].sha256 for row in usable],
             config.seed,
         )
@@ -215,6 +215,8 @@ def _rows(
             age=item.label.age,
             sex=item.label.sex,
             race=item.label.race,
+            person=item.label.person,
+            fold=item.label.fold,
             cluster=cluster,
             split=split,
             excluded=reason,

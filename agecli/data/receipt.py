@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agecli import __version__
-from agecli.ages import NO_GROUP, Labels, Scheme
+from agecli.ages import NO_GROUP, IntArray, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
 from agecli.data.manifest import ManifestRow
@@ -83,7 +83,7 @@ class Receipt:
         scheme = Scheme.parse(config.scheme)
         usable = [row for row in rows if row.split]
         names = [*scheme.labels, "gap"]
-        groups = scheme.groups_of([row.age for row in usable])
+        groups = scheme.groups_of_labels(_ages_of(usable))
         counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
         for row, group in zip(usable, groups.tolist(), strict=True):
             if not row.excluded:
@@ -124,11 +124,15 @@ class Receipt:
         path.write_text(text + "\n", encoding="utf-8")
 
 
+def _ages_of(rows: list[ManifestRow]) -> IntArray:
+    return np.array([row.age for row in rows], dtype=np.int64).reshape(-1, 2)
+
+
 def _count_clusters(rows: list[ManifestRow]) -> Clusters:
     clusters = np.array([row.cluster for row in rows])
     sizes = np.bincount(clusters)
     spans = np.zeros(len(sizes), dtype=int)
-    spans[clusters] = age_spans(clusters, np.array([row.age for row in rows]))
+    spans[clusters] = age_spans(clusters, _ages_of(rows))
     files = Counter(row.sha256 for row in rows)
     return Clusters(
         of_several=int((sizes > 1).sum()),

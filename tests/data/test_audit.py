@@ -98,7 +98,11 @@ def test_content_decides_which_of_two_is_looked_for_in_the_other():
 
 
 def test_age_spans_are_the_years_between_a_clusters_ages():
-    clusters, ages = np.array([0, 1, 0, 2, 1, 0]), np.array([30, 5, 41, 8, 5, 33])
+    clusters, years = np.array([0, 1, 0, 2, 1, 0]), [30, 5, 41, 8, 5, 33]
+    ages = np.stack([years, years], axis=1)
     assert age_spans(clusters, ages).tolist() == [11, 0, 11, 0, 0, 11]
-    assert age_spans(np.array([0, 0, 1]), np.array([0, 0, 116])).tolist() == [0, 0, 0]
-    assert age_spans(np.array([], int), np.array([], int)).tolist() == []
+    ages[0] = 30, 40
+    assert age_spans(clusters, ages).tolist() == [8, 0, 8, 0, 0, 8]
+    ages[2] = 35, 45
+    assert age_spans(clusters, ages).tolist() == [2, 0, 2, 0, 0, 2]
+    assert age_spans(np.array([], int), np.empty((0, 2), int)).tolist() == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agecli.ages import Age
 from agecli.data.labels import Label, key_of, label_of_name, read_labels
 from agecli.errors import DataError
 
@@ -16,7 +17,7 @@ CASES = Path(__file__).parents[3] / "shared/cases"
 
 @pytest.mark.parametrize("suffix", [".jpg.chip.jpg", ".jpg"])
 def test_a_name_gives_age_sex_and_race(suffix):
-    expected = Label(26, "female", "Indian")
+    expected = Label(Age.parse("26"), "female", "Indian")
     assert label_of_name(f"26_1_3_20170104221633430{suffix}") == expected
 
 
@@ -29,14 +30,20 @@ def test_a_name_gives_age_sex_and_race(suffix):
     ],
 )
 def test_of_a_name_that_lacks_a_field_only_the_age_is_known(name, age):
-    assert label_of_name(name) == Label(age, "", "", repaired=True)
+    assert label_of_name(name) == Label(Age(age, age), "", "", repaired=True)
 
 
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("24_0_1_20170116220224657 .jpg.chip.jpg", Label(24, "male", "Black", repaired=True)),
-        ("55_0_0_20170116232725357jpg.chip.jpg", Label(55, "male", "White", repaired=True)),
+        (
+            "24_0_1_20170116220224657 .jpg.chip.jpg",
+            Label(Age(24, 24), "male", "Black", repaired=True),
+        ),
+        (
+            "55_0_0_20170116232725357jpg.chip.jpg",
+            Label(Age(55, 55), "male", "White", repaired=True),
+        ),
     ],
 )
 def test_a_space_or_a_missing_dot_loses_nothing(name, label):
@@ -63,9 +70,9 @@ def _csv(tmp_path, text):
 def test_a_csv_gives_labels_by_path(tmp_path):
     path = _csv(tmp_path, "\ufeffrace,path,age\n White ,./a.jpg,7\n,b/ü.png,30.0\n,c.jpg,41.9\n")
     assert read_labels(path).labels == {
-        "a.jpg": Label(7, "", "White"),
-        "b/ü.png": Label(30),
-        "c.jpg": Label(41),
+        "a.jpg": Label(Age.parse("7"), "", "White"),
+        "b/ü.png": Label(Age.parse("30")),
+        "c.jpg": Label(Age.parse("41")),
     }
 
 
@@ -99,7 +106,7 @@ def test_a_csv_that_is_none_is_refused(tmp_path):
         read_labels(tmp_path / "none.csv")
 
 
-TWO = {"a.jpg": Label(3), "b c.jpg": Label(70)}
+TWO = {"a.jpg": Label(Age.parse("3")), "b c.jpg": Label(Age.parse("70"))}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_splits_and_persons_are_read_and_other_columns_named(tmp_path):
     text = "path,age,subset,identity,Notes,score\na.jpg,3,Training,7,x,1\nb c.jpg,70,valid,,y,2\n"
     table = read_labels(_csv(tmp_path, text))
     assert list(table.labels.values()) == [
-        Label(3, split="train", person="7"), Label(70, split="val"),
+        Label(Age.parse("3"), split="train", person="7"), Label(Age.parse("70"), split="val"),
     ]  # fmt: skip
     assert table.unused == ["Notes", "score"]
 
@@ -156,7 +163,7 @@ def test_a_picture_with_two_labels_is_refused_by_both_lines(tmp_path):
     with pytest.raises(DataError, match=r"lines 2 and 4: .*two labels, of ages 2 and 80"):
         read_labels(path)
     assert read_labels(_csv(tmp_path, "path,age\na.jpg,2\n./a.jpg,2\n")).labels == {
-        "a.jpg": Label(2)
+        "a.jpg": Label(Age.parse("2"))
     }
 
 
@@ -184,7 +191,7 @@ def test_the_cases_are_read(name, rows, unused):
     table = read_labels(CASES / f"{name}.csv")
     assert (len(table.labels), table.unused) == (rows, unused)
     first = next(iter(table.labels.values()))
-    assert first.age == 2
+    assert first.age == (2, 2)
     assert first.split == ("train" if name == "split" else "")
     assert first.person == ("0" if name == "personid" else "")
     assert (first.sex, first.race) == (("male", "Asian") if name == "gender" else ("", ""))

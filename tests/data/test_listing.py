@@ -25,7 +25,7 @@ def _list(tmp_path, origins, text):
 def test_a_path_counts_from_the_source_or_from_above_it(tmp_path, path):
     source = _pictures(tmp_path / "in", "sub/a.jpg", "b.jpg")
     listing = _list(tmp_path, [source], f"path,age\n{path},7\n")
-    assert [(item.id, item.label.age) for item in listing.pictures] == [("sub/a.jpg", 7)]
+    assert [(item.id, item.label.age.low) for item in listing.pictures] == [("sub/a.jpg", 7)]
     assert (listing.unlabelled, listing.missing) == (1, 0)
 
 
@@ -41,7 +41,7 @@ def test_a_line_that_names_a_picture_in_two_folders_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"line 2: 0\.jpg is the name of several pictures"):
         _list(tmp_path, both, "path,age\n0.jpg,7\n")
     listing = _list(tmp_path, both, "path,age\na/0.jpg,7\nb/0.jpg,8\n")
-    assert [(item.source, item.label.age) for item in listing.pictures] == [("a", 7), ("b", 8)]
+    assert [(item.source, item.label.age.low) for item in listing.pictures] == [("a", 7), ("b", 8)]
 
 
 def test_lines_without_a_picture_and_columns_without_a_meaning_are_told(tmp_path):

@@ -7,6 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from agecli.ages import Age
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
 from agecli.data.split import split_hash
@@ -15,9 +16,21 @@ from agecli.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
 ROWS = [
-    ManifestRow('a, "b"\n.jpg', "Drawn", "a" * 64, 3, "male", "", 0, "train", ""),
-    ManifestRow("ü.jpg", "Drawn", "b" * 64, 40, "", "White", 1, "train", "no face found"),
-    ManifestRow("c.jpg", "Drawn", "c" * 64, 5, "", "", 2, "test", ""),
+    ManifestRow('a, "b"\n.jpg', "Drawn", "a" * 64, Age(3, 3), "male", "", "", -1, 0, "train", ""),
+    ManifestRow(
+        "ü.jpg",
+        "Drawn",
+        "b" * 64,
+        Age(40, 40),
+        "",
+        "White",
+        "",
+        -1,
+        1,
+        "train",
+        "no face found",
+    ),
+    ManifestRow("c.jpg", "Drawn", "c" * 64, Age(5, 5), "", "", "", -1, 2, "test", ""),
 ]
 SPLIT_HASH = split_hash([row.sha256 for row in ROWS], [row.split for row in ROWS])
 
@@ -48,7 +61,7 @@ def test_an_image_is_read_back_from_its_row(folder, tmp_path_factory):
 def test_a_data_set_opens_as_it_was_written(folder):
     data = open_dataset(folder)
     assert data.ids.tolist() == [row.id for row in ROWS]
-    assert data.ages.tolist() == [3, 40, 5]
+    assert data.ages.tolist() == [[3, 3], [40, 40], [5, 5]]
     assert data.sexes.tolist() == ["male", "", ""]
     assert data.clusters.tolist() == [0, 1, 2]
     digest = sha256((folder / MANIFEST).read_bytes()).hexdigest()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agecli.ages import YEARS, Scheme
+from agecli.ages import YEARS, Age, Scheme
 from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
@@ -25,7 +25,9 @@ SAME = split_hash([f"{i:064}" for i in range(len(AGES))], SPLITS)
 @pytest.fixture
 def dataset(tmp_path):
     rows = [
-        ManifestRow(f"{i}.jpg", "drawn", f"{i:064}", age, "", "", i, split, excluded)
+        ManifestRow(
+            f"{i}.jpg", "drawn", f"{i:064}", Age.parse(str(age)), "", "", "", -1, i, split, excluded
+        )
         for i, (age, split, excluded) in enumerate(zip(AGES, SPLITS, EXCLUDED, strict=True))
     ]
     write_manifest(tmp_path / store.MANIFEST, rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agecli.ages import Scheme, outputs_of
+from agecli.ages import Age, Scheme, outputs_of
 from agecli.config import DETECTOR, IMAGENET_MEAN, IMAGENET_STD
 from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
@@ -25,7 +25,21 @@ def write_data(folder: Path) -> Path:
     rows = []
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
-        rows.append(ManifestRow(f"{i}", "drawn", DIGESTS[i], age, "", "", i, SPLITS[i % 3], ""))
+        rows.append(
+            ManifestRow(
+                f"{i}",
+                "drawn",
+                DIGESTS[i],
+                Age.parse(str(age)),
+                "",
+                "",
+                "",
+                -1,
+                i,
+                SPLITS[i % 3],
+                "",
+            )
+        )
     write_manifest(folder / store.MANIFEST, rows)
     images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)
     np.save(folder / store.IMAGES, images)
