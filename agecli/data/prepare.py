@@ -195,7 +195,7 @@ def _rows(
     if not splits.any():
         splits[usable] = assign_splits(
             families,
-            Scheme.parse(config.scheme).groups_of_labels(ages[usable]),
+            Scheme.parse(config.scheme).groups_of(ages[usable]),
             [decoded[row].sha256 for row in usable],
             config.seed,
         )

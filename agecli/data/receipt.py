@@ -83,7 +83,7 @@ class Receipt:
         scheme = Scheme.parse(config.scheme)
         usable = [row for row in rows if row.split]
         names = [*scheme.labels, "gap"]
-        groups = scheme.groups_of_labels(_ages_of(usable))
+        groups = scheme.groups_of(_ages_of(usable))
         counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
         for row, group in zip(usable, groups.tolist(), strict=True):
             if not row.excluded:
