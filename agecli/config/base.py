@@ -66,6 +66,8 @@ class PrepareConfig:
     """Decides the split, together with the images' content."""
     conflicts: Conflicts = "drop"
     """What happens to training images whose copies carry ages more than 5 years apart."""
+    folds: int = 0
+    """Folds for cross-validation, beside the split; 0 = those that the data has, if any."""
     audit: int = 2
     """How near duplicates are found; 1 makes the splits of before grey and cropped copies were."""
 
@@ -74,7 +76,9 @@ class PrepareConfig:
 
         Scheme.parse(self.scheme)
         check_types(self)
-        check_range(self, size=(16, 1024), seed=(0, 2**31), audit=(1, 2))
+        check_range(self, size=(16, 1024), seed=(0, 2**31), folds=(0, 100), audit=(1, 2))
+        if self.folds == 1:
+            raise UsageError("--folds: one fold would be all: give 2 or more, or 0 for none")
 
 
 @dataclass(frozen=True)
