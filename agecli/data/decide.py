@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from agecli.ages import Scheme
+from agecli.ages import YEARS, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
 from agecli.data.split import (
@@ -84,7 +84,7 @@ def decide(known: Known, config: PrepareConfig) -> Decided:
     families = known.clusters
     if (known.persons >= 0).any():
         families = join_persons(known.clusters, known.persons)
-    groups = Scheme.parse(config.scheme).groups_of_labels(known.ages).astype(np.int8)
+    groups = _groups(known.ages, Scheme.parse(config.scheme))
 
     def gather(rows: NDArray[np.bool_]) -> Families:
         return Families.of(np.flatnonzero(rows), families, groups, known.digests, config.seed)
@@ -110,6 +110,15 @@ def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
     """
     own = np.where(known.folds == fold, TEST, TRAIN)
     return decide(replace(known, splits=own), replace(config, folds=0))
+
+
+def _groups(ages: Array, scheme: Scheme) -> Array:
+    """Return the groups (N,) of labels (N, 2) by a table of all labels, in little memory."""
+    years = np.arange(YEARS)
+    labels = np.stack(np.meshgrid(years, years, indexing="ij"), axis=-1)  # (YEARS, YEARS, 2)
+    table = scheme.groups_of_labels(labels.reshape(-1, 2)).astype(np.int8)
+    low, high = np.minimum(ages, YEARS - 1).T
+    return table[low.astype(np.int32) * YEARS + high]
 
 
 def _splits(known: Known, families: Array, gather: Gather) -> Array:

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,32 +28,33 @@ class Families:
 
     rows: Array
     """(N,) of the images, family by family."""
-    sizes: Array
-    """(F,) images of each family."""
+    starts: Array
+    """(F + 1,) places in `rows` at which the families start, and its end."""
     groups: Array
     """(F,) the most frequent age group of each."""
-    keys: NDArray[np.bytes_]
-    """(F,) by which they are ordered: a hash of the seed and the family's smallest sha256, so that
-    neither file names nor their order matter."""
+    digests: NDArray[np.uint8]
+    """(images, 32) SHA-256 of each image's file, by row."""
+    seed: int
 
     @classmethod
     def of(
         cls, rows: Array, families: Array, groups: Array, digests: NDArray[np.uint8], seed: int
     ) -> Families:
-        """Gather the images of rows (n,); the other arrays are of all images: (N,), (N, 32)."""
-        rows = rows[np.argsort(families[rows], kind="stable")]
-        starts = np.flatnonzero(np.diff(families[rows], prepend=-1))
-        sizes = np.diff(starts, append=len(rows))
-        first, most = rows[starts], groups[rows[starts]]
-        for family in np.flatnonzero(sizes > 1):
-            members = rows[starts[family] : starts[family] + sizes[family]]
-            values, counts = np.unique(groups[members], return_counts=True)
+        """Gather the images of rows (N,); the other arrays have all images of the data set."""
+        rows = rows[np.argsort(families[rows], kind="stable")].astype(np.int32)
+        starts = np.flatnonzero(np.diff(families[rows], prepend=-1, append=-1)).astype(np.int32)
+        most = groups[rows[starts[:-1]]]
+        for family in np.flatnonzero(np.diff(starts) > 1):
+            values, counts = np.unique(
+                groups[rows[starts[family] : starts[family + 1]]], return_counts=True
+            )
             most[family] = values[counts.argmax()]
-            first[family] = min(members, key=lambda row: digests[row].tobytes())
-        hashes = (
-            sha256(f"{seed}:{digests[row].tobytes().hex()}".encode()).digest()[:16] for row in first
-        )
-        return cls(rows, sizes, most, np.fromiter(hashes, "S16", len(first)))
+        return cls(rows, starts, most, digests, seed)
+
+    @property
+    def sizes(self) -> Array:
+        """(F,) images of each family."""
+        return np.diff(self.starts)
 
     def strata(self) -> Iterator[Array]:
         """Yield the families (f,) of each age group, in the order in which they are dealt."""
@@ -60,8 +62,18 @@ class Families:
             yield self.ordered(np.flatnonzero(self.groups == group))
 
     def ordered(self, some: Array) -> Array:
-        """Return some families (f,) in the order in which they are dealt."""
-        return some[np.argsort(self.keys[some], kind="stable")]
+        """Return some families (f,) in the order in which they are dealt.
+
+        It is a hash of the seed and the family's smallest sha256, so that neither file names nor
+        their order matter.
+        """
+        keys = np.fromiter(map(self._key, some), "S16", len(some))
+        return some[np.argsort(keys, kind="stable")]
+
+    def _key(self, family: int) -> bytes:
+        members = self.rows[self.starts[family] : self.starts[family + 1]]
+        digest = min(self.digests[row].tobytes() for row in members)
+        return sha256(f"{self.seed}:{digest.hex()}".encode()).digest()[:16]
 
     def per_image(self, places: Array) -> Array:
         """Return for each of `rows` what its family has of (F,)."""
@@ -74,11 +86,11 @@ def hold_out(families: Families, held: Sequence[int]) -> Array:
     Families too large for a tenth of their group are dealt with the large ones of the other groups;
     of those that are too large there, too, the smallest fill what has nothing at all. Returns (F,).
     """
-    splits = np.full(len(families.sizes), TRAIN, np.int8)
-    large = [_fill(splits, families.sizes, stratum, held) for stratum in families.strata()]
+    splits, sizes = np.full(len(families.groups), TRAIN, np.int8), families.sizes
+    large = [_fill(splits, sizes, stratum, held) for stratum in families.strata()]
     pool = families.ordered(np.concatenate(large)) if large else np.empty(0, np.intp)
-    largest = _fill(splits, families.sizes, pool, held)
-    spare = iter(largest[np.argsort(families.sizes[largest], kind="stable")][:-1])
+    largest = _fill(splits, sizes, pool, held)
+    spare = iter(largest[np.argsort(sizes[largest], kind="stable")][:-1])
     for split in held:
         if split not in splits and (family := next(spare, None)) is not None:
             splits[family] = split
@@ -107,14 +119,14 @@ def deal_folds(families: Families, count: int) -> Array:
 
     The large ones first, each to the fold that has least of its group. Returns (F,).
     """
-    folds = np.full(len(families.sizes), -1, np.int32)
+    folds, sizes = np.full(len(families.groups), -1, np.int32), families.sizes
     totals = [0] * count
     for stratum in families.strata():
         heap = [(0, total, fold) for fold, total in enumerate(totals)]
         heapq.heapify(heap)
-        for family in stratum[np.argsort(-families.sizes[stratum], kind="stable")]:
+        for family in stratum[np.argsort(-sizes[stratum], kind="stable")]:
             own, total, fold = heap[0]
-            size = int(families.sizes[family])
+            size = int(sizes[family])
             heapq.heapreplace(heap, (own + size, total + size, fold))
             folds[family] = fold
         totals = [total for _, total, _ in sorted(heap, key=lambda item: item[2])]
@@ -127,7 +139,7 @@ def join_persons(clusters: Array, persons: Array) -> Array:
     clusters: (N,), -1 for none. persons: (N,) numbers, -1 for nobody. Returns (N,) numbers, equal
     for what must not be parted; -1 stays.
     """
-    parent = array("q", range(int(clusters.max(initial=-1)) + 1))
+    parent = array("i", range(int(clusters.max(initial=-1)) + 1))
 
     def root(cluster: int) -> int:
         while parent[cluster] != cluster:
@@ -135,13 +147,15 @@ def join_persons(clusters: Array, persons: Array) -> Array:
             cluster = parent[cluster]
         return cluster
 
-    first: dict[int, int] = {}
+    shown = array("i", [-1]) * (int(persons.max(initial=-1)) + 1)
     for row in np.flatnonzero((persons >= 0) & (clusters >= 0)):
-        cluster = int(clusters[row])
-        one, other = root(cluster), root(first.setdefault(int(persons[row]), cluster))
+        person, cluster = int(persons[row]), int(clusters[row])
+        if shown[person] < 0:
+            shown[person] = cluster
+        one, other = root(cluster), root(shown[person])
         parent[max(one, other)] = min(one, other)
-    roots = np.fromiter(map(root, range(len(parent))), np.int64, len(parent))
-    return np.where(clusters >= 0, roots[clusters], -1) if len(roots) else clusters
+    roots = np.fromiter(chain(map(root, range(len(parent))), [-1]), np.int32, len(parent) + 1)
+    return roots[clusters]  # of -1, the last
 
 
 def split_hash(digests: list[str], splits: list[str]) -> str:
