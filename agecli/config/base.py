@@ -101,6 +101,8 @@ class TrainConfig:
     model: NoOption[str] = ""
     data: Annotated[str, Option(metavar="DIR")] = "data/utkface"
     """Data set of `agecli prepare`."""
+    fold: Annotated[int | None, Option(metavar="K")] = None
+    """Fold to test on; the others train, and a tenth of them validates."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""
@@ -164,7 +166,7 @@ class TrainConfig:
             if len(values) != 3 or not all(low <= value <= high for value in values):
                 raise UsageError(f"{flag_of(name)}: needs 3 numbers from {low:g} to {high:g}")
         check_range(
-            self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
+            self, fold=(0, 10**9), image_size=(self.smallest, 1024), epochs=(1, 10_000),
             batch_size=(self.smallest_batch, 65_536), accumulate=(1, MOST_ACCUMULATED),
             lr=(self.lowest_lr, 10), weight_decay=(0, 10), dropout=(0, 0.95), ema=(0, 0.99999),
             patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
