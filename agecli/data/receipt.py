@@ -14,13 +14,11 @@ from agecli import __version__
 from agecli.ages import NO_GROUP, IntArray, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
+from agecli.data.decide import CONFLICT_YEARS
 from agecli.data.manifest import ManifestRow
 from agecli.data.split import SPLITS, split_hash
 from agecli.errors import UsageError
 from agecli.reading import read_json
-
-CONFLICT_YEARS = 5
-"""Copies whose ages lie farther apart are in conflict."""
 
 
 @dataclass(frozen=True)
