@@ -24,6 +24,7 @@ Examples:
   agecli evaluate runs/cnn --json | jq .exact
   agecli evaluate cnn capsnet runs/cnn --report report
   agecli evaluate runs/cnn --robustness --photographs --report report
+  agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --data data/adience
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
 
@@ -89,10 +90,11 @@ def evaluate(
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
-    Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs; --robustness
-    and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
-    --gate does not hold.
+    Several models are compared with each other and with their ensemble; runs of `train --fold`,
+    each on its own fold's images, by mean and standard deviation. With --json, a line per model,
+    and of several one for the ensemble and one with their differences in pairs, or one for the
+    folds; --robustness and --photographs add one each. Several processes of a launcher share the
+    images. Exit code 4: a --gate does not hold.
     """
     from agecli.commands._tables import stage_bars
     from agecli.evaluation import suite as library
@@ -164,6 +166,7 @@ def _show(suite: Suite, as_json: bool) -> None:
         grids = [tables.slice_grid(first.slices, first.worst_slice)]
     else:
         grids = tables.model_grids(rows, f"{len(suite.models)} models on {where}")
+        grids += [tables.folds_grid(suite.folds)] if suite.folds else []
         grids += [*tables.pairs_grids(suite.pairs), tables.slices_grid(rows, wide=False)]
     if suite.robustness:
         grids.append(tables.robustness_grid(suite.robustness))

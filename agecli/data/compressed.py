@@ -136,7 +136,7 @@ class CompressedImages(Images):
             raise self._damaged(f"is damaged (image {row}: {error})") from error
         if decoded.size != (image.shape[1], image.shape[0]):
             raise self._damaged(f"is damaged (image {row}: {decoded.width}x{decoded.height})")
-        image[:] = decoded
+        image[:] = np.asarray(decoded)
 
 
 def most_bytes(size: int) -> int:

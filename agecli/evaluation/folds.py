@@ -1,4 +1,4 @@
-"""Cross-validation: each model on the fold that it was not trained on, and what they have reached."""
+"""Cross-validation: each model on the fold that it did not see, and their mean over folds."""
 
 from __future__ import annotations
 

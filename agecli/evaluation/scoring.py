@@ -61,6 +61,8 @@ class Evaluation:
     knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
+    fold: int | None = None
+    """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
 
@@ -125,6 +127,7 @@ class Evaluation:
             "title": self.title,
             "data": str(self.data),
             "split": self.split,
+            **({} if self.fold is None else {"fold": self.fold}),
             "same_split": self.same_split,
             "flip": self.flip,
             **self.scores.plain(),
@@ -205,5 +208,6 @@ def evaluate_model(
         columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
+        fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

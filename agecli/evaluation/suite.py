@@ -8,10 +8,9 @@ released cnn answers all groups alike in both ways, its probabilities differ by 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,13 @@ from agecli.config import FLIP, Device, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
+from agecli.evaluation.folds import (
+    Folds,
+    check_same_images,
+    dataset_of,
+    spread_over_folds,
+)
+from agecli.evaluation.gates import check_gate, parse_gate
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
@@ -34,7 +40,6 @@ if TYPE_CHECKING:
     from agecli.evaluation.photographs import Photographs
 
 ENSEMBLE = "ensemble"
-_GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)")
 
 StageProgress = Callable[[str, int, int], None]
 """Called with what is measured, the images done and the images there are."""
@@ -47,7 +52,7 @@ class Suite:
     dataset: Dataset
     models: list[Evaluation]
     ensemble: Evaluation | None
-    """None for one model, or models of different age groups."""
+    """None for one model, or models of different age groups or folds."""
     pairs: list[Difference]
     robustness: dict[str, Robustness]
     """By the models' names; empty where it was not asked for."""
@@ -55,6 +60,11 @@ class Suite:
     """None where they were not asked for, and in all processes of a launch but the first."""
     failures: list[str] = field(default_factory=list)
     """The gates that do not hold, in words."""
+
+    @cached_property
+    def folds(self) -> list[Folds]:
+        """The means over folds, of the models that are there with several."""
+        return spread_over_folds(self.models)
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -79,6 +89,8 @@ class Suite:
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield plain values for JSON: an object per row, and one for each other measurement."""
         yield from (row.summary() for row in self.rows)
+        if self.folds:
+            yield {"folds": [asdict(one) for one in self.folds]}
         if self.pairs:
             yield {"pairs": [asdict(pair) for pair in self.pairs]}
         if self.robustness:
@@ -103,7 +115,8 @@ def evaluate(
 ) -> Suite:
     """Score models on the images of a split, and compare them.
 
-    weights: files, run folders, or released models' names. data: a folder of `agecli prepare`.
+    weights: files, run folders, or released models' names. data: a folder of `agecli prepare`; a
+    model that was trained with one of its folds left out is scored on that.
     flip: average the answers for each image and its mirror image. force: score models of other
     splits, too. robustness: score perturbed images, too; store: and write that into the weights
     files. photographs: have faces in larger pictures detected, too. gates: conditions on every
@@ -115,19 +128,25 @@ def evaluate(
     from agecli.inference.predictor import load_model
 
     for gate in gates:
-        _parse_gate(gate)  # before the work, for its errors
+        parse_gate(gate)  # before the work, for its errors
     dataset, paths = open_dataset(Path(data)), named_weights(*weights)
     if store:
         _check_store(paths, robustness=robustness, split=split, force=force)
+    own = [dataset_of(read_metadata(path), dataset) for path in paths]
+    for option, given in (("--robustness", robustness), ("--photographs", photographs)):
+        if given:
+            check_same_images(option, own)
     if not force:
-        _refuse_other_splits(paths, dataset)
+        for path, each in zip(paths, own, strict=True):
+            _refuse_other_splits([path], each)
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for name, model in zip(_names(paths), models, strict=True):
+    for name, model, each in zip(_names(paths), models, own, strict=True):
         show = partial(progress, str(model.path))
-        result = evaluate_model(model, dataset, split, parallel=True, progress=show, **options)
+        result = evaluate_model(model, each, split, parallel=True, progress=show, **options)
         results.append(replace(result, name=name))
+    dataset = own[0]
     perturbed: list[Robustness] = []
     if robustness:
         show = partial(progress, "perturbed images")
@@ -150,10 +169,14 @@ def evaluate(
 def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     """Average the probabilities of models on the same images, and score the answers.
 
-    The age is the mean of those that give one. None for one model, or for different age groups.
+    The age is the mean of those that give one. None for one model, or for different age groups or
+    folds.
     """
     first = results[0]
-    alike = all(result.scheme.labels == first.scheme.labels for result in results)
+    alike = all(
+        result.scheme.labels == first.scheme.labels and result.fold == first.fold
+        for result in results
+    )
     if len(results) < 2 or not alike:
         return None
     chances = np.mean([result.probabilities for result in results], axis=0)  # (N, groups)
@@ -177,13 +200,15 @@ def compare_models(results: list[Evaluation]) -> list[Difference]:
     """Compare models in pairs: by their groups, on the images that have one, where these are alike.
 
     Those of different groups are compared by years, where both know them, and otherwise not at all:
-    to tell few groups from each other is easier than to tell many.
+    to tell few groups from each other is easier than to tell many. Nor are those of other folds.
     """
     return [*filter(None, starmap(_compare, combinations(results, 2)))]
 
 
 def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
     names = first.name, second.name
+    if first.fold != second.fold:
+        return None
     if first.scheme == second.scheme:
         known = first.truth != NO_GROUP
         right = [(one.answers == one.truth)[known] for one in (first, second)]
@@ -192,32 +217,6 @@ def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
     if not known.any():
         return None
     return years_difference(names, first.errors[known], second.errors[known])
-
-
-def check_gate(gate: str, row: Evaluation) -> str | None:
-    """Hold a row against a condition as exact>=0.70; say how it fails, or None where it holds.
-
-    Raises UsageError for a condition that is none, or of a figure that the row does not have.
-    """
-    name, sign, bound = _parse_gate(gate)
-    figures = {k: v for k, v in row.summary().items() if isinstance(v, int | float)}
-    if (worst := row.worst_slice) and worst.exact is not None:
-        figures["worst_slice"] = worst.exact
-    if name not in figures:
-        raise UsageError(
-            f"--gate: {row.name} has no figure {name!r}; figures are {', '.join(sorted(figures))}"
-        )
-    value = figures[name]
-    holds = value >= bound if sign == ">=" else value <= bound
-    return None if holds else f"{row.name}: {name} is {value:.4g}, not {sign} {bound:g}"
-
-
-def _parse_gate(gate: str) -> tuple[str, str, float]:
-    """Split a condition into figure, sign and bound."""
-    match = _GATE.fullmatch(gate.strip())
-    if not match:
-        raise UsageError(f"--gate: {gate!r} is no condition such as exact>=0.70 or mae<=5")
-    return match[1], match[2], float(match[3])
 
 
 def _names(paths: list[Path]) -> list[str]:

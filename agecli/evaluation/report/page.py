@@ -80,6 +80,8 @@ def _overview(suite: Suite) -> Iterator[Section]:
     )
     yield "Exact accuracy", [Bars(bars, first.majority), note]
     yield "Models", [*tables.model_grids(suite.rows), _about(suite)]
+    if suite.folds:
+        yield "Folds", [tables.folds_grid(suite.folds)]
     if suite.pairs:
         note = (
             "The first's figure less the second's, on the same images: interval by the bootstrap, "
