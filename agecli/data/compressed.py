@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agecli.data.images import read_image
-from agecli.data.stored import Images
+from agecli.data.mending import JPEG_START
+from agecli.data.pixels import Images, Read, Write, map_array
 from agecli.errors import ImageError
 
 JPEGS, OFFSETS = "images.jpegs", "offsets.npy"
 QUALITY = 90
 """Of JPEG, 1 to 95."""
-KEPT = frozenset({"JPEG", "WEBP"})
-"""Formats of files that are kept as they are."""
+
+MOST_SIDE = 1024
 
 _ENTRY = np.dtype([("part", "<u4"), ("size", "<u4"), ("place", "<u8")])
 _BLOCK = 4096
-
-Write = Callable[[int, Image.Image, bytes | None], None]
 
 
 class CompressedFile:
@@ -47,14 +46,11 @@ class CompressedFile:
 
     @contextmanager
     def writer(self) -> Iterator[Write]:
-        """Open what writes an image (RGB, size × size) to its row, for this process.
-
-        It takes the row, the image, and the file's bytes where these decode to just that image.
-        """
+        """Open what writes an image to its row, for this process."""
         number = os.getpid()
         with self._part(number).open("ab") as part, self.index.open("r+b") as index:
 
-            def write(row: int, image: Image.Image, data: bytes | None) -> None:
+            def write(row: int, image: Image.Image, data: bytes | None = None) -> None:
                 data = self._compress(image, data)
                 place = part.tell()
                 part.write(data)
@@ -66,8 +62,8 @@ class CompressedFile:
             yield write
 
     @contextmanager
-    def reader(self) -> Iterator[Callable[[int], NDArray[np.uint8]]]:
-        """Open what reads an image (size, size, 3) back from its row."""
+    def reader(self) -> Iterator[Read]:
+        """Open what reads an image back from its row."""
         with ExitStack() as files:
             index = files.enter_context(self.index.open("rb"))
             parts: dict[int, io.BufferedReader] = {}
@@ -109,7 +105,7 @@ class CompressedFile:
         return parts[number].read(int(entry["size"]))
 
     def _compress(self, image: Image.Image, data: bytes | None) -> bytes:
-        if data is not None and len(data) < most_bytes(self.size):
+        if data and data.startswith(JPEG_START) and len(data) <= most_bytes(self.size):
             return data
         content = io.BytesIO()
         image.save(content, "JPEG", quality=QUALITY)
@@ -140,23 +136,35 @@ class CompressedImages(Images):
 
 
 def most_bytes(size: int) -> int:
-    """Return how many bytes an image of a side may take: as many as its pixels."""
-    return size * size * 3
+    """Return how many bytes an image of a side may take: as many as its pixels, and a header."""
+    return size * size * 3 + 4096
 
 
-def open_compressed(folder: Path, count: int, size: int) -> CompressedImages:
-    """Open the images of a data set. Raises ValueError where the files are none, or of others."""
+def open_compressed(folder: Path, count: int) -> CompressedImages:
+    """Open images (count, S, S, 3). Raises ValueError where the files are none, or of others."""
     path = folder / JPEGS
+    mapped = map_array(folder / OFFSETS)
+    if mapped.dtype != "<u8" or mapped.shape != (count + 1,):
+        raise ValueError(f"not where each of {count} images begins")
+    offsets = np.array(mapped)
+    if offsets[0] or offsets[-1] != path.stat().st_size or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"not where the images of {JPEGS} begin")
+    sizes = np.diff(offsets)
+    most = int(sizes.max(initial=0))
+    side = _side(path, int(sizes[sizes > 0][0])) if most else 0
+    if not side or most > most_bytes(side):
+        raise ValueError(f"images of {most} bytes, of a side of {side} pixels")
+    return CompressedImages(path, offsets, side)
+
+
+def _side(path: Path, size: int) -> int:
+    """Read the side of the first image, that of all. Raises ValueError where it is none."""
+    with path.open("rb") as file:
+        data = file.read(min(size, most_bytes(MOST_SIDE)))
     try:
-        offsets = np.load(folder / OFFSETS, mmap_mode="r")  # its header tells the size
-    except Exception as error:  # whatever numpy makes of a header that is none
-        raise ValueError(f"{OFFSETS}: no array of numpy: {error}") from error
-    if offsets.dtype != "<u8" or offsets.shape != (count + 1,):
-        raise ValueError(f"{OFFSETS}: not where each of {count} images begins")
-    offsets = np.array(offsets)
-    sizes = np.diff(offsets.astype(np.int64))
-    if offsets[0] or offsets[-1] != path.stat().st_size or (sizes < 0).any():
-        raise ValueError(f"{OFFSETS}: not that of {JPEGS}")
-    if (sizes > most_bytes(size)).any():
-        raise ValueError(f"an image of {sizes.max()} bytes")
-    return CompressedImages(path, offsets, size)
+        image = read_image(data)
+    except ImageError as error:
+        raise ValueError(f"its first image: {error}") from error
+    if image.width != image.height or image.width > MOST_SIDE:
+        raise ValueError(f"its first image has {image.width}x{image.height} pixels")
+    return image.width

@@ -73,8 +73,8 @@ def prepare(
     cropped = {path for path, origin in read.items() if origin.cropped}
     listed = listing.pictures
     progress("decode", 0, len(listed))
-    with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
-        images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
+    with staged(out, needed=store.needed(len(listed), config)) as folder:
+        images = store.create(folder, len(listed), config)
         decode = partial(_decode_batch, images, crop, measure.fingerprint)
         decoded, prints = _decode(
             listed, cropped, decode, measure, workers or default_workers(), progress
@@ -82,6 +82,7 @@ def prepare(
         progress("audit", 0, 1)
         clusters = _cluster(decoded, prints, images, measure)
         progress("audit", 1, 1)
+        images.finish()
         rows = _rows(listed, decoded, clusters, config)
         digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
@@ -142,7 +143,7 @@ def _decode_batch(
     batch: Sequence[_File],
 ) -> Iterator[_Decoded]:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
-    with images.path.open("r+b") as file:
+    with images.writer() as write:
         for row, data, cropped in batch:
             try:
                 image = _decode_image(data, crop if cropped else None)
@@ -152,10 +153,10 @@ def _decode_batch(
             if image is None:
                 yield _Decoded(row, _digest(data), "no face found")
                 continue
-            image = fit(image, images.size)
-            images.write(file, row, np.asarray(image))
-            file.flush()  # the next picture may end this process
-            yield _Decoded(row, _digest(data), "", fingerprint(image).tobytes())
+            fitted = fit(image, images.size)
+            own = data if isinstance(data, bytes) and fitted is image and not cropped else None
+            write(row, fitted, own)
+            yield _Decoded(row, _digest(data), "", fingerprint(fitted).tobytes())
 
 
 def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | None:
@@ -181,11 +182,11 @@ def _cluster(
     """Number the clusters among the readable pictures; unreadable ones get -1."""
     usable = np.array([item.row for item in decoded if not item.excluded], dtype=np.int64)
     clusters = np.full(len(decoded), -1)
-    with images.path.open("rb") as file:
+    with images.reader() as read:
         clusters[usable] = audit.find_clusters(
             [decoded[row].sha256 for row in usable],
             prints[usable],
-            lambda index: images.read(file, usable[index]),
+            lambda index: read(usable[index]),
             measure,
         )
     return clusters
