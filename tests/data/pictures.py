@@ -5,6 +5,7 @@ import resource
 import signal
 import time
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -64,10 +65,10 @@ def failing_crop(image: Image.Image) -> Image.Image:
 
 
 def write_set(folder: Path, names: list[str], tables: dict[str, str] | None = None) -> Path:
-    """Write a small picture under each name, and tables of labels beside them."""
-    for number, name in enumerate(names):
+    """Write a small picture of its own under each name, and tables of labels beside them."""
+    for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        textured(number, 24).save(folder / name, "JPEG")
+        textured(crc32(f"{folder.name}/{name}".encode()), 24).save(folder / name, "JPEG")
     for name, text in (tables or {}).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
