@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 Judge = Callable[[Iterator[Image.Image]], Verdict]
 
 
-def decide_crops(
+def decide(
     origins: Mapping[Path, Origin], samples: Mapping[Path, Sequence[str]], crop: Crop | None,
     judge: Judge | None,
 ) -> dict[Path, Origin]:  # fmt: skip

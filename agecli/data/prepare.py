@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from agecli.config import PrepareConfig
-from agecli.data import audit, sources, store
+from agecli.data import audit, framing, sources, store
 from agecli.data.decide import REASONS, Known, decide
-from agecli.data.framing import Crop, Judge, decide_crops
+from agecli.data.framing import Crop, Judge
 from agecli.data.images import fit, read_image
 from agecli.data.listing import Asked, Listed, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
@@ -69,7 +69,7 @@ def prepare(
     measure = audit.MEASURES[config.audit]
     check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
     listing = list_pictures(origins, Asked(labels, names, layout))
-    read = decide_crops(listing.origins, listing.samples, crop, judge)
+    read = framing.decide(listing.origins, listing.samples, crop, judge)
     cropped = {path for path, origin in read.items() if origin.cropped}
     listed = listing.pictures
     progress("decode", 0, len(listed))

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from agecli.config import PrepareConfig
-from agecli.data.framing import Verdict, decide_crops
+from agecli.data import framing
+from agecli.data.framing import Verdict
 from agecli.data.prepare import prepare
 from agecli.data.receipt import Origin
 from tests.data.pictures import write_set
@@ -46,13 +47,13 @@ def test_each_source_is_judged_by_its_own_pictures(tmp_path):
 
 def test_without_a_judge_all_are_cropped_or_none():
     origins = {Path("a"): Origin("a", "folders")}
-    assert decide_crops(origins, {}, left_half, None)[Path("a")].cropped
-    assert not decide_crops(origins, {}, None, None)[Path("a")].cropped
+    assert framing.decide(origins, {}, left_half, None)[Path("a")].cropped
+    assert not framing.decide(origins, {}, None, None)[Path("a")].cropped
 
 
 def test_names_of_aligned_chips_are_believed():
     origins = {Path("a"): Origin("a", "utkface")}
-    (origin,) = decide_crops(origins, {}, left_half, brightness).values()
+    (origin,) = framing.decide(origins, {}, left_half, brightness).values()
     assert (origin.cropped, origin.why) == (False, "their names say that they are aligned chips")
 
 
@@ -61,5 +62,5 @@ def test_pictures_that_cannot_be_read_are_not_judged(tmp_path):
     (source / "5/0.jpg").write_bytes(b"broken")
     names = [path.relative_to(source).as_posix() for path in source.rglob("*.jpg")]
     origins = {source: Origin("bright", "folders")}
-    (origin,) = decide_crops(origins, {source: names}, left_half, brightness).values()
+    (origin,) = framing.decide(origins, {source: names}, left_half, brightness).values()
     assert origin.why == "3 of 3 are bright"
