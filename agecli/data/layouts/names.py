@@ -9,8 +9,6 @@ from agecli.data.layouts.base import Layout, Source
 from agecli.data.sources import Member
 from agecli.errors import UsageError, brief
 
-NEEDS = "file names that fit --names"
-
 PATTERNS = {
     "agedb": "{index}_{identity}_{age}_{sex}.*",
     "cacd": "{age}_{identity}_{index}.*",
@@ -21,8 +19,13 @@ _MEANINGS = {
     "age": "age", "sex": "sex", "gender": "sex", "race": "race", "ethnicity": "race",
     "identity": "person", "person": "person", "split": "split", "fold": "fold",
 }  # fmt: skip
-"""By what a field is called; other fields, as {index}, are passed over."""
-_FIELDS = {"age": r"\d{1,3}(?:-\d{1,3}|\+)?", "fold": r"\d{1,3}"}
+"""By what a field is called; others are passed over, as {index}, a number."""
+_FIELDS = {
+    "age": r"\d{1,3}(?:-\d{1,3}|\+)?",
+    "fold": r"\d{1,3}",
+    "index": r"\d{1,9}",  # UTKFace's times of 17 digits are none
+    "sex": "male|female|man|woman|[mf01]",
+}
 _PIECE = re.compile(r"(\{\w+\}|\*)")
 _WORDS = ("sex", "race", "person")
 _MOST = 200
@@ -90,8 +93,8 @@ def _regex_of(piece: str, after: str, then: str = "") -> str:
         return "[^/]*"
     what = _MEANINGS.get(piece[1:-1], "")
     field = f"[^/{re.escape(after[:1])}]+"
-    if what in _FIELDS:
-        field = _FIELDS[what]
+    if fixed := _FIELDS.get(what or piece[1:-1]):
+        field = fixed
     elif not after and then == "*":
         field = "[a-z0-9]+"
     elif what == "person":

@@ -98,6 +98,7 @@ def _asked(table):
         (b"\xff\xfep\0a", "not a CSV file|no column"),
         (b"path,age\na.jpg,(25, 32)\n", r"line 2 \('\(25'\)"),
         (b"PK\3\4", "not a CSV file|no column"),
+        (b"path,age,person\na.jpg,3," + b"x" * 5000, r"line 2 .*100 characters at most"),
     ],
 )
 def test_a_broken_table_in_a_source_is_one_line(tmp_path, content, reason):

@@ -33,6 +33,13 @@ def test_a_pattern_says_what_a_name_means(tmp_path, pattern, name, label):
     assert labels(source, names=pattern) == {name: label}
 
 
+@pytest.mark.parametrize("pattern", ["agedb", "cacd", "fgnet"])
+def test_patterns_of_other_sets_do_not_fit_utkfaces_names(pattern):
+    compiled = compile_pattern(pattern)
+    for name in ("8_0_0_20170101000000001.jpg.chip.jpg", "61_1_20170109150557335.jpg.chip.jpg"):
+        assert not compiled.fullmatch(name)
+
+
 def test_folders_of_splits_count_beside_names(tmp_path):
     source = write_set(tmp_path / "in", ["train/3_a.jpg", "test/4_b.jpg"])
     found = labels(source, names="{age}_{identity}.*")
