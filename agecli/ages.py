@@ -107,37 +107,57 @@ class Scheme:
         return len(self.bounds)
 
     def groups_of(self, ages: ArrayLike) -> IntArray:
-        """Return the group of each age (N,) as an index (N,), or NO_GROUP for a gap age."""
-        return self._year_groups()[np.clip(ages, 0, YEARS - 1)]
+        """Return the group of each age as an index (N,), or NO_GROUP for a gap age.
 
-    def groups_of_labels(self, ages: IntArray) -> IntArray:
-        """Return the group in which more than half of each label's years lie, or NO_GROUP.
-
-        ages: (N, 2), the first and last year of each label; returns (N,) indices.
+        ages: years (N,), or labels (N, 2) of a first and a last year: their group is the one in
+        which more than half of their years lie.
         """
-        low, high = np.clip(ages, 0, YEARS - 1).T
-        years = np.vstack([np.zeros(len(self)), self.year_matrix().cumsum(axis=0)])
-        inside = years[high + 1] - years[low]  # (N, groups)
-        most = inside.argmax(axis=1)
-        share = np.take_along_axis(inside, most[:, None], axis=1)[:, 0]
-        return np.where(2 * share > high + 1 - low, most, NO_GROUP)
+        low, high = _ends(ages)
+        return self.range_groups()[low, high]
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
-        """Return the group nearest to each age (N,) as an index (N,); a tie goes to the younger."""
-        years = np.arange(YEARS)[:, None]
-        low, high = np.array(self.bounds).T
-        distance = np.maximum(low - years, years - high)  # (YEARS, groups), negative inside
-        return distance.argmin(axis=1)[np.clip(ages, 0, YEARS - 1)]
+        """Return the group nearest to each age as an index (N,); a tie goes to the younger.
+
+        ages: years (N,), or labels (N, 2): near to these is the group with most of their years, or
+        else the one nearest to their middle.
+        """
+        ends = low, high = _ends(ages)
+        inside = self._years_inside(*ends)  # (N, groups)
+        first, last = np.array(self.bounds).T
+        middle = (low + high)[:, None] / 2
+        distance = np.maximum(first - middle, middle - last)  # (N, groups), negative inside
+        return np.where(inside.any(axis=1), inside.argmax(axis=1), distance.argmin(axis=1))
+
+    def range_groups(self) -> IntArray:
+        """Return the group of every first and last year, (YEARS, YEARS), as `groups_of` does."""
+        low, high = np.indices((YEARS, YEARS)).reshape(2, -1)
+        inside = self._years_inside(low, high)
+        most = inside.argmax(axis=1)
+        holds = 2 * inside.max(axis=1) > high + 1 - low
+        return np.where(holds & (low <= high), most, NO_GROUP).reshape(YEARS, YEARS)
+
+    def _years_inside(self, low: IntArray, high: IntArray) -> IntArray:
+        """Count the years from low to high (N,) that each group has, (N, groups)."""
+        first, last = np.array(self.bounds).T
+        overlap = np.minimum(last, high[:, None]) - np.maximum(first, low[:, None]) + 1
+        return np.maximum(overlap, 0)
 
     def year_matrix(self) -> FloatArray:
         """Return the 0/1 matrix (YEARS, groups) that sums year probabilities into groups."""
-        return (self._year_groups()[:, None] == np.arange(len(self))).astype(np.float32)
+        groups = self.groups_of(np.arange(YEARS))
+        return (groups[:, None] == np.arange(len(self))).astype(np.float32)
 
-    def _year_groups(self) -> IntArray:
-        table = np.full(YEARS, NO_GROUP)
-        for index, (low, high) in enumerate(self.bounds):
-            table[low : high + 1] = index
-        return table
+
+def years_of(ages: ArrayLike) -> FloatArray:
+    """Return the years (N,) of labels (N, 2), or years (N,): NaN for a range."""
+    ages = np.asarray(ages, dtype=np.float64)
+    return ages if ages.ndim == 1 else np.where(ages[:, 0] == ages[:, 1], ages[:, 0], np.nan)
+
+
+def _ends(ages: ArrayLike) -> tuple[IntArray, IntArray]:
+    """Return the first and last years (N,) of labels (N, 2) or years (N,), within 0 to 100."""
+    years = np.clip(ages, 0, YEARS - 1)
+    return (years, years) if years.ndim == 1 else (years[:, 0], years[:, 1])
 
 
 def knows_years(objective: str) -> bool:

@@ -50,6 +50,9 @@ Conflicts = Annotated[
     config.Conflicts,
     typer.Option(help="Training images whose copies are labelled over 5 years apart."),
 ]
+Folds = Annotated[
+    int, typer.Option(metavar="N", help="Deal folds for `train --fold`, too; 0 = the data's own.")
+]
 Audit = Annotated[
     int, typer.Option(min=1, max=2, help="How near duplicates are found; 1 makes earlier splits.")
 ]
@@ -65,6 +68,7 @@ def prepare(
     size: Size = PrepareConfig.size,
     seed: Seed = PrepareConfig.seed,
     conflicts: Conflicts = PrepareConfig.conflicts,
+    folds: Folds = PrepareConfig.folds,
     audit: Audit = PrepareConfig.audit,
     workers: Workers = None,
     force: Force = False,
@@ -75,7 +79,9 @@ def prepare(
     Exact and near duplicates never straddle train, validation and test (80/10/10). OUT holds
     images.npy, manifest.csv and receipt.json, and appears only when it is whole.
     """
-    settings = PrepareConfig(scheme=scheme, size=size, seed=seed, conflicts=conflicts, audit=audit)
+    settings = PrepareConfig(
+        scheme=scheme, size=size, seed=seed, conflicts=conflicts, folds=folds, audit=audit
+    )
 
     from agecli.commands._console import show_json
     from agecli.commands._tables import stage_bars

@@ -66,6 +66,8 @@ class PrepareConfig:
     """Decides the split, together with the images' content."""
     conflicts: Conflicts = "drop"
     """What happens to training images whose copies carry ages more than 5 years apart."""
+    folds: int = 0
+    """Folds for cross-validation, beside the split; 0 = those that the data has, if any."""
     audit: int = 2
     """How near duplicates are found; 1 makes the splits of before grey and cropped copies were."""
 
@@ -74,7 +76,9 @@ class PrepareConfig:
 
         Scheme.parse(self.scheme)
         check_types(self)
-        check_range(self, size=(16, 1024), seed=(0, 2**31), audit=(1, 2))
+        check_range(self, size=(16, 1024), seed=(0, 2**31), folds=(0, 100), audit=(1, 2))
+        if self.folds == 1:
+            raise UsageError("--folds: one fold would be all: give 2 or more, or 0 for none")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class TrainConfig:
     model: NoOption[str] = ""
     data: Annotated[str, Option(metavar="DIR")] = "data/utkface"
     """Data set of `agecli prepare`."""
+    fold: Annotated[int | None, Option(metavar="K")] = None
+    """Fold to test on; the others train, and a tenth of them validates."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""
@@ -160,7 +166,7 @@ class TrainConfig:
             if len(values) != 3 or not all(low <= value <= high for value in values):
                 raise UsageError(f"{flag_of(name)}: needs 3 numbers from {low:g} to {high:g}")
         check_range(
-            self, image_size=(self.smallest, 1024), epochs=(1, 10_000),
+            self, fold=(0, 10**9), image_size=(self.smallest, 1024), epochs=(1, 10_000),
             batch_size=(self.smallest_batch, 65_536), accumulate=(1, MOST_ACCUMULATED),
             lr=(self.lowest_lr, 10), weight_decay=(0, 10), dropout=(0, 0.95), ema=(0, 0.99999),
             patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),

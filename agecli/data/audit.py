@@ -72,7 +72,7 @@ def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
 
     clusters: (N,); ages: (N, 2), first and last years of the labels; returns (N,).
     """
-    first = np.full(clusters.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    first = np.full(clusters.max(initial=-1) + 1, np.iinfo(ages.dtype).max, ages.dtype)
     last = np.full_like(first, -1)
     np.minimum.at(first, clusters, ages[:, 1])
     np.maximum.at(last, clusters, ages[:, 0])

@@ -80,6 +80,8 @@ class Manifest(Columns):
 
     sha256: str
     """Of the file."""
+    digests: NDArray[np.str_]
+    """(N,) SHA-256 of each image's own file."""
     split_hash: str
     """As its own rows have it."""
 
@@ -102,6 +104,7 @@ class Manifest(Columns):
         usable = [pair for pair in zip(column["sha256"], splits, strict=True) if pair[1]]
         return cls(
             sha256=sha256(text.encode()).hexdigest(),
+            digests=np.array(column["sha256"]),
             ids=np.array(column["id"]),
             sources=np.array(column["source"]),
             ages=np.array([*map(Age.parse, column["age"])], dtype=np.int64).reshape(-1, 2),

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from agecli.ages import Scheme
 from agecli.config import PrepareConfig
 from agecli.data import audit, sources, store
+from agecli.data.decide import REASONS, Known, decide
 from agecli.data.images import fit, read_image
 from agecli.data.listing import Listed, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
-from agecli.data.receipt import CONFLICT_YEARS, Receipt
-from agecli.data.split import assign_splits, join_persons, straddling
+from agecli.data.receipt import Receipt
+from agecli.data.split import SPLITS
 from agecli.data.staging import check_free, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError
@@ -187,26 +187,12 @@ def _rows(
     usable = np.flatnonzero(clusters >= 0)
     if not len(usable):
         raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
-    ages = np.array([item.label.age for item in listed])  # (N, 2)
-    splits = np.array([item.label.split for item in listed], dtype="<U5")
-    splits[clusters < 0] = ""
-    persons = [listed[row].label.person for row in usable]
-    families = clusters[usable] if not any(persons) else join_persons(clusters[usable], persons)
-    if not splits.any():
-        splits[usable] = assign_splits(
-            families,
-            Scheme.parse(config.scheme).groups_of_labels(ages[usable]),
-            [decoded[row].sha256 for row in usable],
-            config.seed,
-        )
-    reasons = [item.excluded for item in decoded]
-    for row, split in zip(usable, straddling(families, splits[usable].tolist()), strict=True):
-        if split:
-            reasons[row] = f"its copy or person is in {split}"
-    if config.conflicts == "drop":
-        spans = audit.age_spans(clusters[usable], ages[usable])
-        for row in usable[(spans > CONFLICT_YEARS) & (splits[usable] == "train")]:
-            reasons[row] = f"copies more than {CONFLICT_YEARS} years apart"
+    decided = decide(_known(listed, decoded, clusters), config)
+    splits = [SPLITS[place] if place >= 0 else "" for place in decided.splits.tolist()]
+    reasons = [
+        item.excluded or REASONS[reason]
+        for item, reason in zip(decoded, decided.reasons.tolist(), strict=True)
+    ]
     return [
         ManifestRow(
             id=item.id,
@@ -216,12 +202,35 @@ def _rows(
             sex=item.label.sex,
             race=item.label.race,
             person=item.label.person,
-            fold=item.label.fold,
+            fold=fold,
             cluster=cluster,
             split=split,
             excluded=reason,
         )
-        for item, result, cluster, split, reason in zip(
-            listed, decoded, clusters.tolist(), splits.tolist(), reasons, strict=True
+        for item, result, cluster, split, fold, reason in zip(
+            listed, decoded, clusters.tolist(), splits, decided.folds.tolist(), reasons,
+            strict=True,
         )
+    ]  # fmt: skip
+
+
+def _known(listed: list[Listed], decoded: list[_Decoded], clusters: np.ndarray) -> Known:
+    digests = b"".join(bytes.fromhex(item.sha256) for item in decoded)
+    sources: dict[str, int] = {}
+    persons: dict[tuple[str, str], int] = {}
+    people = [
+        persons.setdefault((item.source, item.label.person), len(persons))
+        if item.label.person
+        else -1
+        for item in listed
     ]
+    places = {split: place for place, split in enumerate(SPLITS)}
+    return Known(
+        clusters=clusters,
+        ages=np.array([item.label.age for item in listed]),
+        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
+        sources=np.array([sources.setdefault(item.source, len(sources)) for item in listed]),
+        persons=np.array(people),
+        splits=np.array([places.get(item.label.split, -1) for item in listed]),
+        folds=np.array([item.label.fold for item in listed]),
+    )

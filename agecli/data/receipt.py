@@ -14,13 +14,11 @@ from agecli import __version__
 from agecli.ages import NO_GROUP, IntArray, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
+from agecli.data.decide import CONFLICT_YEARS
 from agecli.data.manifest import ManifestRow
 from agecli.data.split import SPLITS, split_hash
 from agecli.errors import UsageError
 from agecli.reading import read_json
-
-CONFLICT_YEARS = 5
-"""Copies whose ages lie farther apart are in conflict."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Receipt:
         scheme = Scheme.parse(config.scheme)
         usable = [row for row in rows if row.split]
         names = [*scheme.labels, "gap"]
-        groups = scheme.groups_of_labels(_ages_of(usable))
+        groups = scheme.groups_of(_ages_of(usable))
         counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
         for row, group in zip(usable, groups.tolist(), strict=True):
             if not row.excluded:

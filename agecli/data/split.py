@@ -1,54 +1,145 @@
-"""Assign clusters of pictures to train, validation and test, by content and seed."""
+"""Deal what must stay together to train, validation and test, or to folds, by content and seed."""
 
 from __future__ import annotations
 
+import heapq
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.integer]
+
 SPLITS = ("train", "val", "test")
+"""From the least to the most strict: what belongs to two of them belongs to the later one."""
+TRAIN, VAL, TEST = range(3)
 HELD_OUT = 0.1
 """Share of the images in each of test and validation."""
 
 
-def assign_splits(
-    clusters: NDArray[np.integer], groups: NDArray[np.integer], digests: list[str], seed: int
-) -> list[str]:
-    """Assign each image to a split: clusters stay whole, each group is shared out 80/10/10.
+@dataclass(frozen=True)
+class Families:
+    """Images by what is dealt whole: clusters, or all clusters that show one person."""
 
-    clusters, groups: (N,) numbers; a cluster counts for its most frequent group. The order in
-    which clusters are dealt is a hash of the seed and the cluster's smallest sha256, so that
-    neither file names nor their order matter.
+    rows: Array
+    """(N,) of the images, family by family."""
+    starts: Array
+    """(F + 1,) places in `rows` at which the families start, and its end."""
+    groups: Array
+    """(F,) the most frequent age group of each."""
+    digests: NDArray[np.uint8]
+    """(images, 32) SHA-256 of each image's file, by row."""
+    seed: int
+
+    @classmethod
+    def of(
+        cls, rows: Array, families: Array, groups: Array, digests: NDArray[np.uint8], seed: int
+    ) -> Families:
+        """Gather the images of rows (N,); the other arrays have all images of the data set."""
+        rows = rows[np.argsort(families[rows], kind="stable")].astype(np.int32)
+        starts = np.flatnonzero(np.diff(families[rows], prepend=-1, append=-1)).astype(np.int32)
+        most = groups[rows[starts[:-1]]]
+        for family in np.flatnonzero(np.diff(starts) > 1):
+            values, counts = np.unique(
+                groups[rows[starts[family] : starts[family + 1]]], return_counts=True
+            )
+            most[family] = values[counts.argmax()]
+        return cls(rows, starts, most, digests, seed)
+
+    @property
+    def sizes(self) -> Array:
+        """(F,) images of each family."""
+        return np.diff(self.starts)
+
+    def strata(self) -> Iterator[Array]:
+        """Yield the families (f,) of each age group, in the order in which they are dealt."""
+        for group in np.unique(self.groups):
+            yield self.ordered(np.flatnonzero(self.groups == group))
+
+    def ordered(self, some: Array) -> Array:
+        """Return some families (f,) in the order in which they are dealt.
+
+        It is a hash of the seed and the family's smallest sha256, so that neither file names nor
+        their order matter.
+        """
+        keys = np.fromiter(map(self._key, some), "S16", len(some))
+        return some[np.argsort(keys, kind="stable")]
+
+    def _key(self, family: int) -> bytes:
+        members = self.rows[self.starts[family] : self.starts[family + 1]]
+        digest = min(self.digests[row].tobytes() for row in members)
+        return sha256(f"{self.seed}:{digest.hex()}".encode()).digest()[:16]
+
+    def per_image(self, places: Array) -> Array:
+        """Return for each of `rows` what its family has of (F,)."""
+        return np.repeat(places, self.sizes)
+
+
+def hold_out(families: Families, held: Sequence[int]) -> Array:
+    """Deal a tenth of the images of each age group to each of the splits `held`, the rest trains.
+
+    Families too large for a tenth of their group are dealt with the large ones of the other groups;
+    of those that are too large there, too, the smallest fill what has nothing at all. Returns (F,).
     """
-    members: dict[int, list[int]] = {}
-    for row, cluster in enumerate(clusters.tolist()):
-        members.setdefault(cluster, []).append(row)
-    strata: dict[int, list[tuple[bytes, list[int]]]] = {}
-    for rows in members.values():
-        values, counts = np.unique(groups[rows], return_counts=True)
-        key = min(digests[row] for row in rows)
-        order = sha256(f"{seed}:{key}".encode()).digest()
-        strata.setdefault(int(values[counts.argmax()]), []).append((order, rows))
-    splits = [""] * len(digests)
-    for stratum in strata.values():
-        total, dealt = sum(len(rows) for _, rows in stratum), 0
-        for _, rows in sorted(stratum):
-            share = dealt / total
-            split = "test" if share < HELD_OUT else "val" if share < 2 * HELD_OUT else "train"
-            for row in rows:
-                splits[row] = split
-            dealt += len(rows)
+    splits, sizes = np.full(len(families.groups), TRAIN, np.int8), families.sizes
+    large = [_fill(splits, sizes, stratum, held) for stratum in families.strata()]
+    pool = families.ordered(np.concatenate(large)) if large else np.empty(0, np.intp)
+    largest = _fill(splits, sizes, pool, held)
+    spare = iter(largest[np.argsort(sizes[largest], kind="stable")][:-1])
+    for split in held:
+        if split not in splits and (family := next(spare, None)) is not None:
+            splits[family] = split
     return splits
 
 
-def join_persons(clusters: NDArray[np.integer], persons: list[str]) -> NDArray[np.integer]:
-    """Join the clusters that show the same person; an empty text is nobody.
+def _fill(splits: Array, sizes: Array, stratum: Array, held: Sequence[int]) -> Array:
+    """Deal a stratum's families; return those that would overshoot by half of a split's share."""
+    total, dealt = int(sizes[stratum].sum()), 0
+    borders = [HELD_OUT * (number + 1) for number in range(len(held))]
+    large = []
+    for family in stratum:
+        size, place = int(sizes[family]), bisect_right(borders, dealt / total)
+        if place == len(held):
+            break
+        if size > 1 and dealt + size > (borders[place] + HELD_OUT / 2) * total:
+            large.append(family)
+        else:
+            splits[family] = held[place]
+            dealt += size
+    return np.array(large, dtype=np.intp)
 
-    clusters: (N,); returns (N,) numbers, equal for what must not be parted.
+
+def deal_folds(families: Families, count: int) -> Array:
+    """Deal families to folds 0 to count - 1 of equal size, and equal in each age group.
+
+    The large ones first, each to the fold that has least of its group. Returns (F,).
     """
-    first: dict[str, int] = {}
-    parent = {cluster: cluster for cluster in clusters.tolist()}
+    folds, sizes = np.full(len(families.groups), -1, np.int32), families.sizes
+    totals = [0] * count
+    for stratum in families.strata():
+        heap = [(0, total, fold) for fold, total in enumerate(totals)]
+        heapq.heapify(heap)
+        for family in stratum[np.argsort(-sizes[stratum], kind="stable")]:
+            own, total, fold = heap[0]
+            size = int(sizes[family])
+            heapq.heapreplace(heap, (own + size, total + size, fold))
+            folds[family] = fold
+        totals = [total for _, total, _ in sorted(heap, key=lambda item: item[2])]
+    return folds
+
+
+def join_persons(clusters: Array, persons: Array) -> Array:
+    """Join the clusters that show the same person into families.
+
+    clusters: (N,), -1 for none. persons: (N,) numbers, -1 for nobody. Returns (N,) numbers, equal
+    for what must not be parted; -1 stays.
+    """
+    parent = array("i", range(int(clusters.max(initial=-1)) + 1))
 
     def root(cluster: int) -> int:
         while parent[cluster] != cluster:
@@ -56,26 +147,15 @@ def join_persons(clusters: NDArray[np.integer], persons: list[str]) -> NDArray[n
             cluster = parent[cluster]
         return cluster
 
-    for cluster, person in zip(clusters.tolist(), persons, strict=True):
-        if person:
-            one, other = root(cluster), root(first.setdefault(person, cluster))
-            parent[max(one, other)] = min(one, other)
-    return np.array([root(cluster) for cluster in clusters.tolist()], dtype=np.int64)
-
-
-def straddling(clusters: NDArray[np.integer], splits: list[str]) -> list[str]:
-    """Name for each image the split that its cluster is in, too, and that it must not leak into.
-
-    That is where splits come with the data: test before val before train. Returns "" for most.
-    """
-    strictest: dict[int, int] = {}
-    order = {split: place for place, split in enumerate(SPLITS)}
-    for cluster, split in zip(clusters.tolist(), splits, strict=True):
-        strictest[cluster] = max(strictest.get(cluster, 0), order[split])
-    return [
-        SPLITS[strictest[cluster]] if strictest[cluster] > order[split] else ""
-        for cluster, split in zip(clusters.tolist(), splits, strict=True)
-    ]
+    shown = array("i", [-1]) * (int(persons.max(initial=-1)) + 1)
+    for row in np.flatnonzero((persons >= 0) & (clusters >= 0)):
+        person, cluster = int(persons[row]), int(clusters[row])
+        if shown[person] < 0:
+            shown[person] = cluster
+        one, other = root(cluster), root(shown[person])
+        parent[max(one, other)] = min(one, other)
+    roots = np.fromiter(chain(map(root, range(len(parent))), [-1]), np.int32, len(parent) + 1)
+    return roots[clusters]  # of -1, the last
 
 
 def split_hash(digests: list[str], splits: list[str]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Scheme
+from agecli.data.folds import of_fold
 from agecli.data.manifest import Columns, Manifest
 from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
@@ -127,16 +128,15 @@ class Dataset(Columns):
     images: Images
     """(N, S, S, 3), read when asked for."""
     receipt: Receipt
+    split_hash: str
+    """Names the split: two results are comparable where it is the same."""
+    fold: int | None = None
+    """That which is the test split; None where the split is the data set's plain one."""
 
     @property
     def scheme(self) -> Scheme:
         """The age groups by which it is split, and that models are trained on."""
         return Scheme.parse(self.receipt.scheme)
-
-    @property
-    def split_hash(self) -> str:
-        """Names the split: two results are comparable where it is the same."""
-        return self.receipt.split_hash
 
     def rows(self, split: str) -> NDArray[np.integer]:
         """Return the rows (n,) of a split, or of ALL, sorted, without the excluded ones."""
@@ -144,11 +144,12 @@ class Dataset(Columns):
         return np.flatnonzero(inside & (self.excluded == ""))
 
 
-def open_dataset(folder: Path) -> Dataset:
+def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
     """Open a data set that `agecli prepare` made; the images stay on disk.
 
-    Raises DataError, with the command to type, where there is none, or a part is not as it was
-    made: the manifest is held against the receipt, the images against the manifest.
+    fold: that which is to be the test split, by default the plain split. Raises DataError, with the
+    command to type, where there is no such data set or fold, or a part is not as it was made: the
+    manifest is held against the receipt, the images against the manifest.
     """
     for name in (MANIFEST, RECEIPT, IMAGES):
         if not (folder / name).is_file():
@@ -163,8 +164,23 @@ def open_dataset(folder: Path) -> Dataset:
             raise ValueError(f"it is not the one of {RECEIPT}")
     with _one_line(folder / IMAGES):
         images = _open_images(folder / IMAGES, len(manifest.ids))
+    if fold is not None:
+        _check_fold(folder, manifest, fold)
+        with _one_line(folder):
+            manifest = of_fold(manifest, receipt, fold)
     columns = {column.name: getattr(manifest, column.name) for column in fields(Columns)}
-    return Dataset(folder=folder, images=images, receipt=receipt, **columns)
+    return Dataset(
+        folder=folder, images=images, receipt=receipt, split_hash=manifest.split_hash, fold=fold,
+        **columns,
+    )  # fmt: skip
+
+
+def _check_fold(folder: Path, manifest: Manifest, fold: int) -> None:
+    folds = np.unique(manifest.folds[(manifest.folds >= 0) & (manifest.splits != "")]).tolist()
+    if not folds:
+        raise DataError(f"--fold: {folder} has no folds: `agecli prepare ... --folds 5` deals some")
+    if fold not in folds:
+        raise DataError(f"--fold: {folder} has no fold {fold}, but {', '.join(map(str, folds))}")
 
 
 def _open_images(path: Path, count: int) -> Images:

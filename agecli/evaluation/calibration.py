@@ -23,9 +23,9 @@ def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
 def fit_temperature(answers: Answers, ages: IntArray) -> float:
     """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
 
-    answers: for N images, at temperature 1; ages: (N,), of which those count that have a group. The
-    mean negative log-likelihood has one minimum for groups; it is sought by Brent's method, on a
-    logarithmic scale. 1 where no image has a group.
+    answers: for N images, at temperature 1; ages: (N,) or (N, 2), of which those count that have a
+    group. The mean negative log-likelihood has one minimum for groups; it is sought by Brent's
+    method, on a logarithmic scale. 1 where no image has a group.
     """
     from scipy.optimize import minimize_scalar
 

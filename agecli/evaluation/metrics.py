@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme
+from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme, years_of
 from agecli.reading import convert
 
 CS_YEARS = 5
@@ -56,7 +56,7 @@ class Scores:
     ece: float | None
     """Calibration error."""
     nearest: float | None
-    """Accuracy over all images, each age counted to its nearest group."""
+    """Accuracy over all images of a known year, each counted to its nearest group."""
     majority: float
     """Accuracy of always answering the majority group."""
     majority_group: str
@@ -65,7 +65,7 @@ class Scores:
     confusion: list[list[int]]
     """Rows are true groups."""
     n_ages: int | None
-    """Images whose age was answered in years; None where the model gives none."""
+    """Images of a known year, answered in years; None where the model, or the labels, give none."""
     mae: float | None
     """In years."""
     cs5: float | None
@@ -169,12 +169,12 @@ def calibration_error(probabilities: FloatArray, truth: IntArray, bins: int = BI
     return _share((images * np.abs(confidence - accuracy)).sum(), images.sum())
 
 
-def mean_absolute_error(truth: IntArray, answer: FloatArray) -> float:
+def mean_absolute_error(truth: FloatArray, answer: FloatArray) -> float:
     """Return the mean distance in years between ages (N,) and answered ages (N,)."""
     return float(np.abs(answer - truth).mean())
 
 
-def cumulative_score(truth: IntArray, answer: FloatArray, years: float = CS_YEARS) -> float:
+def cumulative_score(truth: FloatArray, answer: FloatArray, years: float = CS_YEARS) -> float:
     """Return the share of ages answered at most `years` off (Geng et al. 2007, "AGES")."""
     return float((np.abs(answer - truth) <= years).mean())
 
@@ -184,8 +184,9 @@ def score(
 ) -> Scores:
     """Return every figure.
 
-    probabilities: (N, groups); the answer is the likeliest group. ages: (N,), labels in years.
-    answered: (N,), answered ages in years, or None where the model gives none.
+    probabilities: (N, groups); the answer is the likeliest group. ages: (N,) in years, or labels
+    (N, 2): a range counts where it has a group, as `Scheme.groups_of` says. answered: (N,),
+    answered ages in years, or None where the model gives none.
     """
     truth, nearest = scheme.groups_of(ages), scheme.nearest_groups(ages)
     known = truth != NO_GROUP
@@ -193,9 +194,11 @@ def score(
     images = confusion.sum(axis=1)
     n, exact, figures = int(images.sum()), exact_accuracy(confusion), group_figures(confusion)
     years: tuple[int, float, float] | tuple[None, None, None] = (None, None, None)
-    if answered is not None and len(ages):
-        error, cs5 = mean_absolute_error(ages, answered), cumulative_score(ages, answered)
-        years = len(ages), error, cs5
+    labels = years_of(ages)
+    single = np.isfinite(labels)
+    if answered is not None and single.any():
+        true, told = labels[single], answered[single]
+        years = len(true), mean_absolute_error(true, told), cumulative_score(true, told)
     return Scores(
         n=n,
         exact=exact,
@@ -204,7 +207,7 @@ def score(
         macro_f1=macro_f1(confusion),
         kappa=quadratic_kappa(confusion),
         ece=calibration_error(probabilities[known], truth[known]),
-        nearest=float((probabilities.argmax(axis=1) == nearest).mean()) if len(ages) else 0.0,
+        nearest=_share((probabilities.argmax(axis=1) == nearest)[single].sum(), single.sum()),
         majority=_share(images.max(), n),
         majority_group=scheme.labels[images.argmax()],
         per_group={

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli import distributed
-from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme
+from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
 from agecli.config import FLIP, TrainConfig
 from agecli.data.store import ALL, name_split
 from agecli.errors import DataError
@@ -48,7 +48,7 @@ class Evaluation:
     rows: IntArray
     """(N,) rows of the data set; the arrays below follow their order."""
     ages: IntArray
-    """(N,) labels in years."""
+    """(N, 2) labels: first and last years."""
     distribution: FloatArray
     """(N, groups) or, where it knows years, (N, YEARS), as the model answers."""
     probabilities: FloatArray
@@ -77,6 +77,13 @@ class Evaluation:
     def truth(self) -> IntArray:
         """(N,) true groups, NO_GROUP for gap ages."""
         return self.scheme.groups_of(self.ages)
+
+    @cached_property
+    def errors(self) -> FloatArray:
+        """(N,) errors in years; NaN where the year, or the answer, is none."""
+        if self.answered is None:
+            return np.full(len(self.ages), np.nan)
+        return self.answered - years_of(self.ages)
 
     @cached_property
     def answers(self) -> IntArray:

@@ -109,7 +109,8 @@ def slices(
 ) -> list[Slice]:
     """Score the images of each value of each column, and of each age group, by themselves.
 
-    answers: (N,) groups; columns: what is known of the images, (N,) each, empty where unknown.
+    answers: (N,) groups; ages: (N,) or (N, 2), as for `Scheme.groups_of`; columns: what is known of
+    the images, (N,) each, empty where unknown.
     There are no figures for fewer than SMALLEST_SLICE images.
     """
     truth = scheme.groups_of(ages)

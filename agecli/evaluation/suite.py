@@ -205,9 +205,10 @@ def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
         known = first.truth != NO_GROUP
         right = [(one.answers == one.truth)[known] for one in (first, second)]
         return exact_difference(names, *right)
-    if first.answered is None or second.answered is None:
+    known = np.isfinite(first.errors) & np.isfinite(second.errors)
+    if not known.any():
         return None
-    return years_difference(names, first.answered - first.ages, second.answered - second.ages)
+    return years_difference(names, first.errors[known], second.errors[known])
 
 
 def check_gate(gate: str, row: Evaluation) -> str | None:

@@ -127,11 +127,11 @@ class Sweep:
         ages = torch.from_numpy(self.session.dataset.ages[self.train.rows[rows]])
         logits = torch.cat([head(x) for head in self.heads])  # (heads · B, outputs)
         # All have the same images, so the mean over all is the mean of their losses.
-        return len(self.heads) * self.session.objective(logits, ages.repeat(len(self.heads)))
+        return len(self.heads) * self.session.objective(logits, ages.repeat(len(self.heads), 1))
 
     @torch.inference_mode()
     def answers(self) -> tuple[Answers, IntArray]:
-        """Return what the run's best head answers on the N validation features, and ages (N,)."""
+        """Return what the run's best head answers on the N validation features, and ages (N, 2)."""
         head = self.heads[0]
         kept = read_tensors(self.session.run.best)
         with restoring(self.session.run.best):

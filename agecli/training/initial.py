@@ -31,7 +31,7 @@ def own_weights(name: str) -> Path | None:
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
     """Raise UsageError for weights that may have seen images by which a training is judged."""
-    split_hash = open_dataset(Path(config.data)).split_hash
+    split_hash = open_dataset(Path(config.data), config.fold).split_hash
     if read_metadata(path).split_hash != split_hash:
         raise UsageError(
             f"{option}: {path} was trained on another split than that of {config.data}: it may "

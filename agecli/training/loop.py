@@ -90,7 +90,7 @@ class Trainer:
         return done(len(self.batches), mean, time.monotonic())
 
     def _step(self, batch: Tensor, ages: Tensor, average: MovingAverage | None) -> Tensor:
-        """Train on a batch (B, 3, S, S) with its ages (B,); return its loss."""
+        """Train on a batch (B, 3, S, S) with its ages (B, 2); return its loss."""
         with self.accelerator.accumulate(self.model):
             loss = self.session.objective.training_loss(self.model, batch, ages)
             self.accelerator.backward(loss)

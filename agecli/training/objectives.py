@@ -19,13 +19,16 @@ from agecli.models.blocks import to_channels_last
 from agecli.training.devices import autocast
 from agecli.weights import load_weights, named_weights
 
+Ends = tuple[Tensor, Tensor]
+"""First and last years (B,) of labels."""
+
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
 RECONSTRUCTION_WEIGHT = 0.02
 """Of the mean squared error of normalised pixels: the paper's 0.0005 for each of 784 in 0 to 1."""
 
 
 def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> Objective:
-    """Build the objective that a configuration names; train_ages (N,) decide on --balance."""
+    """Build the objective that a configuration names; train_ages (N, 2) decide on --balance."""
     if isinstance(config, Dinov2Config) and config.teacher:
         return DistilledObjective(config, scheme, train_ages)
     if isinstance(config, AgesConfig):
@@ -34,34 +37,37 @@ def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> 
 
 
 class Objective(nn.Module):
-    """What a model is trained to predict; called with logits and ages (B,), it returns the loss."""
+    """What a model is trained to predict; called with logits and ages, it returns the loss.
+
+    Ages are labels (B, 2), a first and a last year of 0 to 120, or plain years (B,).
+    """
 
     group: Tensor
-    """(YEARS,) group of each age, or NO_GROUP."""
+    """(YEARS, YEARS) group of a label by its first and last year, or NO_GROUP."""
     weight: Tensor
-    """(YEARS,) weight of each age's images."""
+    """(YEARS, YEARS) weight of such a label's images."""
     parallel = False
     """The processes of a launch train together: the mean of their losses is that of all images."""
 
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
         self.knows_years = knows_years(config.objective)
-        every_age = np.arange(YEARS)
         weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
-        self.register_buffer("group", torch.from_numpy(scheme.groups_of(every_age)))
-        nearest = scheme.nearest_groups(every_age)
+        every_label = np.indices((YEARS, YEARS)).reshape(2, -1).T
+        nearest = scheme.nearest_groups(every_label).reshape(YEARS, YEARS)
+        self.register_buffer("group", torch.from_numpy(scheme.range_groups()))
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images of ages (N,) count, as (N,): those that have a group."""
-        return self.group.cpu().numpy()[np.clip(ages, 0, YEARS - 1)] != NO_GROUP
+        """Return which images of ages (N, 2) count, as (N,): those that have a group."""
+        return (self.group.cpu()[_ends(torch.from_numpy(ages))] != NO_GROUP).numpy()
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
         """Run a model on normalised images (B, 3, S, S) and return the loss to train on."""
         return self(model(images), ages)
 
-    def _weights_of(self, years: Tensor) -> Tensor:
-        return self.weight[years] if self.training else torch.ones_like(years, dtype=torch.float)
+    def _weights_of(self, ends: Ends) -> Tensor:
+        return self.weight[ends] if self.training else torch.ones_like(ends[0], dtype=torch.float)
 
     def _mean(self, losses: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted mean of losses (B,), of which some or all may weigh nothing.
@@ -79,8 +85,10 @@ class AgeObjective(Objective):
     """The loss of a batch of logits, given the ages.
 
     groups: cross-entropy over the scheme's groups. ages: cross-entropy with a distribution over
-    the years 0-100. both: their sum, where the probability of a group is the sum of its years'
-    probabilities, renormalised over the scheme; gap ages count in the years' part only.
+    the years 0-100; for a range, the negative logarithm of its years' share of the answered
+    distribution, the likelihood of an interval-censored age (Turnbull 1976). both: their sum,
+    where the probability of a group is the sum of its years' probabilities, renormalised over the
+    scheme; gap ages, and ranges without a group of their own, count in the years' part only.
     """
 
     target: Tensor
@@ -104,21 +112,28 @@ class AgeObjective(Objective):
         return super().uses(ages) if self.name == "groups" else np.ones(len(ages), dtype=bool)
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
-        """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B,)."""
+        """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B, 2)."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half is too coarse
-        years = ages.clamp(0, YEARS - 1)
-        weight = self._weights_of(years)
+        ends = _ends(ages)
+        weight = self._weights_of(ends)
         if self.name == "groups":
-            return self._group_loss(F.log_softmax(logits, dim=1), years, weight)
-        losses = -(self.target[years] * F.log_softmax(logits, dim=1)).sum(dim=1)  # (B,)
-        loss = self._mean(losses, weight)
+            return self._group_loss(F.log_softmax(logits, dim=1), ends, weight)
+        loss = self._mean(self._year_losses(F.log_softmax(logits, dim=1), *ends), weight)
         if self.name == "both":
             by_group = (logits[:, None] + self.outside).logsumexp(dim=2)  # (B, groups)
-            loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), years, weight)
+            loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), ends, weight)
         return loss
 
-    def _group_loss(self, log_probabilities: Tensor, years: Tensor, weight: Tensor) -> Tensor:
-        group = self.group[years]
+    def _year_losses(self, log_probabilities: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Return the losses (B,) of years, log probabilities (B, YEARS), from low to high (B,)."""
+        of_years = -(self.target[low] * log_probabilities).sum(dim=1)
+        years = torch.arange(YEARS, device=low.device)
+        outside = (years < low[:, None]) | (years > high[:, None])  # (B, YEARS)
+        of_ranges = -log_probabilities.masked_fill(outside, -torch.inf).logsumexp(dim=1)
+        return torch.where(low == high, of_years, of_ranges)
+
+    def _group_loss(self, log_probabilities: Tensor, ends: Ends, weight: Tensor) -> Tensor:
+        group = self.group[ends]
         known = (group != NO_GROUP).float() * weight
         smoothing = self.smoothing if self.training else 0.0
         picked = log_probabilities.gather(1, group.clamp(min=0)[:, None])[:, 0]  # (B,)
@@ -173,7 +188,7 @@ class MarginObjective(Objective):
 
     def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
         """Add the error of the images (B, 3, S, S) reconstructed, where there is a decoder."""
-        groups = self.group[ages.clamp(0, YEARS - 1)]
+        groups = self.group[_ends(ages)]
         logits, pictures = model(images, groups)
         loss = self(logits, ages)
         if pictures is not None:
@@ -182,14 +197,20 @@ class MarginObjective(Objective):
         return loss
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
-        """Return the mean loss of log-lengths (B, groups) for ages (B,) that have a group."""
-        years = ages.clamp(0, YEARS - 1)
-        weight = self._weights_of(years)
+        """Return the mean loss of log-lengths (B, groups) for ages (B, 2) that have a group."""
+        ends = _ends(ages)
+        weight = self._weights_of(ends)
         lengths = logits.float().exp()
-        present = F.one_hot(self.group[years], lengths.shape[1])
+        present = F.one_hot(self.group[ends], lengths.shape[1])
         missing = present * F.relu(MARGIN_PRESENT - lengths) ** 2
         spurious = ABSENT_WEIGHT * (1 - present) * F.relu(lengths - MARGIN_ABSENT) ** 2
         return self._mean((missing + spurious).sum(dim=1), weight)
+
+
+def _ends(ages: Tensor) -> Ends:
+    """Return the first and last years (B,) of labels (B, 2) or years (B,), within 0 to 100."""
+    years = ages.clamp(0, YEARS - 1)
+    return (years, years) if years.ndim == 1 else (years[:, 0], years[:, 1])
 
 
 def balance_weights(groups: NDArray, count: int, balance: str) -> NDArray[np.float32]:

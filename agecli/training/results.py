@@ -29,7 +29,7 @@ from agecli.training.session import Session
 from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
 Answered = tuple[Answers, IntArray]
-"""What the weights answer for N images at temperature 1, and the ages (N,) of these."""
+"""What the weights answer for N images at temperature 1, and the ages (N, 2) of these."""
 
 
 @dataclass

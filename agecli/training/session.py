@@ -45,7 +45,7 @@ class Session:
 
         Raises DataError for a data set that cannot be used or differs between processes.
         """
-        dataset = open_dataset(Path(config.data))
+        dataset = open_dataset(Path(config.data), config.fold)
         if dataset.split_hash != distributed.broadcast(dataset.split_hash):
             raise DataError(
                 f"{config.data} is another data set here than for the first process: prepare it on "

@@ -50,7 +50,9 @@ def train(
     """
     observer = observer or Observer()
     config = configure(model, **settings)
-    dataset = open_dataset(Path(config.data))  # say what is wrong before anything is made
+    dataset = open_dataset(
+        Path(config.data), config.fold
+    )  # say what is wrong before anything is made
     config = settle(config, observer.warned)
     if config.vram_budget:
         from agecli.inference.pytorch import find_device
@@ -81,7 +83,7 @@ def resume(
             raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
         config = configure(config, **place)
     try:
-        dataset = open_dataset(Path(config.data))
+        dataset = open_dataset(Path(config.data), config.fold)
     except DataError as error:
         raise DataError(f"{error}; where the data set has moved to, say with --data") from error
     if place:

@@ -82,7 +82,7 @@ def open_study(
     if not space:
         raise UsageError("nothing is left to search: every setting of the space is given")
     base = kind(**asked)
-    dataset = open_dataset(Path(base.data))
+    dataset = open_dataset(Path(base.data), base.fold)
     base = settle(base, announce)
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,

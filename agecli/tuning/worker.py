@@ -66,7 +66,7 @@ def work(job: Job, taken: list[Claimed] | None = None) -> None:
     if study is None:
         raise TrainingError(f"No study in {job.folder}")
     base = replace(study.spec.base, **job.place)
-    dataset = open_dataset(Path(base.data))
+    dataset = open_dataset(Path(base.data), base.fold)
     if dataset.split_hash != study.spec.split_hash:
         raise DataError(
             f"--data: {base.data} has another split than this study's: prepare it from the same "

@@ -56,7 +56,7 @@ def score(dataset: Dataset, file: Path) -> str:
     share = both.sum() / count
     exact, one_off = exact_accuracy(confusion) * share, one_off_accuracy(confusion) * share
     low, high = wilson_interval(exact, count)
-    error = mean_absolute_error(dataset.ages[rows[answered]], said[answered])
+    error = mean_absolute_error(dataset.ages[rows[answered], 0], said[answered])
     return (
         f"{file.name}: exact {exact:.1%} ({low:.1%} – {high:.1%}), 1-off {one_off:.1%} of "
         f"{len(truth):,}, {int((known & ~answered).sum())} of them without an answer; MAE "

@@ -67,6 +67,8 @@ def test_options_reach_the_receipt(cli, folder, tmp_path):
         7,
         "--conflicts",
         "keep",
+        "--folds",
+        3,
         "--audit",
         1,
         "--size",
@@ -76,7 +78,8 @@ def test_options_reach_the_receipt(cli, folder, tmp_path):
     receipt = json.loads(result.stdout)
     assert receipt["scheme"] == ["0-17", "18+"]
     assert receipt["options"] == {
-        "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "audit": 1, "size": 16,
+        "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "folds": 3, "audit": 1,
+        "size": 16,
     }  # fmt: skip
 
 

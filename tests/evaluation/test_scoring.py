@@ -65,7 +65,7 @@ def test_a_perfect_model_is_perfect(dataset):
     result = evaluate_model(Reader(), dataset)
 
     assert result.rows.tolist() == [0, 1, 2, 3, 4]  # the split's, without the excluded one
-    assert result.ages.tolist() == [1, 5, 28, 22, 65]
+    assert result.ages.tolist() == [[age, age] for age in (1, 5, 28, 22, 65)]
     assert (result.scores.n, result.scores.n_ages) == (4, 5)  # 22 is in no group
     assert result.scores.exact == 1 and result.scores.mae == 0
     assert result.probabilities.shape == (5, 8) and result.answered.shape == (5,)

@@ -86,7 +86,7 @@ def test_the_ensemble_averages_probabilities_and_ages():
     assert together.images_per_second == 50
     ages = (results[0].answered + results[1].answered) / 2
     np.testing.assert_allclose(together.answered, ages)
-    assert together.scores.mae == pytest.approx(np.abs(ages - results[0].ages).mean())
+    assert together.scores.mae == pytest.approx(np.abs(ages - results[0].ages[:, 0]).mean())
     assert together.scores.mae < min(result.scores.mae for result in results)
 
 
@@ -142,7 +142,7 @@ def by_decades(result):
 def test_models_of_different_groups_are_compared_by_years_alone():
     one, two = make_result("one", 1), by_decades(make_result("two", 2))
     (pair,) = compare_models([one, two])
-    errors = [np.abs(result.answered - result.ages) for result in (one, two)]
+    errors = [np.abs(result.answered - result.ages[:, 0]) for result in (one, two)]
     assert pair.measure == "years"
     assert pair.difference == pytest.approx(errors[0].mean() - errors[1].mean())
     worse = replace(two, answered=two.answered + 9)

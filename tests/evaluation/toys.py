@@ -25,20 +25,9 @@ def write_data(folder: Path) -> Path:
     rows = []
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
+        label = Age(age, age)
         rows.append(
-            ManifestRow(
-                f"{i}",
-                "drawn",
-                DIGESTS[i],
-                Age.parse(str(age)),
-                "",
-                "",
-                "",
-                -1,
-                i,
-                SPLITS[i % 3],
-                "",
-            )
+            ManifestRow(f"{i}", "drawn", DIGESTS[i], label, "", "", "", -1, i, SPLITS[i % 3], "")
         )
     write_manifest(folder / store.MANIFEST, rows)
     images = rng.integers(256, size=(len(rows), SIDE, SIDE, 3), dtype=np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -84,18 +85,23 @@ def mutate_json(rng: Random, content: Any) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(content))
         if not places:
-            return rng.choice(ODD)
+            return _odd(rng)
         parent, key = rng.choice(places)
         action = rng.random()
         if action < 0.7:
-            parent[key] = rng.choice(ODD)
+            parent[key] = _odd(rng)
         elif action < 0.85:
             del parent[key]
         elif isinstance(parent, dict):
             parent[rng.choice(("x", "", "format", key + "_"))] = parent.pop(key)
         else:
-            parent.insert(key, rng.choice(ODD))
+            parent.insert(key, _odd(rng))
     return content
+
+
+def _odd(rng: Random) -> Any:
+    """Draw a value of ODD: a copy, or a list might come to hold itself."""
+    return deepcopy(rng.choice(ODD))
 
 
 def mutate_text(rng: Random, text: str) -> str:

@@ -100,7 +100,8 @@ def test_a_gap_age_weighs_as_its_nearest_group():
     ages = np.array([1, 1, 1, 5, 28, 28])
     weight = AgeObjective(CnnConfig(balance="full"), SCHEME, ages).weight
     full = balance_weights(np.array([0, 0, 0, 1, 4, 4]), 8, "full")
-    assert weight[[0, 3, 6, 7, 24, 37]].tolist() == full[[0, 0, 1, 1, 4, 5]].tolist()
+    years = [0, 3, 6, 7, 24, 37]
+    assert weight[years, years].tolist() == full[[0, 0, 1, 1, 4, 5]].tolist()
 
 
 @pytest.mark.parametrize(("name", "used"), [("groups", 5), ("ages", 6), ("both", 6)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agecli.ages import NO_GROUP
+from agecli.ages import NO_GROUP, Age, years_of
 from agecli.data.store import Dataset, name_split
 from agecli.evaluation.report import tables
 from agecli.evaluation.report.grid import Grid
@@ -139,9 +139,10 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
     title = f"{name}: {row.scores.exact:.1%} exact"
     plot_confusion(paths[0], row.scores.confusion, labels, title)
     plot_reliability(paths[1], row.probabilities[known], row.truth[known], name)
-    if row.answered is not None:
+    years = np.isfinite(row.errors)
+    if years.any():
         paths.append(folder / f"{name}-errors.png")
-        plot_errors(paths[2], row.ages, row.answered, name)
+        plot_errors(paths[2], years_of(row.ages)[years], row.errors[years], name)
     sure = row.probabilities.max(axis=1)
     wrong = np.flatnonzero(known & (row.answers != row.truth))
     mistakes = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
@@ -149,7 +150,7 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
     for place in wrong[np.argsort(-sure[wrong])][:MISTAKES]:
         group, said, image = labels[row.truth[place]], labels[row.answers[place]], row.rows[place]
         chance = tables.share(sure[place])
-        mistakes.add(str(dataset.ids[image]), str(row.ages[place]), group, said, chance)
+        mistakes.add(str(dataset.ids[image]), str(Age(*row.ages[place])), group, said, chance)
         faces.pictures.append((dataset.images[image], f"{group}, answered {said}"))
     note = "Bias: how many groups too old (+) or too young (-) the answers are on average."
     slices = tables.slice_grid(row.slices, row.worst_slice)

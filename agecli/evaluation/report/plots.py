@@ -124,14 +124,14 @@ def plot_reliability(
 
 
 def plot_errors(
-    path: Path, ages: NDArray[np.integer], answered: NDArray[np.floating], title: str
+    path: Path, ages: NDArray[np.floating], error: NDArray[np.floating], title: str
 ) -> None:
     """Draw the error in years over the age, its mean and middle half per five years, as PNG.
 
-    ages, answered: (N,) in years. Raises OSError where the file cannot be written.
+    ages, error: (N,) in years. Raises OSError where the file cannot be written.
     """
     figure, axes = new_figure(8, 4.2, f"{title}: error over age")
-    error, place = answered - ages, ages // _YEARS
+    place = ages // _YEARS
     bins = np.unique(place)
     middle = [bin * _YEARS + _YEARS / 2 for bin in bins]
     quarters = np.array([np.quantile(error[place == bin], (0.25, 0.75)) for bin in bins])

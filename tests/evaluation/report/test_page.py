@@ -29,7 +29,8 @@ def make_result(name: str, seed: int) -> Evaluation:
     answered = ages + random.normal(size=300) * 5
     return Evaluation(
         name=name, model=name, title=name, weights=None, data=Path("data"), split="test",
-        flip=False, same_split=True, scheme=SCHEME, rows=np.arange(300), ages=ages,
+        flip=False, same_split=True, scheme=SCHEME, rows=np.arange(300),
+        ages=np.stack([ages, ages], axis=1),
         distribution=chances, probabilities=chances, answered=answered,
         scores=metrics.score(chances, ages, SCHEME, answered),
         columns={"sex": np.array(["male", "female"] * 150), "race": np.array(["<b>"] * 300)},
@@ -115,7 +116,7 @@ def test_the_surest_mistakes_are_listed_by_file(page):
     wrong = (truth >= 0) & (result.probabilities.argmax(axis=1) != truth)
     surest = np.flatnonzero(wrong)[result.probabilities.max(axis=1)[wrong].argmax()]
     table = text[text.index("most confident mistakes") :].splitlines()
-    assert table[2].startswith(f"| {surest}.jpg | {result.ages[surest]} |")
+    assert table[2].startswith(f"| {surest}.jpg | {result.ages[surest, 0]} |")
 
 
 def test_faces_are_shown_only_on_request(tmp_path: Path):

@@ -1,0 +1,168 @@
+"""Decide on every image of a data set: its split, its fold, and whether it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agecli.ages import YEARS, Scheme
+from agecli.config import PrepareConfig
+from agecli.data.audit import age_spans
+from agecli.data.split import (
+    TEST,
+    TRAIN,
+    VAL,
+    Array,
+    Families,
+    deal_folds,
+    hold_out,
+    join_persons,
+)
+
+CONFLICT_YEARS = 5
+"""Copies whose ages lie farther apart are in conflict."""
+
+CONFLICT = 3
+REASONS = (
+    "",
+    "its copy or person is in val",
+    "its copy or person is in test",
+    f"copies more than {CONFLICT_YEARS} years apart",
+)
+"""Why an image that can be used is left out, by number; a leak's is that of the stricter split."""
+
+
+Gather = Callable[[NDArray[np.bool_]], Families]
+"""Gathers the families of the images (N,) that are true."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What decides: a row per image, and nothing of its name or place."""
+
+    clusters: Array
+    """(N,) equal for the same picture; -1 for an image that cannot be used."""
+    ages: Array
+    """(N, 2) first and last year of the labels."""
+    digests: NDArray[np.uint8]
+    """(N, 32) SHA-256 of the files."""
+    sources: Array
+    """(N,) numbers."""
+    persons: Array
+    """(N,) numbers, -1 for nobody; of another source, it is another person."""
+    splits: Array
+    """(N,) the data's own, as places in `SPLITS`; -1 where it has none."""
+    folds: Array
+    """(N,) the data's own, from 0; -1 where it has none."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided, a row per image."""
+
+    splits: Array
+    """(N,) places in `SPLITS`; -1 for an image that cannot be used."""
+    folds: Array
+    """(N,) from 0; -1 where there are none."""
+    reasons: Array
+    """(N,) places in `REASONS`."""
+
+
+def decide(known: Known, config: PrepareConfig) -> Decided:
+    """Assign images to splits and folds, and say which of them are left out.
+
+    A family (a cluster, or all clusters of a person) lies in one split and in one fold. Own splits
+    and folds are kept; an image whose family is in a stricter split, too, is left out. What has no
+    own split is dealt 80/10/10 within its source and age group, as if there were no other source;
+    a family whose parts were dealt apart takes the strictest split. Own splits without validation
+    images get a tenth of the source's training images for it.
+    """
+    families = known.clusters
+    if (known.persons >= 0).any():
+        families = join_persons(known.clusters, known.persons)
+    groups = _groups(known.ages, Scheme.parse(config.scheme))
+
+    def gather(rows: NDArray[np.bool_]) -> Families:
+        return Families.of(np.flatnonzero(rows), families, groups, known.digests, config.seed)
+
+    splits = _splits(known, families, gather)
+    folds = _folds(known, families, gather, config.folds)
+    usable = np.flatnonzero(families >= 0)
+    reasons = np.zeros(len(families), np.int8)
+    if config.conflicts == "drop":
+        spans = age_spans(known.clusters[usable], known.ages[usable])
+        reasons[usable[(spans > CONFLICT_YEARS) & (splits[usable] == TRAIN)]] = CONFLICT
+    strictest = _highest(families, splits, usable)[families[usable]]
+    leaks = strictest > splits[usable]
+    reasons[usable[leaks]] = strictest[leaks]
+    return Decided(splits, folds, reasons)
+
+
+def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
+    """Assign images to splits so that a fold is the test split; the rest trains and validates.
+
+    The test fold stays whole, as published figures have it: where own folds part a family, its
+    images in the others are left out.
+    """
+    own = np.where(known.folds == fold, TEST, TRAIN)
+    return decide(replace(known, splits=own), replace(config, folds=0))
+
+
+def _groups(ages: Array, scheme: Scheme) -> Array:
+    """Return the groups (N,) of labels (N, 2) by a table of all labels, in little memory."""
+    years = np.arange(YEARS)
+    labels = np.stack(np.meshgrid(years, years, indexing="ij"), axis=-1)  # (YEARS, YEARS, 2)
+    table = scheme.groups_of(labels.reshape(-1, 2)).astype(np.int8)
+    low, high = np.minimum(ages, YEARS - 1).T
+    return table[low.astype(np.int32) * YEARS + high]
+
+
+def _splits(known: Known, families: Array, gather: Gather) -> Array:
+    splits = np.where(families >= 0, known.splits, -1).astype(np.int8)
+    free, training = (families >= 0) & (splits < 0), splits == TRAIN
+    for source in np.unique(known.sources):
+        here = known.sources == source
+        if (splits[here] == VAL).any():
+            training &= ~here
+        _deal(splits, gather(here & free), partial(hold_out, held=(TEST, VAL)))
+        _deal(splits, gather(here & training), partial(hold_out, held=(VAL,)))
+    settled = _settle(families, splits, free)
+    splits[training & (settled[families] == VAL)] = VAL
+    return splits
+
+
+def _folds(known: Known, families: Array, gather: Gather, count: int) -> Array:
+    folds = np.where(families >= 0, known.folds, -1).astype(np.int32)
+    free = (families >= 0) & (folds < 0)
+    if count:
+        for source in np.unique(known.sources):
+            _deal(folds, gather(free & (known.sources == source)), partial(deal_folds, count=count))
+        _settle(families, folds, free)
+    return folds
+
+
+def _deal(places: Array, families: Families, deal: Callable[[Families], Array]) -> None:
+    """Set the places (N,) of the images of some families to what these are dealt."""
+    places[families.rows] = families.per_image(deal(families))
+
+
+def _settle(families: Array, places: Array, free: NDArray[np.bool_]) -> Array:
+    """Give the free images (N,) the highest place of their family, one that is not dealt first.
+
+    Returns the place of each family.
+    """
+    own = _highest(families, places, np.flatnonzero((families >= 0) & ~free))
+    settled = np.where(own >= 0, own, _highest(families, places, np.flatnonzero(free)))
+    places[free] = settled[families[free]]
+    return settled
+
+
+def _highest(families: Array, places: Array, rows: Array) -> Array:
+    """Return the highest place of each family among the images of rows (n,), or -1."""
+    highest = np.full(families.max(initial=-1) + 1, -1, places.dtype)
+    np.maximum.at(highest, families[rows], places[rows])
+    return highest

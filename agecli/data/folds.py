@@ -1,0 +1,63 @@
+"""A data set as it is split for one fold of a cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agecli.config import PrepareConfig
+from agecli.data.decide import REASONS, Known, decide_fold
+from agecli.data.manifest import Manifest
+from agecli.data.receipt import Receipt
+from agecli.data.split import SPLITS, Array, split_hash
+from agecli.errors import UsageError
+
+_OPTIONS = ("seed", "conflicts")  # of a receipt, that decide here, too
+
+
+def of_fold(manifest: Manifest, receipt: Receipt, fold: int) -> Manifest:
+    """Return a data set's manifest with a fold as its test split; the rest trains and validates.
+
+    A tenth of the rest validates, in each source and age group, and no person or copy straddles;
+    what the plain split left out for that may be used. Raises ValueError for options of the receipt
+    that are none.
+    """
+    chosen = {name: receipt.options[name] for name in _OPTIONS if name in receipt.options}
+    try:
+        config = PrepareConfig(scheme=",".join(receipt.scheme), **chosen)
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("--")) from error
+    used = (manifest.splits != "") & np.isin(manifest.excluded, REASONS)
+    decided = decide_fold(_known(manifest, used), fold, config)
+    splits = np.array([*SPLITS, ""])[decided.splits]  # of -1, the last
+    reasons = np.array(REASONS)[decided.reasons]
+    pairs = manifest.digests[used].tolist(), splits[used].tolist()
+    return replace(
+        manifest, splits=splits, excluded=np.where(used, reasons, manifest.excluded),
+        split_hash=split_hash(*pairs),
+    )  # fmt: skip
+
+
+def _known(manifest: Manifest, used: NDArray[np.bool_]) -> Known:
+    """Number what decides on the images. Raises ValueError for a sha256 that is none."""
+    count = len(manifest.ids)
+    digests = np.frombuffer(bytes.fromhex("".join(manifest.digests)), np.uint8)
+    if len(digests) != 32 * count:
+        raise ValueError("a sha256 is none")
+    sources = _numbers(manifest.sources)
+    persons = _numbers(np.char.add(np.char.add(sources.astype(str), " "), manifest.persons))
+    return Known(
+        clusters=np.where(used, manifest.clusters, -1),
+        ages=manifest.ages,
+        digests=digests.reshape(-1, 32),
+        sources=sources,
+        persons=np.where(manifest.persons != "", persons, -1),
+        splits=np.full(count, -1, np.int8),
+        folds=manifest.folds,
+    )
+
+
+def _numbers(texts: np.ndarray) -> Array:
+    return np.unique(texts, return_inverse=True)[1]
