@@ -34,6 +34,7 @@ SEEN = {
     "test": "",
     "val": " (its best epoch was chosen on these images)",
     "train": " (it was trained on these)",
+    "all": "",
 }
 
 Weights = Annotated[
@@ -42,7 +43,10 @@ Weights = Annotated[
         metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
     ),
 ]
-Split = Annotated[Literal["test", "val", "train"], typer.Option(help="Images to score on.")]
+Split = Annotated[
+    Literal["test", "val", "train", "all"],
+    typer.Option(help="Images to score on; all: those of other data, without what was seen."),
+]
 Folder = Path | None
 
 
@@ -65,7 +69,9 @@ Gates = Annotated[
         help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
     ),
 ]  # fmt: skip
-Force = Annotated[bool, flag("force", "Score models of other splits, too, and mark them.")]
+Force = Annotated[
+    bool, flag("force", "Score models that may have seen these images, too, and mark them.")
+]
 Flip = Annotated[bool, typer.Option(help="Average each image's answer with its mirror image's.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
@@ -89,6 +95,10 @@ def evaluate(
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
+    Of other data than a model's own, the images that it, its teacher or what it began with has
+    seen, or near copies of these, are left out and counted: its weights file keeps a fingerprint
+    of each.
+
     Several models are compared with each other and with their ensemble. With --json, a line per
     model, and of several one for the ensemble and one with their differences in pairs; --robustness
     and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
@@ -109,8 +119,10 @@ def evaluate(
     if not distributed.is_main():
         return
     for model in suite.models:
-        if not model.same_split:
+        if model.may_have_seen:
             _say(f"warning: {model.weights} may have seen these images (*)")
+    if suite.left_out:
+        _say(suite.left_out_note)
     if suite.caution:
         _say(f"warning: {suite.caution}")
     if plots:
@@ -149,6 +161,7 @@ def _show(suite: Suite, as_json: bool) -> None:
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
     from agecli.commands._tables import confusion_table, lay_out
+    from agecli.data.store import name_split
     from agecli.evaluation.report import tables
 
     if as_json:
@@ -156,7 +169,7 @@ def _show(suite: Suite, as_json: bool) -> None:
             typer.echo(json.dumps(line, allow_nan=False))
         return
     first, rows = suite.models[0], suite.rows
-    where = f"the {first.split} split{SEEN[first.split]}"
+    where = name_split(first.split) + SEEN[first.split] * first.same_split
     if len(rows) == 1:
         out.print(lay_out(tables.scores_grid(first.scores, f"{_title(first)} on {where}")))
         out.print(lay_out(tables.groups_grid(first.scores)))
@@ -174,12 +187,14 @@ def _show(suite: Suite, as_json: bool) -> None:
 
 
 def _plot(suite: Suite, folder: Path) -> None:
+    from agecli.data.store import name_split
     from agecli.evaluation.report.plots import plot_confusion, plot_robustness
 
     *confusions, robustness = _plots(folder, [row.name for row in suite.rows], suite.rows[0].split)
     for row, picture in zip(suite.rows, confusions, strict=True):
         scores = row.scores
-        title = f"{_title(row)}, {row.split} split: {scores.exact:.1%} exact of {scores.n:,} images"
+        where = name_split(row.split)
+        title = f"{_title(row)}, {where}: {scores.exact:.1%} exact of {scores.n:,} images"
         plot_confusion(picture, scores.confusion, row.scheme.labels, title)
         _say(f"wrote {picture}")
     if suite.robustness:
