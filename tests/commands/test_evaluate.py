@@ -127,6 +127,34 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     assert "Images by true group" not in text
 
 
+def test_several_data_sets_are_a_line_a_table_and_a_section_each(data, run_folder, tmp_path):
+    other = write_data(tmp_path / "my own", seed=1)
+    both = ["--data", data, "--data", other]
+    report, plots = tmp_path / "report", tmp_path / "plots"
+    result = _run(run_folder, *both, "--json", "--report", report, "--plots", plots)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    alone = [json.loads(_run(run_folder, "--data", one, "--json").stdout) for one in both[1::2]]
+    assert [line["data"] for line in lines] == [str(data), str(other)]
+    assert [line["confusion"] for line in lines] == [line["confusion"] for line in alone]
+
+    text = _run(run_folder, *both).stdout
+    assert "The test split of 2 data sets" in text
+    for name, line in zip((data.name, "my own"), lines, strict=True):
+        assert f" {name} cnn {line['n']} {line['exact']:.1%}" in " ".join(text.split())
+        assert f"is too old) on {name}" in " ".join(text.split())
+        assert (plots / name / "cnn-test-confusion.png").is_file()
+        assert (report / name / "cnn-errors.png").is_file()
+    page = (report / "report.md").read_text()
+    assert "## Data sets" in page and "## cnn on my own" in page
+    assert "](my%20own/cnn-confusion.png)" in page
+    (report / "my own" / "cnn-errors.png").write_text("my own")
+    with pytest.raises(UsageError, match=r"--report: .*cnn-errors\.png exists"):
+        _run(run_folder, *both, "--report", report)
+
+    failed = _run(run_folder, *both, "--gate", "exact>=2", code=4).stderr.splitlines()
+    assert [line.split(" on ")[-1] for line in failed] == [data.name, "my own"]
+
+
 def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
     from rich.console import Console
 

@@ -19,9 +19,10 @@ DIGESTS = [f"{i:064}" for i in range(3 * PER_SPLIT)]
 SAME = split_hash(DIGESTS, [*SPLITS] * PER_SPLIT)
 
 
-def write_data(folder: Path) -> Path:
+def write_data(folder: Path, *, seed: int = 0) -> Path:
     """Write a data set whose split hash is SAME."""
-    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
     rows = []
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
