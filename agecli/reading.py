@@ -60,11 +60,17 @@ def read_toml(path: Path, form: type[T]) -> T:
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
     """Read a text file in UTF-8. Raises ValueError for what cannot be read, or is too large."""
+    with _one_line():
+        return read_bytes(path, most).decode()
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a file. Raises ValueError for one that cannot be read, or is too large."""
     with _one_line(), path.open("rb") as file:
         content = file.read(most + 1)
         if len(content) > most:
             raise ValueError(f"more than {most >> 20} MiB")
-        return content.decode()
+        return content
 
 
 @contextmanager

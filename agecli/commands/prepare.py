@@ -15,13 +15,16 @@ from agecli.config import PrepareConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agecli.data.framing import Crop, Judge
     from agecli.data.receipt import Receipt
 
 EXAMPLES = """\b
 Examples:
   agecli prepare UTKFace.tar.gz
-  agecli prepare part1.tar.gz part2.tar.gz data/both
-  agecli prepare photographs/ data/mine --csv labels.csv --detect
+  agecli prepare UTKFace.tar.gz adience/aligned/ data/both
+  agecli prepare photographs/ data/mine --csv labels.csv
+  agecli prepare AgeDB/ --names agedb
+  agecli prepare faces/ --names '{identity}_{age}_{sex}.*'
 """
 
 
@@ -29,17 +32,37 @@ Sources = Annotated[
     list[Path],
     typer.Argument(
         metavar="SOURCE [OUT]",
-        help="UTKFace as .tar.gz, .tar, .zip or folder, or several. OUT, the data set, is a name "
+        help="A set as .tar.gz, .tar, .zip or folder, or several; each is recognised: UTKFace, "
+        "Adience, FairFace, APPA-REAL, folders of ages, labels.csv. OUT, the data set, is a name "
         "that is not there yet, or an earlier data set; data/NAME by default.",
         show_default=False,
     ),
 ]
 Csv = Annotated[
     Path | None,
-    typer.Option(help="Ages in a CSV file: path, age and, if known, sex, race, split, person."),
+    typer.Option(
+        help="Labels in a CSV file: path, age (or a range) and, if known, sex, race, split, fold, "
+        "person."
+    ),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels in file names: agedb, cacd, fgnet, or a pattern, '{identity}_{age}_*.jpg'."
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(help="adience, fairface, appa-real, csv, utkface or folders, if it must be said."),
 ]
 Detect = Annotated[
-    bool, typer.Option("--detect", help="Find and crop the largest face, as predict does.")
+    bool | None,
+    typer.Option(
+        "--detect/--no-detect",
+        help="Find and crop the largest face, as predict does; by default in the sources whose "
+        "faces do not lie as in UTKFace's aligned ones.",
+        show_default=False,
+    ),
 ]
 SchemeText = Annotated[
     str, typer.Option(help='Age groups: adience8, decades, or your own, "0-12,13-19,20+".')
@@ -63,7 +86,9 @@ Force = Annotated[bool, typer.Option("--force", help="Make OUT again where it ex
 def prepare(
     source: Sources,
     csv: Csv = None,
-    detect: Detect = False,
+    names: Names = None,
+    layout: Layout = None,
+    detect: Detect = None,
     scheme: SchemeText = PrepareConfig.scheme,
     size: Size = PrepareConfig.size,
     seed: Seed = PrepareConfig.seed,
@@ -87,16 +112,18 @@ def prepare(
     from agecli.commands._tables import stage_bars
     from agecli.data import prepare as library
 
-    crop: library.Crop | None = None
-    if detect:
-        from agecli.faces.detector import crop_largest
+    crop: Crop | None = None
+    judge: Judge | None = None
+    if detect is not False:
+        from agecli.faces import detector, framing
 
-        crop = crop_largest
+        crop = detector.crop_largest
+        judge = framing.judge if detect is None else None
     sources, target = _split_arguments(source)
     with stage_bars() as progress:
         receipt = library.prepare(
-            sources, target, settings, labels=csv, crop=crop, workers=workers, force=force,
-            progress=progress,
+            sources, target, settings, labels=csv, names=names, layout=layout, crop=crop,
+            judge=judge, workers=workers, force=force, progress=progress,
         )  # fmt: skip
     if as_json:
         show_json(asdict(receipt))
@@ -147,6 +174,15 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     from agecli.commands._console import shortened
 
     clusters = receipt.clusters
+    for origin in receipt.origins:
+        framing = "cropped" if origin.cropped else "not cropped"
+        yield (
+            "source",
+            (
+                f"{origin.name}: {origin.pictures:,} pictures, {origin.layout} by {origin.by}; "
+                f"{framing}: {origin.why}"
+            ),
+        )
     yield "images", f"{receipt.images:,}, of which {receipt.used:,} are used"
     if names := receipt.repaired_names:
         yield "repaired names", f"{len(names):,}: {shortened(names)}"
@@ -154,10 +190,11 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
         yield "no pictures", f"{len(names):,}, left out: {shortened(names)}"
     if names := [name for name in receipt.unreadable if name.endswith("/")]:
         yield "not opened", f"{len(names):,} folders: {shortened(names)}"
-    if receipt.unlabelled:
-        yield "without an age", f"{receipt.unlabelled:,}, left out"
+    for origin in receipt.origins:
+        for reason, kind in origin.left_out.items():
+            yield "left out", f"{kind.count:,} of {origin.name}, {reason}: {shortened(kind.files)}"
     if receipt.missing:
-        yield "without a picture", f"{receipt.missing:,} lines of the CSV file"
+        yield "without a picture", f"{receipt.missing:,} rows of tables"
     if names := receipt.unused_columns:
         yield "columns not used", shortened(names)
     for reason, count in receipt.excluded.items():

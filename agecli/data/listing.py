@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from agecli.data import sources
-from agecli.data.labels import Label, LabelFile, key_of, label_of_name, read_labels
-from agecli.errors import DataError
+from agecli.data.labels import Label
+from agecli.data.layouts import csv, names
+from agecli.data.layouts.base import Layout, Reader, Source
+from agecli.data.layouts.recognition import NEEDS, first_fit, reader_of, recognise
+from agecli.data.receipt import LeftOut, Origin
+from agecli.data.tables import Table
+from agecli.errors import DataError, UsageError
+
+MOST_NAMED = 10_000
+"""Pictures that the receipt names for one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,71 +33,121 @@ class Listed:
     label: Label
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the user says of the labels, in place of what can be recognised."""
+
+    labels: Path | None = None
+    """A CSV file."""
+    names: str | None = None
+    """A pattern of file names, or the name of a known one."""
+    layout: str | None = None
+
+
 class Listing(NamedTuple):
     """What the sources hold."""
 
     pictures: list[Listed]
     """Sorted by id: their order is their row in the data set."""
-    unlabelled: int
-    """Pictures without an age."""
+    origins: dict[Path, Origin]
+    """How the labels of each source were read, and what was left out of it."""
+    samples: dict[Path, list[str]]
+    """Names of some labelled pictures of each source that does not say that they are aligned."""
     missing: int
-    """Lines of the CSV file without a picture."""
+    """Rows of tables without a picture."""
     unused: list[str]
-    """Columns of the CSV file that mean nothing here."""
+    """Columns of tables that mean nothing here."""
     skipped: list[str]
     """Files that are no pictures."""
     closed: dict[str, str]
     """Folders that could not be opened, and why."""
 
 
-def list_pictures(origins: list[Path], labels: Path | None) -> Listing:
-    """List the labelled pictures; a source that has none was not meant as one.
+def list_pictures(origins: list[Path], asked: Asked = Asked()) -> Listing:
+    """List the labelled pictures of all sources, each by its own layout.
 
-    labels: a CSV file, in place of UTKFace's file names. Raises DataError for a source without
-    pictures or labels, and for a line that names several pictures.
+    What is asked for is tried on each source first, and must fit one of them. Raises DataError for
+    a source without pictures or labels, and for a row that names several pictures.
     """
-    table = read_labels(labels) if labels else None
-    found: dict[str, Listed] = {}  # by the line of the table
-    listed: list[Listed] = []
-    unlabelled = 0
-    skipped: list[str] = []
-    closed: dict[str, str] = {}
+    readers = _readers(asked)
+    listing = Listing([], {}, {}, 0, [], [], {})
+    tables: dict[int, Table] = {}
+    fits = not readers
     for origin in {path.resolve(): path for path in origins}.values():
-        source, contents = sources.name_of(origin), sources.list_members(origin)
-        skipped += contents.others
-        closed |= contents.closed
-        before = len(listed)
-        for name, id in contents.pictures:
-            key = _line_of(table, source, id, name) if table else ""
-            label = table.labels.get(key) if table else label_of_name(id.rpartition("/")[2])
-            if label:
-                listed.append(Listed(id, source, origin, name, label))
-                if table and (other := found.setdefault(key, listed[-1])) is not listed[-1]:
-                    raise _several(table, key, other, listed[-1])
-        unlabelled += len(contents.pictures) - (len(listed) - before)
+        contents = sources.list_members(origin)
         if not contents.pictures:
             raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
-        if len(listed) == before and table:
-            raise DataError(f"No picture of {origin} is named in {labels}: paths count from there")
-        if len(listed) == before:
-            raise DataError(
-                f"No file name in {origin} starts with an age, as UTKFace's do "
-                "(age_sex_race_datetime.jpg): give the ages with --csv"
-            )
-    listed.sort(key=lambda item: (item.id, item.source))
-    missing, unused = (len(table.labels) - len(found), table.unused) if table else (0, [])
-    return Listing(listed, unlabelled, missing, unused, skipped, closed)
+        source = Source(origin, sources.name_of(origin), contents.pictures, contents.others)
+        layout = first_fit(source, readers)
+        fits = fits or layout is not None
+        layout = layout or recognise(source)
+        if not layout:
+            raise _unfit(asked, origin)
+        _add(listing, source, layout)
+        listing.skipped.extend(contents.others)
+        listing.closed.update(contents.closed)
+        if layout.table:
+            tables[id(layout.table)] = layout.table
+    if not fits:
+        raise _unfit(asked, origins[0])
+    listing.pictures.sort(key=lambda item: (item.id, item.source))
+    for table in tables.values():
+        listing.unused.extend(table.unused)
+    return listing._replace(missing=sum(table.missing for table in tables.values()))
 
 
-def _line_of(table: LabelFile, source: str, id: str, name: str) -> str:
-    """Return under what name the table has a picture: paths count from the source or from above."""
-    keys = [key_of(path) for path in (f"{source}/{id}", id, name)]
-    return next((key for key in keys if key in table.labels), keys[0])
+def _readers(asked: Asked) -> list[Reader]:
+    """Return what reads the sources as the user asks for it."""
+    if sum(value is not None for value in (asked.labels, asked.names, asked.layout)) > 1:
+        raise UsageError("--csv, --names, --layout: give one of them; the others are recognised")
+    if asked.labels:
+        table = csv.read_labels(asked.labels)
+        return [partial(csv.by_table, table=table, folder=asked.labels.resolve().parent)]
+    if asked.names is not None:
+        names.compile_pattern(asked.names)
+        return [partial(names.read, pattern=asked.names)]
+    return [] if asked.layout is None else [reader_of(asked.layout)]
 
 
-def _several(table: LabelFile, key: str, one: Listed, other: Listed) -> DataError:
+def _add(listing: Listing, source: Source, layout: Layout) -> None:
+    """Add a source's pictures, and what is left out of it."""
+    before = len(listing.pictures)
+    left_out: dict[str, list[str]] = {}  # by reason
+    for member in source.members:
+        label = layout.label_of(member)
+        if isinstance(label, Label):
+            picture = Listed(member.id, source.name, source.path, member.name, label)
+            listing.pictures.append(picture)
+        else:
+            left_out.setdefault(label, []).append(member.id)
+    listing.origins[source.path] = Origin(
+        source.name, layout.name, layout.by, len(listing.pictures) - before,
+        {
+            reason: LeftOut(len(ids), heapq.nsmallest(MOST_NAMED, ids))
+            for reason, ids in sorted(left_out.items())
+        },
+    )  # fmt: skip
+    if not layout.aligned:
+        labelled = (m.name for m in source.sample if isinstance(layout.label_of(m), Label))
+        listing.samples[source.path] = list(labelled)
+
+
+def _unfit(asked: Asked, origin: Path) -> DataError:
+    """Say why a source has no labels."""
+    if asked.labels:
+        return DataError(
+            f"No picture of {origin} is named in {asked.labels}: paths count from the source, from "
+            "the folder above it, from the file's own folder, or are absolute"
+        )
+    if asked.names is not None:
+        return DataError(
+            f"No file name in {origin} fits --names {asked.names}: fields are in braces, and * is "
+            "anything, as in '{identity}_{age}_*.jpg'"
+        )
+    if asked.layout is not None:
+        return DataError(f"{origin} has not the layout {asked.layout}: {NEEDS[asked.layout]}")
     return DataError(
-        f"{table.path} line {table.lines[key]}: {key} is the name of several pictures, "
-        f"{one.path / one.name} and {other.path / other.name}: name each with its folder, "
-        f"as {one.source}/{key}, or prepare one source at a time"
+        f"No file name in {origin} starts with an age, as UTKFace's do (age_sex_race_datetime.jpg),"
+        " and no folder's name is one: give the ages with --csv, or say with "
+        "--names '{identity}_{age}.*' how file names carry them"
     )

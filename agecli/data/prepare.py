@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from agecli.config import PrepareConfig
-from agecli.data import audit, sources, store
+from agecli.data import audit, framing, sources, store
 from agecli.data.decide import REASONS, Known, decide
+from agecli.data.framing import Crop, Judge
 from agecli.data.images import fit, read_image
-from agecli.data.listing import Listed, list_pictures
+from agecli.data.listing import Asked, Listed, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
 from agecli.data.split import SPLITS
@@ -25,10 +26,9 @@ from agecli.errors import DataError, ImageError
 
 _BATCH_IMAGES, _BATCH_BYTES = 32, 8 * 2**20
 
-_File = tuple[int, bytes | ImageError]
-"""A row of the data set, and the content of its picture's file."""
+_File = tuple[int, bytes | ImageError, bool]
+"""A row of the data set, the content of its picture's file, and whether its face is cropped."""
 
-Crop = Callable[[Image.Image], Image.Image | None]
 StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
 
@@ -46,16 +46,21 @@ def prepare(
     config: PrepareConfig | None = None,
     *,
     labels: Path | None = None,
+    names: str | None = None,
+    layout: str | None = None,
     crop: Crop | None = None,
+    judge: Judge | None = None,
     workers: int | None = None,
     force: bool = False,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Receipt:
     """Make the data set `out` of folders and archives, and return its receipt.
 
-    labels: a CSV file of ages, in place of UTKFace's file names. crop: a picklable function that
-    finds the face in a photograph, as `faces.crop_largest`. workers: processes, by default one per
-    CPU. The folder appears under its name only when it is whole.
+    How a source carries its labels is recognised by what is in it, or said by one of labels (a CSV
+    file), names (a pattern of file names) and layout (a known one's name). crop: a picklable
+    function that finds the face in a photograph, as `faces.crop_largest`; judge: tells the sources
+    for which that is needed, as `faces.judge`, in place of all. workers: processes, by default one
+    per CPU. The folder appears under its name only when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
     given = [sources] if isinstance(sources, Path | str) else sources
@@ -63,20 +68,24 @@ def prepare(
     config = config or PrepareConfig()
     measure = audit.MEASURES[config.audit]
     check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
-    listing = list_pictures(origins, labels)
+    listing = list_pictures(origins, Asked(labels, names, layout))
+    read = framing.decide(listing.origins, listing.samples, crop, judge)
+    cropped = {path for path, origin in read.items() if origin.cropped}
     listed = listing.pictures
     progress("decode", 0, len(listed))
     with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
         images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
         decode = partial(_decode_batch, images, crop, measure.fingerprint)
-        decoded, prints = _decode(listed, decode, measure, workers or default_workers(), progress)
+        decoded, prints = _decode(
+            listed, cropped, decode, measure, workers or default_workers(), progress
+        )
         progress("audit", 0, 1)
         clusters = _cluster(decoded, prints, images, measure)
         progress("audit", 1, 1)
         rows = _rows(listed, decoded, clusters, config)
         digest = write_manifest(folder / store.MANIFEST, rows)
         receipt = Receipt.of(
-            rows, config, manifest=digest, unlabelled=listing.unlabelled, missing=listing.missing,
+            rows, config, manifest=digest, origins=list(read.values()), missing=listing.missing,
             unused_columns=listing.unused,
             skipped=listing.skipped, closed=listing.closed,
             repaired_names=[item.id for item in listed if item.label.repaired],
@@ -87,6 +96,7 @@ def prepare(
 
 def _decode(
     listed: list[Listed],
+    cropped: set[Path],
     decode: Callable[[Sequence[_File]], Iterator[_Decoded]],
     measure: audit.Measure,
     workers: int,
@@ -97,7 +107,7 @@ def _decode(
     prints = np.zeros(len(listed), dtype=measure.FINGERPRINT)
     done = 0
     with WorkerPool(workers) as pool:
-        for result in pool.map(decode, _batches(listed), _unreadable):
+        for result in pool.map(decode, _batches(listed, cropped), _unreadable):
             decoded[result.row] = result
             if not result.excluded:
                 prints[result.row] = np.frombuffer(result.fingerprint, measure.FINGERPRINT)[0]
@@ -105,10 +115,10 @@ def _decode(
             progress("decode", done, len(listed))
     gone = ImageError("went away while it was read")
     rows = enumerate(decoded)
-    return [result or _unreadable((row, gone), str(gone)) for row, result in rows], prints
+    return [result or _unreadable((row, gone, False), str(gone)) for row, result in rows], prints
 
 
-def _batches(listed: list[Listed]) -> Iterator[list[_File]]:
+def _batches(listed: list[Listed], cropped: set[Path]) -> Iterator[list[_File]]:
     rows: dict[Path, dict[str, int]] = {}
     for row, item in enumerate(listed):
         rows.setdefault(item.path, {})[item.name] = row
@@ -116,7 +126,7 @@ def _batches(listed: list[Listed]) -> Iterator[list[_File]]:
     size = 0
     for source, names in rows.items():
         for name, data in sources.read_members(source, set(names)):
-            batch.append((names[name], data))
+            batch.append((names[name], data, source in cropped))
             size += len(data) if isinstance(data, bytes) else 0
             if len(batch) == _BATCH_IMAGES or size > _BATCH_BYTES:
                 yield batch
@@ -133,11 +143,11 @@ def _decode_batch(
 ) -> Iterator[_Decoded]:
     """Decode, check, resize, hash and store pictures; runs in a worker process."""
     with images.path.open("r+b") as file:
-        for row, data in batch:
+        for row, data, cropped in batch:
             try:
-                image = _decode_image(data, crop)
+                image = _decode_image(data, crop if cropped else None)
             except ImageError as error:
-                yield _unreadable((row, data), str(error))
+                yield _unreadable((row, data, cropped), str(error))
                 continue
             if image is None:
                 yield _Decoded(row, _digest(data), "no face found")
@@ -156,7 +166,7 @@ def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | 
 
 
 def _unreadable(file: _File, reason: str) -> _Decoded:
-    row, data = file
+    row, data, _ = file
     return _Decoded(row, _digest(data), f"unreadable: {reason}")
 
 

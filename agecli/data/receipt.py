@@ -38,6 +38,33 @@ class Clusters:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Pictures that are no part of a data set for one reason."""
+
+    count: int = 0
+    files: list[str] = field(default_factory=list)
+    """Their names, of very many the first."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How one source was read."""
+
+    name: str
+    layout: str
+    by: str = ""
+    """By what the layout was recognised."""
+    pictures: int = 0
+    """Those with a label."""
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """Those without one, by reason."""
+    cropped: bool = False
+    """Faces were detected and cropped."""
+    why: str = ""
+    """The pictures are cropped, or taken as they are."""
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What went into a data set, what was left out and why, and how it was split."""
 
@@ -51,6 +78,8 @@ class Receipt:
     options: dict[str, Any] = field(default_factory=dict)
     """Of `PrepareConfig`."""
     sources: list[str] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    """How each source was read, in the order in which they were given."""
     images: int = 0
     used: int = 0
     """Images that are not left out."""
@@ -60,9 +89,9 @@ class Receipt:
     unlabelled: int = 0
     """Pictures without an age, which are no part of it."""
     missing: int = 0
-    """Lines of the CSV file without a picture."""
+    """Rows of the tables without a picture."""
     unused_columns: list[str] = field(default_factory=list)
-    """Of the CSV file: what they say counts for nothing."""
+    """Of the tables: what they say counts for nothing."""
     skipped: list[str] = field(default_factory=list)
     """Files of the sources that are no pictures."""
     excluded: dict[str, int] = field(default_factory=dict)
@@ -74,7 +103,7 @@ class Receipt:
     @classmethod
     def of(
         cls, rows: list[ManifestRow], config: PrepareConfig, *, manifest: str,
-        repaired_names: list[str], unlabelled: int, missing: int, unused_columns: list[str],
+        repaired_names: list[str], origins: list[Origin], missing: int, unused_columns: list[str],
         skipped: list[str], closed: dict[str, str],
     ) -> Receipt:  # fmt: skip
         """Count what a manifest holds."""
@@ -96,7 +125,8 @@ class Receipt:
             used=sum(sum(by_split.values()) for by_split in counts.values()),
             counts=counts,
             repaired_names=repaired_names,
-            unlabelled=unlabelled,
+            origins=origins,
+            unlabelled=sum(kind.count for origin in origins for kind in origin.left_out.values()),
             missing=missing,
             unused_columns=unused_columns,
             skipped=skipped,

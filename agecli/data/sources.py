@@ -107,6 +107,23 @@ def read_members(source: Path, names: set[str]) -> Iterator[tuple[str, bytes | I
                     yield entry.name, ImageError(reason_of(error))
 
 
+def read_others(source: Path, names: set[str], most: int) -> dict[str, bytes]:
+    """Read the named files that are no pictures, by their names in `Contents.others`.
+
+    Raises DataError for one of more than `most` bytes.
+    """
+    found: dict[str, bytes] = {}
+    with _explained(source):
+        for entry in _walk(source):
+            name = _printable(PurePosixPath(entry.name.replace("\\", "/")).as_posix())
+            if name in names and name not in found and not isinstance(entry.content, OSError):
+                with entry.content() as file:
+                    found[name] = file.read(most + 1)
+                if len(found[name]) > most:
+                    raise DataError(f"{source / name} has more than {most >> 20} MiB")
+    return found
+
+
 class _Entry(NamedTuple):
     name: str
     content: Callable[[], IO[bytes]] | OSError

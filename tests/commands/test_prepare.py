@@ -165,5 +165,5 @@ def test_a_folder_that_may_not_be_written_is_one_line(cli, one_line, folder, tmp
 def test_help_shows_every_example(cli):
     result = cli("prepare", "--help", COLUMNS="100")
     assert result.returncode == 0
-    for line in ("agecli prepare UTKFace.tar.gz", "--csv labels.csv --detect"):
+    for line in ("agecli prepare UTKFace.tar.gz", "prepare AgeDB/ --names agedb"):
         assert line in result.stdout

@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from agecli.data.listing import list_pictures
+from agecli.data.listing import Asked, list_pictures
+from agecli.data.receipt import LeftOut
 from agecli.errors import DataError
 from tests.archives import draw_face
 
@@ -18,7 +19,7 @@ def _pictures(folder, *names):
 
 def _list(tmp_path, origins, text):
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-    return list_pictures(origins, tmp_path / "labels.csv")
+    return list_pictures(origins, Asked(tmp_path / "labels.csv"))
 
 
 @pytest.mark.parametrize("path", ["sub\\a.jpg", "./sub/a.jpg", "in/sub/a.jpg", "in\\sub\\a.jpg"])
@@ -26,7 +27,8 @@ def test_a_path_counts_from_the_source_or_from_above_it(tmp_path, path):
     source = _pictures(tmp_path / "in", "sub/a.jpg", "b.jpg")
     listing = _list(tmp_path, [source], f"path,age\n{path},7\n")
     assert [(item.id, item.label.age.low) for item in listing.pictures] == [("sub/a.jpg", 7)]
-    assert (listing.unlabelled, listing.missing) == (1, 0)
+    assert listing.missing == 0
+    assert listing.origins[source].left_out == {"not in labels.csv": LeftOut(1, ["b.jpg"])}
 
 
 @pytest.mark.parametrize(("disk", "table"), [("NFD", "NFC"), ("NFC", "NFD")])
