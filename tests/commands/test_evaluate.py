@@ -189,6 +189,21 @@ def test_groups_alone_give_no_years(data, tmp_path):
     assert "years" not in result.stdout and "macro-F1" in result.stdout
 
 
+def test_where_no_year_is_known_there_are_no_figures_in_years(run_folder, tmp_path):
+    data = write_data(tmp_path / "ranges", years=3)
+    report = tmp_path / "report"
+    result = _run(run_folder, "--data", data, "--json", "--report", report, "--plots", tmp_path)
+    scores = json.loads(result.stdout)
+    assert scores["n"] > 0 and not {"mae", "cs5", "n_ages", "nearest"} & set(scores)
+    text = (report / "report.md").read_text()
+    assert "an age: errors" not in text and not (report / "cnn-errors.png").exists()
+    other = write_weights(tmp_path / "two.safetensors", seed=1)
+    table = _run(run_folder, other, "--data", data).stdout
+    assert ["cnn", "–", "–", "–"] in [line.split()[:4] for line in table.splitlines()]
+    with pytest.raises(UsageError, match="no figure 'mae'"):
+        _run(run_folder, "--data", data, "--gate", "mae<=5")
+
+
 def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp_path):
     other = write_weights(tmp_path / "cnn.safetensors", seed=1, margin=0.1)
     plots = tmp_path / "new" / "plots"

@@ -135,9 +135,9 @@ def _about(suite: Suite) -> str:
     if ages:
         text += f", and {ages:,} an age: errors in years are over these"
     text += (
-        ". Kappa is quadratic. Nearest: all images, an age counted to its nearest group. CS@5: "
-        "ages at most 5 years off. ECE: calibration error with 15 bins, without and with the "
-        "temperature in the file."
+        ". Kappa is quadratic. Nearest: all images of a known year, each counted to its nearest "
+        "group. CS@5: ages at most 5 years off. ECE: calibration error with 15 bins, without and "
+        "with the temperature in the file."
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
