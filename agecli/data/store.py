@@ -19,9 +19,17 @@ from agecli.data.pixels import IMAGES, Images, PixelFile, open_pixels
 from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
 
+ALL = "all"
+"""Stands for the images of all splits."""
 MANIFEST, RECEIPT = "manifest.csv", "receipt.json"
 FILES = (IMAGES, JPEGS, OFFSETS, MANIFEST, RECEIPT)
 """What a data set may consist of."""
+
+
+def name_split(split: str) -> str:
+    """Name a split in a sentence: "the test split", "all splits"."""
+    return "all splits" if split == ALL else f"the {split} split"
+
 
 StoreFile = PixelFile | CompressedFile
 """The images while they are written: by `writer` from any process, and `finish` when all are."""
@@ -58,8 +66,9 @@ class Dataset(Columns):
         return Scheme.parse(self.receipt.scheme)
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Return the rows (n,) of a split, sorted, without the excluded ones."""
-        return np.flatnonzero((self.splits == split) & (self.excluded == ""))
+        """Return the rows (n,) of a split, or of ALL, sorted, without the excluded ones."""
+        inside = self.splits != "" if split == ALL else self.splits == split
+        return np.flatnonzero(inside & (self.excluded == ""))
 
 
 def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
@@ -69,12 +78,12 @@ def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
     command to type, where there is no such data set or fold, or a part is not as it was made: the
     manifest is held against the receipt, the images against the manifest.
     """
-    _need(folder, RECEIPT)
+    _need(folder, MANIFEST, RECEIPT)
     with _one_line(folder / RECEIPT):
         receipt = Receipt.read(folder / RECEIPT)
     compressed = receipt.options.get("store") == "compressed"
     names = (OFFSETS, JPEGS) if compressed else (IMAGES,)
-    _need(folder, MANIFEST, *names)
+    _need(folder, *names)
     with _one_line(folder / MANIFEST):
         manifest = Manifest.read(folder / MANIFEST)
         if manifest.split_hash != receipt.split_hash:

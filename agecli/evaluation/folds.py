@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError, UsageError
 from agecli.evaluation.scoring import Evaluation
+from agecli.evaluation.seen import leave_out_seen
 from agecli.metadata import Metadata
+from agecli.weights import read_metadata
 
 FIGURES = ("exact", "one_off", "macro_f1", "kappa", "mae", "cs5", "nearest", "ece")
 
@@ -46,9 +50,38 @@ def dataset_of(metadata: Metadata, dataset: Dataset) -> Dataset:
     return own if own.split_hash == metadata.split_hash else dataset
 
 
-def check_same_images(option: str, datasets: Sequence[Dataset]) -> None:
+class New(NamedTuple):
+    """The images that are new to a model."""
+
+    dataset: Dataset
+    """As it was trained on it, without those that it has seen."""
+    left_out: int
+    """Images that it, or another model of its fold, has seen."""
+    searched: bool
+    """Its fingerprints were searched. Else the split says it, or nothing does."""
+
+
+def new_images(
+    paths: Sequence[Path], dataset: Dataset, split: str, *, force: bool = False
+) -> list[New]:
+    """Find for each model the images of a split that are new to it, and to all of its fold.
+
+    All processes of a launch call this. Raises DataError as `leave_out_seen` does.
+    """
+    own = [dataset_of(read_metadata(path), dataset) for path in paths]
+    found: dict[int, New] = {}
+    for fold in dict.fromkeys(each.fold for each in own):
+        places = [place for place, each in enumerate(own) if each.fold == fold]
+        alike = [paths[place] for place in places]
+        unseen = leave_out_seen(alike, own[places[0]], split, force=force)
+        for place, searched in zip(places, unseen.searched, strict=True):
+            found[place] = New(unseen.dataset, unseen.left_out, searched)
+    return [found[place] for place in range(len(paths))]
+
+
+def check_same_images(option: str, images: Sequence[New]) -> None:
     """Raise UsageError where models of several folds have no images in common for an option."""
-    if len({dataset.fold for dataset in datasets}) > 1:
+    if len({new.dataset.fold for new in images}) > 1:
         raise UsageError(f"{option}: models of several folds share no images: give those of one")
 
 
