@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
 from agecli.config import FLIP, TrainConfig
+from agecli.data.store import ALL, name_split
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
@@ -63,6 +64,14 @@ class Evaluation:
     """That of the weights file."""
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
+    left_out: int | None = None
+    """Images of the split that are not scored, since a model that is compared has seen them; None
+    where the model's own were not searched for."""
+
+    @property
+    def may_have_seen(self) -> bool:
+        """Whether nothing proves that the images are new to the model."""
+        return self.left_out is None and (not self.same_split or self.split == ALL)
 
     @cached_property
     def truth(self) -> IntArray:
@@ -83,7 +92,7 @@ class Evaluation:
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """The scores by sex, race and age group."""
+        """The scores by sex, race, source (where there are several) and age group."""
         return slices(self.answers, self.ages, self.scheme, self.columns)
 
     @property
@@ -126,6 +135,8 @@ class Evaluation:
             "data": str(self.data),
             "split": self.split,
             "same_split": self.same_split,
+            "left_out": self.left_out,
+            "may_have_seen": self.may_have_seen,
             "flip": self.flip,
             **self.scores.plain(),
             "bootstrap": self.intervals,
@@ -149,7 +160,7 @@ def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArra
     if not known.any():
         labels = dict.fromkeys(label for model in models for label in model.scheme.labels)
         raise DataError(
-            f"The {split} split of {dataset.folder} has no image in the groups "
+            f"No image of {name_split(split)} of {dataset.folder} is in the groups "
             f"{', '.join(labels)}: give another --split or --data"
         )
     return rows[known]
@@ -202,8 +213,15 @@ def evaluate_model(
         probabilities=read.groups,
         answered=read.ages,
         scores=metrics.score(read.groups, ages, model.scheme, read.ages),
-        columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
+        columns=_columns(dataset, rows),
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )
+
+
+def _columns(dataset: Dataset, rows: IntArray) -> dict[str, NDArray[np.str_]]:
+    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some."""
+    columns = {"sex": dataset.sexes[rows], "race": dataset.races[rows]}
+    sources = dataset.sources[rows]
+    return columns if len(np.unique(sources)) == 1 else columns | {"source": sources}
