@@ -92,6 +92,7 @@ class Table:
 
     name: str
     """Of the files, as messages have it."""
+    files: list[str] = field(default_factory=list)
     labels: dict[str, Label | str] = field(default_factory=dict)
     """By `key_of` the picture's path; a text says why a picture is left out."""
     unused: list[str] = field(default_factory=list)
@@ -165,7 +166,7 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
     """
     names = [PurePath(name).name for name in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    table, faults = Table(names[0] + more), _Faults()
+    table, faults = Table(names[0] + more, list(files)), _Faults()
     for name, content in files.items():
         rows = _rows(name, content)
         titles = next(rows, (0, [""]))[1]
