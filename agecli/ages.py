@@ -136,6 +136,15 @@ class Scheme:
         holds = 2 * inside.max(axis=1) > high + 1 - low
         return np.where(holds & (low <= high), most, NO_GROUP).reshape(YEARS, YEARS)
 
+    def possible_groups(self, ages: ArrayLike) -> NDArray[np.bool_]:
+        """Return which groups each age may lie in, (N, groups).
+
+        ages: years (N,), or labels (N, 2). It is their group, as `groups_of` says; for a range that
+        has none all groups that it touches; none for a gap age.
+        """
+        own = self.groups_of(ages)[:, None] == np.arange(len(self))
+        return np.where(own.any(axis=1, keepdims=True), own, self._years_inside(*_ends(ages)) > 0)
+
     def _years_inside(self, low: IntArray, high: IntArray) -> IntArray:
         """Count the years from low to high (N,) that each group has, (N, groups)."""
         first, last = np.array(self.bounds).T

@@ -14,6 +14,7 @@ from agecli.ages import (
     outputs_of,
     softmax,
     sum_years,
+    years_of,
 )
 from agecli.errors import UsageError
 
@@ -39,6 +40,40 @@ def test_a_gap_age_has_no_group(age):
 )
 def test_the_nearest_group_of_a_gap_age_and_the_younger_of_two(age, group):
     assert ADIENCE.nearest_groups([age]).tolist() == [group]
+
+
+@pytest.mark.parametrize("text", ["adience8", "decades", "5-9,40,90-100"])
+def test_the_groups_of_ranges_are_those_that_counting_their_years_finds(text):
+    scheme = Scheme.parse(text)
+    ranges = [(low, high) for low in range(0, 121, 3) for high in range(low, 121)]
+    found = scheme.groups_of(ranges), scheme.nearest_groups(ranges), scheme.possible_groups(ranges)
+    for (low, high), group, nearest, possible in zip(ranges, *found, strict=True):
+        years = [min(low, 100), *range(low + 1, min(high, 100) + 1)]
+        counts = [sum(a <= year <= b for year in years) for a, b in scheme.bounds]
+        most = max(counts)
+        assert group == (counts.index(most) if 2 * most > len(years) else NO_GROUP)
+        touched = [count > 0 for count in counts]
+        own = [place == group for place in range(len(counts))]
+        assert possible.tolist() == (own if any(own) else touched)
+        if most:
+            assert nearest == counts.index(most)
+
+
+def test_a_range_in_no_group_is_near_to_the_group_nearest_to_its_middle():
+    assert ADIENCE.nearest_groups([(21, 22), (22, 24), (33, 37), (33, 36)]).tolist() == [3, 4, 4, 4]
+    assert not ADIENCE.possible_groups([(21, 24), (33, 37)]).any()
+
+
+def test_a_range_of_one_year_is_that_year():
+    years = np.arange(121)
+    labels = np.stack([years, years], axis=1)
+    for of in (ADIENCE.groups_of, ADIENCE.nearest_groups, ADIENCE.possible_groups):
+        np.testing.assert_array_equal(of(labels), of(years))
+
+
+def test_only_a_year_has_years():
+    np.testing.assert_array_equal(years_of([(3, 3), (3, 9), (60, 120)]), [3, np.nan, np.nan])
+    np.testing.assert_array_equal(years_of([3, 9]), [3, 9])
 
 
 def test_where_groups_adjoin_the_nearest_is_an_ages_own():

@@ -180,7 +180,7 @@ def _cells(epoch: Epoch) -> dict[str, str]:
         "val loss": f"{val.loss:.3f}",
         "exact": f"{val.exact:.1%}",
         "1-off": f"{val.one_off:.1%}",
-        **({"MAE": f"{val.mae:.2f}"} if val.mae else {}),
+        **({"MAE": f"{val.mae:.2f}"} if val.mae is not None else {}),
         "lr": f"{epoch.lr:.1e}",
         "images/s": f"{epoch.images_per_second:.0f}",
         "seconds": f"{epoch.seconds:.0f}",

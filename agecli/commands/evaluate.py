@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ Examples:
   agecli evaluate runs/cnn --json | jq .exact
   agecli evaluate cnn capsnet runs/cnn --report report
   agecli evaluate runs/cnn --robustness --photographs --report report
+  agecli evaluate cnn runs/cnn --data data/utkface --data data/mine --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
 
@@ -43,6 +45,11 @@ Weights = Annotated[
         metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
     ),
 ]
+DataSets = Annotated[
+    list[Path],
+    typer.Option(metavar="DIR", help="Data set of `agecli prepare`; may be repeated."),
+]
+DATA = [Path(TrainConfig.data)]
 Split = Annotated[
     Literal["test", "val", "train", "all"],
     typer.Option(help="Images to score on; all: those of other data, without what was seen."),
@@ -78,7 +85,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
 def evaluate(
     weights: Weights,
-    data: options.Data = Path(TrainConfig.data),
+    data: DataSets = DATA,
     split: Split = "test",
     as_json: options.Json = False,
     plots: Plots = None,
@@ -99,107 +106,148 @@ def evaluate(
     seen, or near copies of these, are left out and counted: its weights file keeps a fingerprint
     of each.
 
-    Several models are compared with each other and with their ensemble. With --json, a line per
-    model, and of several one for the ensemble and one with their differences in pairs; --robustness
-    and --photographs add one each. Several processes of a launcher share the images. Exit code 4: a
-    --gate does not hold.
+    Several models are compared with each other and with their ensemble, on each of several data
+    sets. With --json, a line per model, and of several one for the ensemble and one with their
+    differences in pairs; --robustness and --photographs add one each. Several processes of a
+    launcher share the images. Exit code 4: a --gate does not hold.
     """
     from agecli.commands._tables import stage_bars
-    from agecli.evaluation import suite as library
+    from agecli.evaluation import across
     from agecli.evaluation.report.page import write_page
 
     if distributed.is_main() and (plots or report):
-        _check(plots, report, library.row_names(weights), split)
+        _check(plots, report, weights, data, split)
     with stage_bars() as progress:
-        suite = library.evaluate(
+        suites = across.evaluate_each(
             *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
             force=force, robustness=robustness, store=store, photographs=photographs,
             gates=gates or (), progress=progress,
         )  # fmt: skip
     if not distributed.is_main():
         return
-    for model in suite.models:
-        if model.may_have_seen:
-            _say(f"warning: {model.weights} may have seen these images (*)")
-    if suite.left_out:
-        _say(suite.left_out_note)
-    if suite.caution:
-        _say(f"warning: {suite.caution}")
+    places = {name: f" on {name}" * (len(suites) > 1) for name in suites}
+    _warn(suites, places)
     if plots:
-        _plot(suite, plots)
+        _plot(suites, plots)
     if report:
-        _say(f"wrote {write_page(report, suite, show_faces=show_faces)[0]}")
-    _show(suite, as_json)
-    for text in suite.failures:
+        _say(f"wrote {write_page(report, suites, show_faces=show_faces)[0]}")
+    _show(suites, places, as_json)
+    failures = [text + where for name, where in places.items() for text in suites[name].failures]
+    for text in failures:
         _say(f"--gate: {text}")
-    if suite.failures:
+    if failures:
         raise typer.Exit(GATE_FAILED)
 
 
-def _check(plots: Path | None, report: Path | None, names: list[str], split: str) -> None:
+def _check(
+    plots: Path | None, report: Path | None, weights: list[Path], data: list[Path], split: str
+) -> None:
     """Make the folders, and see that nothing of others is written over, before the work."""
+    from agecli.evaluation.across import data_names
     from agecli.evaluation.report.page import page_files
     from agecli.evaluation.report.plots import MARK
+    from agecli.evaluation.suite import row_names
     from agecli.files import Output, check_outputs, marked
 
-    outputs = []
+    models, sets, outputs = row_names(weights), data_names(data), []
     if plots:
-        outputs += [Output("--plots", path, marked(MARK)) for path in _plots(plots, names, split)]
+        drawn = [path for paths in _plots(plots, models, sets, split).values() for path in paths]
+        outputs += [Output("--plots", path, marked(MARK)) for path in drawn]
     if report:
-        outputs += [Output("--report", path, marked(MARK)) for path in page_files(report, names)]
-    for folder in filter(None, (plots, report)):
-        folder.mkdir(parents=True, exist_ok=True)
+        paths = page_files(report, models, sets)
+        outputs += [Output("--report", path, marked(MARK)) for path in paths]
+    for output in outputs:
+        output.path.parent.mkdir(parents=True, exist_ok=True)
     check_outputs({output.path: output for output in outputs}.values())
 
 
-def _plots(folder: Path, names: list[str], split: str) -> list[Path]:
-    confusions = [folder / f"{name}-{split}-confusion.png" for name in names]
-    return [*confusions, folder / "robustness.png"]
+def _plots(
+    folder: Path, models: list[str], data: Collection[str], split: str
+) -> dict[str, list[Path]]:
+    """Return the pictures of each data set: one per model, and last that of --robustness."""
+    from agecli.evaluation.report.page import plot_folders
+
+    drawn = [*(f"{name}-{split}-confusion.png" for name in models), "robustness.png"]
+    places = plot_folders(folder, data).items()
+    return {name: [place / plot for plot in drawn] for name, place in places}
 
 
-def _show(suite: Suite, as_json: bool) -> None:
+def _warn(suites: Mapping[str, Suite], places: Mapping[str, str]) -> None:
+    for name, suite in suites.items():
+        for model in suite.models:
+            if model.may_have_seen:
+                _say(f"warning: {model.weights} may have seen these images (*){places[name]}")
+        if suite.left_out:
+            _say(f"{suite.left_out_note}{places[name]}")
+    if caution := next(iter(suites.values())).caution:
+        _say(f"warning: {caution}")
+
+
+def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool) -> None:
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
-    from agecli.commands._tables import confusion_table, lay_out
+    from agecli.commands._tables import lay_out
     from agecli.data.store import name_split
     from agecli.evaluation.report import tables
 
     if as_json:
-        for line in suite.lines():
+        for line in (line for suite in suites.values() for line in suite.lines()):
             typer.echo(json.dumps(line, allow_nan=False))
         return
-    first, rows = suite.models[0], suite.rows
+    first = next(iter(suites.values())).models[0]
     where = name_split(first.split) + SEEN[first.split] * first.same_split
-    if len(rows) == 1:
-        out.print(lay_out(tables.scores_grid(first.scores, f"{_title(first)} on {where}")))
-        out.print(lay_out(tables.groups_grid(first.scores)))
-        out.print(confusion_table(first.scores))
-        grids = [tables.slice_grid(first.slices, first.worst_slice)]
-    else:
-        grids = tables.model_grids(rows, f"{len(suite.models)} models on {where}")
-        grids += [*tables.pairs_grids(suite.pairs), tables.slices_grid(rows, wide=False)]
-    if suite.robustness:
-        grids.append(tables.robustness_grid(suite.robustness))
-    if suite.photographs:
-        grids += tables.photographs_grids(suite.photographs, suite.names)
-    for grid in grids:
-        out.print(lay_out(grid))
+    if len(suites) > 1:
+        title = f"{where[0].upper()}{where[1:]} of {len(suites)} data sets"
+        out.print(lay_out(tables.across_grid(suites, title)))
+    for name, suite in suites.items():
+        if len(suites) == 1:
+            _show_models(suite, where)
+        grids = [*tables.pairs_grids(suite.pairs)]
+        if len(suite.rows) > 1 or len(suites) > 1:
+            grids.append(tables.slices_grid(suite.rows, wide=False))
+        if suite.robustness:
+            grids.append(tables.robustness_grid(suite.robustness))
+        if suite.photographs:
+            grids += tables.photographs_grids(suite.photographs, suite.names)
+        for grid in grids:
+            grid.title += places[name] * bool(grid.title)
+            out.print(lay_out(grid))
 
 
-def _plot(suite: Suite, folder: Path) -> None:
+def _show_models(suite: Suite, where: str) -> None:
+    """Print all figures of one model, or those by which several are compared."""
+    from agecli.commands._console import out
+    from agecli.commands._tables import confusion_table, lay_out
+    from agecli.evaluation.report import tables
+
+    if len(suite.rows) > 1:
+        for grid in tables.model_grids(suite.rows, f"{len(suite.models)} models on {where}"):
+            out.print(lay_out(grid))
+        return
+    (row,) = suite.rows
+    out.print(lay_out(tables.scores_grid(row.scores, f"{_title(row)} on {where}")))
+    out.print(lay_out(tables.groups_grid(row.scores)))
+    out.print(confusion_table(row.scores))
+    out.print(lay_out(tables.slice_grid(row.slices, row.worst_slice)))
+
+
+def _plot(suites: Mapping[str, Suite], folder: Path) -> None:
     from agecli.data.store import name_split
     from agecli.evaluation.report.plots import plot_confusion, plot_robustness
 
-    *confusions, robustness = _plots(folder, [row.name for row in suite.rows], suite.rows[0].split)
-    for row, picture in zip(suite.rows, confusions, strict=True):
-        scores = row.scores
-        where = name_split(row.split)
-        title = f"{_title(row)}, {where}: {scores.exact:.1%} exact of {scores.n:,} images"
-        plot_confusion(picture, scores.confusion, row.scheme.labels, title)
-        _say(f"wrote {picture}")
-    if suite.robustness:
-        plot_robustness(robustness, suite.robustness)
-        _say(f"wrote {robustness}")
+    first = next(iter(suites.values()))
+    paths = _plots(folder, [row.name for row in first.rows], suites, first.rows[0].split)
+    for name, suite in suites.items():
+        *confusions, robustness = paths[name]
+        for row, picture in zip(suite.rows, confusions, strict=True):
+            scores = row.scores
+            right = f"{scores.exact:.1%} exact of {scores.n:,} images"
+            title = f"{_title(row)}, {name_split(row.split)}: {right}"
+            plot_confusion(picture, scores.confusion, row.scheme.labels, title)
+            _say(f"wrote {picture}")
+        if suite.robustness:
+            plot_robustness(robustness, suite.robustness)
+            _say(f"wrote {robustness}")
 
 
 def _title(row: Evaluation) -> str:

@@ -188,7 +188,8 @@ def score(
     (N, 2): a range counts where it has a group, as `Scheme.groups_of` says. answered: (N,),
     answered ages in years, or None where the model gives none.
     """
-    truth, nearest = scheme.groups_of(ages), scheme.nearest_groups(ages)
+    truth = scheme.groups_of(ages)
+    near = probabilities.argmax(axis=1) == scheme.nearest_groups(ages)
     known = truth != NO_GROUP
     confusion = confusion_matrix(truth[known], probabilities[known].argmax(axis=1), len(scheme))
     images = confusion.sum(axis=1)
@@ -207,7 +208,7 @@ def score(
         macro_f1=macro_f1(confusion),
         kappa=quadratic_kappa(confusion),
         ece=calibration_error(probabilities[known], truth[known]),
-        nearest=_share((probabilities.argmax(axis=1) == nearest)[single].sum(), single.sum()),
+        nearest=float(near[single].mean()) if single.any() else None,
         majority=_share(images.max(), n),
         majority_group=scheme.labels[images.argmax()],
         per_group={

@@ -92,7 +92,7 @@ class Evaluation:
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """The scores by sex, race and age group."""
+        """The scores by sex, race, source (where there are several) and age group."""
         return slices(self.answers, self.ages, self.scheme, self.columns)
 
     @property
@@ -213,8 +213,15 @@ def evaluate_model(
         probabilities=read.groups,
         answered=read.ages,
         scores=metrics.score(read.groups, ages, model.scheme, read.ages),
-        columns={"sex": dataset.sexes[rows], "race": dataset.races[rows]},
+        columns=_columns(dataset, rows),
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )
+
+
+def _columns(dataset: Dataset, rows: IntArray) -> dict[str, NDArray[np.str_]]:
+    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some."""
+    columns = {"sex": dataset.sexes[rows], "race": dataset.races[rows]}
+    sources = dataset.sources[rows]
+    return columns if len(np.unique(sources)) == 1 else columns | {"source": sources}

@@ -9,7 +9,7 @@ released cnn answers all groups alike in both ways, its probabilities differ by 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations, starmap
@@ -91,12 +91,14 @@ class Suite:
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield plain values for JSON: an object per row, and one for each other measurement."""
         yield from (row.summary() for row in self.rows)
+        data = {"data": str(self.dataset.folder)}
         if self.pairs:
-            yield {"pairs": [asdict(pair) for pair in self.pairs]}
+            yield data | {"pairs": [asdict(pair) for pair in self.pairs]}
         if self.robustness:
-            yield {"robustness": {name: one.plain() for name, one in self.robustness.items()}}
+            plain = {name: one.plain() for name, one in self.robustness.items()}
+            yield data | {"robustness": plain}
         if self.photographs:
-            yield {"photographs": self.photographs.plain(self.names)}
+            yield data | {"photographs": self.photographs.plain(self.names)}
 
 
 def evaluate(
@@ -239,11 +241,17 @@ def _parse_gate(gate: str) -> tuple[str, str, float]:
 
 def _names(paths: list[Path]) -> list[str]:
     """Name each weights file in words: its run's folder, or the file; numbered where alike."""
+    return number_alike(
+        path.parent.resolve().name if path.name == "best.safetensors" else path.stem
+        for path in paths
+    )
+
+
+def number_alike(stems: Iterable[str]) -> list[str]:
+    """Return names that differ: a second "cnn" is "cnn-2"."""
     names: list[str] = []
-    for path in paths:
-        is_run = path.name == "best.safetensors"
-        name = stem = path.parent.resolve().name if is_run else path.stem
-        number = 1
+    for stem in stems:
+        name, number = stem, 1
         while name in names:
             number += 1
             name = f"{stem}-{number}"

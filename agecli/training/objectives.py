@@ -53,8 +53,7 @@ class Objective(nn.Module):
         super().__init__()
         self.knows_years = knows_years(config.objective)
         weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
-        every_label = np.indices((YEARS, YEARS)).reshape(2, -1).T
-        nearest = scheme.nearest_groups(every_label).reshape(YEARS, YEARS)
+        nearest = scheme.nearest_groups(_every_label()).reshape(YEARS, YEARS)
         self.register_buffer("group", torch.from_numpy(scheme.range_groups()))
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
 
@@ -88,13 +87,18 @@ class AgeObjective(Objective):
     the years 0-100; for a range, the negative logarithm of its years' share of the answered
     distribution, the likelihood of an interval-censored age (Turnbull 1976). both: their sum,
     where the probability of a group is the sum of its years' probabilities, renormalised over the
-    scheme; gap ages, and ranges without a group of their own, count in the years' part only.
+    scheme; gap ages count in the years' part only.
+
+    A range counts for the group with more than half of its years; one that has none, for the
+    probability of all groups that it touches: left out, it would leave its groups without images.
     """
 
     target: Tensor
     """(YEARS, YEARS) distribution for each age."""
     outside: Tensor
     """(groups, YEARS) 0 for a group's years, -inf for others."""
+    possible: Tensor
+    """(YEARS, YEARS, groups) whether a label, by its first and last year, may lie in a group."""
 
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
@@ -106,10 +110,14 @@ class AgeObjective(Objective):
         for group, (low, high) in enumerate(scheme.bounds):
             outside[group, low : high + 1] = 0
         self.register_buffer("outside", outside)
+        possible = scheme.possible_groups(_every_label()).reshape(YEARS, YEARS, -1)
+        self.register_buffer("possible", torch.from_numpy(possible))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images count, as (N,): all, or for groups alone those with a group."""
-        return super().uses(ages) if self.name == "groups" else np.ones(len(ages), dtype=bool)
+        """Return which images count, as (N,): all, or for groups alone those that touch one."""
+        if self.name != "groups":
+            return np.ones(len(ages), dtype=bool)
+        return self.possible.cpu()[_ends(torch.from_numpy(ages))].any(dim=1).numpy()
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
         """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B, 2)."""
@@ -133,12 +141,13 @@ class AgeObjective(Objective):
         return torch.where(low == high, of_years, of_ranges)
 
     def _group_loss(self, log_probabilities: Tensor, ends: Ends, weight: Tensor) -> Tensor:
-        group = self.group[ends]
-        known = (group != NO_GROUP).float() * weight
+        possible = self.possible[ends]  # (B, groups)
+        known = possible.any(dim=1)
+        others = known[:, None] & ~possible
+        right = log_probabilities.masked_fill(others, -torch.inf).logsumexp(dim=1)  # (B,)
         smoothing = self.smoothing if self.training else 0.0
-        picked = log_probabilities.gather(1, group.clamp(min=0)[:, None])[:, 0]  # (B,)
-        losses = -(1 - smoothing) * picked - smoothing * log_probabilities.mean(dim=1)
-        return self._mean(losses, known)
+        losses = -(1 - smoothing) * right - smoothing * log_probabilities.mean(dim=1)
+        return self._mean(losses, known * weight)
 
 
 class DistilledObjective(AgeObjective):
@@ -205,6 +214,11 @@ class MarginObjective(Objective):
         missing = present * F.relu(MARGIN_PRESENT - lengths) ** 2
         spurious = ABSENT_WEIGHT * (1 - present) * F.relu(lengths - MARGIN_ABSENT) ** 2
         return self._mean((missing + spurious).sum(dim=1), weight)
+
+
+def _every_label() -> NDArray:
+    """Return all first and last years of labels, (YEARS · YEARS, 2)."""
+    return np.indices((YEARS, YEARS)).reshape(2, -1).T
 
 
 def _ends(ages: Tensor) -> Ends:

@@ -127,6 +127,34 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     assert "Images by true group" not in text
 
 
+def test_several_data_sets_are_a_line_a_table_and_a_section_each(data, run_folder, tmp_path):
+    other = write_data(tmp_path / "my own", seed=1)
+    both = ["--data", data, "--data", other]
+    report, plots = tmp_path / "report", tmp_path / "plots"
+    result = _run(run_folder, *both, "--json", "--report", report, "--plots", plots)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    alone = [json.loads(_run(run_folder, "--data", one, "--json").stdout) for one in both[1::2]]
+    assert [line["data"] for line in lines] == [str(data), str(other)]
+    assert [line["confusion"] for line in lines] == [line["confusion"] for line in alone]
+
+    text = _run(run_folder, *both).stdout
+    assert "The test split of 2 data sets" in text
+    for name, line in zip((data.name, "my own"), lines, strict=True):
+        assert f" {name} cnn {line['n']} {line['exact']:.1%}" in " ".join(text.split())
+        assert f"is too old) on {name}" in " ".join(text.split())
+        assert (plots / name / "cnn-test-confusion.png").is_file()
+        assert (report / name / "cnn-errors.png").is_file()
+    page = (report / "report.md").read_text()
+    assert "## Data sets" in page and "## cnn on my own" in page
+    assert "](my%20own/cnn-confusion.png)" in page
+    (report / "my own" / "cnn-errors.png").write_text("my own")
+    with pytest.raises(UsageError, match=r"--report: .*cnn-errors\.png exists"):
+        _run(run_folder, *both, "--report", report)
+
+    failed = _run(run_folder, *both, "--gate", "exact>=2", code=4).stderr.splitlines()
+    assert [line.split(" on ")[-1] for line in failed] == [data.name, "my own"]
+
+
 def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():
     from rich.console import Console
 
@@ -159,6 +187,21 @@ def test_groups_alone_give_no_years(data, tmp_path):
     path = write_weights(tmp_path / "groups.safetensors", objective="groups")
     result = _run(path, "--data", data)
     assert "years" not in result.stdout and "macro-F1" in result.stdout
+
+
+def test_where_no_year_is_known_there_are_no_figures_in_years(run_folder, tmp_path):
+    data = write_data(tmp_path / "ranges", years=3)
+    report = tmp_path / "report"
+    result = _run(run_folder, "--data", data, "--json", "--report", report, "--plots", tmp_path)
+    scores = json.loads(result.stdout)
+    assert scores["n"] > 0 and not {"mae", "cs5", "n_ages", "nearest"} & set(scores)
+    text = (report / "report.md").read_text()
+    assert "an age: errors" not in text and not (report / "cnn-errors.png").exists()
+    other = write_weights(tmp_path / "two.safetensors", seed=1)
+    table = _run(run_folder, other, "--data", data).stdout
+    assert ["cnn", "–", "–", "–"] in [line.split()[:4] for line in table.splitlines()]
+    with pytest.raises(UsageError, match="no figure 'mae'"):
+        _run(run_folder, "--data", data, "--gate", "mae<=5")
 
 
 def test_several_models_are_a_line_each_and_a_picture_each(data, run_folder, tmp_path):

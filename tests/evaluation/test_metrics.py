@@ -146,6 +146,20 @@ def test_score_leaves_gap_ages_out_of_groups_but_not_of_years():
     assert scores.ece == pytest.approx(1 - 2 / 4)  # all answers are sure
 
 
+def test_a_range_has_a_group_where_most_of_it_lies_in_one_but_no_year():
+    ages = np.array([(1, 1), (24, 33), (20, 35), (60, 120), (22, 22)])
+    answer, told = np.array([0, 4, 4, 6, 3]), np.array([3.0, 28, 28, 70, 20])
+    scores = metrics.score(_probabilities(answer), ages, SCHEME, told)
+    assert (scores.n, scores.exact) == (3, 2 / 3)  # 0-2, 25-32, and 60+, which was missed
+    assert scores.confusion[7][6] == 1 and scores.per_group["25-32"].n == 1
+    assert (scores.n_ages, scores.mae, scores.cs5) == (2, 2.0, 1.0)  # of 1 and of 22
+    assert scores.nearest == 1
+
+    ranges = metrics.score(_probabilities(answer[1:4]), ages[1:4], SCHEME, told[1:4])
+    assert ranges.mae is ranges.cs5 is ranges.n_ages is ranges.nearest is None
+    assert (ranges.n, ranges.exact) == (2, 1 / 2)
+
+
 def test_all_figures_are_of_the_images_with_a_group():
     """Against scikit-learn, on answers of which a quarter is for gap ages."""
     rng = np.random.default_rng(5)
@@ -197,6 +211,6 @@ def test_score_of_no_image_with_a_group_is_zero_not_an_error(ages):
     scores = metrics.score(_probabilities(answer), np.array(ages, dtype=int), SCHEME, answer * 1.0)
     assert (scores.n, scores.exact, scores.macro_f1, scores.majority) == (0, 0, 0, 0)
     assert scores.exact_interval == [0, 1]
-    assert scores.nearest == 0  # of no image, and 22 and 23 are answered with 0-2
+    assert scores.nearest == (0 if ages else None)  # 22 and 23 are answered with 0-2
     assert (scores.kappa, scores.ece, scores.one_off) == (0, 0, 0)
     json.dumps(scores.plain(), allow_nan=False)

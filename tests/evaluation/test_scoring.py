@@ -1,6 +1,7 @@
 """Scoring on a tiny data set whose images are the ages, by models that read them there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,6 +104,14 @@ def test_the_summary_is_json_and_names_what_was_scored(dataset):
     assert summary["name"] == "cnn" and summary["worst_slice"] is None  # one image is too few
     summary["bootstrap"] = {name: list(ends) for name, ends in summary["bootstrap"].items()}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_images_of_several_sources_are_sliced_by_them(dataset):
+    assert {part.by for part in evaluate_model(Reader(), dataset).slices} == {"age group"}
+    sources = np.array(["streets", "streets", "streets", "studio", "studio", "", "", ""])
+    both = replace(dataset, sources=sources)
+    parts = [part for part in evaluate_model(Reader(), both).slices if part.by == "source"]
+    assert [(part.value, part.n) for part in parts] == [("streets", 3), ("studio", 1)]  # of groups
 
 
 def test_weights_of_another_split_are_known(dataset):

@@ -40,7 +40,9 @@ def test_python_gets_what_the_command_prints_and_nothing_is_printed(data, weight
     assert [text.split(": ")[0] for text in suite.failures] == ["one", "two", "ensemble"]
     assert seen[0] == (str(weights[0]), 0, PER_SPLIT)
     assert seen[-1] == (str(weights[1]), PER_SPLIT, PER_SPLIT)
-    assert [len(line) > 1 for line in suite.lines()] == [True] * 3 + [False]
+    lines = [*suite.lines()]
+    assert ["name" in line for line in lines] == [True] * 3 + [False]
+    assert {line["data"] for line in lines} == {str(data)}
 
 
 def test_one_model_has_no_ensemble_and_no_pairs(data, weights):

@@ -19,13 +19,14 @@ DIGESTS = [f"{i:064}" for i in range(3 * PER_SPLIT)]
 SAME = split_hash(DIGESTS, [*SPLITS] * PER_SPLIT)
 
 
-def write_data(folder: Path) -> Path:
-    """Write a data set whose split hash is SAME."""
-    rng = np.random.default_rng(0)
+def write_data(folder: Path, *, seed: int = 0, years: int = 1) -> Path:
+    """Write a data set whose split hash is SAME; years: how many each label leaves open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
     rows = []
     for i in range(3 * PER_SPLIT):
         age = 28 if i % 2 else int(rng.integers(80))
-        label = Age(age, age)
+        label = Age(age, age + years - 1)
         rows.append(
             ManifestRow(f"{i}", "drawn", DIGESTS[i], label, "", "", "", -1, i, SPLITS[i % 3], "")
         )

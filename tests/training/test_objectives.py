@@ -90,6 +90,71 @@ def test_the_youngest_and_the_oldest_are_learned_too():
     torch.testing.assert_close(groups, F.cross_entropy(logits[:, :8], torch.tensor([0, 7])))
 
 
+FAIRFACE = torch.tensor(
+    [(0, 2), (3, 9), (10, 19), (20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, 120)]
+)
+
+
+def test_a_range_costs_the_logarithm_of_its_years_share():
+    logits = torch.randn(3, YEARS, dtype=torch.float64)
+    p = torch.softmax(logits, dim=1).numpy()
+    ranges = torch.tensor([(25, 34), (60, 120), (0, 120)])
+    losses = [-math.log(p[0, 25:35].sum()), -math.log(p[1, 60:].sum()), 0]
+    assert objective("ages")(logits, ranges).item() == pytest.approx(np.mean(losses))
+
+
+def test_years_and_ranges_of_a_batch_count_alike():
+    logits, ages = torch.randn(12, YEARS), torch.from_numpy(AGES)
+    years = torch.stack([ages, ages], dim=1)
+    for name in ("ages", "both"):
+        assert objective(name)(logits[:6], years) == objective(name)(logits[:6], ages)
+    ranges = torch.tensor([(25, 34)] * 6)
+    loss = objective("ages")
+    apart = loss(logits[:6], years) + loss(logits[6:], ranges)
+    torch.testing.assert_close(loss(logits, torch.cat([years, ranges])), apart / 2)
+
+
+@pytest.mark.parametrize("name", ["groups", "both"])
+def test_a_range_counts_for_the_group_of_most_of_it_or_else_for_all_that_it_touches(name):
+    logits = torch.randn(1, 8 if name == "groups" else YEARS, dtype=torch.float64)
+    p = torch.softmax(logits, dim=1)[0].numpy()
+    if name == "groups":
+        groups, years = p, dict.fromkeys([(25, 40), (24, 33)], 0.0)
+    else:
+        groups = np.array([p[low : high + 1].sum() for low, high in SCHEME.bounds])
+        groups /= groups.sum()
+        years = {(a, b): -math.log(p[a : b + 1].sum()) for a, b in [(25, 40), (24, 33)]}
+    loss = objective(name)
+    for ends, share in {(25, 40): groups[4] + groups[5], (24, 33): groups[4]}.items():
+        expected = years[ends] - math.log(share)
+        assert loss(logits, torch.tensor([ends])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ranges_that_touch_no_group_count_for_none():
+    logits = torch.randn(2, YEARS, requires_grad=True)
+    ranges = torch.tensor([(21, 24), (33, 37)])
+    loss = objective("both")(logits, ranges)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+    torch.testing.assert_close(loss, objective("ages")(logits, ranges))
+    used = objective("groups").uses(np.array([(21, 24), (20, 24), (60, 120), (3, 3)]))
+    assert used.tolist() == [False, True, True, False]
+    assert margin().uses(FAIRFACE.numpy()).tolist() == [True] + [False] * 6 + [True] * 2
+
+
+def test_every_group_is_learned_from_ranges_that_have_none_of_their_own():
+    logits = torch.zeros(len(FAIRFACE), 8, requires_grad=True)
+    objective("groups")(logits, FAIRFACE).backward()
+    assert (logits.grad.min(dim=0).values < 0).all()  # some image asks for more of each
+
+
+def test_a_range_weighs_as_the_group_with_most_of_it():
+    ages = np.array([(0, 2)] * 3 + [(20, 29)])
+    weight = AgeObjective(CnnConfig(balance="full"), SCHEME, ages).weight
+    full = balance_weights(np.array([0, 0, 0, 4]), 8, "full")
+    assert weight[[0, 20, 21], [2, 29, 24]].tolist() == full[[0, 4, 3]].tolist()
+
+
 def test_half_precision_is_scored_in_full():
     logits, ages = torch.randn(6, YEARS).half(), torch.from_numpy(AGES)
     assert objective("both")(logits, ages) == objective("both")(logits.float(), ages)

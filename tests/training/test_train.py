@@ -1,5 +1,6 @@
 """Training from Python: silent, typed, and the same as the command's."""
 
+import csv
 import json
 import shlex
 import shutil
@@ -157,3 +158,26 @@ def test_what_is_wrong_is_said_before_a_run_is_made(dataset_folder: Path, tmp_pa
     (tmp_path / "used" / "file").touch()
     with pytest.raises(TrainingError, match="in use"):
         train("cnn", data=dataset_folder, run=tmp_path / "used", **SMALL)
+
+
+@pytest.mark.parametrize("objective", ["ages", "both", "groups"])
+def test_ranges_alone_train_and_score_a_model_without_errors_in_years(
+    dataset_folder: Path, tmp_path: Path, objective: str
+):
+    data = tmp_path / "ranges"
+    shutil.copytree(dataset_folder, data)
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (data / "manifest.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, [*rows[0]], lineterminator="\n")
+        table.writeheader()
+        table.writerows(row | {"age": f"{row['age']}-{int(row['age']) + 2}"} for row in rows)
+    receipt = json.loads((data / "receipt.json").read_text()) | {"manifest": ""}
+    (data / "receipt.json").write_text(json.dumps(receipt))
+    listener = Listener()
+    done = train(
+        "cnn", data=data, run=tmp_path / "run", observer=listener, objective=objective, **SMALL
+    )
+    (*_, last) = listener.of(Epoch)
+    assert last.val.mae is None and last.val.exact is not None
+    assert done.metadata.metrics["n"] > 0 and "mae" not in done.metadata.metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,29 +24,64 @@ from agecli.files import write_text
 
 MISTAKES = 12
 """Most confident wrong answers that are listed per model."""
+_ACROSS = (
+    "Each model on each data set, the best of each bold. Data sets differ in what is hard in them: "
+    "hold a row against those of the same data set, of which the last always answers one group."
+)
 
 
-def page_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """List the files that `write_page` may write for models of some names."""
+def page_files(folder: Path, models: Sequence[str], data: Sequence[str]) -> list[Path]:
+    """List the files that `write_page` may write, given the names of models and data sets."""
     kinds = ("confusion", "reliability", "errors")
-    plots = [f"{name}-{kind}.png" for name in names for kind in kinds]
-    return [folder / name for name in ("index.html", "report.md", "robustness.png", *plots)]
+    plots = ["robustness.png", *(f"{name}-{kind}.png" for name in models for kind in kinds)]
+    drawn = [place / plot for place in plot_folders(folder, data).values() for plot in plots]
+    return [folder / "index.html", folder / "report.md", *drawn]
 
 
-def write_page(folder: Path, suite: Suite, *, show_faces: bool = False) -> list[Path]:
+def plot_folders(folder: Path, data: Collection[str]) -> dict[str, Path]:
+    """Return where the plots of each data set go: of several, each to a folder of its own."""
+    return {name: folder / name if len(data) > 1 else folder for name in data}
+
+
+def write_page(
+    folder: Path, suites: Mapping[str, Suite], *, show_faces: bool = False
+) -> list[Path]:
     """Write index.html, report.md and PNGs into a folder; return the files.
 
-    show_faces: show the pictures of the worst mistakes.
+    suites: by the names of their data sets. show_faces: show the pictures of the worst mistakes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    title = f"{', '.join(suite.names)} on {suite.dataset.folder.name}"
-    sections = [*_overview(suite), *_extras(folder, suite)]
-    sections += [(row.name, _model(folder, row, suite.dataset, show_faces)) for row in suite.rows]
-    report = Page("evaluate", title, _lead(suite), sections)
+    names = next(iter(suites.values())).names
+    title = f"{', '.join(names)} on {', '.join(suites)}"
+    sections: list[Section] = []
+    if len(suites) > 1:
+        sections.append(("Data sets", [tables.across_grid(suites), _ACROSS]))
+    for name, place in plot_folders(folder, suites).items():
+        place.mkdir(parents=True, exist_ok=True)
+        where = f" on {name}" * (len(suites) > 1)
+        for heading, parts in _sections(place, suites[name], show_faces):
+            sections.append((heading + where, parts))
+    report = Page("evaluate", title, _leads(suites), sections)
     page, text = folder / "index.html", folder / "report.md"
     write_text(page, report.html())
-    write_text(text, report.markdown())
-    return [page, text, *sorted(folder.glob("*.png"))]
+    write_text(text, report.markdown(folder))
+    parts = [part for _, parts in sections for part in parts]
+    return [page, text, *(path for part in parts if isinstance(part, Plots) for path in part.paths)]
+
+
+def _sections(folder: Path, suite: Suite, show_faces: bool) -> Iterator[Section]:
+    """Lay out all that was measured on a data set."""
+    yield from _overview(suite)
+    yield from _extras(folder, suite)
+    for row in suite.rows:
+        yield row.name, _model(folder, row, suite.dataset, show_faces)
+
+
+def _leads(suites: Mapping[str, Suite]) -> str:
+    """Say what was measured, on each data set."""
+    first, *others = suites.values()
+    if first.caution or not others:
+        return _lead(first)
+    return " ".join(f"On {name}, {_lead(suite)}" for name, suite in suites.items())
 
 
 def _lead(suite: Suite) -> str:
@@ -100,9 +135,9 @@ def _about(suite: Suite) -> str:
     if ages:
         text += f", and {ages:,} an age: errors in years are over these"
     text += (
-        ". Kappa is quadratic. Nearest: all images, an age counted to its nearest group. CS@5: "
-        "ages at most 5 years off. ECE: calibration error with 15 bins, without and with the "
-        "temperature in the file."
+        ". Kappa is quadratic. Nearest: all images of a known year, each counted to its nearest "
+        "group. CS@5: ages at most 5 years off. ECE: calibration error with 15 bins, without and "
+        "with the temperature in the file."
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -57,8 +58,8 @@ class Page:
         """Return the page; it needs no other file."""
         return _fill(Path(__file__).with_name("page.html.j2"), escape=True, page=self)
 
-    def markdown(self) -> str:
-        """Return the same text and tables, with the pictures as files beside it."""
+    def markdown(self, folder: Path) -> str:
+        """Return the same text and tables for a file in a folder that has the pictures."""
         lines = [f"# {self.title}", self.lead]
         for heading, parts in self.sections:
             lines.append(f"## {heading}")
@@ -67,10 +68,15 @@ class Page:
                     case Grid():
                         lines.append(part.markdown())
                     case Plots():
-                        lines += [f"![{path.stem}]({path.name})" for path in part.paths]
+                        lines += [f"![{path.stem}]({_link(path, folder)})" for path in part.paths]
                     case str():
                         lines.append(part)
         return "\n\n".join([*lines, f"<!-- agecli {self.command} -->"]) + "\n"
+
+
+def _link(path: Path, folder: Path) -> str:
+    """Return a file's address for Markdown in a folder above it, in which a blank would end it."""
+    return quote(path.relative_to(folder).as_posix())
 
 
 def fill_markdown(template: Path, **values: Any) -> str:

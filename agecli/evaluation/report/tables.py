@@ -11,6 +11,7 @@ from agecli.evaluation.report.grid import Grid, Worst
 from agecli.evaluation.robustness import Robustness, Score
 from agecli.evaluation.scoring import Evaluation
 from agecli.evaluation.significance import Difference, Slice
+from agecli.evaluation.suite import Suite
 
 FEW = 4
 """Models whose biases fit beside their accuracies in a terminal."""
@@ -92,6 +93,27 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
     if alike:
         right.add(f"always {first.majority_group}", share(first.majority), *blank, style="base")
     return [right, rest]
+
+
+def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:
+    """Lay out models on several data sets, a row each, the best of each data set marked."""
+    head = ["data", "model", "images", "exact", "95 %", "1-off", "macro-F1", "MAE"]
+    grid = Grid(head, title, texts=2)
+    for name, suite in suites.items():
+        best = None if suite.caution else max(suite.rows, key=lambda row: row.scores.exact)
+        for row in suite.rows:
+            scores = row.scores
+            grid.add(
+                name, row.name + " (*)" * (not row.same_split), f"{scores.n:,}",
+                share(scores.exact), span(row.intervals["exact"]), share(scores.one_off),
+                share(scores.macro_f1), years(scores.mae, "y"),
+                style="best" if row is best and len(suite.rows) > 1 else "",
+            )  # fmt: skip
+        if not suite.caution:
+            first = suite.rows[0].scores
+            always = f"always {first.majority_group}"
+            grid.add(name, always, "", share(first.majority), *[""] * 4, style="base")
+    return grid
 
 
 def pairs_grids(pairs: list[Difference]) -> Iterator[Grid]:

@@ -47,7 +47,7 @@ def make_suite(*results: Evaluation) -> Suite:
 def page(tmp_path_factory: pytest.TempPathFactory):
     suite = make_suite(make_result("one", 1), make_result("two", 2))
     folder = tmp_path_factory.mktemp("page")
-    return folder, write_page(folder, suite), suite
+    return folder, write_page(folder, {DATASET.folder.name: suite}), suite
 
 
 def test_the_page_needs_no_other_file(page):
@@ -103,7 +103,7 @@ def test_each_model_has_all_figures_of_its_slices(page):
 
 def test_a_model_of_another_split_is_marked_in_the_page(tmp_path: Path):
     result = replace(make_result("one", 1), same_split=False)
-    files = write_page(tmp_path, make_suite(result))
+    files = write_page(tmp_path, {"data": make_suite(result)})
     for text in (file.read_text() for file in files[:2]):
         assert "one (*)" in text and "(*): trained on another split" in text
 
@@ -128,6 +128,6 @@ def test_the_surest_mistakes_are_listed_by_file(page):
 
 
 def test_faces_are_shown_only_on_request(tmp_path: Path):
-    files = write_page(tmp_path, make_suite(make_result("one", 1)), show_faces=True)
+    files = write_page(tmp_path, {"data": make_suite(make_result("one", 1))}, show_faces=True)
     assert files[0].read_text().count("<figure>") == 12
     assert "figure" not in files[1].read_text()

@@ -1,0 +1,54 @@
+"""Models on several data sets: how what they learnt of one holds on the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agecli.data.store import open_dataset
+from agecli.errors import UsageError
+from agecli.evaluation.suite import StageProgress, Suite, evaluate, number_alike
+
+
+def evaluate_each(
+    *weights: Path | str,
+    data: Sequence[Path | str],
+    progress: StageProgress = lambda stage, done, total: None,
+    **options: Any,
+) -> dict[str, Suite]:
+    """Score models on each of several data sets, by themselves.
+
+    data: folders of `agecli prepare`; options: those of `evaluate`. Returns a suite per data set,
+    in their order, by what `data_names` calls it. All data sets are opened before the work.
+
+    Raises what `evaluate` raises, UsageError for a data set given twice or several of --store.
+    """
+    names = data_names(data)
+    if len(names) == 1:
+        return {names[0]: evaluate(*weights, data=data[0], progress=progress, **options)}
+    if options.get("store"):
+        raise UsageError("--store: a weights file holds figures on one data set: give one --data")
+    for folder in data:
+        open_dataset(Path(folder))
+
+    def show(name: str, stage: str, done: int, total: int) -> None:
+        progress(f"{stage} on {name}", done, total)
+
+    return {
+        name: evaluate(*weights, data=folder, progress=partial(show, name), **options)
+        for name, folder in zip(names, data, strict=True)
+    }
+
+
+def data_names(data: Sequence[Path | str]) -> list[str]:
+    """Return what tables call data sets: their folders' names, numbered where alike.
+
+    Raises UsageError for one that is given twice.
+    """
+    folders = [Path(folder).resolve() for folder in data]
+    for number, folder in enumerate(folders):
+        if folder in folders[:number]:
+            raise UsageError(f"--data: {data[number]} is given twice: leave one out")
+    return number_alike(folder.name for folder in folders)
