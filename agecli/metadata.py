@@ -123,6 +123,8 @@ class Metadata:
     metrics: dict[str, Any] = field(default_factory=dict)
     """On the test split, with n; empty until it was evaluated."""
     training: dict[str, Any] = field(default_factory=dict)
+    fingerprints: Annotated[int, Meta(ge=0, le=10**6)] = 0
+    """Version of the fingerprints of all images that it has seen; 0 where the file has none."""
     backbone: Origin | None = None
     """Id (or folder) and revision of the backbone, where its weights are not in the file."""
     title: Text = ""

@@ -23,11 +23,16 @@ from agecli.registry import DEFAULT_MODEL, MODELS
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from agecli.data.seen import Prints
+
 KEY = "agecli"
 ONNX = ".onnx"
 SUFFIXES = (".safetensors", ONNX)
 BACKBONE = "backbone."
 """What the names of a backbone's tensors begin with."""
+FINGERPRINTS = "agecli.fingerprints"
+"""The name of the tensor (N, bytes) that is no part of the model: see `data.seen`."""
+MOST_FINGERPRINTS = 10**8
 MOST_PARAMETERS = 2 * 10**9
 """Twice those of the largest DINOv2."""
 
@@ -153,19 +158,42 @@ def _shapes(path: Path) -> dict[str, Tensor]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        names = file.keys()
+        names = (name for name in file.keys() if name != FINGERPRINTS)  # noqa: SIM118 - no dict
         return {
             name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names
         }
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file's tensors, floats in fp32. Raises WeightsError for a file that is not whole."""
+    """Read a model's tensors, floats in fp32. Raises WeightsError for a file that is not whole."""
     from safetensors.torch import load_file
 
     _read_text(path)  # for its errors
-    tensors = load_file(path).items()
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors}
+    tensors = load_file(path)
+    tensors.pop(FINGERPRINTS, None)
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def read_fingerprints(path: Path) -> Prints | None:
+    """Read the fingerprints of all images that a model has seen; None where that is unknown.
+
+    It is of exports to other forms, of files of earlier versions, and of later fingerprints.
+    Raises WeightsError for a file whose fingerprints cannot be.
+    """
+    from safetensors import safe_open
+
+    from agecli.data.seen import BYTES, VERSION
+
+    if read_metadata(path).fingerprints != VERSION or path.suffix == ONNX:
+        return None
+    with safe_open(path, framework="numpy") as file:
+        held = file.get_slice(FINGERPRINTS) if FINGERPRINTS in file.keys() else None  # noqa: SIM118
+        shape = held.get_shape() if held and held.get_dtype() == "U8" else []
+        if len(shape) != 2 or shape[1] != BYTES or not 1 <= shape[0] <= MOST_FINGERPRINTS:
+            raise WeightsError(
+                f"{path} has damaged fingerprints of what it has seen: copy or train it again"
+            )
+        return file.get_tensor(FINGERPRINTS)
 
 
 @contextmanager

@@ -59,10 +59,10 @@ def write_archive(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def jpeg_bytes(image: Image.Image) -> bytes:
+def jpeg_bytes(image: Image.Image, quality: int = 92) -> bytes:
     """Encode a picture as JPEG."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

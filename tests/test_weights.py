@@ -13,12 +13,14 @@ from safetensors.torch import save_file
 from agecli.errors import DiskError, UsageError, WeightsError
 from agecli.models.cnn import CNN
 from agecli.weights import (
+    FINGERPRINTS,
     KEY,
     Metadata,
     find_weights,
     is_ours,
     load_weights,
     named_weights,
+    read_fingerprints,
     read_metadata,
     released_folder,
     save_weights,
@@ -348,3 +350,51 @@ def test_what_macos_leaves_beside_files_is_no_weights(path: Path):
     (path.parent / "._cnn.safetensors").write_bytes(b"\0\5\x16\7")
     (path.parent / "folder.safetensors").mkdir()
     assert find_weights("all", path.parent) == [path]
+
+
+def fingerprinted(path: Path, model: CNN, prints: torch.Tensor | None, version: int = 1) -> Path:
+    more = {} if prints is None else {FINGERPRINTS: prints}
+    save_weights(path, model.state_dict() | more, replace(METADATA, fingerprints=version))
+    return path
+
+
+def test_fingerprints_come_back_and_are_no_part_of_the_model(model: CNN, path: Path):
+    assert read_fingerprints(path) is None
+    prints = torch.arange(90, dtype=torch.uint8).reshape(3, 30)
+    fingerprinted(path, model, prints)
+    assert read_fingerprints(path).tolist() == prints.tolist()
+    loaded, metadata = load_weights(path)
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert metadata == replace(METADATA, fingerprints=1)
+
+
+def test_later_fingerprints_are_unknown_and_the_model_is_not(model: CNN, path: Path):
+    fingerprinted(path, model, torch.zeros(3, 64), version=2)
+    assert read_fingerprints(path) is None
+    load_weights(path)
+
+
+@pytest.mark.parametrize(
+    "prints",
+    [
+        None,
+        torch.zeros(0, 30, dtype=torch.uint8),
+        torch.zeros(30, dtype=torch.uint8),
+        torch.zeros(3, 31, dtype=torch.uint8),
+        torch.zeros(3, 30, 1, dtype=torch.uint8),
+        torch.zeros(3, 30, dtype=torch.int8),
+        torch.zeros(3, 30),
+    ],
+    ids=["none", "empty", "one row", "wide", "deep", "signed", "floats"],
+)
+def test_fingerprints_that_cannot_be_are_refused(
+    model: CNN, path: Path, prints: torch.Tensor | None
+):
+    fingerprinted(path, model, prints)
+    with pytest.raises(WeightsError, match=r"cnn.safetensors has damaged fingerprints .*: copy"):
+        read_fingerprints(path)
+
+
+def test_a_version_that_is_none_is_refused(model: CNN, path: Path):
+    fingerprinted(path, model, None, version=-1)
+    assert "damaged metadata" in refused(path)

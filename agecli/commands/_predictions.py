@@ -36,6 +36,7 @@ Sink = Callable[[list[Prediction]], None]
 
 BAR = 30
 LONGEST_NAME = 40
+SEEN = ", seen in training"
 
 
 def show_predictions(
@@ -125,6 +126,7 @@ def _head(
     where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
     years = "" if answer.age is None else f", about {answer.age:.0f} years"
     said = Text(f"{answer.group}{years}", "bold")
+    more += SEEN * bool(row is answer and row.seen)
     name = Text(f"{printable(row.source)}, {where}, {who}: ")
     console.print(name, said, Text(more), sep="", soft_wrap=True)
 
@@ -145,6 +147,7 @@ def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
                 line.append(f"  {group:>5} {chance:4.0%}", "bold")
             line.append("" if row.age is None else f"  {row.age:3.0f} y")
             line.append(f"  {row.model}" if row.model else "", "dim")
+            line.append("  (seen in training)" if row.seen else "", "yellow")
             if track := row.track:
                 frames = "1 frame" if track.frames == 1 else f"{track.frames} frames"
                 line.append(f"  face {track.number}", "dim")

@@ -36,6 +36,7 @@ SEEN = {
     "test": "",
     "val": " (its best epoch was chosen on these images)",
     "train": " (it was trained on these)",
+    "all": "",
 }
 
 Weights = Annotated[
@@ -49,7 +50,10 @@ DataSets = Annotated[
     typer.Option(metavar="DIR", help="Data set of `agecli prepare`; may be repeated."),
 ]
 DATA = [Path(TrainConfig.data)]
-Split = Annotated[Literal["test", "val", "train"], typer.Option(help="Images to score on.")]
+Split = Annotated[
+    Literal["test", "val", "train", "all"],
+    typer.Option(help="Images to score on; all: those of other data, without what was seen."),
+]
 Folder = Path | None
 
 
@@ -72,7 +76,9 @@ Gates = Annotated[
         help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
     ),
 ]  # fmt: skip
-Force = Annotated[bool, flag("force", "Score models of other splits, too, and mark them.")]
+Force = Annotated[
+    bool, flag("force", "Score models that may have seen these images, too, and mark them.")
+]
 Flip = Annotated[bool, typer.Option(help="Average each image's answer with its mirror image's.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
@@ -95,6 +101,10 @@ def evaluate(
     device: options.Device = TrainConfig.device,
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
+
+    Of other data than a model's own, the images that it, its teacher or what it began with has
+    seen, or near copies of these, are left out and counted: its weights file keeps a fingerprint
+    of each.
 
     Several models are compared with each other and with their ensemble, on each of several data
     sets. With --json, a line per model, and of several one for the ensemble and one with their
@@ -165,8 +175,10 @@ def _plots(
 def _warn(suites: Mapping[str, Suite], places: Mapping[str, str]) -> None:
     for name, suite in suites.items():
         for model in suite.models:
-            if not model.same_split:
+            if model.may_have_seen:
                 _say(f"warning: {model.weights} may have seen these images (*){places[name]}")
+        if suite.left_out:
+            _say(f"{suite.left_out_note}{places[name]}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
 
@@ -175,14 +187,15 @@ def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool)
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
     from agecli.commands._tables import lay_out
+    from agecli.data.store import name_split
     from agecli.evaluation.report import tables
 
     if as_json:
         for line in (line for suite in suites.values() for line in suite.lines()):
             typer.echo(json.dumps(line, allow_nan=False))
         return
-    split = next(iter(suites.values())).models[0].split
-    where = f"the {split} split{SEEN[split]}"
+    first = next(iter(suites.values())).models[0]
+    where = name_split(first.split) + SEEN[first.split] * first.same_split
     if len(suites) > 1:
         title = f"{where[0].upper()}{where[1:]} of {len(suites)} data sets"
         out.print(lay_out(tables.across_grid(suites, title)))
@@ -219,6 +232,7 @@ def _show_models(suite: Suite, where: str) -> None:
 
 
 def _plot(suites: Mapping[str, Suite], folder: Path) -> None:
+    from agecli.data.store import name_split
     from agecli.evaluation.report.plots import plot_confusion, plot_robustness
 
     first = next(iter(suites.values()))
@@ -228,7 +242,7 @@ def _plot(suites: Mapping[str, Suite], folder: Path) -> None:
         for row, picture in zip(suite.rows, confusions, strict=True):
             scores = row.scores
             right = f"{scores.exact:.1%} exact of {scores.n:,} images"
-            title = f"{_title(row)}, {row.split} split: {right}"
+            title = f"{_title(row)}, {name_split(row.split)}: {right}"
             plot_confusion(picture, scores.confusion, row.scheme.labels, title)
             _say(f"wrote {picture}")
         if suite.robustness:

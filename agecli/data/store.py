@@ -21,7 +21,14 @@ from agecli.data.manifest import Columns, Manifest
 from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
 
+ALL = "all"
+"""Stands for the images of all splits."""
 IMAGES, MANIFEST, RECEIPT = "images.npy", "manifest.csv", "receipt.json"
+
+
+def name_split(split: str) -> str:
+    """Name a split in a sentence: "the test split", "all splits"."""
+    return "all splits" if split == ALL else f"the {split} split"
 
 
 class StoreFile:
@@ -132,8 +139,9 @@ class Dataset(Columns):
         return Scheme.parse(self.receipt.scheme)
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Return the rows (n,) of a split, sorted, without the excluded ones."""
-        return np.flatnonzero((self.splits == split) & (self.excluded == ""))
+        """Return the rows (n,) of a split, or of ALL, sorted, without the excluded ones."""
+        inside = self.splits != "" if split == ALL else self.splits == split
+        return np.flatnonzero(inside & (self.excluded == ""))
 
 
 def open_dataset(folder: Path, fold: int | None = None) -> Dataset:

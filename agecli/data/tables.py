@@ -37,6 +37,8 @@ _DELIMITERS = ",;\t|"
 _EXCEL = re.compile(r"sep=(.)\r?\n")
 """The line by which Excel is told the delimiter."""
 _SHOWN = 20  # lines that one error names
+_LONGEST = 100
+"""Characters of a sex, race or person."""
 
 _Row = tuple[int, list[str]]
 """The number of a line, and its cells."""
@@ -47,6 +49,7 @@ _RULES = {
     "split": f"a split is one of {', '.join(SPLITS)}",
     "fold": "a fold is a number from 0 to 999",
     "both": "an age lies in its own range",
+    "long": f"a sex, race or person has {_LONGEST} characters at most",
 }
 
 
@@ -271,7 +274,10 @@ def _label(cells: Mapping[str, str]) -> Label | _Fault | None:
         return None
     if not (ages[-1].low <= ages[0].low and ages[0].high <= ages[-1].high):
         return _Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
-    sex, race, person = (read_word(what, cells.get(what, "")) for what in ("sex", "race", "person"))
+    words = [cells.get(what, "") for what in ("sex", "race", "person")]
+    if long := [word for word in words if len(word) > _LONGEST]:
+        return _Fault(_RULES["long"], long[0])
+    sex, race, person = map(read_word, ("sex", "race", "person"), words)
     return Label(ages[0], sex, race, split, person, fold)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
 from agecli.config import FLIP, TrainConfig
+from agecli.data.store import ALL, name_split
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
@@ -63,6 +64,14 @@ class Evaluation:
     """That of the weights file."""
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
+    left_out: int | None = None
+    """Images of the split that are not scored, since a model that is compared has seen them; None
+    where the model's own were not searched for."""
+
+    @property
+    def may_have_seen(self) -> bool:
+        """Whether nothing proves that the images are new to the model."""
+        return self.left_out is None and (not self.same_split or self.split == ALL)
 
     @cached_property
     def truth(self) -> IntArray:
@@ -126,6 +135,8 @@ class Evaluation:
             "data": str(self.data),
             "split": self.split,
             "same_split": self.same_split,
+            "left_out": self.left_out,
+            "may_have_seen": self.may_have_seen,
             "flip": self.flip,
             **self.scores.plain(),
             "bootstrap": self.intervals,
@@ -149,7 +160,7 @@ def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArra
     if not known.any():
         labels = dict.fromkeys(label for model in models for label in model.scheme.labels)
         raise DataError(
-            f"The {split} split of {dataset.folder} has no image in the groups "
+            f"No image of {name_split(split)} of {dataset.folder} is in the groups "
             f"{', '.join(labels)}: give another --split or --data"
         )
     return rows[known]

@@ -22,10 +22,11 @@ from agecli import distributed
 from agecli.ages import NO_GROUP, FloatArray
 from agecli.config import FLIP, Device, TrainConfig
 from agecli.data.store import Dataset, open_dataset
-from agecli.errors import DataError, UsageError
+from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
+from agecli.evaluation.seen import leave_out_seen
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
 from agecli.files import Output, check_outputs
 from agecli.weights import is_ours, named_weights, read_metadata, save_weights
@@ -53,6 +54,8 @@ class Suite:
     """By the models' names; empty where it was not asked for."""
     photographs: Photographs | None
     """None where they were not asked for, and in all processes of a launch but the first."""
+    left_out: int = 0
+    """Images of the split that a model has seen, or more than one, and that none is scored on."""
     failures: list[str] = field(default_factory=list)
     """The gates that do not hold, in words."""
 
@@ -70,6 +73,15 @@ class Suite:
             "The models have different age groups: their exact and 1-off accuracies, macro-F1 and "
             "kappa are no comparison. Differences between them are of years, where both know years."
         )
+
+    @property
+    def left_out_note(self) -> str:
+        """Say how many images are left out, and why; empty where none is."""
+        if not self.left_out:
+            return ""
+        what = "image is" if self.left_out == 1 else "images are"
+        who = "the model has" if len(self.models) == 1 else "one of the models has"
+        return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
 
     @property
     def names(self) -> list[str]:
@@ -106,10 +118,12 @@ def evaluate(
     """Score models on the images of a split, and compare them.
 
     weights: files, run folders, or released models' names. data: a folder of `agecli prepare`.
-    flip: average the answers for each image and its mirror image. force: score models of other
-    splits, too. robustness: score perturbed images, too; store: and write that into the weights
-    files. photographs: have faces in larger pictures detected, too. gates: conditions on every
-    model, as "exact>=0.7". All processes of a launch call this, and share the images.
+    split: or "all" of them; of other data than the models' own, images that one of them has seen
+    are left out. flip: average the answers for each image and its mirror image. force: score
+    models, too, that do not say what they have seen. robustness: score perturbed images, too;
+    store: and write that into the weights files. photographs: have faces in larger pictures
+    detected, too. gates: conditions on every model, as "exact>=0.7". All processes of a launch
+    call this, and share the images.
 
     Raises DataError where there is no such data set or split, and for models of other splits,
     WeightsError for files that are none, UsageError for gates of no figure and nothing to store.
@@ -120,16 +134,17 @@ def evaluate(
         _parse_gate(gate)  # before the work, for its errors
     dataset, paths = open_dataset(Path(data)), named_weights(*weights)
     if store:
-        _check_store(paths, robustness=robustness, split=split, force=force)
-    if not force:
-        _refuse_other_splits(paths, dataset)
+        _check_store(paths, dataset, robustness=robustness, split=split, force=force)
+    unseen = leave_out_seen(paths, dataset, split, force=force)
+    dataset = unseen.dataset
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for name, model in zip(_names(paths), models, strict=True):
+    for name, model, searched in zip(_names(paths), models, unseen.searched, strict=True):
         show = partial(progress, str(model.path))
         result = evaluate_model(model, dataset, split, parallel=True, progress=show, **options)
-        results.append(replace(result, name=name))
+        left_out = unseen.left_out if searched else None
+        results.append(replace(result, name=name, left_out=left_out))
     perturbed: list[Robustness] = []
     if robustness:
         show = partial(progress, "perturbed images")
@@ -144,7 +159,7 @@ def evaluate(
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
     by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
     pairs = compare_models(results)
-    suite = Suite(dataset, results, make_ensemble(results), pairs, by_name, pasted)
+    suite = Suite(dataset, results, make_ensemble(results), pairs, by_name, pasted, unseen.left_out)
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[*filter(None, checks)])
 
@@ -161,12 +176,14 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     chances = np.mean([result.probabilities for result in results], axis=0)  # (N, groups)
     ages = [result.answered for result in results if result.answered is not None]
     answered: FloatArray | None = np.mean(ages, axis=0) if ages else None
+    left_out = max((one.left_out for one in results if one.left_out is not None), default=None)
     rates = sum(1 / result.images_per_second for result in results)
     return replace(
         first, name=ENSEMBLE, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
         probabilities=chances, answered=answered, temperature=1.0, knows_years=False,
         scores=metrics.score(chances, first.ages, first.scheme, answered),
         images_per_second=1 / rates, same_split=all(result.same_split for result in results),
+        left_out=None if any(result.may_have_seen for result in results) else left_out,
     )  # fmt: skip
 
 
@@ -242,20 +259,9 @@ def number_alike(stems: Iterable[str]) -> list[str]:
     return names
 
 
-def _refuse_other_splits(paths: list[Path], dataset: Dataset) -> None:
-    """Refuse models that may have seen the images that they would be scored on."""
-    newer = dataset.receipt.options.get("audit", 1) > 1
-    earlier = "; `agecli prepare ... --audit 1` makes the split of earlier weights" if newer else ""
-    for path in paths:
-        if read_metadata(path).split_hash != dataset.split_hash:
-            raise DataError(
-                f"{path} was trained on another split than that of {dataset.folder}: it may have "
-                "seen these images, so its figures may be too good (--force scores and marks "
-                f"it{earlier})"
-            )
-
-
-def _check_store(paths: list[Path], *, robustness: bool, split: str, force: bool) -> None:
+def _check_store(
+    paths: list[Path], dataset: Dataset, *, robustness: bool, split: str, force: bool
+) -> None:
     """Raise UsageError where there is nothing that could be stored, or nowhere to store it."""
     if not robustness:
         raise UsageError("--store: it keeps the figures of --robustness: give that, too")
@@ -265,6 +271,9 @@ def _check_store(paths: list[Path], *, robustness: bool, split: str, force: bool
     for path in paths:
         if path.suffix != ".safetensors":
             raise UsageError(f"--store: {path} is an export: store it in the weights it is made of")
+        if read_metadata(path).split_hash != dataset.split_hash:
+            raise UsageError(f"--store: {path} was trained on another split than that of "
+                             f"{dataset.folder}: give its own --data")  # fmt: skip
     check_outputs(Output("--store", path, is_ours) for path in paths)
 
 

@@ -34,7 +34,15 @@ from agecli.files import (
     write_text,
 )
 from agecli.inference.predictor import load_model
-from agecli.weights import Metadata, load_weights, named_weights, read_metadata, save_weights
+from agecli.weights import (
+    FINGERPRINTS,
+    Metadata,
+    load_weights,
+    named_weights,
+    read_fingerprints,
+    read_metadata,
+    save_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Meta
 def _write_program(source: Path, file: Path, config: ExportConfig) -> Metadata:
     if config.to == "onnx":
         onnx.need_onnx(file)
-    metadata = replace(read_metadata(source), backbone=None)
+    metadata = replace(read_metadata(source), backbone=None, fingerprints=0)  # the file has none
     program = onnx.to_program(source)
     if config.to == "pt2":
         onnx.write_program(program, file, metadata)
@@ -148,6 +156,8 @@ def _write_program(source: Path, file: Path, config: ExportConfig) -> Metadata:
 
 
 def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metadata:
+    import torch
+
     metadata = read_metadata(source)
     if config.with_backbone and not metadata.backbone:
         raise UsageError(f"--with-backbone: {source} has all its weights inside: leave it out")
@@ -157,6 +167,8 @@ def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metada
         metadata = replace(metadata, backbone=None)
     elif metadata.backbone:
         state = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+    if (prints := read_fingerprints(source)) is not None:
+        state[FINGERPRINTS] = torch.from_numpy(prints)
     save_weights(file, state, metadata, half=config.precision == "fp16")
     return metadata
 

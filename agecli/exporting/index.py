@@ -36,6 +36,7 @@ def folder_readme(folder: Path) -> str:
         made=pasteable("agecli", "export", folder.resolve().name, "--index"),
         models=_models(models),
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
+        remembers=[f"`{path.name}`" for path, metadata in models.items() if metadata.fingerprints],
         trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
     )  # fmt: skip
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from agecli.ages import Answers, FloatArray, Scheme
 from agecli.config import FLIP
+from agecli.data.seen import Seen, fingerprints
 from agecli.errors import WeightsError
-from agecli.weights import Metadata
+from agecli.weights import Metadata, read_fingerprints
 
 
 class Model(ABC):
@@ -29,6 +31,18 @@ class Model(ABC):
         images: uint8 (N, S, S, 3) of any S; they are resized as PIL's BILINEAR does. flip: average
         the answers for each image and its mirror image.
         """
+
+    @cached_property
+    def _seen(self) -> Seen | None:
+        prints = read_fingerprints(self.path) if self.path else None
+        return None if prints is None else Seen(prints)
+
+    def has_seen(self, images: np.ndarray) -> list[bool] | None:
+        """Return which of face crops (N, S, S, 3) it has seen, or near copies; None where unknown.
+
+        Raises WeightsError for a file whose fingerprints cannot be.
+        """
+        return None if self._seen is None else self._seen.knows(fingerprints(images)).tolist()
 
     def interpret(self, distribution: FloatArray) -> Answers:
         """Read distributions (N, outputs) as this model's. Raises WeightsError where one is NaN."""

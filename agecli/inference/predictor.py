@@ -55,6 +55,8 @@ class Prediction:
     """All groups, young to old."""
     age: float | None = None
     """Median age in years, where the model's objective gives it."""
+    seen: bool | None = None
+    """The model was trained on this crop or a near copy of it; None where its file does not say."""
     status: Status = "ok"
     error: str | None = None
     track: Track | None = None
@@ -166,11 +168,15 @@ class Predictor:
         """Run a model over the faces of readings, a batch at a time, and name its answers."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
-        ages = [None] * len(images) if answers.ages is None else answers.ages
+        unknown = [None] * len(images)
+        ages = unknown if answers.ages is None else answers.ages
+        seen = model.has_seen(images) or unknown
         faces = ((reading.source, face) for reading in readings for face in reading.faces)
-        for (source, face), chances, age in zip(faces, answers.groups, ages, strict=True):
+        for (source, face), chances, age, known in zip(
+            faces, answers.groups, ages, seen, strict=True
+        ):
             named = name_answer(model.scheme.labels, chances, age)
-            yield Prediction(source, face, model.name, **named)
+            yield Prediction(source, face, model.name, seen=known, **named)
 
 
 def name_answer(labels: Sequence[str], chances: np.ndarray, age: float | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from agecli.training.fastai_callbacks import (
     seed_all,
 )
 from agecli.training.fastai_loaders import make_loaders
-from agecli.training.initial import check_split, own_weights, training_of
+from agecli.training.initial import NOT_OURS, check_split, own_weights, training_of
 from agecli.training.loop import MovingAverage
 from agecli.training.memory_plan.budget import within_memory
 from agecli.training.objectives import Objective
@@ -60,10 +60,6 @@ with warnings.catch_warnings():
         params,
         vision_learner,
     )
-
-
-NOT_OURS = ("none", "imagenet")
-"""What --init may say that is no weights of ours, whatever there is of that name."""
 
 
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:

@@ -6,12 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agecli.ages import IntArray
 from agecli.config import TrainConfig
-from agecli.data.store import open_dataset
+from agecli.data.seen import Prints, fingerprints_of, merge
+from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.registry import MODELS
 from agecli.training.runs import Run
-from agecli.weights import is_ours, named_weights, read_metadata
+from agecli.weights import is_ours, named_weights, read_fingerprints, read_metadata
+
+NOT_OURS = ("none", "imagenet")
+"""What --init may say that is no weights of ours, whatever there is of that name."""
 
 
 def own_weights(name: str) -> Path | None:
@@ -45,3 +50,25 @@ def training_of(name: str, run: Run) -> dict[str, Any] | None:
         if path := own_weights(name):
             return read_metadata(path).training
     return None
+
+
+def fingerprints_of_run(
+    config: TrainConfig, run: Run, dataset: Dataset, rows: IntArray
+) -> Prints | None:
+    """Return the fingerprints of all that a training's weights will have seen.
+
+    rows: (N,) of the images that train and validate it. With them counts what the weights have seen
+    that it begins with or learns from; None where these do not say. What a backbone or a body was
+    pre-trained on for other tasks has no ages, and does not count.
+    """
+    if run.begun:  # what it began with may have changed, or be gone
+        return read_fingerprints(run.best)
+    before: list[Prints] = []
+    for name in (getattr(config, "init", ""), getattr(config, "teacher", "")):
+        if name and name not in NOT_OURS:
+            path = own_weights(name)
+            prints = read_fingerprints(path) if path else None
+            if prints is None:
+                return None
+            before.append(prints)
+    return merge(fingerprints_of(dataset, rows), *before)

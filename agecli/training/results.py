@@ -10,19 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from agecli import distributed
 from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
+from agecli.data.seen import VERSION, Prints
 from agecli.data.store import Dataset
 from agecli.errors import DataError, TrainingError
 from agecli.metadata import Origin
 from agecli.training.build import architecture_of
+from agecli.training.initial import fingerprints_of_run
 from agecli.training.records import Epoch, Started, Step, Validation, is_best
 from agecli.training.runs import State
 from agecli.training.session import Session
-from agecli.weights import Metadata, read_metadata, save_weights
+from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
 Answered = tuple[Answers, IntArray]
 """What the weights answer for N images at temperature 1, and the ages (N, 2) of these."""
@@ -40,6 +44,8 @@ class Results:
     before: dict[str, Any] | None = None
     """How the weights to begin with were trained, by their own metadata."""
     history: list[Epoch] = field(default_factory=list)
+    fingerprints: Prints | None = None
+    """Of all that the weights have seen, from the start on; None where that is unknown."""
 
     def start(self, model: nn.Module, epochs: int, how: str = "") -> None:
         """Log and tell what is about to be trained, for so many epochs; start the clock.
@@ -50,6 +56,10 @@ class Results:
         images = {split: len(rows) for split, rows in session.rows.items()}
         if distributed.is_main():
             session.run.log(f"training on {session.place}, {images['train']} images{how}")
+            rows = np.concatenate([*session.rows.values()])
+            self.fingerprints = fingerprints_of_run(
+                session.config, session.run, session.dataset, rows
+            )
         session.observer.started(
             Started(
                 model=session.config.title,
@@ -81,7 +91,7 @@ class Results:
         run = self.session.run
         if distributed.is_main():
             if epoch.best:
-                save_weights(run.best, weights, self._metadata(epoch))
+                save_weights(run.best, weights | self._seen(), self._metadata(epoch))
             run.save(self.history, **state)
         self.session.observer.finished_epoch(epoch)
         return epoch
@@ -112,6 +122,11 @@ class Results:
             run.log(f"done after {len(self.history)} epochs, best {best.epoch}: {figures}")
         return final
 
+    def _seen(self) -> dict[str, Tensor]:
+        """Return the tensor that a weights file has beside the model's, where it is known."""
+        prints = self.fingerprints
+        return {} if prints is None else {FINGERPRINTS: torch.from_numpy(prints)}
+
     def _metadata(self, epoch: Epoch) -> Metadata:
         config, dataset = self.session.config, self.session.dataset
         return Metadata(
@@ -125,6 +140,7 @@ class Results:
             std=list(config.std),
             crop={"detector": DETECTOR, "margin": FACE_MARGIN},
             split_hash=dataset.split_hash,
+            fingerprints=0 if self.fingerprints is None else VERSION,
             backbone=self.backbone,
             training={
                 "data": dataset.receipt.sources,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +30,13 @@ class _Person:
         self.track = Track(number, 0, seconds, seconds, seconds)
         self.rows: list[Prediction] = []
         self.sums: list[np.ndarray] = []
+        self.seen: list[bool | None] = []
 
     def see(self, seconds: float, rows: list[Prediction]) -> None:
         """Add a frame's answers, one per model."""
         values = [np.array([*(row.probabilities or {}).values(), row.age or 0]) for row in rows]
         self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.rows else values
+        self.seen = [row.seen or before for row, before in zip_longest(rows, self.seen)]
         surest = not self.rows or _score(rows[0]) > _score(self.rows[0])
         self.rows = rows if surest else self.rows
         self.track = replace(
@@ -45,14 +47,20 @@ class _Person:
         )
 
     def answers(self, source: str) -> list[Prediction]:
-        """Return the mean of each model's answers, with the box in which the face was surest."""
-        return [self._mean(source, *pair) for pair in zip(self.rows, self.sums, strict=True)]
+        """Return the mean of each model's answers, with the box in which the face was surest.
 
-    def _mean(self, source: str, row: Prediction, total: np.ndarray) -> Prediction:
+        It is one that a model has seen where that holds in any frame.
+        """
+        answers = zip(self.rows, self.sums, self.seen, strict=True)
+        return [self._mean(source, *answer) for answer in answers]
+
+    def _mean(
+        self, source: str, row: Prediction, total: np.ndarray, seen: bool | None
+    ) -> Prediction:
         mean = total / self.track.frames
         age = None if row.age is None else mean[-1]
         named = name_answer(list(row.probabilities or ()), mean[:-1], age)
-        return replace(row, source=source, track=self.track, **named)
+        return replace(row, source=source, track=self.track, seen=seen, **named)
 
 
 def predict_video(

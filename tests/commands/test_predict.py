@@ -10,11 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from agecli.data.seen import fingerprints
 from agecli.weights import save_weights
+from tests.archives import draw_face
 from tests.conftest import Cli
+from tests.exporting.models import add_fingerprints
 from tests.inference.test_predictor import PORTRAIT, write_toy
 
 ROOT = Path(__file__).parents[2]
@@ -85,10 +89,10 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert list(rows[0]) == [
         "source", "face", "model", "group", "probability", "probabilities", "age",
-        "status", "error", "track",
+        "seen", "status", "error", "track",
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
-    assert {row["track"] for row in rows} == {None}
+    assert {row["track"] for row in rows} == {row["seen"] for row in rows} == {None}
     assert len(rows[0]["probabilities"]) == 2
     with table.open(newline="") as file:
         written = list(csv.DictReader(file))
@@ -106,6 +110,26 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     assert found == ["a.jpg", "sub/b.gif.png"]
     assert Image.open(marked / "a.jpg").size == (512, 512)
     assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_face_that_the_model_has_seen_is_said_so(cli: Cli, toy: Path, tmp_path: Path):
+    chips = tmp_path / "chips"
+    chips.mkdir()
+    for name, age in (("new", 5), ("seen", 28)):
+        draw_face(age, seed=age, size=200).save(chips / f"{name}.png")
+    model, table = tmp_path / "knows.safetensors", tmp_path / "ages.csv"
+    shutil.copy(toy, model)
+    add_fingerprints(model, fingerprints(np.asarray(Image.open(chips / "seen.png"))[None]))
+    asked = ("predict", chips, "--crops", "--weights", model, "--workers", 0)
+    found = [json.loads(line)["seen"] for line in cli(*asked, "--json").stdout.splitlines()]
+    assert found == [False, True]
+    cli(*asked, "--csv", table)
+    with table.open(newline="") as file:
+        assert [row["seen"] for row in csv.DictReader(file)] == ["False", "True"]
+    first, second = cli(*asked).stdout.splitlines()
+    assert "seen in training" in second and "seen in" not in first
+    bars = cli("predict", chips / "seen.png", *asked[2:]).stdout
+    assert "seen in training" in bars.splitlines()[0]
 
 
 def test_align_and_the_least_score_decide_what_is_a_face(cli: Cli, toy: Path):

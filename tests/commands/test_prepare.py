@@ -2,13 +2,17 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from agecli.commands.prepare import _split_arguments
 from agecli.data.store import open_dataset
 from tests.archives import SPREAD_AGES, write_archive
-from tests.data.pictures import textured, write_textured
+from tests.data.pictures import textured, write_set, write_textured
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +100,30 @@ def test_out_is_the_last_of_several_unless_it_is_a_source(folder, tmp_path, monk
     assert out.as_posix() == "data/more"
 
 
+def test_each_source_is_told_and_cropped_where_its_faces_do_not_lie_as_in_chips(cli, tmp_path):
+    portrait = Image.open(ROOT / "demo/examples/astronaut.jpg")
+    write_textured(tmp_path / "Faces", SPREAD_AGES)
+    (tmp_path / "people/40").mkdir(parents=True)
+    for number in range(3):
+        portrait.rotate(4 * number).save(tmp_path / f"people/40/{number}.png")
+    result = cli("prepare", "Faces", "people", "out", "--size", 32, cwd=tmp_path, COLUMNS="150")
+    assert result.returncode == 0, result.stderr
+    assert "Faces: 10 pictures, utkface by file names; not cropped: their names" in result.stdout
+    assert "people: 3 pictures, folders by folders' names; cropped: their points" in result.stdout
+    options = ("people", "out", "--size", 32, "--force", "--json")
+    for option, cropped in (("--no-detect", False), ("--detect", True)):
+        receipt = json.loads(cli("prepare", *options, option, cwd=tmp_path).stdout)
+        assert [(o["cropped"], o["why"]) for o in receipt["origins"]] == [(cropped, "as told")]
+
+
+def test_file_names_may_carry_the_labels(cli, tmp_path):
+    write_set(tmp_path / "in", ["0_PersonOne_35_f.jpg", "1_PersonTwo_61_m.jpg", "notes.jpg"])
+    result = cli("prepare", "in", "out", "--names", "agedb", "--size", 32, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "1 of in, its name does not fit --names: notes.jpg" in " ".join(result.stdout.split())
+    assert open_dataset(tmp_path / "out").persons.tolist() == ["PersonOne", "PersonTwo"]
+
+
 # Misuse: one line, and the right exit code
 
 
@@ -111,6 +139,11 @@ def test_out_is_the_last_of_several_unless_it_is_a_source(folder, tmp_path, monk
         (["Faces", "unnamed"], 1, "No file name in unnamed starts with an age"),
         (["Faces", "out", "--csv", "none.csv"], 1, "No such file: none.csv"),
         (["Faces", "out", "--csv", "bad.csv"], 1, "bad.csv line 2"),
+        (["Faces", "out", "--names", "{sex}.jpg"], 2, "--names {sex}.jpg: it has no {age}"),
+        (["Faces", "out", "--names", "agedb"], 1, "No file name in Faces fits --names agedb"),
+        (["Faces", "out", "--layout", "imdb"], 2, "--layout: 'imdb' is not one of adience"),
+        (["Faces", "out", "--layout", "adience"], 1, "has not the layout adience: fold_0_data.txt"),
+        (["Faces", "out", "--layout", "utkface", "--names", "cacd"], 2, "give one of them"),
         ([], 2, "Missing argument 'SOURCE"),
         (["Faces", "out", "--scheme", "young,old"], 2, "--scheme: 'young' is not an age group"),
         (["Faces", "out", "--scheme", "4-6,0-2"], 2, "--scheme: group '0-2' overlaps"),

@@ -5,6 +5,7 @@ import resource
 import signal
 import time
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -61,3 +62,14 @@ def deadly_crop(image: Image.Image) -> Image.Image:
 def failing_crop(image: Image.Image) -> Image.Image:
     """Fail for a reason that is none of the picture's."""
     raise OSError(28, "No space left on device")
+
+
+def write_set(folder: Path, names: list[str], tables: dict[str, str] | None = None) -> Path:
+    """Write a small picture of its own under each name, and tables of labels beside them."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        textured(crc32(f"{folder.name}/{name}".encode()), 24).save(folder / name, "JPEG")
+    for name, text in (tables or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder

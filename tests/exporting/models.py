@@ -1,12 +1,14 @@
 """Small untrained models of every kind, as weights files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
+from agecli.data.seen import VERSION, Prints
 from agecli.registry import MODELS
-from agecli.weights import Metadata, save_weights
+from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
 SIDE = 32
 SIZES: dict[str, dict[str, Any]] = {
@@ -53,4 +55,14 @@ def write_model(path: Path, name: str = "cnn", **changes: Any) -> Path:
         training={"data": ["UTKFace"], "train_images": 16709, "init": "random", "epochs": 36},
     )
     save_weights(path, model.state_dict(), Metadata(**(vars(metadata) | changes)))
+    return path
+
+
+def add_fingerprints(path: Path, prints: Prints) -> Path:
+    """Write into a weights file what its model has seen."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(path) | {FINGERPRINTS: torch.from_numpy(prints)}
+    save_weights(path, tensors, replace(read_metadata(path), fingerprints=VERSION), half=False)
     return path

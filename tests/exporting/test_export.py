@@ -11,12 +11,13 @@ import torch
 
 from agecli.ages import Scheme
 from agecli.config import ExportConfig
+from agecli.data.seen import BYTES
 from agecli.errors import AgecliError, DiskError, UsageError, WeightsError
 from agecli.exporting import export as module
 from agecli.exporting.export import export
 from agecli.inference.predictor import Predictor
-from agecli.weights import find_weights, load_weights, read_metadata
-from tests.exporting.models import SIDE, SIZES, write_model
+from agecli.weights import find_weights, load_weights, read_fingerprints, read_metadata
+from tests.exporting.models import SIDE, SIZES, add_fingerprints, write_model
 
 TEMPERATURE = 1.7
 
@@ -87,6 +88,18 @@ def test_precisions_of_a_safetensors_file(cnn: Path, tmp_path: Path):
     assert half.read_bytes() == cnn.read_bytes()
     assert whole.stat().st_size > 1.9 * half.stat().st_size
     assert "16-bit" in (tmp_path / "half.md").read_text()
+
+
+def test_other_precisions_know_what_was_seen_and_other_forms_do_not(tmp_path: Path):
+    prints = np.arange(2 * BYTES, dtype=np.uint8).reshape(2, BYTES)
+    source = add_fingerprints(write_model(tmp_path / "cnn.safetensors"), prints)
+    for name in ("whole.safetensors", "cnn.onnx"):
+        export(source, tmp_path / name, precision="fp32")
+    assert read_fingerprints(tmp_path / "whole.safetensors").tolist() == prints.tolist()
+    assert read_metadata(tmp_path / "cnn.onnx").fingerprints == 0
+    assert read_fingerprints(tmp_path / "cnn.onnx") is None
+    (answer,) = Predictor([tmp_path / "cnn.onnx"], crops=True).predict(images(1))
+    assert answer.seen is None
 
 
 def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):

@@ -32,6 +32,13 @@ def test_a_row_per_file_holds_its_own_figures(tmp_path: Path):
     assert "0123456789abcdef" in text
 
 
+def test_it_says_which_files_know_what_they_have_seen(tmp_path: Path):
+    write_model(tmp_path / "a.safetensors")
+    assert "fingerprint" not in folder_readme(tmp_path)
+    write_model(tmp_path / "b.safetensors", fingerprints=1)
+    assert "\n`b.safetensors`\nalso keeps a fingerprint of each image" in folder_readme(tmp_path)
+
+
 def test_the_commands_lead_from_nothing_to_the_file(tmp_path: Path):
     last = config_of(init="first", augment="wild", epochs=24)
     last["before"] = config_of(image_size=96)

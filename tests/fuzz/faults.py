@@ -31,8 +31,8 @@ def check(seeds: range, toys: Toys, folder: Path) -> Iterator[tuple[int | None, 
         for complaint in outcome.complaints((0, 1, 2, 3), LIMIT):
             yield seed, f"{where}: {complaint}"
         made = {path.name for path in folder.iterdir()} - {out, f"{out}.partial"}
-        if fault is _failing_calls:  # not even what was begun can be removed
-            made = {name for name in made if not name.endswith((".partial", ".md"))}
+        if fault in (_failing_calls, _few_files):  # not even what was begun can be removed
+            made = {name for name in made if not name.endswith((".partial", ".lock", ".md"))}
         if outcome.code == 1 and name != "tune" and made:
             yield seed, f"{where}: left {', '.join(sorted(made))}"
         if not (folder / out).exists():  # nothing that is left may be in the way

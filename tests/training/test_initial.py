@@ -3,16 +3,24 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agecli.config import CnnConfig
+from agecli.config import CnnConfig, Dinov2Config, ResNetConfig
+from agecli.data.seen import BYTES, fingerprints, merge
+from agecli.data.store import open_dataset
 from agecli.errors import UsageError, WeightsError
-from agecli.training.initial import check_split, own_weights, training_of
+from agecli.training.initial import (
+    check_split,
+    fingerprints_of_run,
+    own_weights,
+    training_of,
+)
 from agecli.training.runs import Run
 from agecli.weights import read_metadata, released_folder, save_weights
-from tests.exporting.models import write_model
+from tests.exporting.models import add_fingerprints, write_model
 
 
 @pytest.fixture
@@ -71,3 +79,55 @@ def test_weights_of_another_split_are_refused(dataset_folder: Path, weights: Pat
         weights, load_file(weights), replace(read_metadata(weights), split_hash=split_hash)
     )
     check_split("--teacher", weights, config)
+
+
+def write_prints(path: Path, *numbers: int) -> np.ndarray:
+    """Write a weights file with fingerprints, each of one number."""
+    prints = np.repeat(np.uint8(numbers)[:, None], BYTES, axis=1)
+    add_fingerprints(write_model(path, "cnn"), prints)
+    return prints
+
+
+def test_what_a_run_has_seen_is_its_images_and_what_it_began_with_and_learned_from(
+    dataset_folder: Path, tmp_path: Path
+):
+    dataset = open_dataset(dataset_folder)
+    rows = dataset.rows("train")[:9]
+    own = fingerprints(dataset.images[rows])
+    run, first, teacher = (
+        tmp_path / name for name in ("run", "first.safetensors", "t.safetensors")
+    )
+    before = write_prints(first, 1, 2), write_prints(teacher, 2, 3)
+    data = str(dataset_folder)
+    for config, wanted in (
+        (CnnConfig(data=data), merge(own)),
+        (ResNetConfig(data=data, init="imagenet"), merge(own)),
+        (CnnConfig(data=data, init=str(first)), merge(own, before[0])),
+        (
+            Dinov2Config(data=data, init=str(first), teacher=str(teacher), backbone="scratch:tiny"),
+            merge(own, *before),
+        ),
+    ):
+        found = fingerprints_of_run(config, Run(run), dataset, rows)
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_began_with_weights_that_do_not_say_is_unknown(
+    dataset_folder: Path, weights: Path, tmp_path: Path
+):
+    dataset, run = open_dataset(dataset_folder), Run(tmp_path / "new")
+    save_file({"fc.weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    for init in (str(weights), str(tmp_path / "other.safetensors")):
+        config = ResNetConfig(data=str(dataset_folder), init=init)
+        assert fingerprints_of_run(config, run, dataset, dataset.rows("train")) is None
+
+
+def test_a_run_that_has_begun_knows_what_it_has_seen(dataset_folder: Path, tmp_path: Path):
+    run = Run(tmp_path / "run")
+    (run.folder / "last").mkdir(parents=True)
+    prints = write_prints(run.best, 7)
+    run.save([])
+    dataset = open_dataset(dataset_folder)
+    config = CnnConfig(data=str(dataset_folder), init="gone")
+    found = fingerprints_of_run(config, run, dataset, dataset.rows("train"))
+    np.testing.assert_array_equal(found, prints)

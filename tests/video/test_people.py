@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -74,6 +75,21 @@ def test_each_model_has_its_own_mean():
         ("dinov2", 0.3, 55.0),
     ]
     assert a.track == b.track
+
+
+def test_who_was_seen_in_a_frame_was_seen():
+    first, surest, last = (seen(0, score, 0.9) for score in (1, 2, 1))
+    frames = [
+        [replace(first, seen=True)],
+        [replace(surest, seen=False)],
+        [replace(last, seen=False)],
+    ]
+    (row,) = predict_video(Scripted(*frames), every_half_second(3), "v")
+    assert row.seen is True
+    for known in (False, None):
+        frames = [[replace(first, seen=known)], [replace(surest, seen=known)]]
+        (row,) = predict_video(Scripted(*frames), every_half_second(2), "v")
+        assert row.seen is known
 
 
 def test_rows_come_when_a_face_is_gone():

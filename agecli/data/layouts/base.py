@@ -20,7 +20,7 @@ SAMPLE = 256
 """Pictures by which a layout is recognised."""
 MOST_TABLES = 16
 """Tables of one set."""
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 26
 """Of a table that is found, and not named."""
 
 

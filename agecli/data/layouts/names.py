@@ -9,8 +9,6 @@ from agecli.data.layouts.base import Layout, Source
 from agecli.data.sources import Member
 from agecli.errors import UsageError, brief
 
-NEEDS = "file names that fit --names"
-
 PATTERNS = {
     "agedb": "{index}_{identity}_{age}_{sex}.*",
     "cacd": "{age}_{identity}_{index}.*",
@@ -21,8 +19,14 @@ _MEANINGS = {
     "age": "age", "sex": "sex", "gender": "sex", "race": "race", "ethnicity": "race",
     "identity": "person", "person": "person", "split": "split", "fold": "fold",
 }  # fmt: skip
-"""By what a field is called; other fields, as {index}, are passed over."""
-_FIELDS = {"age": r"\d{1,3}(?:-\d{1,3}|\+)?", "person": "[^/]+", "fold": r"\d{1,3}"}
+"""By what a field is called; others are passed over, as {index}, a number."""
+_FIELDS = {
+    "age": r"\d{1,3}(?:-\d{1,3}|\+)?",
+    "fold": r"\d{1,3}",
+    "index": r"\d{1,9}",  # UTKFace's times of 17 digits are none
+    "sex": "male|female|man|woman|[mf01]",
+}
+_PIECE = re.compile(r"(\{\w+\}|\*)")
 _WORDS = ("sex", "race", "person")
 _MOST = 200
 """Characters of a pattern, and of a name that is held against one."""
@@ -48,41 +52,51 @@ def read(source: Source, pattern: str) -> Layout:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern of names: fields in braces, * for anything. Raises UsageError.
-
-    Only a person's field may hold the character that follows it, so that no name takes long.
-    """
+    """Compile a pattern of names: fields in braces, * for anything. Raises UsageError."""
     text = PATTERNS.get(pattern, pattern)
-    pieces = re.split(r"(\{\w+\}|\*)", text)
-    known = [_MEANINGS.get(piece[1:-1], "") for piece in pieces[1::2] if piece != "*"]
-    known = [what for what in known if what]
-    problem = ""
-    if len(text) > _MOST:
-        problem = f"it has more than {_MOST} characters"
-    elif any("{" in piece or "}" in piece for piece in pieces[::2]):
-        problem = "a brace stands alone"
-    elif "age" not in known:
-        problem = "it has no {age}"
-    elif len(set(known)) < len(known):
-        problem = "two fields mean the same"
-    elif re.search(r"\}\{", text):
-        problem = "nothing parts two fields"
-    elif sum(piece == "*" for piece in pieces) > 2:
-        problem = "it has more than two *"
-    if problem:
+    pieces = _PIECE.split(text)  # literal, field, literal, ..., literal
+    if problem := _problem(text, pieces):
         raise UsageError(
             f"--names {brief(pattern, 60)}: {problem}; use {', '.join(PATTERNS)}, or a pattern, "
             "as '{identity}_{age}_{sex}.*'"
         )
-    regex = ""
-    for place, piece in enumerate(pieces):
-        if place % 2 == 0:
-            regex += re.escape(piece)
-        elif piece == "*":
-            regex += "[^/]*"
-        else:
-            what = _MEANINGS.get(piece[1:-1], "")
-            follows = re.escape(pieces[place + 1][:1])
-            field = _FIELDS.get(what, f"[^/{follows}]+")
-            regex += f"(?P<{what}>{field})" if what else field
+    regex = re.escape(pieces[0])
+    for place in range(1, len(pieces), 2):
+        regex += _regex_of(pieces[place], *pieces[place + 1 : place + 3])
+        regex += re.escape(pieces[place + 1])
     return re.compile(regex, re.IGNORECASE | re.ASCII)
+
+
+def _problem(text: str, pieces: list[str]) -> str:
+    """Say what is wrong with a pattern, or nothing."""
+    known = [_MEANINGS[piece[1:-1]] for piece in pieces[1::2] if piece[1:-1] in _MEANINGS]
+    if len(text) > _MOST:
+        return f"it has more than {_MOST} characters"
+    if any("{" in piece or "}" in piece for piece in pieces[::2]):
+        return "a brace stands alone"
+    if "age" not in known:
+        return "it has no {age}"
+    if len(set(known)) < len(known):
+        return "two fields mean the same"
+    if "}{" in text:
+        return "nothing parts two fields"
+    return "it has more than two *" if pieces.count("*") > 2 else ""
+
+
+def _regex_of(piece: str, after: str, then: str = "") -> str:
+    """Return the expression of a field or *, by what comes after it.
+
+    Only a person's field may hold the character that follows it, so that no name takes long; before
+    a * it has letters and digits alone.
+    """
+    if piece == "*":
+        return "[^/]*"
+    what = _MEANINGS.get(piece[1:-1], "")
+    field = f"[^/{re.escape(after[:1])}]+"
+    if fixed := _FIELDS.get(what or piece[1:-1]):
+        field = fixed
+    elif not after and then == "*":
+        field = "[a-z0-9]+"
+    elif what == "person":
+        field = "[^/]+"
+    return f"(?P<{what}>{field})" if what else field

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from agecli.ages import NO_GROUP, Age, years_of
-from agecli.data.store import Dataset
+from agecli.data.store import Dataset, name_split
 from agecli.evaluation.report import tables
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.plots import (
@@ -91,8 +91,8 @@ def _lead(suite: Suite) -> str:
     best = max(suite.rows, key=lambda row: row.scores.exact)
     scores = best.scores
     text = (
-        f"{best.name} tells the age group of {scores.exact:.1%} of {scores.n:,} images of the "
-        f"{best.split} split exactly (95 %: {tables.span(best.intervals['exact'])}), and of "
+        f"{best.name} tells the age group of {scores.exact:.1%} of {scores.n:,} images of "
+        f"{name_split(best.split)} exactly (95 %: {tables.span(best.intervals['exact'])}), and of "
         f"{scores.one_off:.1%} to the neighbouring group."
     )
     if worst := best.worst_slice:
@@ -104,7 +104,7 @@ def _overview(suite: Suite) -> Iterator[Section]:
     """Lay out the models beside each other."""
     first = suite.rows[0].scores
     bars = [
-        (row.name + " (*)" * (not row.same_split), row.scores.exact, row.intervals["exact"])
+        (row.name + " (*)" * row.may_have_seen, row.scores.exact, row.intervals["exact"])
         for row in suite.rows
     ]
     note = (
@@ -129,8 +129,8 @@ def _about(suite: Suite) -> str:
     first, rows = suite.rows[0], suite.rows
     ages = max(row.scores.n_ages or 0 for row in rows)
     text = (
-        f"{first.scores.n:,} images of the {first.split} split of {first.data.name} have an age "
-        "group"
+        f"{first.scores.n:,} images of {name_split(first.split)} of {first.data.name} have an "
+        "age group"
     )
     if ages:
         text += f", and {ages:,} an age: errors in years are over these"
@@ -141,7 +141,9 @@ def _about(suite: Suite) -> str:
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
-    if not all(row.same_split for row in rows):
+    if suite.left_out:
+        text += f" {suite.left_out_note}"
+    if any(row.may_have_seen for row in rows):
         text += " (*): trained on another split, may have seen these images."
     return text
 

@@ -77,7 +77,7 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
     alike = len({row.scheme for row in rows}) == 1
     best = max(rows, key=lambda row: row.scores.exact) if alike else None
     for row in rows:
-        scores, name = row.scores, row.name + " (*)" * (not row.same_split)
+        scores, name = row.scores, row.name + " (*)" * row.may_have_seen
         exact, one_off = (span(row.intervals[key]) for key in ("exact", "one_off"))
         right.add(
             name, share(scores.exact), exact, share(scores.one_off), one_off,
