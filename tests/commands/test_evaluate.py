@@ -308,7 +308,7 @@ def test_misuse(data, run_folder, tmp_path):
     with pytest.raises(WeightsError, match=r"notes\.txt is not a whole safetensors file"):
         _run(text, "--data", data)
     for wrong in (
-        ["--split", "all"],
+        ["--split", "none"],
         ["--batch-size", "0"],
         ["--device", "abacus"],
         ["--plots", text],

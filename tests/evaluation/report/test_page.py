@@ -110,7 +110,7 @@ def test_a_model_of_another_split_is_marked_in_the_page(tmp_path: Path):
 
 def test_images_that_were_seen_are_counted_in_the_page(tmp_path: Path):
     result = replace(make_result("one", 1), same_split=False, left_out=3)
-    files = write_page(tmp_path, replace(make_suite(result), left_out=3))
+    files = write_page(tmp_path, {"data": replace(make_suite(result), left_out=3)})
     for text in (file.read_text() for file in files[:2]):
         assert "3 images are left out, which the model has seen, or near copies." in text
         assert "(*)" not in text
