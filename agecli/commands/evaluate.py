@@ -179,8 +179,8 @@ def _warn(suites: Mapping[str, Suite], places: Mapping[str, str]) -> None:
         for model in suite.models:
             if model.may_have_seen:
                 _say(f"warning: {model.weights} may have seen these images (*){places[name]}")
-        if suite.left_out:
-            _say(f"{suite.left_out_note}{places[name]}")
+        if note := suite.left_out_note:
+            _say(f"{note.removesuffix('.')}{places[name]}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
 

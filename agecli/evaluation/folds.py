@@ -55,8 +55,8 @@ class New(NamedTuple):
 
     dataset: Dataset
     """As it was trained on it, without those that it has seen."""
-    left_out: int
-    """Images that it, or another model of its fold, has seen."""
+    left_out: int | None
+    """Images that it, or another model of its fold, has seen; None: nothing was searched."""
     searched: bool
     """Its fingerprints were searched. Else the split says it, or nothing does."""
 

@@ -59,8 +59,9 @@ class Suite:
     """By the models' names; empty where it was not asked for."""
     photographs: Photographs | None
     """None where they were not asked for, and in all processes of a launch but the first."""
-    left_out: int = 0
-    """Images of the split that a model has seen, or more than one, and that none is scored on."""
+    left_out: int | None = None
+    """Images of the split that a model has seen, or more than one, and that none is scored on; None
+    where nothing was searched."""
     failures: list[str] = field(default_factory=list)
     """The gates that do not hold, in words."""
 
@@ -86,12 +87,15 @@ class Suite:
 
     @property
     def left_out_note(self) -> str:
-        """Say how many images are left out, and why; empty where none is."""
-        if not self.left_out:
+        """Say how many images are left out, and why; empty where that is not known of all."""
+        if self.left_out:
+            what = "image is" if self.left_out == 1 else "images are"
+            who = "the model has" if len(self.models) == 1 else "one of the models has"
+            return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
+        if self.left_out is None or any(model.may_have_seen for model in self.models):
             return ""
-        what = "image is" if self.left_out == 1 else "images are"
-        who = "the model has" if len(self.models) == 1 else "one of the models has"
-        return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
+        who = "the model" if len(self.models) == 1 else "each model"
+        return f"All images are new to {who}, by the fingerprints of what it has seen."
 
     @property
     def names(self) -> list[str]:
@@ -175,8 +179,12 @@ def evaluate(
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
     by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
     pairs = compare_models(results)
-    gone = sum({new.dataset.fold: new.left_out for new in unseen}.values())
-    suite = Suite(dataset, results, make_ensemble(results), pairs, by_name, pasted, gone)
+    by_fold = {new.dataset.fold: new.left_out for new in unseen}
+    gone = [count for count in by_fold.values() if count is not None]
+    suite = Suite(
+        dataset, results, make_ensemble(results), pairs, by_name, pasted,
+        left_out=sum(gone) if gone else None,
+    )  # fmt: skip
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[*filter(None, checks)])
 

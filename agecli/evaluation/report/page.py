@@ -143,8 +143,8 @@ def _about(suite: Suite) -> str:
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
-    if suite.left_out:
-        text += f" {suite.left_out_note}"
+    if note := suite.left_out_note:
+        text += f" {note}"
     if any(row.may_have_seen for row in rows):
         text += " (*): trained on another split, may have seen these images."
     return text

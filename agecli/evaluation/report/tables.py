@@ -125,7 +125,7 @@ def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:
         for row in suite.rows:
             scores = row.scores
             grid.add(
-                name, row.name + " (*)" * (not row.same_split), f"{scores.n:,}",
+                name, row.name + " (*)" * row.may_have_seen, f"{scores.n:,}",
                 share(scores.exact), span(row.intervals["exact"]), share(scores.one_off),
                 share(scores.macro_f1), years(scores.mae, "y"),
                 style="best" if row is best and len(suite.rows) > 1 else "",
