@@ -18,6 +18,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -157,10 +158,10 @@ def peak_memory(source: Path, out: Path, size: int) -> tuple[float, float, float
 
 def resident(pid: int) -> float:
     """Sum up the resident memory of a process and its children in MB; shared pages count twice."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:  # it has just ended
-        return 0
+    children = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # a thread's each
+        with suppress(OSError):  # it has just ended
+            children += path.read_text().split()
     return megabytes(pid, "VmRSS") + sum(resident(int(child)) for child in children)
 
 

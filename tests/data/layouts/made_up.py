@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+from agecli.data import listing
 from agecli.data.labels import Label
-from agecli.data.listing import Asked, list_pictures
+from agecli.data.listing import Asked, Listing
 from tests.data.pictures import write_set
 
 ADIENCE_COLUMNS = (
@@ -61,7 +63,13 @@ def appa_real(folder: Path, faces: bool = True) -> Path:
     return write_set(folder, names, tables)
 
 
+def list_pictures(origins: list[Path], asked: Asked | None = None) -> Listing:
+    """List sources, with a folder for the work beside the first of them."""
+    work = tempfile.mkdtemp(prefix=".work", dir=origins[0].absolute().parent)
+    return listing.list_pictures(origins, Path(work), asked or Asked())
+
+
 def labels(source: Path, *more: Path, **asked: object) -> dict[str, Label]:
     """List sources; return the labels by the pictures' ids."""
-    listing = list_pictures([source, *more], Asked(**asked))  # type: ignore[arg-type]
-    return {item.id: item.label for item in listing.pictures}
+    listed = list_pictures([source, *more], Asked(**asked))  # type: ignore[arg-type]
+    return {item.id: item.label for item in listed.pictures}

@@ -7,9 +7,8 @@ import pytest
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import adience, labels
+from tests.data.layouts.made_up import adience, labels, list_pictures
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.data.receipt import LeftOut
-from tests.data.layouts.made_up import appa_real, labels
+from tests.data.layouts.made_up import appa_real, labels, list_pictures
 
 
 def test_real_ages_and_splits_of_the_faces_are_read(tmp_path):

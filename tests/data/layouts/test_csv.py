@@ -5,9 +5,8 @@ import tarfile
 
 import pytest
 
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import adience, appa_real, fairface, labels
+from tests.data.layouts.made_up import adience, appa_real, fairface, labels, list_pictures
 from tests.data.pictures import write_set
 
 

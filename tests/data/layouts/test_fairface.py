@@ -4,9 +4,8 @@ import pytest
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import fairface, labels
+from tests.data.layouts.made_up import fairface, labels, list_pictures
 
 MARGIN = "fairface-img-margin025-trainval"
 

@@ -2,11 +2,12 @@
 
 import pytest
 
+from agecli.data.archives import Place
 from agecli.data.layouts.base import SAMPLE, Source
-from agecli.data.listing import Asked, list_pictures
+from agecli.data.listing import Asked
 from agecli.data.sources import Member
 from agecli.errors import DataError, UsageError
-from tests.data.layouts.made_up import adience, appa_real, fairface, labels
+from tests.data.layouts.made_up import adience, appa_real, fairface, labels, list_pictures
 from tests.data.pictures import write_set, write_textured
 
 
@@ -52,7 +53,7 @@ def test_tables_of_other_sets_beside_a_source_do_not_disturb(sets, tmp_path):
 
 
 def test_a_sample_does_not_depend_on_the_order(tmp_path):
-    members = [Member(f"top/{i}.jpg", f"{i}.jpg") for i in range(1000)]
+    members = [Member(f"top/{i}.jpg", f"{i}.jpg", Place(f"{i}")) for i in range(1000)]
     one, other = (Source(tmp_path, "x", part, []).sample for part in (members, members[::-1]))
     assert one == other
     assert len(one) == SAMPLE
