@@ -121,8 +121,8 @@ class Scheme:
         ages: years (N,), or labels (N, 2): near to these is the group with most of their years, or
         else the one nearest to their middle.
         """
-        ends = low, high = _ends(ages)
-        inside = self._years_inside(*ends)  # (N, groups)
+        low, high = _ends(ages)
+        inside = self.years_inside(ages)  # (N, groups)
         first, last = np.array(self.bounds).T
         middle = (low + high)[:, None] / 2
         distance = np.maximum(first - middle, middle - last)  # (N, groups), negative inside
@@ -130,23 +130,15 @@ class Scheme:
 
     def range_groups(self) -> IntArray:
         """Return the group of every first and last year, (YEARS, YEARS), as `groups_of` does."""
-        low, high = np.indices((YEARS, YEARS)).reshape(2, -1)
-        inside = self._years_inside(low, high)
+        low, high = every_label().T
+        inside = self.years_inside(every_label())
         most = inside.argmax(axis=1)
         holds = 2 * inside.max(axis=1) > high + 1 - low
         return np.where(holds & (low <= high), most, NO_GROUP).reshape(YEARS, YEARS)
 
-    def possible_groups(self, ages: ArrayLike) -> NDArray[np.bool_]:
-        """Return which groups each age may lie in, (N, groups).
-
-        ages: years (N,), or labels (N, 2). It is their group, as `groups_of` says; for a range that
-        has none all groups that it touches; none for a gap age.
-        """
-        own = self.groups_of(ages)[:, None] == np.arange(len(self))
-        return np.where(own.any(axis=1, keepdims=True), own, self._years_inside(*_ends(ages)) > 0)
-
-    def _years_inside(self, low: IntArray, high: IntArray) -> IntArray:
-        """Count the years from low to high (N,) that each group has, (N, groups)."""
+    def years_inside(self, ages: ArrayLike) -> IntArray:
+        """Count the years of each age, (N,) or (N, 2), that each group has, (N, groups)."""
+        low, high = _ends(ages)
         first, last = np.array(self.bounds).T
         overlap = np.minimum(last, high[:, None]) - np.maximum(first, low[:, None]) + 1
         return np.maximum(overlap, 0)
@@ -161,6 +153,11 @@ def years_of(ages: ArrayLike) -> FloatArray:
     """Return the years (N,) of labels (N, 2), or years (N,): NaN for a range."""
     ages = np.asarray(ages, dtype=np.float64)
     return ages if ages.ndim == 1 else np.where(ages[:, 0] == ages[:, 1], ages[:, 0], np.nan)
+
+
+def every_label() -> IntArray:
+    """Return all first and last years of labels, (YEARS · YEARS, 2)."""
+    return np.indices((YEARS, YEARS)).reshape(2, -1).T
 
 
 def _ends(ages: ArrayLike) -> tuple[IntArray, IntArray]:

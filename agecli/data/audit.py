@@ -116,9 +116,9 @@ def _confirm(
     is_copy: Callable[..., bool], images: StoreFile, pairs: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, int] | None]:
     """Hold pairs against each other's pixels; runs in a worker process."""
-    with images.path.open("rb") as file:
+    with images.reader() as read:
         for a, b in pairs:
-            yield (a, b) if is_copy(images.read(file, a), images.read(file, b)) else None
+            yield (a, b) if is_copy(read(a), read(b)) else None
 
 
 def _no_pairs(part: Any, reason: str) -> Pairs:

@@ -51,13 +51,15 @@ class Decoder:
         traces = np.zeros(len(tasks), self.traces.dtype)
         prints: dict[int, np.ndarray] = {}
         reasons = []
-        with self.images.path.open("r+b") as file:
+        with self.images.writer() as write:
             for number, task in enumerate(tasks):
                 content, reason = _read(task.place)
                 digests[number] = digest_of(content)
-                image, reason = (None, reason) if reason else self._decode(content, task.cropped)
-                if image:
-                    self.images.write(file, task.row, np.asarray(image))
+                face, reason = (None, reason) if reason else self._decode(content, task.cropped)
+                if face:
+                    image = fit(face, self.images.size)
+                    whole = image is face and not task.cropped
+                    write(task.row, image, content if whole else None)
                     prints[number] = self.fingerprint(image)
                 reasons.append(reason)
         if prints:
@@ -77,7 +79,7 @@ class Decoder:
         except ImageError as error:
             return None, f"unreadable: {error}"
         face = self.crop(image) if cropped and self.crop else image
-        return (fit(face, self.images.size), "") if face else (None, "no face found")
+        return (face, "") if face else (None, "no face found")
 
 
 def warm_up(tasks: Sequence[Task]) -> list[str]:

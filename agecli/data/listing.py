@@ -114,10 +114,11 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
         if not layout:
             raise _unfit(asked, origin)
         _add(listing, source, layout)
-        listing.skipped.extend(sorted(contents.others))
         listing.closed.update(contents.closed)
         if layout.table:
             tables[id(layout.table)] = layout.table
+        read = set(layout.table.files if layout.table else [])
+        listing.skipped.extend(sorted(contents.others.keys() - read))
     listing.repaired.sort()
     if not fits:
         raise _unfit(asked, origins[0])

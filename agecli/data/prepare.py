@@ -67,7 +67,7 @@ def prepare(
             listing = list_pictures(origins, work, Asked(labels, names, layout))
         read = framing.decide(listing.origins, listing.samples, crop, judge)
         listing = listing._replace(origins=read)
-        with room_in(folder, out, len(listing.pictures) * config.size**2 * 3):
+        with room_in(folder, out, store.needed(len(listing.pictures), config)):
             known, reasons = _store(listing, folder, config, crop, pool, progress)
             receipt = _write(listing, known, reasons, folder, config)
         shutil.rmtree(work)
@@ -80,7 +80,7 @@ def _store(
 ) -> tuple[Known, _Reasons]:  # fmt: skip
     """Decode, store and audit the pictures; return what is known of each, and who is left out."""
     count, measure = len(listing.pictures), audit.MEASURES[config.audit]
-    images = store.StoreFile(folder / store.IMAGES, count, config.size)
+    images = store.create(folder, count, config)
     traces = Column(folder / WORK / "traces", measure.TRACE, count)
     digests = Column(folder / WORK / "digests", DIGEST, count)
     decoder = Decoder(images, digests, traces, measure.fingerprint, measure.traces, crop)
@@ -98,6 +98,7 @@ def _store(
     usable = reasons.codes == 0
     clusters = audit.find_clusters(everything, usable, traces, images, measure, pool)
     progress("audit", 1, 1)
+    images.finish()
     return labels.known(everything, clusters), reasons
 
 

@@ -14,7 +14,7 @@ from agecli.data import store
 from agecli.errors import DataError, UsageError
 from agecli.files import room_for
 
-OWN = (store.IMAGES, store.MANIFEST, store.RECEIPT, "features")
+OWN = (*store.FILES, "features")
 """What is in a data set's folder, and may be replaced with it."""
 
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.ages import NO_GROUP, YEARS, Scheme, knows_years, label_distribution
+from agecli.ages import (
+    NO_GROUP,
+    YEARS,
+    Scheme,
+    every_label,
+    knows_years,
+    label_distribution,
+)
 from agecli.config import AgesConfig, Dinov2Config, TrainConfig
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
@@ -53,7 +60,7 @@ class Objective(nn.Module):
         super().__init__()
         self.knows_years = knows_years(config.objective)
         weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
-        nearest = scheme.nearest_groups(_every_label()).reshape(YEARS, YEARS)
+        nearest = scheme.nearest_groups(every_label()).reshape(YEARS, YEARS)
         self.register_buffer("group", torch.from_numpy(scheme.range_groups()))
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
 
@@ -89,16 +96,21 @@ class AgeObjective(Objective):
     where the probability of a group is the sum of its years' probabilities, renormalised over the
     scheme; gap ages count in the years' part only.
 
-    A range counts for the group with more than half of its years; one that has none, for the
-    probability of all groups that it touches: left out, it would leave its groups without images.
+    In the groups' part a range is as likely as the share of a group's years that it holds, for each
+    group in turn (the law of total probability, with ages even within a group): one that touches
+    one group counts for that, one across several for a mixture of them. It weighs as much as of its
+    own years have a group, as do years: 1, or 0 for a gap age.
     """
 
     target: Tensor
     """(YEARS, YEARS) distribution for each age."""
     outside: Tensor
     """(groups, YEARS) 0 for a group's years, -inf for others."""
-    possible: Tensor
-    """(YEARS, YEARS, groups) whether a label, by its first and last year, may lie in a group."""
+    likely: Tensor
+    """(YEARS, YEARS, groups) log-likelihood of a label, by its first and last year, in each group,
+    up to a constant: 0 in the group of which it holds most."""
+    share: Tensor
+    """(YEARS, YEARS) share of such a label's years that have a group."""
 
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
@@ -110,14 +122,15 @@ class AgeObjective(Objective):
         for group, (low, high) in enumerate(scheme.bounds):
             outside[group, low : high + 1] = 0
         self.register_buffer("outside", outside)
-        possible = scheme.possible_groups(_every_label()).reshape(YEARS, YEARS, -1)
-        self.register_buffer("possible", torch.from_numpy(possible))
+        likely, share = _likelihoods(scheme)
+        self.register_buffer("likely", torch.from_numpy(likely))
+        self.register_buffer("share", torch.from_numpy(share))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
         """Return which images count, as (N,): all, or for groups alone those that touch one."""
         if self.name != "groups":
             return np.ones(len(ages), dtype=bool)
-        return self.possible.cpu()[_ends(torch.from_numpy(ages))].any(dim=1).numpy()
+        return (self.share.cpu()[_ends(torch.from_numpy(ages))] > 0).numpy()
 
     def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
         """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B, 2)."""
@@ -141,13 +154,10 @@ class AgeObjective(Objective):
         return torch.where(low == high, of_years, of_ranges)
 
     def _group_loss(self, log_probabilities: Tensor, ends: Ends, weight: Tensor) -> Tensor:
-        possible = self.possible[ends]  # (B, groups)
-        known = possible.any(dim=1)
-        others = known[:, None] & ~possible
-        right = log_probabilities.masked_fill(others, -torch.inf).logsumexp(dim=1)  # (B,)
+        right = (log_probabilities + self.likely[ends]).logsumexp(dim=1)  # (B,)
         smoothing = self.smoothing if self.training else 0.0
         losses = -(1 - smoothing) * right - smoothing * log_probabilities.mean(dim=1)
-        return self._mean(losses, known * weight)
+        return self._mean(losses, self.share[ends] * weight)
 
 
 class DistilledObjective(AgeObjective):
@@ -216,9 +226,18 @@ class MarginObjective(Objective):
         return self._mean((missing + spurious).sum(dim=1), weight)
 
 
-def _every_label() -> NDArray:
-    """Return all first and last years of labels, (YEARS · YEARS, 2)."""
-    return np.indices((YEARS, YEARS)).reshape(2, -1).T
+def _likelihoods(scheme: Scheme) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the `likely` and `share` of an AgeObjective."""
+    inside = scheme.years_inside(every_label()).astype(np.float32)  # (YEARS · YEARS, groups)
+    low, high = every_label().T
+    sizes = np.array([last + 1 - first for first, last in scheme.bounds], np.float32)
+    held = inside / sizes
+    best = held.max(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        likely = np.where(best > 0, np.log(held / best), 0)  # a gap age's has no weight
+    share = inside.sum(axis=1) / np.maximum(high + 1 - low, 1)
+    shape = (YEARS, YEARS)
+    return likely.reshape(*shape, -1).astype(np.float32), share.reshape(shape).astype(np.float32)
 
 
 def _ends(ages: Tensor) -> Ends:

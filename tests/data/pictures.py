@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from agecli.data.audit import Measure, find_clusters
-from agecli.data.store import StoreFile
+from agecli.data.pixels import PixelFile
 
 
 def textured(seed: int, size: int = 96) -> Image.Image:
@@ -57,10 +57,10 @@ def clusters_of(
     small = [picture.resize((96, 96)) for picture in pictures]
     digests = digests or [number.to_bytes(32) for number in range(len(pictures))]
     with tempfile.TemporaryDirectory() as folder:
-        images = StoreFile(Path(folder) / "images.npy", len(pictures), 96)
-        with images.path.open("r+b") as file:
+        images = PixelFile(Path(folder), len(pictures), 96)
+        with images.writer() as write:
             for row, picture in enumerate(small):
-                images.write(file, row, np.asarray(picture))
+                write(row, picture)
         return find_clusters(
             np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
             np.ones(len(pictures), bool), traces_of(small, measure), images, measure, Inline(),

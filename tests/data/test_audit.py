@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from agecli.data import patches
 from agecli.data.audit import MEASURES, age_spans, find_clusters
 from agecli.data.images import read_image
-from agecli.data.store import StoreFile
+from agecli.data.pixels import PixelFile
 from tests.archives import SPREAD_AGES, draw_face, jpeg_bytes
 from tests.data.pictures import Inline, clusters_of, near_pairs, textured, traces_of
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_used_is_in_no_cluster(measure, tmp_path):
     digests = np.arange(3, dtype=np.uint8).repeat(32).reshape(3, 32)
     usable = np.array([False, True, False])
     traces = np.zeros(3, measure.TRACE)
-    images = StoreFile(tmp_path / "images.npy", 3, 8)
+    images = PixelFile(tmp_path, 3, 8)
     assert find_clusters(digests, usable, traces, images, measure, Inline()).tolist() == [-1, 0, -1]
 
 

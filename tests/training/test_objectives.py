@@ -115,19 +115,21 @@ def test_years_and_ranges_of_a_batch_count_alike():
 
 
 @pytest.mark.parametrize("name", ["groups", "both"])
-def test_a_range_counts_for_the_group_of_most_of_it_or_else_for_all_that_it_touches(name):
-    logits = torch.randn(1, 8 if name == "groups" else YEARS, dtype=torch.float64)
-    p = torch.softmax(logits, dim=1)[0].numpy()
-    if name == "groups":
-        groups, years = p, dict.fromkeys([(25, 40), (24, 33)], 0.0)
-    else:
-        groups = np.array([p[low : high + 1].sum() for low, high in SCHEME.bounds])
-        groups /= groups.sum()
-        years = {(a, b): -math.log(p[a : b + 1].sum()) for a, b in [(25, 40), (24, 33)]}
-    loss = objective(name)
-    for ends, share in {(25, 40): groups[4] + groups[5], (24, 33): groups[4]}.items():
-        expected = years[ends] - math.log(share)
-        assert loss(logits, torch.tensor([ends])).item() == pytest.approx(expected, rel=1e-6)
+def test_a_range_is_as_likely_as_the_share_of_each_group_that_it_holds(name):
+    logits = torch.randn(2, 8 if name == "groups" else YEARS, dtype=torch.float64)
+    p = torch.softmax(logits, dim=1).numpy()
+    groups, years = p, np.zeros(2)
+    ranges = [(30, 39), (24, 33)]
+    if name == "both":
+        groups = np.array([[row[a : b + 1].sum() for a, b in SCHEME.bounds] for row in p])
+        groups /= groups.sum(axis=1, keepdims=True)
+        years = [-math.log(row[a : b + 1].sum()) for row, (a, b) in zip(p, ranges, strict=True)]
+    # 30-39 holds 3 of the 8 years of 25-32 and 2 of the 6 of 38-43, which are 5 of its own 10.
+    across = -math.log(groups[0, 4] * 3 / 8 + groups[0, 5] * 2 / 6) + math.log(3 / 8)
+    inside = -math.log(groups[1, 4])  # 24-33 holds all of 25-32, which are 8 of its own 10
+    expected = np.mean(years) + (0.5 * across + 0.8 * inside) / 1.3
+    loss = objective(name)(logits, torch.tensor(ranges)).item()
+    assert loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_ranges_that_touch_no_group_count_for_none():

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from agecli.data import listing
 from agecli.data.labels import Label
-from agecli.data.listing import Asked, Listing
+from agecli.data.listing import Asked, Listed, Listing, list_pictures
 from tests.data.pictures import write_set
 
 ADIENCE_COLUMNS = (
@@ -63,13 +62,19 @@ def appa_real(folder: Path, faces: bool = True) -> Path:
     return write_set(folder, names, tables)
 
 
-def list_pictures(origins: list[Path], asked: Asked | None = None) -> Listing:
-    """List sources, with a folder for the work beside the first of them."""
-    work = tempfile.mkdtemp(prefix=".work", dir=origins[0].absolute().parent)
-    return listing.list_pictures(origins, Path(work), asked or Asked())
-
-
 def labels(source: Path, *more: Path, **asked: object) -> dict[str, Label]:
     """List sources; return the labels by the pictures' ids."""
-    listed = list_pictures([source, *more], Asked(**asked))  # type: ignore[arg-type]
-    return {item.id: item.label for item in listed.pictures}
+    return {item.id: item.label for item in listed(source, *more, **asked)}
+
+
+def listed(*sources: Path, **asked: object) -> list[Listed]:
+    """List sources; return their pictures."""
+    with tempfile.TemporaryDirectory() as work:
+        listing = list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
+        return list(listing.pictures)
+
+
+def listing_of(*sources: Path, **asked: object) -> Listing:
+    """List sources; return what is told of them."""
+    with tempfile.TemporaryDirectory() as work:
+        return list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
