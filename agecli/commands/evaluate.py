@@ -125,14 +125,14 @@ def evaluate(
         )  # fmt: skip
     if not distributed.is_main():
         return
-    places = {name: f" on {name}" * (len(suites) > 1) for name in suites}
-    _warn(suites, places)
+    marks = {name: f"{name}: " * (len(suites) > 1) for name in suites}
+    _warn(suites, marks)
     if plots:
         _plot(suites, plots)
     if report:
         _say(f"wrote {write_page(report, suites, show_faces=show_faces)[0]}")
-    _show(suites, places, as_json)
-    failures = [text + where for name, where in places.items() for text in suites[name].failures]
+    _show(suites, marks, as_json)
+    failures = [mark + text for name, mark in marks.items() for text in suites[name].failures]
     for text in failures:
         _say(f"--gate: {text}")
     if failures:
@@ -172,18 +172,18 @@ def _plots(
     return {name: [place / plot for plot in drawn] for name, place in places}
 
 
-def _warn(suites: Mapping[str, Suite], places: Mapping[str, str]) -> None:
+def _warn(suites: Mapping[str, Suite], marks: Mapping[str, str]) -> None:
     for name, suite in suites.items():
         for model in suite.models:
             if model.may_have_seen:
-                _say(f"warning: {model.weights} may have seen these images (*){places[name]}")
+                _say(f"warning: {marks[name]}{model.weights} may have seen these images (*)")
         if suite.left_out:
-            _say(f"{suite.left_out_note}{places[name]}")
+            _say(f"{marks[name]}{suite.left_out_note}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
 
 
-def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool) -> None:
+def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) -> None:
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
     from agecli.commands._tables import lay_out
@@ -198,7 +198,7 @@ def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool)
     where = name_split(first.split) + SEEN[first.split] * first.same_split
     if len(suites) > 1:
         title = f"{where[0].upper()}{where[1:]} of {len(suites)} data sets"
-        out.print(lay_out(tables.across_grid(suites, title)))
+        out.print(lay_out(tables.across_grid(suites, title), narrow=True))
     for name, suite in suites.items():
         if len(suites) == 1:
             _show_models(suite, where)
@@ -210,7 +210,7 @@ def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool)
         if suite.photographs:
             grids += tables.photographs_grids(suite.photographs, suite.names)
         for grid in grids:
-            grid.title += places[name] * bool(grid.title)
+            grid.title = marks[name] * bool(grid.title) + grid.title
             out.print(lay_out(grid))
 
 
