@@ -192,6 +192,8 @@ def room_for(path: Path, needed: int = 0, partial: Path | None = None) -> Iterat
     """
     try:
         yield
+    except DiskError:  # of a file in it, with its own name
+        raise
     except Exception as error:
         if (reason := _lack_of_room(error)) is not None:
             folder = next(parent for parent in path.absolute().parents if parent.is_dir())

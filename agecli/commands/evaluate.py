@@ -25,6 +25,7 @@ Examples:
   agecli evaluate runs/cnn --json | jq .exact
   agecli evaluate cnn capsnet runs/cnn --report report
   agecli evaluate runs/cnn --robustness --photographs --report report
+  agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --data data/adience
   agecli evaluate cnn runs/cnn --data data/utkface --data data/mine --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
 """
@@ -107,9 +108,10 @@ def evaluate(
     of each.
 
     Several models are compared with each other and with their ensemble, on each of several data
-    sets. With --json, a line per model, and of several one for the ensemble and one with their
-    differences in pairs; --robustness and --photographs add one each. Several processes of a
-    launcher share the images. Exit code 4: a --gate does not hold.
+    sets; runs of `train --fold`, each on its own fold's images, by mean and standard deviation.
+    With --json, a line per model, and of several one for the ensemble and one with their
+    differences in pairs, or one for the folds; --robustness and --photographs add one each. Several
+    processes of a launcher share the images. Exit code 4: a --gate does not hold.
     """
     from agecli.commands._tables import stage_bars
     from agecli.evaluation import across
@@ -177,8 +179,8 @@ def _warn(suites: Mapping[str, Suite], marks: Mapping[str, str]) -> None:
         for model in suite.models:
             if model.may_have_seen:
                 _say(f"warning: {marks[name]}{model.weights} may have seen these images (*)")
-        if suite.left_out:
-            _say(f"{marks[name]}{suite.left_out_note}")
+        if note := suite.left_out_note:
+            _say(f"{marks[name]}{note}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
 
@@ -202,7 +204,8 @@ def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) 
     for name, suite in suites.items():
         if len(suites) == 1:
             _show_models(suite, where)
-        grids = [*tables.pairs_grids(suite.pairs)]
+        grids = [tables.folds_grid(suite.folds)] if suite.folds else []
+        grids += tables.pairs_grids(suite.pairs)
         if len(suite.rows) > 1 or len(suites) > 1:
             grids.append(tables.slices_grid(suite.rows, wide=False))
         if suite.robustness:

@@ -68,6 +68,9 @@ SchemeText = Annotated[
     str, typer.Option(help='Age groups: adience8, decades, or your own, "0-12,13-19,20+".')
 ]
 Size = Annotated[int, typer.Option(help="Side of the stored images in pixels.")]
+Store = Annotated[
+    config.Store, typer.Option(help="Keep images as pixels, or compressed: 1/20 of the disk.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the split.")]
 Conflicts = Annotated[
     config.Conflicts,
@@ -91,6 +94,7 @@ def prepare(
     detect: Detect = None,
     scheme: SchemeText = PrepareConfig.scheme,
     size: Size = PrepareConfig.size,
+    store: Store = PrepareConfig.store,
     seed: Seed = PrepareConfig.seed,
     conflicts: Conflicts = PrepareConfig.conflicts,
     folds: Folds = PrepareConfig.folds,
@@ -102,11 +106,13 @@ def prepare(
     """Check, split and store pictures, so that training reads them without decoding.
 
     Exact and near duplicates never straddle train, validation and test (80/10/10). OUT holds
-    images.npy, manifest.csv and receipt.json, and appears only when it is whole.
+    images.npy, manifest.csv and receipt.json, and appears only when it is whole. With --store
+    compressed, images.jpegs and offsets.npy stand in place of images.npy.
     """
     settings = PrepareConfig(
-        scheme=scheme, size=size, seed=seed, conflicts=conflicts, folds=folds, audit=audit
-    )
+        scheme=scheme, size=size, store=store, seed=seed, conflicts=conflicts, folds=folds,
+        audit=audit,
+    )  # fmt: skip
 
     from agecli.commands._console import show_json
     from agecli.commands._tables import stage_bars

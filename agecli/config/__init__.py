@@ -26,6 +26,7 @@ from agecli.config.base import (
     Pruner,
     Schedule,
     Stem,
+    Store,
     TrainConfig,
 )
 from agecli.config.export import FORMS, ExportConfig, Form, Precision
@@ -67,8 +68,8 @@ __all__ = [
     "SCRATCH", "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig",
     "Choice", "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig",
     "Fallback", "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig",
-    "Pruner", "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Table", "TrainConfig",
-    "Value",
+    "Pruner", "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Store", "Table",
+    "TrainConfig", "Value",
     "check_names", "command_line", "configure", "flag_of", "read_config", "read_settings",
     "read_space", "read_table", "write_toml",
 ]  # fmt: skip

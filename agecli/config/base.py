@@ -39,6 +39,7 @@ MOST_ACCUMULATED = 4096
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Store = Literal["pixels", "compressed"]
 Conflicts = Literal["keep", "drop"]
 Objective = Literal["groups", "ages", "both"]
 Stem = Literal["strided", "classic"]
@@ -62,6 +63,9 @@ class PrepareConfig:
     """Age groups by which the split is stratified."""
     size: int = 200
     """Side of the stored images in pixels; UTKFace's own, so that nothing is resampled twice."""
+    store: Store = "pixels"
+    """How images are kept: as pixels, which training reads as they are, or compressed as JPEG, in a
+    twentieth of the disk, decoded by training's --workers."""
     seed: int = 0
     """Decides the split, together with the images' content."""
     conflicts: Conflicts = "drop"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +14,37 @@ from PIL import Image
 
 from agecli.ages import IntArray
 from agecli.data import dhash, patches
+from agecli.data.columns import Column
+from agecli.data.workers import WorkerPool
+from agecli.errors import AgecliError
+
+if TYPE_CHECKING:
+    from agecli.data.store import StoreFile
+
+_PAIRS = 32  # that a worker looks at, at a time
+
+
+Pairs = NDArray[np.integer]
+"""(M, 2) rows that may be copies of each other."""
 
 
 class Measure(Protocol):
     """How near duplicates are found: a module, `dhash` or `patches`."""
 
-    FINGERPRINT: np.dtype
-    """What `fingerprint` returns."""
+    TRACE: np.dtype
+    """What is kept of a picture to find its like; zeros have none."""
 
     def fingerprint(self, image: Image.Image) -> np.ndarray:
         """Take the fingerprint of an RGB picture."""
 
-    def near_pairs(self, prints: np.ndarray) -> IntArray:
-        """Find the pairs, sorted (M, 2), that may be copies."""
+    def traces(self, prints: np.ndarray) -> np.ndarray:
+        """Compute the traces (N,) of fingerprints (N, ...)."""
+
+    def parts(self, count: int) -> Iterable[Any]:
+        """Part the search among `count` traces into pieces of work."""
+
+    def near_pairs(self, traces: Column, part: Any) -> Pairs:
+        """Find the pairs, of one part, that may be copies; the lower row first."""
 
     def is_copy(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
         """Return whether the pixels of such a pair say so, too."""
@@ -34,37 +55,92 @@ MEASURES: dict[int, Measure] = {1: dhash, 2: patches}
 
 
 def find_clusters(
-    digests: list[str],
-    prints: np.ndarray,
-    read: Callable[[int], NDArray[np.uint8]],
-    measure: Measure,
-) -> IntArray:
+    digests: NDArray[np.uint8], usable: NDArray[np.bool_], traces: Column, images: StoreFile,
+    measure: Measure, pool: WorkerPool,
+) -> IntArray:  # fmt: skip
     """Number the clusters of pictures that are the same, in order of their first picture.
 
-    digests: sha256 of the files; equal ones are the same. prints: those that are near are
-    confirmed on the pixels that `read` gives for a row, so that two different faces are not
-    merged. Returns (N,) cluster numbers.
+    digests: (N, 32) SHA-256 of the files; equal ones are the same. Those whose traces are near are
+    confirmed on the pixels of `images`, so that two different faces are not merged. Returns (N,)
+    cluster numbers, -1 for a picture that is not usable. Traces are lost where they are in vain.
     """
-    parent = list(range(len(digests)))
+    joined = array("i", range(len(digests)))
+    for row, first in _equal(digests, np.flatnonzero(usable)):
+        joined[row] = first
+        traces[row] = np.zeros((), traces.dtype)
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+    def root(row: int) -> int:
+        while joined[row] != row:
+            joined[row] = joined[joined[row]]
+            row = joined[row]
+        return row
 
-    first: dict[str, int] = {}
-    for row, digest in enumerate(digests):
-        parent[row] = first.setdefault(digest, row)
-    unique = list(first.values())
-    for pair in measure.near_pairs(prints[unique]).tolist():
-        # By content, since `is_copy` may answer otherwise for b and a: names decide on nothing.
-        a, b = sorted((unique[i] for i in pair), key=digests.__getitem__)
-        i, j = sorted((root(a), root(b)))
-        if i != j and measure.is_copy(read(a), read(b)):
-            parent[j] = i
-    roots = np.array([root(i) for i in range(len(digests))], dtype=np.int64)
-    return np.unique(roots, return_inverse=True)[1]
+    def candidates() -> Iterator[tuple[int, int]]:
+        parts = ([part] for part in measure.parts(len(digests)))
+        for pairs in pool.map(partial(_near_pairs, measure.near_pairs, traces), parts, _no_pairs):
+            for a, b in pairs.tolist():
+                if root(a) != root(b):
+                    # By content, since `is_copy` may answer otherwise for b and a.
+                    yield (a, b) if digests[a].tobytes() < digests[b].tobytes() else (b, a)
+
+    some = candidates()
+    pieces = iter(lambda: list(islice(some, _PAIRS)), [])
+    confirm = partial(_confirm, measure.is_copy, images)
+    for a, b in filter(None, pool.map(confirm, pieces, _unconfirmed)):
+        one, other = sorted((root(a), root(b)))
+        joined[other] = one
+    return _numbered(joined, root, usable)
+
+
+def _equal(digests: NDArray[np.uint8], usable: IntArray) -> Iterator[tuple[int, int]]:
+    """Yield each usable row whose digest an earlier row has, too, and the first such row."""
+    heads = digests[:, :8].view(np.uint64)[usable, 0]
+    order = np.argsort(heads, kind="stable")
+    first = -1
+    for place in np.flatnonzero(np.diff(heads[order]) == 0):
+        one, row = int(usable[order[place]]), int(usable[order[place + 1]])
+        if first < 0 or (digests[first] != digests[row]).any():
+            first = one
+        if (digests[first] == digests[row]).all():
+            yield row, first
+
+
+def _near_pairs(
+    search: Callable[[Column, Any], Pairs], traces: Column, parts: Sequence[Any]
+) -> Iterator[Pairs]:
+    """Search parts; runs in a worker process."""
+    return (search(traces, part).astype(np.int32) for part in parts)
+
+
+def _confirm(
+    is_copy: Callable[..., bool], images: StoreFile, pairs: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int] | None]:
+    """Hold pairs against each other's pixels; runs in a worker process."""
+    with images.reader() as read:
+        for a, b in pairs:
+            yield (a, b) if is_copy(read(a), read(b)) else None
+
+
+def _no_pairs(part: Any, reason: str) -> Pairs:
+    raise AgecliError(f"The search for copies failed ({reason}): use fewer --workers")
+
+
+def _unconfirmed(pair: tuple[int, int], reason: str) -> None:
+    raise AgecliError(f"The search for copies failed ({reason}): use fewer --workers")
+
+
+def _numbered(
+    joined: Sequence[int], root: Callable[[int], int], usable: NDArray[np.bool_]
+) -> IntArray:
+    clusters = np.full(len(joined), -1, np.int32)
+    known = 0
+    for row in np.flatnonzero(usable):
+        first = root(int(row))
+        if first == row:
+            clusters[row], known = known, known + 1
+        else:
+            clusters[row] = clusters[first]
+    return clusters
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:

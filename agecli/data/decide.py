@@ -113,12 +113,9 @@ def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
 
 
 def _groups(ages: Array, scheme: Scheme) -> Array:
-    """Return the groups (N,) of labels (N, 2) by a table of all labels, in little memory."""
-    years = np.arange(YEARS)
-    labels = np.stack(np.meshgrid(years, years, indexing="ij"), axis=-1)  # (YEARS, YEARS, 2)
-    table = scheme.groups_of(labels.reshape(-1, 2)).astype(np.int8)
+    """Return the groups (N,) of labels (N, 2), in little memory."""
     low, high = np.minimum(ages, YEARS - 1).T
-    return table[low.astype(np.int32) * YEARS + high]
+    return scheme.range_groups().astype(np.int8)[low, high]
 
 
 def _splits(known: Known, families: Array, gather: Gather) -> Array:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from agecli.ages import IntArray
+
+if TYPE_CHECKING:
+    from agecli.data.columns import Column as Traces
 
 HASH_DISTANCE = 6
 """Most differing bits, of 64, between the perceptual hashes of near duplicates."""
@@ -18,7 +21,7 @@ _CONFIRM_SIZE = 112
 _BLOCK = 2**20  # comparisons at a time
 _PAIRS = 2**14
 
-FINGERPRINT = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3))])
+TRACE = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3)), ("known", bool)])
 """What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its
 left neighbour (dHash), and the 8×8 mean colours."""
 
@@ -28,33 +31,43 @@ def fingerprint(image: Image.Image) -> np.ndarray:
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR))
     bits = np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)[0]
     thumbnail = image.resize((8, 8), Image.Resampling.BOX, reducing_gap=1)  # the gap: twice as fast
-    return np.array((bits, thumbnail), dtype=FINGERPRINT)
+    return np.array((bits, thumbnail, True), dtype=TRACE)
 
 
-def near_pairs(prints: np.ndarray) -> IntArray:
+def traces(prints: np.ndarray) -> np.ndarray:
+    """Return the fingerprints (N,): they are what is compared."""
+    return prints
+
+
+def parts(count: int) -> range:
+    """Part the search by bands of bits: of HASH_DISTANCE + 1, near hashes share at least one."""
+    return range(HASH_DISTANCE + 1)
+
+
+def near_pairs(traces: Traces, part: int) -> IntArray:
     """Find the pairs whose bits differ in at most HASH_DISTANCE and whose thumbnails are close.
 
-    Of HASH_DISTANCE + 1 bands of bits, two such hashes share at least one whole: only hashes that
-    share a band are compared (Norouzi et al. 2012), a bounded block at a time. The difference of
-    thumbnails is at most that of the pictures, so the sieve loses nothing. Returns sorted (M, 2).
+    Only hashes that share a whole band, the part, are compared (Norouzi et al. 2012), a bounded
+    block at a time. The difference of thumbnails is at most that of the pictures, so the sieve
+    loses nothing. Zeros are no trace. Returns (M, 2), the lower row first.
     """
-    bits, thumbs = prints["bits"], prints["thumbnail"]
-    edges = np.linspace(0, 64, HASH_DISTANCE + 2).astype(int).tolist()
+    everything = traces[:]
+    bits, thumbs = everything["bits"], everything["thumbnail"]
+    low, high = np.linspace(0, 64, HASH_DISTANCE + 2).astype(int).tolist()[part : part + 2]
     found: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]
-    for low, high in pairwise(edges):
-        key = (bits >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = np.argsort(key, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
-            step = max(1, _BLOCK // max(1, len(bucket)))
-            for start in range(0, len(bucket) - 1, step):
-                others = bucket[start:]
-                apart = np.bitwise_count(bits[others[:step], None] ^ bits[None, others])
-                a, b = np.nonzero(np.triu(apart <= HASH_DISTANCE, 1))
-                pairs = np.stack([others[a], others[b]], axis=1)
-                for some in range(0, len(pairs), _PAIRS):
-                    found.append(_close(thumbs, pairs[some : some + _PAIRS]))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return np.unique(pairs, axis=0)
+    key = (bits >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+    order = np.argsort(key, kind="stable")
+    order = order[everything["known"][order]]
+    for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+        step = max(1, _BLOCK // max(1, len(bucket)))
+        for start in range(0, len(bucket) - 1, step):
+            others = bucket[start:]
+            apart = np.bitwise_count(bits[others[:step], None] ^ bits[None, others])
+            a, b = np.nonzero(np.triu(apart <= HASH_DISTANCE, 1))
+            pairs = np.stack([others[a], others[b]], axis=1)
+            for some in range(0, len(pairs), _PAIRS):
+                found.append(_close(thumbs, pairs[some : some + _PAIRS]))
+    return np.concatenate(found)
 
 
 def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from agecli.data.images import read_image
 from agecli.data.receipt import Origin
-from agecli.data.sources import read_members
+from agecli.data.sources import Place, read
 from agecli.errors import ImageError
 
 JUDGED = 64
@@ -33,38 +33,31 @@ Judge = Callable[[Iterator[Image.Image]], Verdict]
 
 
 def decide(
-    origins: Mapping[Path, Origin], samples: Mapping[Path, Sequence[str]], crop: Crop | None,
+    origins: Mapping[Path, Origin], samples: Mapping[Path, Sequence[Place]], crop: Crop | None,
     judge: Judge | None,
 ) -> dict[Path, Origin]:  # fmt: skip
     """Say for each source whether its pictures are cropped.
 
-    samples: names of pictures, of the sources that do not say that they are aligned. judge: looks
+    samples: some pictures of the sources that do not say that they are aligned. judge: looks
     at some pictures of each; without one, all are cropped where there is a `crop`.
     """
     return {
         path: replace(origin, cropped=verdict.crop, why=verdict.why)
         for path, origin in origins.items()
-        for verdict in [_verdict(path, samples.get(path), crop, judge)]
+        for verdict in [_verdict(samples.get(path), crop, judge)]
     }
 
 
-def _verdict(
-    path: Path, sample: Sequence[str] | None, crop: Crop | None, judge: Judge | None
-) -> Verdict:
+def _verdict(sample: Sequence[Place] | None, crop: Crop | None, judge: Judge | None) -> Verdict:
     if not crop or not judge:
         return Verdict(crop is not None, "as told")
     if sample is None:
         return Verdict(False, "their names say that they are aligned chips")
-    return judge(_pictures(path, sample[:JUDGED]))
+    return judge(_pictures(sample[:JUDGED]))
 
 
-def _pictures(path: Path, names: Sequence[str]) -> Iterator[Image.Image]:
-    """Read those of the named pictures that can be read."""
-    left = len(names)
-    for _, data in read_members(path, set(names)):
+def _pictures(places: Sequence[Place]) -> Iterator[Image.Image]:
+    """Read those of the pictures that can be read."""
+    for place in places:
         with suppress(ImageError):
-            if isinstance(data, bytes):
-                yield read_image(data)
-        left -= 1
-        if not left:
-            return
+            yield read_image(read(place))

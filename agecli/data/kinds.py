@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
@@ -74,13 +75,21 @@ def kind_of_file(path: Path) -> Kind | None:
 
 
 def list_files(folder: Path) -> Files:
-    """List the files in a folder and in those below it and behind links, each folder once.
+    """List what `walk_files` finds, sorted."""
+    found = Files([], [])
+    for path, error in walk_files(folder):
+        found.closed.append((path, error)) if error else found.files.append(path)
+    found.files.sort()
+    found.closed.sort(key=lambda pair: pair[0])
+    return found
 
-    Hidden ones are left out. A folder that is there and behind a link is listed where it is.
-    Raises OSError where the folder itself cannot be opened.
+
+def walk_files(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
+    """Yield the files in a folder and in those below it and behind links, each folder once.
+
+    Hidden ones are left out. A folder that is there and behind a link is gone through where it is.
+    One that cannot be opened comes with the reason; for the folder itself, OSError is raised.
     """
-    files: list[Path] = []
-    closed: list[tuple[Path, OSError]] = []
     seen: set[tuple[int, int]] = set()
     folders = deque([folder])
     while folders:
@@ -102,12 +111,11 @@ def list_files(folder: Path) -> Files:
                     elif (
                         path.is_file() or not path.exists()
                     ):  # a row says that a link leads nowhere
-                        files.append(path)
+                        yield path, None
         except OSError as error:
             if place == folder:
                 raise
-            closed.append((place, error))
-    return Files(sorted(files), sorted(closed, key=lambda pair: pair[0]))
+            yield place, error
 
 
 def is_hidden(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agecli.ages import OLDEST, Age
 from agecli.data.split import SPLITS
@@ -55,6 +56,7 @@ class Label:
     """The file's name did not follow the rule, but its age could be read."""
 
 
+@lru_cache(4096)
 def read_age(text: str) -> Age | None:
     """Read an age as people write it, or None: a year, a range of years, or one with an open end.
 

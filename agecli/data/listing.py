@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from agecli.ages import Age
 from agecli.data import sources
 from agecli.data.labels import Label
 from agecli.data.layouts import csv, names
 from agecli.data.layouts.base import Layout, Reader, Source
 from agecli.data.layouts.recognition import NEEDS, first_fit, reader_of, recognise
 from agecli.data.receipt import LeftOut, Origin
+from agecli.data.sorting import SortedItems
+from agecli.data.sources import Member, Place
 from agecli.data.tables import Table
 from agecli.errors import DataError, UsageError
 
@@ -21,16 +25,40 @@ MOST_NAMED = 10_000
 """Pictures that the receipt names for one reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """A picture with its label."""
 
     id: str
     source: str
-    path: Path
+    origin: str
     """The folder or archive, of which `source` is the name."""
-    name: str
+    place: Place
     label: Label
+
+
+class Pictures:
+    """The labelled pictures of all sources, sorted by id: their order is their row in the data set.
+
+    They are on disk, and may be gone through again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._items = SortedItems(path)
+
+    def add(self, source: Source, member: Member, label: Label) -> None:
+        """Add a picture of a source."""
+        self._items.add((
+            member.id, source.name, len(self), str(source.path), *member.place, *label.age,
+            label.sex, label.race, label.split, label.person, label.fold,
+        ))  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Listed]:
+        for id, source, _, origin, path, offset, size, low, high, *known in self._items:
+            label = Label(Age(low, high), *known)
+            yield Listed(id, source, origin, Place(path, offset, size), label)
 
 
 @dataclass(frozen=True)
@@ -47,34 +75,36 @@ class Asked:
 class Listing(NamedTuple):
     """What the sources hold."""
 
-    pictures: list[Listed]
-    """Sorted by id: their order is their row in the data set."""
+    pictures: Pictures
     origins: dict[Path, Origin]
     """How the labels of each source were read, and what was left out of it."""
-    samples: dict[Path, list[str]]
-    """Names of some labelled pictures of each source that does not say that they are aligned."""
+    samples: dict[Path, list[Place]]
+    """Some labelled pictures of each source that does not say that they are aligned."""
     missing: int
     """Rows of tables without a picture."""
     unused: list[str]
     """Columns of tables that mean nothing here."""
+    repaired: list[str]
+    """Ids of pictures whose names had to be mended."""
     skipped: list[str]
     """Files that are no pictures."""
     closed: dict[str, str]
     """Folders that could not be opened, and why."""
 
 
-def list_pictures(origins: list[Path], asked: Asked = Asked()) -> Listing:
+def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Listing:
     """List the labelled pictures of all sources, each by its own layout.
 
+    work: a folder for the list, and for what compressed archives hold.
     What is asked for is tried on each source first, and must fit one of them. Raises DataError for
     a source without pictures or labels, and for a row that names several pictures.
     """
     readers = _readers(asked)
-    listing = Listing([], {}, {}, 0, [], [], {})
+    listing = Listing(Pictures(work / "pictures"), {}, {}, 0, [], [], [], {})
     tables: dict[int, Table] = {}
     fits = not readers
     for origin in {path.resolve(): path for path in origins}.values():
-        contents = sources.list_members(origin)
+        contents = sources.list_members(origin, work)
         if not contents.pictures:
             raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
         source = Source(origin, sources.name_of(origin), contents.pictures, contents.others)
@@ -84,13 +114,14 @@ def list_pictures(origins: list[Path], asked: Asked = Asked()) -> Listing:
         if not layout:
             raise _unfit(asked, origin)
         _add(listing, source, layout)
-        listing.skipped.extend(contents.others)
         listing.closed.update(contents.closed)
         if layout.table:
             tables[id(layout.table)] = layout.table
+        read = set(layout.table.files if layout.table else [])
+        listing.skipped.extend(sorted(contents.others.keys() - read))
+    listing.repaired.sort()
     if not fits:
         raise _unfit(asked, origins[0])
-    listing.pictures.sort(key=lambda item: (item.id, item.source))
     for table in tables.values():
         listing.unused.extend(table.unused)
     return listing._replace(missing=sum(table.missing for table in tables.values()))
@@ -116,8 +147,9 @@ def _add(listing: Listing, source: Source, layout: Layout) -> None:
     for member in source.members:
         label = layout.label_of(member)
         if isinstance(label, Label):
-            picture = Listed(member.id, source.name, source.path, member.name, label)
-            listing.pictures.append(picture)
+            listing.pictures.add(source, member, label)
+            if label.repaired:
+                listing.repaired.append(member.id)
         else:
             left_out.setdefault(label, []).append(member.id)
     listing.origins[source.path] = Origin(
@@ -128,7 +160,7 @@ def _add(listing: Listing, source: Source, layout: Layout) -> None:
         },
     )  # fmt: skip
     if not layout.aligned:
-        labelled = (m.name for m in source.sample if isinstance(layout.label_of(m), Label))
+        labelled = (m.place for m in source.sample if isinstance(layout.label_of(m), Label))
         listing.samples[source.path] = list(labelled)
 
 

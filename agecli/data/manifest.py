@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,7 @@ MOST_BYTES = 1 << 31
 """Of a manifest: some 15 million images."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestRow:
+class ManifestRow(NamedTuple):
     """One image: a line of manifest.csv, and the image of the same number in the store."""
 
     id: str
@@ -41,19 +41,31 @@ class ManifestRow:
     """Why the image is not used, or empty."""
 
 
-COLUMNS = [field.name for field in fields(ManifestRow)]
+COLUMNS = [*ManifestRow._fields]
 _EARLIER = [name for name in COLUMNS if name not in ("person", "fold")]
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
     """Write manifest.csv, a line per image, and return its SHA-256: its rows' order counts."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(row) for row in rows)
-    content = text.getvalue().encode()
-    path.write_bytes(content)
-    return sha256(content).hexdigest()
+    with path.open("wb") as file:
+        hashed = _Hashed(file)
+        writer = csv.writer(hashed, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    return hashed.sha256.hexdigest()
+
+
+class _Hashed:
+    """Writes texts to a file, and hashes it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha256 = file, sha256()
+
+    def write(self, text: str) -> None:
+        """Write a text in UTF-8."""
+        content = text.encode()
+        self.sha256.update(content)
+        self.file.write(content)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ BLAS finds the same pairs, and the same split.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,57 +18,96 @@ from PIL import Image
 from agecli.ages import IntArray
 from agecli.data import dhash
 
+if TYPE_CHECKING:
+    from agecli.data.columns import Column as Traces
+
 NEAR = 0.76
 """Least correlation of the outlines of two pictures that are looked at more closely."""
 LIKE = 0.80
 """Least mean correlation of the patches of near duplicates."""
 
 _CELLS = 16
-_BLOCK = 1024
+_STEPS = 2 * _CELLS * (_CELLS - 1)
+_SUMS = 2 * (_CELLS // 2) ** 2
+_LENGTH = 1024
+_SIEVE = np.float32(0.76 * _LENGTH**2)  # none of UTKFace's 1,253 near pairs lies below 0.797
+_PART, _BLOCK = 4096, 512
 _PAIRS = 2**14
-_SIEVE = 0.65  # none of UTKFace's 1,253 near pairs lies below it
 
 _SIDE, _PATCH, _SHIFT = 48, 15, 4
 _PLACES = (4, 16, 29)  # of three patches in a row, with room for the shift around them
 _BLUR = 5
 
-FINGERPRINT = np.dtype((np.uint8, (_CELLS, _CELLS)))
-"""What is kept of a picture to find its like: the mean greys of 16×16 cells."""
+TRACE = np.dtype([("outlines", np.int8, _STEPS), ("sums", np.int16, _SUMS)])
+"""What is kept of a picture to find its like; the sums are those of 2×2 outlines, as a sieve."""
 
 
 def fingerprint(image: Image.Image) -> NDArray[np.uint8]:
-    """Take the fingerprint of an RGB picture."""
+    """Take the fingerprint of an RGB picture: the mean greys of 16×16 cells."""
     return _grey(image, _CELLS)
 
 
-def near_pairs(prints: NDArray[np.uint8]) -> IntArray:
-    """Find the pairs of pictures whose outlines correlate by NEAR or more.
+def traces(prints: NDArray[np.uint8]) -> np.ndarray:
+    """Compute the traces (N,) of fingerprints (N, 16, 16)."""
+    found = np.zeros(len(prints), TRACE)
+    found["outlines"] = lines = outlines(prints)
+    across, down = np.split(lines.astype(np.int32), 2, axis=1)
+    parts = [_sums_of_four(across.reshape(-1, _CELLS - 1, _CELLS)),
+             _sums_of_four(down.reshape(-1, _CELLS, _CELLS - 1))]  # fmt: skip
+    sums = np.concatenate(parts, axis=1)  # (N, 128)
+    lengths = np.sqrt((sums * sums).sum(axis=1, keepdims=True, dtype=np.float64))
+    found["sums"] = np.rint(sums * (_LENGTH / np.maximum(lengths, 1)))
+    return found
 
-    Everything is compared with everything, 1024 × 1024 pictures at a time: first by every second
-    number of their outlines, as a sieve, which halves the time. prints: (N, 16, 16). Returns
-    sorted (M, 2).
+
+def _sums_of_four(lines: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sum up each 2×2 of (N, H, W), zeros where there are none; (N, 64)."""
+    padded = np.zeros((len(lines), _CELLS, _CELLS), np.int32)
+    padded[:, : lines.shape[1], : lines.shape[2]] = lines
+    half = padded[:, ::2] + padded[:, 1::2]
+    return (half[:, :, ::2] + half[:, :, 1::2]).reshape(len(lines), _SUMS // 2)
+
+
+def parts(count: int) -> Iterator[tuple[int, int]]:
+    """Part the comparison of everything with everything: 4096 × 4096 pictures at a time."""
+    return combinations_with_replacement(range(0, count, _PART), 2)
+
+
+def near_pairs(traces: Traces, part: tuple[int, int]) -> IntArray:
+    """Find the pairs (M, 2), of a part, of pictures whose outlines correlate by NEAR or more.
+
+    Whose sums correlate by less is left out before, which takes a quarter of the time. A picture of
+    one colour has no like.
     """
-    lines = np.empty((len(prints), 2 * _CELLS * (_CELLS - 1)), dtype=np.int8)
-    for start in range(0, len(prints), _BLOCK):
-        lines[start : start + _BLOCK] = outlines(prints[start : start + _BLOCK])
+    low, start = part
+    rows, columns = traces[low : low + _PART], traces[start : start + _PART]
     found: list[IntArray] = [np.empty((0, 2), dtype=np.int64)]
-    for low in range(0, len(lines), _BLOCK):
-        rows, lengths = _with_lengths(lines[low : low + _BLOCK, ::2])
-        for start in range(low, len(lines), _BLOCK):
-            columns, others = _with_lengths(lines[start : start + _BLOCK, ::2])
-            close = np.flatnonzero(rows @ columns.T >= np.outer(_SIEVE * lengths, others))
-            pairs = np.stack(np.divmod(close, len(columns)), axis=1) + np.array((low, start))
+    for pairs in _sieve(rows["sums"], columns["sums"]):
+        if low == start:
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-            for some in range(0, len(pairs), _PAIRS):
-                found.append(_correlated(lines, pairs[some : some + _PAIRS]))
-    near = np.concatenate(found)
-    return near[np.lexsort((near[:, 1], near[:, 0]))]
+        for begin in range(0, len(pairs), _PAIRS):
+            one, other = pairs[begin : begin + _PAIRS].T
+            near = _correlate(rows["outlines"][one], columns["outlines"][other])
+            found.append(pairs[begin : begin + _PAIRS][near])
+    return np.concatenate(found) + np.array(part)
 
 
-def _correlated(lines: NDArray[np.int8], pairs: IntArray) -> IntArray:
-    one, length = _with_lengths(lines[pairs[:, 0]])
-    other, width = _with_lengths(lines[pairs[:, 1]])
-    return pairs[(one * other).sum(axis=1) >= NEAR * length * width]
+def _sieve(rows: NDArray[np.int16], columns: NDArray[np.int16]) -> Iterator[IntArray]:
+    """Yield the pairs (M, 2) whose sums correlate, 512 × 512 at a time, which a cache holds."""
+    ones, others = rows.astype(np.float32), columns.astype(np.float32).T
+    for low in range(0, len(rows), _BLOCK):
+        for start in range(0, len(columns), _BLOCK):
+            products = ones[low : low + _BLOCK] @ others[:, start : start + _BLOCK]
+            close = np.flatnonzero(products >= _SIEVE)
+            if len(close):
+                one, other = np.divmod(close, products.shape[1])
+                yield np.stack([one + low, other + start], axis=1)
+
+
+def _correlate(lines: NDArray[np.int8], others: NDArray[np.int8]) -> NDArray[np.bool_]:
+    one, length = _with_lengths(lines)
+    other, width = _with_lengths(others)
+    return (one * other).sum(axis=1) >= NEAR * length * width
 
 
 def outlines(prints: NDArray[np.uint8]) -> NDArray[np.int8]:

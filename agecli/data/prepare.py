@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from hashlib import sha256
+import shutil
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from agecli.config import PrepareConfig
-from agecli.data import audit, framing, sources, store
-from agecli.data.decide import REASONS, Known, decide
+from agecli.data import audit, framing, store
+from agecli.data.columns import Column
+from agecli.data.decide import REASONS, Decided, Known, decide
+from agecli.data.decoding import DIGEST, Decoder, Task, warm_up
 from agecli.data.framing import Crop, Judge
-from agecli.data.images import fit, read_image
-from agecli.data.listing import Asked, Listed, list_pictures
+from agecli.data.listing import Asked, Listed, Listing, Pictures, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
-from agecli.data.split import SPLITS
-from agecli.data.staging import check_free, staged
+from agecli.data.split import SPLITS, Array
+from agecli.data.staging import check_free, room_in, staged
 from agecli.data.workers import WorkerPool, default_workers
-from agecli.errors import DataError, ImageError
+from agecli.errors import DataError
 
-_BATCH_IMAGES, _BATCH_BYTES = 32, 8 * 2**20
-
-_File = tuple[int, bytes | ImageError, bool]
-"""A row of the data set, the content of its picture's file, and whether its face is cropped."""
+WORK = "work"
+"""What is needed on the way; it is gone in the end."""
+_BATCH = 32
 
 StageProgress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
-
-
-class _Decoded(NamedTuple):
-    row: int
-    sha256: str
-    excluded: str
-    fingerprint: bytes = b""
 
 
 def prepare(
@@ -66,181 +59,160 @@ def prepare(
     given = [sources] if isinstance(sources, Path | str) else sources
     origins, out = [Path(source) for source in given], Path(out)
     config = config or PrepareConfig()
-    measure = audit.MEASURES[config.audit]
     check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
-    listing = list_pictures(origins, Asked(labels, names, layout))
-    read = framing.decide(listing.origins, listing.samples, crop, judge)
-    cropped = {path for path, origin in read.items() if origin.cropped}
-    listed = listing.pictures
-    progress("decode", 0, len(listed))
-    with staged(out, needed=len(listed) * config.size**2 * 3) as folder:
-        images = store.StoreFile(folder / store.IMAGES, len(listed), config.size)
-        decode = partial(_decode_batch, images, crop, measure.fingerprint)
-        decoded, prints = _decode(
-            listed, cropped, decode, measure, workers or default_workers(), progress
-        )
-        progress("audit", 0, 1)
-        clusters = _cluster(decoded, prints, images, measure)
-        progress("audit", 1, 1)
-        rows = _rows(listed, decoded, clusters, config)
-        digest = write_manifest(folder / store.MANIFEST, rows)
-        receipt = Receipt.of(
-            rows, config, manifest=digest, origins=list(read.values()), missing=listing.missing,
-            unused_columns=listing.unused,
-            skipped=listing.skipped, closed=listing.closed,
-            repaired_names=[item.id for item in listed if item.label.repaired],
-        )  # fmt: skip
-        receipt.write(folder / store.RECEIPT)
+    with staged(out) as folder, WorkerPool(workers or default_workers()) as pool:
+        work = folder / WORK
+        work.mkdir()
+        with pool.starting(warm_up):
+            listing = list_pictures(origins, work, Asked(labels, names, layout))
+        read = framing.decide(listing.origins, listing.samples, crop, judge)
+        listing = listing._replace(origins=read)
+        with room_in(folder, out, store.needed(len(listing.pictures), config)):
+            known, reasons = _store(listing, folder, config, crop, pool, progress)
+            receipt = _write(listing, known, reasons, folder, config)
+        shutil.rmtree(work)
     return receipt
 
 
-def _decode(
-    listed: list[Listed],
-    cropped: set[Path],
-    decode: Callable[[Sequence[_File]], Iterator[_Decoded]],
-    measure: audit.Measure,
-    workers: int,
+def _store(
+    listing: Listing, folder: Path, config: PrepareConfig, crop: Crop | None, pool: WorkerPool,
     progress: StageProgress,
-) -> tuple[list[_Decoded], np.ndarray]:
-    """Decode and store everything; both results have an item per row."""
-    decoded: list[_Decoded | None] = [None] * len(listed)
-    prints = np.zeros(len(listed), dtype=measure.FINGERPRINT)
-    done = 0
-    with WorkerPool(workers) as pool:
-        for result in pool.map(decode, _batches(listed, cropped), _unreadable):
-            decoded[result.row] = result
-            if not result.excluded:
-                prints[result.row] = np.frombuffer(result.fingerprint, measure.FINGERPRINT)[0]
-            done += 1
-            progress("decode", done, len(listed))
-    gone = ImageError("went away while it was read")
-    rows = enumerate(decoded)
-    return [result or _unreadable((row, gone, False), str(gone)) for row, result in rows], prints
+) -> tuple[Known, _Reasons]:  # fmt: skip
+    """Decode, store and audit the pictures; return what is known of each, and who is left out."""
+    count, measure = len(listing.pictures), audit.MEASURES[config.audit]
+    images = store.create(folder, count, config)
+    traces = Column(folder / WORK / "traces", measure.TRACE, count)
+    digests = Column(folder / WORK / "digests", DIGEST, count)
+    decoder = Decoder(images, digests, traces, measure.fingerprint, measure.traces, crop)
+    labels, reasons = _Labels(), _Reasons(count)
+    progress("decode", 0, count)
+    tasks = _tasks(listing, labels)
+    pieces = iter(lambda: list(islice(tasks, _BATCH)), [])
+    for row, reason in enumerate(pool.map(decoder, pieces, decoder.lose)):
+        reasons[row] = reason
+        progress("decode", row + 1, count)
+    if reasons.codes.all():
+        raise DataError(f"None of the {count} pictures can be used: {reasons[0]}")
+    progress("audit", 0, 1)
+    everything = digests[:]
+    usable = reasons.codes == 0
+    clusters = audit.find_clusters(everything, usable, traces, images, measure, pool)
+    progress("audit", 1, 1)
+    images.finish()
+    return labels.known(everything, clusters), reasons
 
 
-def _batches(listed: list[Listed], cropped: set[Path]) -> Iterator[list[_File]]:
-    rows: dict[Path, dict[str, int]] = {}
-    for row, item in enumerate(listed):
-        rows.setdefault(item.path, {})[item.name] = row
-    batch: list[_File] = []
-    size = 0
-    for source, names in rows.items():
-        for name, data in sources.read_members(source, set(names)):
-            batch.append((names[name], data, source in cropped))
-            size += len(data) if isinstance(data, bytes) else 0
-            if len(batch) == _BATCH_IMAGES or size > _BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch
+def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:
+    """Yield what is to be decoded, and take its label down."""
+    cropped = {str(path) for path, origin in listing.origins.items() if origin.cropped}
+    for row, item in enumerate(listing.pictures):
+        labels.add(item)
+        yield Task(row, item.place, item.origin in cropped)
 
 
-def _decode_batch(
-    images: store.StoreFile,
-    crop: Crop | None,
-    fingerprint: Callable[[Image.Image], np.ndarray],
-    batch: Sequence[_File],
-) -> Iterator[_Decoded]:
-    """Decode, check, resize, hash and store pictures; runs in a worker process."""
-    with images.path.open("r+b") as file:
-        for row, data, cropped in batch:
-            try:
-                image = _decode_image(data, crop if cropped else None)
-            except ImageError as error:
-                yield _unreadable((row, data, cropped), str(error))
-                continue
-            if image is None:
-                yield _Decoded(row, _digest(data), "no face found")
-                continue
-            image = fit(image, images.size)
-            images.write(file, row, np.asarray(image))
-            file.flush()  # the next picture may end this process
-            yield _Decoded(row, _digest(data), "", fingerprint(image).tobytes())
+class _Labels:
+    """The labels of the pictures as numbers, in some bytes each."""
 
+    def __init__(self) -> None:
+        self.ages, self.splits, self.folds = array("h"), array("b"), array("i")
+        self.sources, self.persons = array("i"), array("i")
+        self._numbers: dict[str | tuple[str, str], int] = {}
 
-def _decode_image(data: bytes | ImageError, crop: Crop | None) -> Image.Image | None:
-    if isinstance(data, ImageError):
-        raise data
-    image = read_image(data)
-    return crop(image) if crop else image
+    def add(self, item: Listed) -> None:
+        """Take down the label of the next row."""
+        label = item.label
+        self.ages.extend(label.age)
+        self.splits.append(SPLITS.index(label.split) if label.split else -1)
+        self.folds.append(label.fold)
+        self.sources.append(self._number(item.source))
+        self.persons.append(self._number((item.source, label.person)) if label.person else -1)
 
+    def _number(self, name: str | tuple[str, str]) -> int:
+        return self._numbers.setdefault(name, len(self._numbers))
 
-def _unreadable(file: _File, reason: str) -> _Decoded:
-    row, data, _ = file
-    return _Decoded(row, _digest(data), f"unreadable: {reason}")
-
-
-def _digest(data: bytes | ImageError) -> str:
-    """Hash what could be read of a file."""
-    return sha256(data if isinstance(data, bytes) else b"").hexdigest()
-
-
-def _cluster(
-    decoded: list[_Decoded], prints: np.ndarray, images: store.StoreFile, measure: audit.Measure
-) -> np.ndarray:
-    """Number the clusters among the readable pictures; unreadable ones get -1."""
-    usable = np.array([item.row for item in decoded if not item.excluded], dtype=np.int64)
-    clusters = np.full(len(decoded), -1)
-    with images.path.open("rb") as file:
-        clusters[usable] = audit.find_clusters(
-            [decoded[row].sha256 for row in usable],
-            prints[usable],
-            lambda index: images.read(file, usable[index]),
-            measure,
+    def known(self, digests: NDArray[np.uint8], clusters: Array) -> Known:
+        """Return all that is known."""
+        return Known(
+            clusters=clusters,
+            ages=np.asarray(self.ages).reshape(-1, 2),
+            digests=digests,
+            sources=np.asarray(self.sources),
+            persons=np.asarray(self.persons),
+            splits=np.asarray(self.splits),
+            folds=np.asarray(self.folds),
         )
-    return clusters
+
+
+class _Reasons:
+    """Why pictures are left out, a number for each."""
+
+    def __init__(self, count: int) -> None:
+        self.codes = np.zeros(count, np.int32)
+        self._numbers = {"": 0}
+
+    def __getitem__(self, row: int) -> str:
+        return [*self._numbers][self.codes[row]]
+
+    def __setitem__(self, row: int | NDArray[np.bool_], reason: str) -> None:
+        if reason:
+            self.codes[row] = self._numbers.setdefault(reason, len(self._numbers))
+
+    def __iter__(self) -> Iterator[str]:
+        texts = [*self._numbers]
+        return (texts[code] for code in self.codes.data)
+
+    def counts(self) -> dict[str, int]:
+        """Count the pictures that are left out, by reason."""
+        counts = np.bincount(self.codes, minlength=len(self._numbers)).tolist()
+        found = sorted(zip(self._numbers, counts, strict=True))
+        return {reason: count for reason, count in found if reason and count}
+
+
+def _write(
+    listing: Listing, known: Known, reasons: _Reasons, folder: Path, config: PrepareConfig
+) -> Receipt:
+    """Decide on splits and folds, and write manifest and receipt."""
+    decided = decide(known, config)
+    for number, reason in enumerate(REASONS):
+        reasons[(decided.reasons == number) & (reasons.codes == 0)] = reason
+    rows = _rows(listing.pictures, known, decided, reasons)
+    digest = write_manifest(folder / store.MANIFEST, rows)
+    receipt = Receipt.of(
+        known, decided.splits, reasons.codes == 0, config, manifest=digest,
+        excluded=reasons.counts(), unreadable=_unreadable(listing.pictures, decided, reasons),
+        repaired_names=listing.repaired, origins=[*listing.origins.values()],
+        missing=listing.missing, unused_columns=listing.unused, skipped=listing.skipped,
+        closed=listing.closed,
+    )  # fmt: skip
+    receipt.write(folder / store.RECEIPT)
+    return receipt
+
+
+def _unreadable(pictures: Pictures, decided: Decided, reasons: Iterable[str]) -> dict[str, str]:
+    """Return why pictures are in no split, by their ids."""
+    if decided.splits.min() >= 0:
+        return {}
+    rows = zip(pictures, decided.splits.data, reasons, strict=True)
+    return {item.id: reason for item, split, reason in rows if split < 0}
 
 
 def _rows(
-    listed: list[Listed], decoded: list[_Decoded], clusters: np.ndarray, config: PrepareConfig
-) -> list[ManifestRow]:
-    usable = np.flatnonzero(clusters >= 0)
-    if not len(usable):
-        raise DataError(f"None of the {len(listed)} pictures can be used: {decoded[0].excluded}")
-    decided = decide(_known(listed, decoded, clusters), config)
-    splits = [SPLITS[place] if place >= 0 else "" for place in decided.splits.tolist()]
-    reasons = [
-        item.excluded or REASONS[reason]
-        for item, reason in zip(decoded, decided.reasons.tolist(), strict=True)
-    ]
-    return [
-        ManifestRow(
+    pictures: Pictures, known: Known, decided: Decided, reasons: Iterable[str]
+) -> Iterator[ManifestRow]:
+    for item, digest, fold, cluster, split, reason in zip(
+        pictures, known.digests, decided.folds.data, known.clusters.data, decided.splits.data,
+        reasons, strict=True,
+    ):  # fmt: skip
+        yield ManifestRow(
             id=item.id,
             source=item.source,
-            sha256=result.sha256,
+            sha256=digest.tobytes().hex(),
             age=item.label.age,
             sex=item.label.sex,
             race=item.label.race,
             person=item.label.person,
             fold=fold,
             cluster=cluster,
-            split=split,
+            split=SPLITS[split] if split >= 0 else "",
             excluded=reason,
         )
-        for item, result, cluster, split, fold, reason in zip(
-            listed, decoded, clusters.tolist(), splits, decided.folds.tolist(), reasons,
-            strict=True,
-        )
-    ]  # fmt: skip
-
-
-def _known(listed: list[Listed], decoded: list[_Decoded], clusters: np.ndarray) -> Known:
-    digests = b"".join(bytes.fromhex(item.sha256) for item in decoded)
-    sources: dict[str, int] = {}
-    persons: dict[tuple[str, str], int] = {}
-    people = [
-        persons.setdefault((item.source, item.label.person), len(persons))
-        if item.label.person
-        else -1
-        for item in listed
-    ]
-    places = {split: place for place, split in enumerate(SPLITS)}
-    return Known(
-        clusters=clusters,
-        ages=np.array([item.label.age for item in listed]),
-        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
-        sources=np.array([sources.setdefault(item.source, len(sources)) for item in listed]),
-        persons=np.array(people),
-        splits=np.array([places.get(item.label.split, -1) for item in listed]),
-        folds=np.array([item.label.fold for item in listed]),
-    )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agecli import __version__
-from agecli.ages import NO_GROUP, IntArray, Labels, Scheme
+from agecli.ages import NO_GROUP, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
-from agecli.data.decide import CONFLICT_YEARS
-from agecli.data.manifest import ManifestRow
-from agecli.data.split import SPLITS, split_hash
+from agecli.data.decide import CONFLICT_YEARS, Known
+from agecli.data.split import SPLITS, Array, split_hash_of
 from agecli.errors import UsageError
 from agecli.reading import read_json
 
@@ -102,26 +101,21 @@ class Receipt:
 
     @classmethod
     def of(
-        cls, rows: list[ManifestRow], config: PrepareConfig, *, manifest: str,
+        cls, known: Known, splits: Array, used: NDArray[np.bool_], config: PrepareConfig, *,
+        manifest: str, excluded: dict[str, int], unreadable: dict[str, str],
         repaired_names: list[str], origins: list[Origin], missing: int, unused_columns: list[str],
         skipped: list[str], closed: dict[str, str],
     ) -> Receipt:  # fmt: skip
-        """Count what a manifest holds."""
+        """Count what is known of each image, its place in SPLITS, and whether it is used."""
         scheme = Scheme.parse(config.scheme)
-        usable = [row for row in rows if row.split]
-        names = [*scheme.labels, "gap"]
-        groups = scheme.groups_of(_ages_of(usable))
-        counts = {name: dict.fromkeys(SPLITS, 0) for name in names}
-        for row, group in zip(usable, groups.tolist(), strict=True):
-            if not row.excluded:
-                counts["gap" if group == NO_GROUP else names[group]][row.split] += 1
+        counts = _count_groups(known, splits, used, scheme)
         return cls(
-            split_hash=split_hash([row.sha256 for row in usable], [row.split for row in usable]),
+            split_hash=split_hash_of(known.digests, splits),
             scheme=scheme.labels,
             manifest=manifest,
             options=asdict(config),
-            sources=sorted({row.source for row in rows}),
-            images=len(rows),
+            sources=sorted({origin.name for origin in origins if origin.pictures}),
+            images=len(known.clusters),
             used=sum(sum(by_split.values()) for by_split in counts.values()),
             counts=counts,
             repaired_names=repaired_names,
@@ -130,10 +124,10 @@ class Receipt:
             missing=missing,
             unused_columns=unused_columns,
             skipped=skipped,
-            excluded=dict(sorted(Counter(row.excluded for row in rows if row.excluded).items())),
-            unreadable={row.id: row.excluded for row in rows if not row.split}
+            excluded=excluded,
+            unreadable=unreadable
             | {folder: f"unreadable: {reason}" for folder, reason in closed.items()},
-            clusters=_count_clusters(usable),
+            clusters=_count_clusters(known),
         )
 
     @classmethod
@@ -152,20 +146,30 @@ class Receipt:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def _ages_of(rows: list[ManifestRow]) -> IntArray:
-    return np.array([row.age for row in rows], dtype=np.int64).reshape(-1, 2)
+def _count_groups(
+    known: Known, splits: Array, used: NDArray[np.bool_], scheme: Scheme
+) -> dict[str, dict[str, int]]:
+    groups = scheme.groups_of(known.ages)
+    return {
+        name: {
+            split: int((used & (groups == group) & (splits == place)).sum())
+            for place, split in enumerate(SPLITS)
+        }
+        for group, name in [*enumerate(scheme.labels), (NO_GROUP, "gap")]
+    }
 
 
-def _count_clusters(rows: list[ManifestRow]) -> Clusters:
-    clusters = np.array([row.cluster for row in rows])
+def _count_clusters(known: Known) -> Clusters:
+    usable = np.flatnonzero(known.clusters >= 0)
+    clusters = known.clusters[usable]
     sizes = np.bincount(clusters)
     spans = np.zeros(len(sizes), dtype=int)
-    spans[clusters] = age_spans(clusters, _ages_of(rows))
-    files = Counter(row.sha256 for row in rows)
+    spans[clusters] = age_spans(clusters, known.ages[usable])
+    heads = known.digests[:, :8].view(np.uint64)[usable, 0]  # these 64 bits tell files apart
     return Clusters(
         of_several=int((sizes > 1).sum()),
         images=int(sizes[sizes > 1].sum()),
-        identical_files=sum(count > 1 for count in files.values()),
+        identical_files=int((np.unique(heads, return_counts=True)[1] > 1).sum()),
         conflicting_ages=int((spans > 0).sum()),
         over_2_years=int((spans > 2).sum()),
         over_5_years=int((spans > CONFLICT_YEARS).sum()),

@@ -73,14 +73,15 @@ class Seen:
 
     def knows(self, prints: Prints) -> NDArray[np.bool_]:
         """Return which (N,) of fingerprints (N, BYTES) are of images seen, or of near copies."""
-        return np.array([self._distance(one) <= NEAR for one in _words(prints)], dtype=bool)
+        return np.array([self._knows(one) for one in _words(prints)], dtype=bool)
 
-    def _distance(self, one: NDArray[np.uint64]) -> int:
-        """Count the bits (0 to 240) by which a fingerprint differs from the nearest one."""
-        differing = np.bitwise_count(self._words[0] ^ one[0])
-        for words, word in zip(self._words[1:], one[1:], strict=True):
-            differing += np.bitwise_count(words ^ word)
-        return int(differing.min())
+    def _knows(self, one: NDArray[np.uint64]) -> bool:
+        """Return whether a fingerprint (words,) is near any: half its bits rule most others out."""
+        words = self._words
+        bits = np.bitwise_count(words[0] ^ one[0]) + np.bitwise_count(words[1] ^ one[1])  # (N,)
+        near = np.flatnonzero(bits <= NEAR)
+        rest = np.bitwise_count(words[2:, near] ^ one[2:, None]).sum(axis=0)
+        return bool((bits[near] + rest <= NEAR).any())
 
 
 def _words(prints: Prints) -> NDArray[np.uint64]:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +156,19 @@ def join_persons(clusters: Array, persons: Array) -> Array:
         parent[max(one, other)] = min(one, other)
     roots = np.fromiter(chain(map(root, range(len(parent))), [-1]), np.int32, len(parent) + 1)
     return roots[clusters]  # of -1, the last
+
+
+def split_hash_of(digests: NDArray[np.uint8], splits: Array) -> str:
+    """Compute `split_hash` of digests (N, 32) and places in SPLITS (N,), in little memory."""
+    heads = digests[:, :8].view(">u8")[:, 0].astype(np.uint64)
+    order = np.argsort(heads, kind="stable")
+    order = order[splits[order] >= 0]
+    hashed, separator = sha256(), b""
+    for _, rows in groupby(map(int, order), key=heads.__getitem__):
+        for line in sorted(f"{digests[row].tobytes().hex()} {SPLITS[splits[row]]}" for row in rows):
+            hashed.update(separator + line.encode())
+            separator = b"\n"
+    return hashed.hexdigest()
 
 
 def split_hash(digests: list[str], splits: list[str]) -> str:

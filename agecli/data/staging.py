@@ -14,7 +14,7 @@ from agecli.data import store
 from agecli.errors import DataError, UsageError
 from agecli.files import room_for
 
-OWN = (store.IMAGES, store.MANIFEST, store.RECEIPT, "features")
+OWN = (*store.FILES, "features")
 """What is in a data set's folder, and may be replaced with it."""
 
 
@@ -45,12 +45,11 @@ def check_free(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
 
 
 @contextmanager
-def staged(out: Path, *, needed: int) -> Iterator[Path]:
+def staged(out: Path) -> Iterator[Path]:
     """Yield an empty folder to fill: `out` when the block ends well, gone when it fails.
 
-    needed: bytes that will be written. What a killed run left beside `out` (.OUT.partial and
-    .OUT.lock) is cleared away. Raises DataError where the disk is too small, or another process is
-    writing the same `out`.
+    What a killed run left beside `out` (.OUT.partial and .OUT.lock) is cleared away. Raises
+    DataError where another process is writing the same `out`.
     """
     from filelock import Timeout
 
@@ -58,11 +57,10 @@ def staged(out: Path, *, needed: int) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.partial")
     try:
-        with room_for(out, needed), _locked(target):
+        with room_for(out), _locked(target):
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 folder.mkdir()
-                _check_disk(folder, out, needed)
                 yield folder
                 _replace(folder, target)
             finally:
@@ -85,13 +83,17 @@ def _locked(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_disk(folder: Path, out: Path, needed: int) -> None:
+@contextmanager
+def room_in(folder: Path, out: Path, needed: int) -> Iterator[None]:
+    """Have room for `needed` bytes in a staged folder. Raises DataError where the disk has not."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
             f"Not enough disk space for {out}: {needed / 2**30:.1f} GiB needed, "
             f"{free / 2**30:.1f} free; choose another OUT or a smaller --size"
         )
+    with room_for(out, needed):
+        yield
 
 
 def _replace(folder: Path, target: Path) -> None:

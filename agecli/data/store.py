@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from threading import Lock
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Scheme
+from agecli.config import PrepareConfig
+from agecli.data.compressed import JPEGS, OFFSETS, CompressedFile, open_compressed
 from agecli.data.folds import of_fold
 from agecli.data.manifest import Columns, Manifest
+from agecli.data.pixels import IMAGES, Images, PixelFile, open_pixels
 from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
 
 ALL = "all"
 """Stands for the images of all splits."""
-IMAGES, MANIFEST, RECEIPT = "images.npy", "manifest.csv", "receipt.json"
+MANIFEST, RECEIPT = "manifest.csv", "receipt.json"
+FILES = (IMAGES, JPEGS, OFFSETS, MANIFEST, RECEIPT)
+"""What a data set may consist of."""
 
 
 def name_split(split: str) -> str:
@@ -31,93 +31,20 @@ def name_split(split: str) -> str:
     return "all splits" if split == ALL else f"the {split} split"
 
 
-class StoreFile:
-    """The store's images while it is written: any row, in any order, from any process.
-
-    Plain reads and writes, not a memory map, keep what the process holds constant.
-    """
-
-    def __init__(self, path: Path, count: int, size: int) -> None:
-        self.path, self.count, self.size = path, count, size
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            self.offset = file.tell()
-            file.truncate(self.offset + count * self.row_bytes)
-
-    @property
-    def row_bytes(self) -> int:
-        """Count the bytes of an image."""
-        return self.size * self.size * 3
-
-    def write(self, file: BinaryIO, row: int, image: NDArray[np.uint8]) -> None:
-        """Write an image (size, size, 3) to its row of the opened file."""
-        file.seek(self.offset + row * self.row_bytes)
-        file.write(np.ascontiguousarray(image).data)
-
-    def read(self, file: BinaryIO, row: int) -> NDArray[np.uint8]:
-        """Read an image (size, size, 3) from its row of the opened file."""
-        file.seek(self.offset + row * self.row_bytes)
-        pixels = np.frombuffer(file.read(self.row_bytes), dtype=np.uint8)
-        return pixels.reshape(self.size, self.size, 3)
+StoreFile = PixelFile | CompressedFile
+"""The images while they are written: by `writer` from any process, and `finish` when all are."""
 
 
-class Images:
-    """The images (N, S, S, 3) of a data set, uint8: they stay on disk until a row is asked for.
+def create(folder: Path, count: int, config: PrepareConfig) -> StoreFile:
+    """Make the files of `count` images in a folder."""
+    kind = CompressedFile if config.store == "compressed" else PixelFile
+    return kind(folder, count, config.size)
 
-    Plain reads, since a memory map kills the process where its file is cut. Numpy takes it for an
-    array: `np.take`, rows by number, slice or array, or all as `np.asarray`.
-    """
 
-    dtype, ndim = np.dtype(np.uint8), 4
-
-    def __init__(self, path: Path, offset: int, shape: tuple[int, ...]) -> None:
-        self.path, self.offset, self.shape = path, offset, shape
-        binary = getattr(os, "O_BINARY", 0)  # of Windows
-        self.file = os.open(path, os.O_RDONLY | binary)  # the same whatever then has its name
-        self.lock = Lock()
-        weakref.finalize(self, os.close, self.file)
-        self.row_bytes = int(np.prod(shape[1:]))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> NDArray[np.uint8]:
-        return self.take(np.arange(len(self))[rows])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype=dtype)
-
-    def take(
-        self, rows: Any, axis: int = 0, out: NDArray[np.uint8] | None = None, mode: str = "raise"
-    ) -> NDArray[np.uint8]:
-        """Read images (..., S, S, 3) of rows (...), as `np.take` along the first axis.
-
-        Raises DataError where the file does not have them any more.
-        """
-        rows = np.asarray(rows)
-        if out is None:
-            out = np.empty((*rows.shape, *self.shape[1:]), np.uint8)
-        target = out.data.cast("B") if rows.size else memoryview(b"")
-        for number, row in enumerate(rows.reshape(-1).tolist()):
-            begin = number * self.row_bytes
-            image = target[begin : begin + self.row_bytes]
-            if self._read(image, self.offset + row * self.row_bytes) != self.row_bytes:
-                raise DataError(
-                    f"{self.path} was cut while it was read: put it back, or run `agecli prepare "
-                    "... --force` again"
-                )
-        return out
-
-    def _read(self, image: memoryview, place: int) -> int:
-        """Fill the bytes of an image from a place of the file; return how many there were."""
-        if hasattr(os, "preadv"):
-            return os.preadv(self.file, [image], place)
-        with self.lock:  # Windows: threads share the file's one position
-            os.lseek(self.file, place, os.SEEK_SET)
-            data = os.read(self.file, len(image))
-        image[: len(data)] = data
-        return len(data)
+def needed(count: int, config: PrepareConfig) -> int:
+    """Estimate the bytes of `count` images on disk; those that are compressed, from below."""
+    pixels = count * config.size**2 * 3
+    return pixels // 20 if config.store == "compressed" else pixels
 
 
 @dataclass(frozen=True)
@@ -151,19 +78,21 @@ def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
     command to type, where there is no such data set or fold, or a part is not as it was made: the
     manifest is held against the receipt, the images against the manifest.
     """
-    for name in (MANIFEST, RECEIPT, IMAGES):
-        if not (folder / name).is_file():
-            raise DataError(f"No {name} in {folder}: run `agecli prepare UTKFace.tar.gz` first")
+    _need(folder, MANIFEST, RECEIPT)
     with _one_line(folder / RECEIPT):
         receipt = Receipt.read(folder / RECEIPT)
+    compressed = receipt.options.get("store") == "compressed"
+    names = (OFFSETS, JPEGS) if compressed else (IMAGES,)
+    _need(folder, *names)
     with _one_line(folder / MANIFEST):
         manifest = Manifest.read(folder / MANIFEST)
         if manifest.split_hash != receipt.split_hash:
             raise ValueError(f"its splits are not those of {RECEIPT}")
         if receipt.manifest not in ("", manifest.sha256):
             raise ValueError(f"it is not the one of {RECEIPT}")
-    with _one_line(folder / IMAGES):
-        images = _open_images(folder / IMAGES, len(manifest.ids))
+    with _one_line(folder / names[0]):
+        open_images = open_compressed if compressed else open_pixels
+        images: Images = open_images(folder, len(manifest.ids))
     if fold is not None:
         _check_fold(folder, manifest, fold)
         with _one_line(folder):
@@ -183,22 +112,10 @@ def _check_fold(folder: Path, manifest: Manifest, fold: int) -> None:
         raise DataError(f"--fold: {folder} has no fold {fold}, but {', '.join(map(str, folds))}")
 
 
-def _open_images(path: Path, count: int) -> Images:
-    """Open images (count, S, S, 3). Raises ValueError for any other array."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
-            images = np.load(path, mmap_mode="r")
-    except Exception as error:  # whatever numpy makes of a header that is none
-        raise ValueError(f"no array of numpy: {error}") from error
-    side = images.shape[1] if getattr(images, "ndim", 0) == 4 else 0
-    if not side or images.dtype != np.uint8 or not images.flags.c_contiguous:
-        raise ValueError("no images of bytes, row by row")
-    if images.shape != (count, side, side, 3):
-        raise ValueError(f"images of shape {images.shape}, where {MANIFEST} has {count} rows")
-    if path.stat().st_size != images.offset + images.nbytes:
-        raise ValueError(f"{path.stat().st_size} bytes, not those of its header")
-    return Images(path, images.offset, images.shape)
+def _need(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise DataError(f"No {name} in {folder}: run `agecli prepare UTKFace.tar.gz` first")
 
 
 @contextmanager

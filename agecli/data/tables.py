@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import posixpath
 import re
 import string
@@ -15,6 +12,7 @@ from itertools import chain, islice
 from pathlib import PurePath
 
 from agecli.ages import OLDEST, Age
+from agecli.data.dialects import Row, rows_of
 from agecli.data.labels import UNKNOWN, Label, read_age, read_fold, read_split, read_word
 from agecli.data.split import SPLITS
 from agecli.errors import DataError, brief
@@ -33,15 +31,9 @@ COLUMNS = {
 }  # fmt: skip
 """The names that a column may have."""
 
-_DELIMITERS = ",;\t|"
-_EXCEL = re.compile(r"sep=(.)\r?\n")
-"""The line by which Excel is told the delimiter."""
 _SHOWN = 20  # lines that one error names
 _LONGEST = 100
 """Characters of a sex, race or person."""
-
-_Row = tuple[int, list[str]]
-"""The number of a line, and its cells."""
 
 _AGE_RULE = f"each line needs one age from 0 to {OLDEST}, or a range such as 25-32"
 _RULES = {
@@ -92,6 +84,7 @@ class Table:
 
     name: str
     """Of the files, as messages have it."""
+    files: list[str] = field(default_factory=list)
     labels: dict[str, Label | str] = field(default_factory=dict)
     """By `key_of` the picture's path; a text says why a picture is left out."""
     unused: list[str] = field(default_factory=list)
@@ -165,9 +158,9 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
     """
     names = [PurePath(name).name for name in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    table, faults = Table(names[0] + more), _Faults()
+    table, faults = Table(names[0] + more, list(files)), _Faults()
     for name, content in files.items():
-        rows = _rows(name, content)
+        rows = rows_of(name, content)
         titles = next(rows, (0, [""]))[1]
         header = [title.casefold() for title in titles]
         form = next((form for form in forms if not form.missing(name, header)), forms[-1])
@@ -191,35 +184,13 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
     return table
 
 
-def _rows(name: str, content: bytes) -> Iterator[_Row]:
-    """Yield the rows that are not empty, with the number of their line."""
-    try:
-        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
-        told = _EXCEL.match(text)
-        first = text[: 1 << 16].lstrip("\r\n").partition("\n")[0]
-        delimiter = told[1] if told else max(_DELIMITERS, key=first.count)
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-        )
-        if told:
-            next(reader)
-        for row in reader:
-            if any(map(str.strip, row)):
-                yield reader.line_num, [cell.strip() for cell in row]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not a CSV file in UTF-8: save it as one") from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{name} is not a CSV file in UTF-8 ({error})") from error
-
-
-def _has_range(rows: list[_Row], place: int) -> bool:
+def _has_range(rows: list[Row], place: int) -> bool:
     """Return whether a column beside the ages has ranges, and not words such as "adult"."""
     return all(place < len(row) and read_age(row[place]) is not None for _, row in rows)
 
 
 def _cells(
-    rows: Iterable[_Row], places: Mapping[str, int], constants: Mapping[str, str]
+    rows: Iterable[Row], places: Mapping[str, int], constants: Mapping[str, str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     for line, row in rows:
         said = {what: row[place] if place < len(row) else "" for what, place in places.items()}

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -23,7 +23,9 @@ Result = TypeVar("Result")
 AHEAD = 3
 """Pieces of work in flight per worker."""
 SECONDS = 120.0
-"""How long a worker may take over one item."""
+"""How long a worker may take over one item, or over all of a piece."""
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "4"}
+"""Of workers: one thread each, and memory for pictures that is kept for the next one."""
 
 
 def default_workers() -> int:
@@ -47,6 +49,20 @@ class WorkerPool:
         self._starting = threading.Lock()
         self._abandoned = False
 
+    @contextmanager
+    def starting(self, answer: Callable[[Sequence[Item]], Iterable[Result]]) -> Iterator[None]:
+        """Start all workers while the block runs, and let them import what `answer` needs.
+
+        It gets no items. The block should not import what changes `sys.path`, as OpenCV does.
+        """
+        starts = [self._threads.submit(self._start, answer) for _ in range(self.count)]
+        yield
+        for start in starts:
+            start.result()
+
+    def _start(self, answer: Callable[[Sequence[Item]], Iterable[Result]]) -> None:
+        self._worker().answer(answer, [], self.seconds)
+
     def map(
         self,
         answer: Callable[[Sequence[Item]], Iterable[Result]],
@@ -55,9 +71,10 @@ class WorkerPool:
     ) -> Iterator[Result]:
         """Yield what `answer` does for each piece, a result per item, in order.
 
-        Pieces are drawn only as needed. An item at which a worker dies, or over which it takes
-        longer than `seconds`, costs its own result, which `lost` makes of it and the reason; the
-        worker is replaced. Raises what `answer` raises, AgecliError where no worker can be started.
+        Pieces are drawn only as needed. Where a worker dies, or takes longer than `seconds`, it is
+        replaced, and the piece is gone through again item by item: the one that costs a worker
+        alone, too, costs its own result, which `lost` makes of it and the reason. Raises what
+        `answer` raises, AgecliError where no worker can be started.
         """
         flying: deque[Future[list[Result]]] = deque()
         for piece in pieces:
@@ -86,17 +103,16 @@ class WorkerPool:
         items: Sequence[Item],
         lost: Callable[[Item, str], Result],
     ) -> list[Result]:
-        results: list[Result] = []
-        while len(results) < len(items):
-            worker = self._worker()
-            for result in worker.answers(answer, items[len(results) :], self.seconds):
-                if isinstance(result, _Raised):
-                    raise result.error
-                if isinstance(result, _Gone):
-                    self._discard(worker)
-                    result = lost(items[len(results)], result.reason)
-                results.append(result)
-        return results
+        worker = self._worker()
+        results = worker.answer(answer, items, self.seconds)
+        if isinstance(results, _Raised):
+            raise results.error
+        if not isinstance(results, _Gone):
+            return results
+        self._discard(worker)
+        if len(items) == 1:
+            return [lost(items[0], results.reason)]
+        return [result for item in items for result in self._answer(answer, [item], lost)]
 
     def _worker(self) -> _Worker:
         """Return the thread's own worker."""
@@ -118,13 +134,13 @@ class WorkerPool:
 
 
 class _Raised(NamedTuple):
-    """Sent by a worker in place of a result."""
+    """Sent by a worker in place of results."""
 
     error: Exception
 
 
 class _Gone(NamedTuple):
-    """Stands for the result of the item that a worker was at."""
+    """Stands for the results of a worker that is no more."""
 
     reason: str
 
@@ -138,7 +154,8 @@ class _Worker:
         self.process = context.Process(target=_work, args=(end,), daemon=True)
         _block_interrupts()
         try:
-            self.process.start()
+            with _environment():
+                self.process.start()
         except OSError as error:
             _refuse_to_go_on(error)
         finally:
@@ -154,24 +171,34 @@ class _Worker:
             _refuse_to_go_on(error)
         _refuse_to_go_on(TimeoutError())
 
-    def answers(
+    def answer(
         self, answer: Callable[[Any], Iterable[Any]], items: Sequence[Any], seconds: float
-    ) -> Iterator[Any]:
-        """Yield the results as they come; then _Gone, if the worker is."""
+    ) -> list[Any] | _Raised | _Gone:
+        """Return the results for some items, in one message."""
         try:
             self.pipe.send((answer, items))
-            for _ in items:
-                if not self.pipe.poll(seconds):
-                    yield _Gone(f"the decoder took more than {seconds:g} seconds")
-                    return
-                yield self.pipe.recv()
+            if self.pipe.poll(seconds):
+                return self.pipe.recv()
         except (EOFError, OSError):
-            yield _Gone("the decoder crashed")
+            return _Gone("the decoder crashed")
+        return _Gone(f"the decoder took more than {seconds:g} seconds")
 
     def end(self) -> None:
         """Let the process end, and wait for it."""
         self.pipe.close()
         self.process.join()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Set what only a process that starts reads; what the user has set stays."""
+    added = [name for name in _ENVIRONMENT if name not in os.environ]
+    os.environ |= {name: _ENVIRONMENT[name] for name in added}
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _refuse_to_go_on(error: Exception) -> NoReturn:
@@ -194,18 +221,17 @@ def _work(pipe: Connection) -> None:
     with suppress(EOFError, OSError):  # of the pipe: the parent has let go
         pipe.send("up")
         while True:
-            for result in _results(pipe.recv_bytes()):
-                pipe.send(result)
+            pipe.send(_results(pipe.recv_bytes()))
 
 
-def _results(work: bytes) -> Iterator[Any]:
+def _results(work: bytes) -> list[Any] | _Raised:
     try:
         answer, items = pickle.loads(work)
-        yield from answer(items)
+        return list(answer(items))
     except MemoryError:
         os._exit(1)  # what it was at is lost
     except Exception as error:
-        yield _Raised(error)
+        return _Raised(error)
 
 
 def _leave_with_parent() -> None:

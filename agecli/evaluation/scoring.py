@@ -62,6 +62,8 @@ class Evaluation:
     knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
+    fold: int | None = None
+    """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
     """Of the model alone, on this machine."""
     left_out: int | None = None
@@ -134,6 +136,7 @@ class Evaluation:
             "title": self.title,
             "data": str(self.data),
             "split": self.split,
+            **({} if self.fold is None else {"fold": self.fold}),
             "same_split": self.same_split,
             "left_out": self.left_out,
             "may_have_seen": self.may_have_seen,
@@ -216,6 +219,7 @@ def evaluate_model(
         columns=_columns(dataset, rows),
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
+        fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )
 

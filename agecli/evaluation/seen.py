@@ -24,8 +24,8 @@ class Unseen:
     """A data set without the images of a split that models have seen, or near copies of these."""
 
     dataset: Dataset
-    left_out: int
-    """Images that one of the models has seen, or more than one."""
+    left_out: int | None
+    """Images that one of the models has seen, or more than one; None: nothing was searched."""
     searched: list[bool]
     """By model: its fingerprints were searched. Else the split says it, or nothing does."""
 
@@ -53,7 +53,7 @@ def leave_out_seen(
     found = [mask for mask in masks if mask is not None]
     searched = [mask is not None for mask in masks]
     if not found:
-        return Unseen(dataset, 0, searched)
+        return Unseen(dataset, None, searched)
     seen = np.any(found, axis=0)
     if seen.all():
         raise DataError(

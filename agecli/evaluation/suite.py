@@ -8,10 +8,9 @@ released cnn answers all groups alike in both ways, its probabilities differ by 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,16 @@ from agecli.config import FLIP, Device, TrainConfig
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
+from agecli.evaluation.folds import (
+    Folds,
+    check_same_images,
+    dataset_of,
+    new_images,
+    spread_over_folds,
+)
+from agecli.evaluation.gates import check_gate, parse_gate
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
-from agecli.evaluation.seen import leave_out_seen
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
 from agecli.files import Output, check_outputs
 from agecli.weights import is_ours, named_weights, read_metadata, save_weights
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from agecli.evaluation.photographs import Photographs
 
 ENSEMBLE = "ensemble"
-_GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)")
 
 StageProgress = Callable[[str, int, int], None]
 """Called with what is measured, the images done and the images there are."""
@@ -48,16 +53,22 @@ class Suite:
     dataset: Dataset
     models: list[Evaluation]
     ensemble: Evaluation | None
-    """None for one model, or models of different age groups."""
+    """None for one model, or models of different age groups or folds."""
     pairs: list[Difference]
     robustness: dict[str, Robustness]
     """By the models' names; empty where it was not asked for."""
     photographs: Photographs | None
     """None where they were not asked for, and in all processes of a launch but the first."""
-    left_out: int = 0
-    """Images of the split that a model has seen, or more than one, and that none is scored on."""
+    left_out: int | None = None
+    """Images of the split that a model has seen, or more than one, and that none is scored on; None
+    where nothing was searched."""
     failures: list[str] = field(default_factory=list)
     """The gates that do not hold, in words."""
+
+    @cached_property
+    def folds(self) -> list[Folds]:
+        """The means over folds, of the models that are there with several."""
+        return spread_over_folds(self.models)
 
     @property
     def rows(self) -> list[Evaluation]:
@@ -76,12 +87,15 @@ class Suite:
 
     @property
     def left_out_note(self) -> str:
-        """Say how many images are left out, and why; empty where none is."""
-        if not self.left_out:
+        """Say how many images are left out, and why; empty where that is not known of all."""
+        if self.left_out:
+            what = "image is" if self.left_out == 1 else "images are"
+            who = "the model has" if len(self.models) == 1 else "one of the models has"
+            return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
+        if self.left_out is None or any(model.may_have_seen for model in self.models):
             return ""
-        what = "image is" if self.left_out == 1 else "images are"
-        who = "the model has" if len(self.models) == 1 else "one of the models has"
-        return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
+        who = "the model" if len(self.models) == 1 else "each model"
+        return f"All images are new to {who}, by the fingerprints of what it has seen."
 
     @property
     def names(self) -> list[str]:
@@ -92,6 +106,8 @@ class Suite:
         """Yield plain values for JSON: an object per row, and one for each other measurement."""
         yield from (row.summary() for row in self.rows)
         data = {"data": str(self.dataset.folder)}
+        if self.folds:
+            yield data | {"folds": [asdict(one) for one in self.folds]}
         if self.pairs:
             yield data | {"pairs": [asdict(pair) for pair in self.pairs]}
         if self.robustness:
@@ -117,7 +133,8 @@ def evaluate(
 ) -> Suite:
     """Score models on the images of a split, and compare them.
 
-    weights: files, run folders, or released models' names. data: a folder of `agecli prepare`.
+    weights: files, run folders, or released models' names. data: a folder of `agecli prepare`; a
+    model that left out one of its folds is scored on that.
     split: or "all" of them; of other data than the models' own, images that one of them has seen
     are left out. flip: average the answers for each image and its mirror image. force: score
     models, too, that do not say what they have seen. robustness: score perturbed images, too;
@@ -131,20 +148,23 @@ def evaluate(
     from agecli.inference.predictor import load_model
 
     for gate in gates:
-        _parse_gate(gate)  # before the work, for its errors
+        parse_gate(gate)  # before the work, for its errors
     dataset, paths = open_dataset(Path(data)), named_weights(*weights)
     if store:
         _check_store(paths, dataset, robustness=robustness, split=split, force=force)
-    unseen = leave_out_seen(paths, dataset, split, force=force)
-    dataset = unseen.dataset
+    unseen = new_images(paths, dataset, split, force=force)
+    for option, given in (("--robustness", robustness), ("--photographs", photographs)):
+        if given:
+            check_same_images(option, unseen)
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for name, model, searched in zip(_names(paths), models, unseen.searched, strict=True):
+    for name, model, new in zip(_names(paths), models, unseen, strict=True):
         show = partial(progress, str(model.path))
-        result = evaluate_model(model, dataset, split, parallel=True, progress=show, **options)
-        left_out = unseen.left_out if searched else None
+        result = evaluate_model(model, new.dataset, split, parallel=True, progress=show, **options)
+        left_out = new.left_out if new.searched else None
         results.append(replace(result, name=name, left_out=left_out))
+    dataset = unseen[0].dataset
     perturbed: list[Robustness] = []
     if robustness:
         show = partial(progress, "perturbed images")
@@ -159,7 +179,12 @@ def evaluate(
         pasted = _measure_photographs(paths, dataset, split, device, progress=show, **options)
     by_name = {result.name: one for result, one in zip(results, perturbed, strict=False)}
     pairs = compare_models(results)
-    suite = Suite(dataset, results, make_ensemble(results), pairs, by_name, pasted, unseen.left_out)
+    by_fold = {new.dataset.fold: new.left_out for new in unseen}
+    gone = [count for count in by_fold.values() if count is not None]
+    suite = Suite(
+        dataset, results, make_ensemble(results), pairs, by_name, pasted,
+        left_out=sum(gone) if gone else None,
+    )  # fmt: skip
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[*filter(None, checks)])
 
@@ -167,10 +192,14 @@ def evaluate(
 def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     """Average the probabilities of models on the same images, and score the answers.
 
-    The age is the mean of those that give one. None for one model, or for different age groups.
+    The age is the mean of those that give one. None for one model, or for different age groups or
+    folds.
     """
     first = results[0]
-    alike = all(result.scheme.labels == first.scheme.labels for result in results)
+    alike = all(
+        result.scheme.labels == first.scheme.labels and result.fold == first.fold
+        for result in results
+    )
     if len(results) < 2 or not alike:
         return None
     chances = np.mean([result.probabilities for result in results], axis=0)  # (N, groups)
@@ -196,13 +225,15 @@ def compare_models(results: list[Evaluation]) -> list[Difference]:
     """Compare models in pairs: by their groups, on the images that have one, where these are alike.
 
     Those of different groups are compared by years, where both know them, and otherwise not at all:
-    to tell few groups from each other is easier than to tell many.
+    to tell few groups from each other is easier than to tell many. Nor are those of other folds.
     """
     return [*filter(None, starmap(_compare, combinations(results, 2)))]
 
 
 def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
     names = first.name, second.name
+    if first.fold != second.fold:
+        return None
     if first.scheme == second.scheme:
         known = first.truth != NO_GROUP
         right = [(one.answers == one.truth)[known] for one in (first, second)]
@@ -211,32 +242,6 @@ def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
     if not known.any():
         return None
     return years_difference(names, first.errors[known], second.errors[known])
-
-
-def check_gate(gate: str, row: Evaluation) -> str | None:
-    """Hold a row against a condition as exact>=0.70; say how it fails, or None where it holds.
-
-    Raises UsageError for a condition that is none, or of a figure that the row does not have.
-    """
-    name, sign, bound = _parse_gate(gate)
-    figures = {k: v for k, v in row.summary().items() if isinstance(v, int | float)}
-    if (worst := row.worst_slice) and worst.exact is not None:
-        figures["worst_slice"] = worst.exact
-    if name not in figures:
-        raise UsageError(
-            f"--gate: {row.name} has no figure {name!r}; figures are {', '.join(sorted(figures))}"
-        )
-    value = figures[name]
-    holds = value >= bound if sign == ">=" else value <= bound
-    return None if holds else f"{row.name}: {name} is {value:.4g}, not {sign} {bound:g}"
-
-
-def _parse_gate(gate: str) -> tuple[str, str, float]:
-    """Split a condition into figure, sign and bound."""
-    match = _GATE.fullmatch(gate.strip())
-    if not match:
-        raise UsageError(f"--gate: {gate!r} is no condition such as exact>=0.70 or mae<=5")
-    return match[1], match[2], float(match[3])
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -271,7 +276,8 @@ def _check_store(
     for path in paths:
         if path.suffix != ".safetensors":
             raise UsageError(f"--store: {path} is an export: store it in the weights it is made of")
-        if read_metadata(path).split_hash != dataset.split_hash:
+        metadata = read_metadata(path)
+        if metadata.split_hash != dataset_of(metadata, dataset).split_hash:
             raise UsageError(f"--store: {path} was trained on another split than that of "
                              f"{dataset.folder}: give its own --data")  # fmt: skip
     check_outputs(Output("--store", path, is_ours) for path in paths)

@@ -36,7 +36,7 @@ class _Person:
         """Add a frame's answers, one per model."""
         values = [np.array([*(row.probabilities or {}).values(), row.age or 0]) for row in rows]
         self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.rows else values
-        self.seen = [row.seen or before for row, before in zip_longest(rows, self.seen)]
+        self.seen = [before or row.seen for row, before in zip_longest(rows, self.seen)]
         surest = not self.rows or _score(rows[0]) > _score(self.rows[0])
         self.rows = rows if surest else self.rows
         self.track = replace(

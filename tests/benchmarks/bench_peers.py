@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from agecli.data.sources import list_members, read_members
+from agecli.data.sources import list_members, read
 from agecli.data.store import Dataset, open_dataset
 from agecli.evaluation.metrics import (
     confusion_matrix,
@@ -30,10 +31,11 @@ from agecli.evaluation.metrics import (
 def write_crops(dataset: Dataset, archive: Path, folder: Path) -> None:
     """Name the pictures by their number in the data set: some of UTKFace's names are odd."""
     rows = {dataset.ids[row]: row for row in dataset.rows("test")}
-    names = {name: rows[id] for name, id in list_members(archive) if id in rows}
     folder.mkdir(parents=True)
-    for name, content in read_members(archive, set(names)):
-        (folder / f"{names[name]:05d}.jpg").write_bytes(content)
+    with TemporaryDirectory() as work:
+        for member in list_members(archive, Path(work)).pictures:
+            if member.id in rows:
+                (folder / f"{rows[member.id]:05d}.jpg").write_bytes(read(member.place))
 
 
 def score(dataset: Dataset, file: Path) -> str:

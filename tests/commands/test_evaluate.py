@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 
 from agecli.ages import Scheme
 from agecli.commands.evaluate import EXAMPLES, evaluate
+from agecli.data.seen import BYTES, fingerprints_of
+from agecli.data.store import open_dataset
 from agecli.errors import DataError, UsageError, WeightsError
 from agecli.evaluation.significance import Slice
 from agecli.weights import read_metadata, save_weights
 from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
+from tests.exporting.models import add_fingerprints
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,18 @@ def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
     assert result.stderr.count("\n") == 1
     assert json.loads(result.stdout)["same_split"] is False
     assert "other (*)" in _run(path, run_folder, "--data", data, "--force").stdout
+
+
+def test_of_other_data_it_is_said_what_was_left_out(data, tmp_path):
+    dataset = open_dataset(data)
+    for count, says in ((5, "5 images are left out, which"), (0, "All images are new to the")):
+        prints = fingerprints_of(dataset, dataset.rows("test")[:count])
+        path = write_weights(tmp_path / f"{count}.safetensors", split_hash="other")
+        add_fingerprints(path, prints if count else np.full((1, BYTES), 170, dtype=np.uint8))
+        result = _run(path, "--data", data, "--json")
+        assert result.stderr.startswith(f"agecli: {says}") and result.stderr.count("\n") == 1
+        assert json.loads(result.stdout)["left_out"] == count
+        assert "(*)" not in _run(path, "--data", data).stdout
 
 
 def test_a_gate_decides_on_the_exit_code(data, run_folder):

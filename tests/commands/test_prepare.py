@@ -77,13 +77,15 @@ def test_options_reach_the_receipt(cli, folder, tmp_path):
         1,
         "--size",
         16,
+        "--store",
+        "compressed",
     )
     result = cli("prepare", folder, tmp_path / "out", *options, "--workers", 1, "--json")
     receipt = json.loads(result.stdout)
     assert receipt["scheme"] == ["0-17", "18+"]
     assert receipt["options"] == {
         "scheme": "0-17,18+", "seed": 7, "conflicts": "keep", "folds": 3, "audit": 1,
-        "size": 16,
+        "size": 16, "store": "compressed",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import tempfile
 import time
 from pathlib import Path
 from zlib import crc32
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from agecli.data.audit import Measure, find_clusters
+from agecli.data.pixels import PixelFile
 
 
 def textured(seed: int, size: int = 96) -> Image.Image:
@@ -27,12 +29,42 @@ def write_textured(folder: Path, ages: list[int], *, first: int = 0, quality: in
         textured(number).save(folder / name, quality=quality)
 
 
-def clusters_of(pictures: list[Image.Image], measure: Measure) -> list[int]:
+class Inline:
+    """Stands in for the pool of workers: all is done here and now."""
+
+    @staticmethod
+    def map(answer, pieces, lost):
+        """Yield what `answer` does for each piece."""
+        for piece in pieces:
+            yield from answer(piece)
+
+
+def traces_of(pictures: list[Image.Image], measure: Measure) -> np.ndarray:
+    """Take the traces of pictures."""
+    return measure.traces(np.array([measure.fingerprint(picture) for picture in pictures]))
+
+
+def near_pairs(traces: np.ndarray, measure: Measure) -> list[list[int]]:
+    """Find all pairs that may be copies, sorted, each once."""
+    found = [measure.near_pairs(traces, part) for part in measure.parts(len(traces))]
+    return sorted({(a, b): [a, b] for pairs in found for a, b in pairs.tolist()}.values())
+
+
+def clusters_of(
+    pictures: list[Image.Image], measure: Measure, digests: list[bytes] | None = None
+) -> list[int]:
     """Number the clusters of pictures, stored at 96 px; no two are of the same file."""
-    pixels = [np.asarray(picture.resize((96, 96))) for picture in pictures]
-    prints = np.array([measure.fingerprint(Image.fromarray(item)) for item in pixels])
-    digests = [str(number) for number in range(len(pictures))]
-    return find_clusters(digests, prints, lambda row: pixels[row], measure).tolist()
+    small = [picture.resize((96, 96)) for picture in pictures]
+    digests = digests or [number.to_bytes(32) for number in range(len(pictures))]
+    with tempfile.TemporaryDirectory() as folder:
+        images = PixelFile(Path(folder), len(pictures), 96)
+        with images.writer() as write:
+            for row, picture in enumerate(small):
+                write(row, picture)
+        return find_clusters(
+            np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
+            np.ones(len(pictures), bool), traces_of(small, measure), images, measure, Inline(),
+        ).tolist()  # fmt: skip
 
 
 def slow_crop(image: Image.Image) -> Image.Image:

@@ -6,10 +6,12 @@ from PIL import Image, ImageEnhance
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from agecli.data import patches
 from agecli.data.audit import MEASURES, age_spans, find_clusters
 from agecli.data.images import read_image
+from agecli.data.pixels import PixelFile
 from tests.archives import SPREAD_AGES, draw_face, jpeg_bytes
-from tests.data.pictures import clusters_of, textured
+from tests.data.pictures import Inline, clusters_of, near_pairs, textured, traces_of
 
 BOTH = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 
@@ -40,21 +42,28 @@ def test_different_faces_are_different_pictures(measure):
 
 
 @BOTH
-def test_equal_files_meet_without_a_look_at_their_pixels(measure):
-    pictures = [textured(0), textured(1), textured(0), textured(2)]
-    prints = np.array([measure.fingerprint(picture) for picture in pictures])
-
-    def read(row):
-        raise AssertionError("no need")
-
-    assert find_clusters(["a", "b", "a", "c"], prints, read, measure).tolist() == [0, 1, 0, 2]
+def test_equal_files_meet_without_a_look_at_their_pixels(measure, monkeypatch):
+    monkeypatch.setattr(measure, "is_copy", lambda a, b: pytest.fail("no need"))
+    pictures = [textured(0), textured(1), textured(0), textured(2), textured(0)]
+    digests = [bytes(31) + letter for letter in (b"b", b"a", b"b", b"c", b"b")]
+    assert clusters_of(pictures, measure, digests) == [0, 1, 0, 2, 0]
 
 
 @BOTH
-def test_no_pictures_have_no_clusters(measure):
-    empty = np.zeros(0, dtype=measure.FINGERPRINT)
-    assert find_clusters([], empty, lambda row: None, measure).tolist() == []
-    assert measure.near_pairs(empty).shape == (0, 2)
+def test_digests_that_begin_alike_are_different_files(measure):
+    pictures = [textured(number) for number in range(4)]
+    digests = [bytes(31) + letter for letter in (b"b", b"a", b"b", b"a")]
+    assert clusters_of(pictures[:2] * 2, measure, digests) == [0, 1, 0, 1]
+    assert clusters_of(pictures, measure) == [0, 1, 2, 3]
+
+
+@BOTH
+def test_what_cannot_be_used_is_in_no_cluster(measure, tmp_path):
+    digests = np.arange(3, dtype=np.uint8).repeat(32).reshape(3, 32)
+    usable = np.array([False, True, False])
+    traces = np.zeros(3, measure.TRACE)
+    images = PixelFile(tmp_path, 3, 8)
+    assert find_clusters(digests, usable, traces, images, measure, Inline()).tolist() == [-1, 0, -1]
 
 
 @BOTH
@@ -65,10 +74,9 @@ def test_clusters_are_the_components_of_the_confirmed_pairs(measure):
         for number, picture in enumerate(pictures)
     ]
     pixels = [np.asarray(picture) for picture in pictures]
-    prints = np.array([measure.fingerprint(picture) for picture in pictures])
     edges = [
         (i, j)
-        for i, j in measure.near_pairs(prints).tolist()
+        for i, j in near_pairs(traces_of(pictures, measure), measure)
         if measure.is_copy(pixels[i], pixels[j])
     ]
     rows, columns = np.array(edges).T
@@ -78,23 +86,15 @@ def test_clusters_are_the_components_of_the_confirmed_pairs(measure):
     assert 9 <= len(set(expected.tolist())) < 30
 
 
-def test_content_decides_which_of_two_is_looked_for_in_the_other():
+def test_content_decides_which_of_two_is_looked_for_in_the_other(monkeypatch):
     """A measure that says yes for one order of a pair alone: names and rows must not decide."""
-    asked = []
-
-    class OneWay:
-        @staticmethod
-        def near_pairs(prints):
-            return np.array([[0, 1]])
-
-        @staticmethod
-        def is_copy(a, b):
-            asked.append((a, b))
-            return a < b
-
-    for digests in (["b", "a"], ["a", "b"]):
-        find_clusters(digests, np.zeros(2), digests.__getitem__, OneWay)
-    assert asked == [("a", "b")] * 2
+    pictures, asked = [textured(1), textured(1).resize((40, 40))], []
+    monkeypatch.setattr(patches, "is_copy", lambda a, b: asked.append((a, b)))
+    one, other = bytes([1] * 32), bytes([2] * 32)
+    for step in (1, -1):
+        clusters_of(pictures[::step], patches, [one, other][::step])
+    assert (asked[0][0] == asked[1][0]).all() and (asked[0][1] == asked[1][1]).all()
+    assert (asked[0][0] != asked[0][1]).any()
 
 
 def test_age_spans_are_the_years_between_a_clusters_ages():

@@ -7,6 +7,7 @@ from PIL import Image
 
 from agecli.config import PrepareConfig
 from agecli.data import framing
+from agecli.data.archives import Place
 from agecli.data.framing import Verdict
 from agecli.data.prepare import prepare
 from agecli.data.receipt import Origin
@@ -60,7 +61,7 @@ def test_names_of_aligned_chips_are_believed():
 def test_pictures_that_cannot_be_read_are_not_judged(tmp_path):
     source = _plain(tmp_path / "bright", 200, 2)
     (source / "5/0.jpg").write_bytes(b"broken")
-    names = [path.relative_to(source).as_posix() for path in source.rglob("*.jpg")]
+    places = [Place(str(path)) for path in source.rglob("*.jpg")]
     origins = {source: Origin("bright", "folders")}
-    (origin,) = framing.decide(origins, {source: names}, left_half, brightness).values()
+    (origin,) = framing.decide(origins, {source: places}, left_half, brightness).values()
     assert origin.why == "3 of 3 are bright"

@@ -19,7 +19,8 @@ def _pictures(folder, *names):
 
 def _list(tmp_path, origins, text):
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-    return list_pictures(origins, Asked(tmp_path / "labels.csv"))
+    (tmp_path / "work").mkdir(exist_ok=True)
+    return list_pictures(origins, tmp_path / "work", Asked(tmp_path / "labels.csv"))
 
 
 @pytest.mark.parametrize("path", ["sub\\a.jpg", "./sub/a.jpg", "in/sub/a.jpg", "in\\sub\\a.jpg"])

@@ -6,9 +6,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from agecli.data import patches
 from agecli.data.images import read_image
-from agecli.data.patches import fingerprint, is_copy, near_pairs, outlines
+from agecli.data.patches import fingerprint, is_copy, outlines, traces
 from tests.archives import SPREAD_AGES, draw_face, jpeg_bytes
-from tests.data.pictures import clusters_of
+from tests.data.pictures import clusters_of, near_pairs, textured
 
 FACES = [draw_face(age, seed=age, size=200) for age in SPREAD_AGES[:6]]
 
@@ -65,7 +65,7 @@ def test_outlines_know_neither_strength_nor_brightness():
 def test_a_picture_of_one_colour_has_no_outlines():
     flat = np.full((2, 16, 16), 77, np.uint8)
     assert not outlines(flat).any()
-    assert len(near_pairs(flat)) == 0
+    assert near_pairs(traces(flat), patches) == []
 
 
 def _correlate(a, b):
@@ -76,20 +76,23 @@ def _correlate(a, b):
     )
 
 
-@pytest.mark.parametrize("block", [1024, 7])
+@pytest.mark.parametrize("block", [4096, 7])
 def test_near_pairs_are_those_of_a_full_comparison(block, monkeypatch):
     """Against exact fractions, in Python's whole numbers."""
-    monkeypatch.setattr(patches, "_BLOCK", block)
-    rng = np.random.default_rng(3)
-    origins = rng.integers(60, 200, size=(6, 16, 16))
-    noise = rng.integers(-60, 61, size=(60, 16, 16)) * rng.random((60, 1, 1))
-    prints = np.clip(origins[rng.integers(6, size=60)] + noise, 0, 255).astype(np.uint8)
+    monkeypatch.setattr(patches, "_PART", block)
+    monkeypatch.setattr(patches, "_BLOCK", block // 2)
+    weights = np.random.default_rng(3).uniform(0, 0.8, size=60)
+    pictures = [
+        Image.blend(textured(number % 6), textured(number + 6), weight)
+        for number, weight in enumerate(weights)
+    ]
+    prints = np.array([fingerprint(picture) for picture in pictures])
     lines = outlines(prints).astype(int).tolist()
     expected = [
         [i, j] for i in range(60) for j in range(i + 1, 60) if _correlate(lines[i], lines[j])
     ]
     assert 50 < len(expected) < 60 * 59 / 2 / 3
-    assert near_pairs(prints).tolist() == expected
+    assert near_pairs(traces(prints), patches) == expected
 
 
 def test_products_are_whole_numbers_whatever_their_order():

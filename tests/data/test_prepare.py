@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from agecli.config import PrepareConfig
-from agecli.data import sources, split
+from agecli.data import split
 from agecli.data.prepare import prepare
 from agecli.data.receipt import Clusters
 from agecli.data.staging import staged
@@ -482,7 +482,7 @@ def test_a_kill_between_renames_loses_no_data_set(folder, tmp_path, monkeypatch,
     _prepare(folder, out)
     if not exchanged:
         monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
-    replace, calls = Path.replace, []
+    replace, rmtree, calls = Path.replace, shutil.rmtree, []
 
     def kill(path, target):
         calls.append(target)
@@ -492,7 +492,8 @@ def test_a_kill_between_renames_loses_no_data_set(folder, tmp_path, monkeypatch,
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", kill)
-        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # a kill clears nothing away
+        clear = lambda path, **_: path.name == "work" and rmtree(path)  # noqa: E731
+        patched.setattr(shutil, "rmtree", clear)  # a kill clears nothing away
         with suppress(SystemExit):
             _prepare(folder, out, PrepareConfig(size=16), force=True)
     assert out.exists() == exchanged == (not calls)
@@ -517,7 +518,7 @@ def test_force_spares_what_is_not_of_prepare(folder, tmp_path):
 
 
 def test_two_at_once_do_not_mix(folder, tmp_path):
-    with staged(tmp_path / "out", needed=0) as other:
+    with staged(tmp_path / "out") as other:
         (other / MANIFEST).write_text("by the other")
         with pytest.raises(DataError, match="written by another process"):
             _prepare(folder, tmp_path / "out")
@@ -544,26 +545,15 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(folder, tmp_path):
 # What one bad input costs
 
 
-def test_a_picture_that_goes_away_or_cannot_be_read_is_a_row(folder, tmp_path, monkeypatch):
-    first, second, *_ = names = sorted(path.name for path in folder.iterdir())
-    whole = Path.open
-
-    def fails(path, *args, **options):
-        if path.name == second:
-            raise PermissionError(13, "Permission denied")
-        return whole(path, *args, **options)
-
-    read = sources.read_members
-    without_first = lambda path, wanted: read(path, wanted - {first})  # noqa: E731
-    monkeypatch.setattr(sources, "read_members", without_first)
-    monkeypatch.setattr(Path, "open", fails)
-    receipt = _prepare(folder, tmp_path / "out")
-    assert receipt.unreadable == {
-        first: "unreadable: went away while it was read",
-        second: "unreadable: permission denied",
-    }
+def test_a_picture_that_is_not_there_is_a_row(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "Faces")
+    first, *_ = names = sorted(path.name for path in folder.iterdir())
+    (tmp_path / "Faces" / first).unlink()
+    (tmp_path / "Faces" / first).symlink_to("nowhere")
+    receipt = _prepare(tmp_path / "Faces", tmp_path / "out")
+    assert receipt.unreadable == {first: "unreadable: no such file or directory"}
     assert [row["id"] for row in _manifest(tmp_path / "out")] == names
-    assert receipt.used == 58 and not open_dataset(tmp_path / "out").images[:2].any()
+    assert receipt.used == 59 and not open_dataset(tmp_path / "out").images[:1].any()
 
 
 def test_a_picture_that_ends_its_worker_is_a_row(tmp_path):
@@ -588,7 +578,7 @@ def test_a_folder_that_cannot_be_opened_and_files_that_are_no_pictures_are_told(
     scan = os.scandir
 
     def refuse(path):
-        if Path(path).name == "closed":
+        if path == tmp_path / "Faces" / "closed":
             raise PermissionError(13, "Permission denied")
         return scan(path)
 

@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from agecli.data import sources
-from agecli.data.sources import (
-    list_members,
-    name_of,
-    read_members,
-)
+from agecli.data import archives, sources
+from agecli.data.sources import Contents, name_of, read
 from agecli.errors import DataError
 from tests.archives import draw_face, jpeg_bytes
+
+
+def list_members(source: Path) -> Contents:
+    """List a source; what is unpacked of it lies beside it."""
+    work = source.with_name(f"{source.name} work")
+    work.mkdir(exist_ok=True)
+    return sources.list_members(source, work)
+
+
+def contents_of(source: Path) -> dict[str, bytes]:
+    """Read all pictures, by their ids."""
+    return {member.id: read(member.place) for member in list_members(source).pictures}
+
 
 NAMES = ["1_0_0_20170101000000001.jpg.chip.jpg", "60_1_3_20170101000000002.jpg.chip.jpg"]
 
@@ -83,11 +92,8 @@ def _sources(tmp_path):
 
 def test_folder_and_archives_list_the_same_ids_and_bytes(tmp_path):
     for source in _sources(tmp_path):
-        members = list_members(source).pictures
-        assert sorted(member.id for member in members) == NAMES, source
-        ids = {member.name: member.id for member in members}
-        read = read_members(source, set(ids))
-        assert {ids[name]: data for name, data in read} == FILES, source
+        assert [member.id for member in list_members(source).pictures] == NAMES, source
+        assert contents_of(source) == FILES, source
 
 
 def test_several_top_folders_stay_part_of_the_ids(tmp_path):
@@ -108,17 +114,29 @@ def test_only_pictures_count_and_hidden_files_do_not(tmp_path):
         assert sorted(found.others) == ["e.mp4", "notes.txt"]
 
 
-def test_only_the_wanted_members_are_read(tmp_path):
-    source = _tar(tmp_path / "two.tar", FILES, "w")
-    assert list(read_members(source, {NAMES[1]})) == [(NAMES[1], FILES[NAMES[1]])]
+def test_pictures_may_be_gone_through_again(tmp_path):
+    pictures = list_members(_tar(tmp_path / "two.tar.gz", FILES)).pictures
+    assert [*pictures] == [*pictures] and pictures
+
+
+def test_other_files_can_be_read(tmp_path):
+    files = {"a.jpg": b"x", "labels.csv": b"path,age\n"}
+    for source in (
+        _folder(tmp_path / "source", files),
+        _tar(tmp_path / "source.tar.gz", files),
+        _zip(tmp_path / "source.zip", files),
+    ):
+        others = list_members(source).others
+        assert {name: read(place) for name, place in others.items()} == {
+            "labels.csv": b"path,age\n"
+        }
 
 
 def test_a_name_that_comes_twice_is_one_picture(tmp_path):
     source = tmp_path / "twice.tar"
     _tar(source, {"a.jpg": b"first"}, "w")
     _tar(source, {"a.jpg": b"second"}, "a")
-    assert len(list_members(source).pictures) == 1
-    assert list(read_members(source, {"a.jpg"})) == [("a.jpg", b"first")]
+    assert contents_of(source) == {"a.jpg": b"first"}
 
 
 def test_a_name_that_is_no_unicode_gets_an_id_that_can_be_written(tmp_path):
@@ -128,10 +146,11 @@ def test_a_name_that_is_no_unicode_gets_an_id_that_can_be_written(tmp_path):
     assert member.id.encode() == rb"\udcff.jpg"
 
 
-def test_a_huge_file_is_read_no_further_than_needed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 10)
-    source = _tar(tmp_path / "a.tar", {"a.jpg": b"x" * 1000}, "w")
-    assert [len(data) for _, data in read_members(source, {"a.jpg"})] == [11]
+def test_a_huge_file_is_read_no_further_than_needed(tmp_path):
+    files = {"a.jpg": b"x" * 1000}
+    for source in (_folder(tmp_path / "a", files), _tar(tmp_path / "a.tar", files, "w")):
+        (member,) = list_members(source).pictures
+        assert len(read(member.place, 10)) == 11
 
 
 @pytest.mark.parametrize(
@@ -147,7 +166,7 @@ def test_a_path_that_leads_outside_is_refused(tmp_path, write, name):
 
 @pytest.mark.parametrize("write", [_tar, _zip])
 def test_a_bomb_is_refused(tmp_path, monkeypatch, write):
-    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**20)
+    monkeypatch.setattr(archives, "_BOMB_BYTES", 2**20)
     suffix = {_tar: ".tar.gz", _zip: ".zip"}[write]
     source = write(tmp_path / f"bomb{suffix}", {f"{i}.jpg": bytes(2**20) for i in range(4)})
     assert 200 * source.stat().st_size < 4 * 2**20
@@ -157,9 +176,9 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch, write):
 
 @pytest.mark.parametrize("write", [_tar, _zip])
 def test_a_bomb_of_names_alone_is_refused(tmp_path, monkeypatch, write):
-    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**20)
+    monkeypatch.setattr(archives, "_BOMB_BYTES", 2**20)
     suffix = {_tar: ".tar.gz", _zip: ".zip"}[write]
-    monkeypatch.setattr(sources, "_BOMB_RATIO", 2)
+    monkeypatch.setattr(archives, "_BOMB_RATIO", 2)
     source = write(tmp_path / f"bomb{suffix}", {f"{i}.jpg": b"" for i in range(300)})
     with pytest.raises(DataError, match="refused as a zip bomb"):
         list_members(source)
@@ -207,7 +226,7 @@ def test_a_tar_is_refused_by_what_its_headers_claim(tmp_path, headers, reason):
 
 def test_a_zip_of_endless_names_is_not_even_listed(tmp_path, monkeypatch):
     source = _zip(tmp_path / "a.zip", {f"{i}.jpg": b"" for i in range(100)})
-    monkeypatch.setattr(sources, "_MAX_DIRECTORY", 1000)
+    monkeypatch.setattr(archives, "_MAX_DIRECTORY", 1000)
     monkeypatch.setattr(zipfile, "ZipFile", lambda file: pytest.fail("was listed"))
     with pytest.raises(DataError, match=r"a\.zip has a directory of over"):
         list_members(source)
@@ -217,13 +236,13 @@ def test_a_picture_in_a_zip_in_a_tar_is_none_of_the_tar(tmp_path):
     inner = _zip(tmp_path / "inner.zip", {"inside.jpg": b"x"})
     source = _tar(tmp_path / "outer.tar", {"a.jpg": b"", "b.zip": inner.read_bytes()}, "w")
     found = list_members(source)
-    assert [member.id for member in found.pictures] == ["a.jpg"] and found.others == ["b.zip"]
+    assert [member.id for member in found.pictures] == ["a.jpg"] and [*found.others] == ["b.zip"]
 
 
 def test_many_small_bytes_are_no_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_BOMB_BYTES", 2**10)
+    monkeypatch.setattr(archives, "_BOMB_BYTES", 2**10)
     source = _tar(tmp_path / "fine.tar.gz", {"a.jpg": os.urandom(2**14)})
-    assert len(list_members(source).pictures) == 1
+    assert len([*list_members(source).pictures]) == 1
 
 
 def test_a_tar_is_refused_wherever_it_was_cut(tmp_path):
@@ -236,7 +255,7 @@ def test_a_tar_is_refused_wherever_it_was_cut(tmp_path):
         with pytest.raises(DataError, match="cut short"):
             list_members(cut)
     cut.write_bytes(data[: end + 512])
-    assert len(list_members(cut).pictures) == 3
+    assert len([*list_members(cut).pictures]) == 3
 
 
 @pytest.mark.parametrize("name", ["cut.tar.gz", "cut.tar.xz", "cut.tar.bz2", "cut.zip"])
@@ -268,7 +287,7 @@ def test_an_archive_whose_packing_is_damaged_is_refused(tmp_path, suffix):
     data[50_000:50_064] = bytes(64)
     source.write_bytes(data)
     with pytest.raises(DataError, match=r"a\.tar\.\w+ is cut short, damaged or encrypted"):
-        list(read_members(source, {f"{i}.jpg" for i in range(20)}))
+        list_members(source)
 
 
 def test_a_damaged_zip_is_refused_when_read(tmp_path):
@@ -277,7 +296,7 @@ def test_a_damaged_zip_is_refused_when_read(tmp_path):
     data[200:210] = bytes(10)
     source.write_bytes(data)
     with pytest.raises(DataError, match="damaged"):
-        list(read_members(source, {"a.jpg"}))
+        list_members(source)
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -287,7 +306,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     data[data.index(b"PK\x01\x02") + 8] |= 1  # and the directory's
     source.write_bytes(data)
     with pytest.raises(DataError, match="encrypted"):
-        list(read_members(source, {"a.jpg"}))
+        list_members(source)
 
 
 def test_what_is_no_source_is_refused(tmp_path):

@@ -6,12 +6,14 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from agecli.ages import Age
 from agecli.data.manifest import ManifestRow, write_manifest
+from agecli.data.pixels import PixelFile
 from agecli.data.receipt import Receipt
 from agecli.data.split import split_hash
-from agecli.data.store import IMAGES, MANIFEST, RECEIPT, StoreFile, open_dataset
+from agecli.data.store import IMAGES, MANIFEST, RECEIPT, open_dataset
 from agecli.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
@@ -37,10 +39,9 @@ SPLIT_HASH = split_hash([row.sha256 for row in ROWS], [row.split for row in ROWS
 
 @pytest.fixture
 def folder(tmp_path):
-    images = StoreFile(tmp_path / IMAGES, 3, 16)
-    with images.path.open("r+b") as file:
+    with PixelFile(tmp_path, 3, 16).writer() as write:
         for row in (2, 0, 1):
-            images.write(file, row, PIXELS[row])
+            write(row, Image.fromarray(PIXELS[row]), None)
     digest = write_manifest(tmp_path / MANIFEST, ROWS)
     Receipt(SPLIT_HASH, ["0-17", "18+"], manifest=digest).write(tmp_path / RECEIPT)
     return tmp_path
@@ -50,12 +51,12 @@ def test_numpy_reads_what_the_store_file_writes(folder):
     assert (np.load(folder / IMAGES) == PIXELS).all()
 
 
-def test_an_image_is_read_back_from_its_row(folder, tmp_path_factory):
-    images = StoreFile(tmp_path_factory.mktemp("other") / IMAGES, 2, 16)
-    with images.path.open("r+b") as file:
-        images.write(file, 1, PIXELS[1, ::-1])  # a view that is not contiguous
-        assert (images.read(file, 1) == PIXELS[1, ::-1]).all()
-        assert not images.read(file, 0).any()
+def test_an_image_is_read_back_from_its_row(tmp_path):
+    images = PixelFile(tmp_path, 2, 16)
+    with images.writer() as write, images.reader() as read:
+        write(1, Image.fromarray(PIXELS[1]), None)
+        assert (read(1) == PIXELS[1]).all()
+        assert not read(0).any()
 
 
 def test_a_data_set_opens_as_it_was_written(folder):

@@ -1,6 +1,7 @@
 """Images that models have seen are left out, whatever data set they lie in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_of_other_data_what_is_new_is_scored_and_stands_unmarked(data, tmp_path)
     summary = json.loads(json.dumps(row.summary()))
     assert (summary["left_out"], summary["may_have_seen"]) == (5, False)
     known = evaluate(model, data=data, split="val", device="cpu")
-    assert known.left_out == known.models[0].left_out == 0 and not known.left_out_note
+    assert known.left_out == known.models[0].left_out == 0
+    assert known.left_out_note.startswith("All images are new to the model")
 
 
 def test_of_several_models_what_none_has_seen_is_scored(data, tmp_path):
@@ -82,6 +84,8 @@ def test_who_does_not_say_is_refused_or_marked(data, tmp_path):
     known = write_seen(tmp_path / "a.safetensors", data, dataset.rows("test")[:5], split_hash="a")
     suite = evaluate(known, other, data=data, device="cpu", force=True)
     assert [row.may_have_seen for row in suite.rows] == [False, True, True]
+    unknown = replace(suite, left_out=0)
+    assert suite.left_out_note and not unknown.left_out_note
 
 
 def test_where_nothing_is_new_it_is_said(data, tmp_path):

@@ -1,4 +1,4 @@
-"""Whatever a picture or a weights file holds, its reader returns, or raises its own error."""
+"""Whatever a picture, a table or a weights file holds, its reader returns, or raises its error."""
 
 import json
 from typing import Any
@@ -7,8 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from agecli.ages import OLDEST, Age
 from agecli.data.images import read_image
-from agecli.errors import ImageError, WeightsError
+from agecli.data.labels import Label, read_age
+from agecli.data.layouts.csv import FORMS
+from agecli.data.layouts.names import compile_pattern
+from agecli.data.tables import read_tables
+from agecli.errors import DataError, ImageError, UsageError, WeightsError
 from agecli.weights import load_weights
 from tests.fuzz.toys import Toys
 
@@ -73,6 +78,57 @@ def test_weights(toys: Toys, tmp_path_factory: pytest.TempPathFactory, data: som
     except WeightsError as error:
         assert str(broken) in str(error)
         assert "\n" not in str(error)
+
+
+TABLES = {
+    "labels.csv": b'path,age,age_group,sex,split,fold,person\n"a, b.jpg",3,0-5,f,train,0,x\n'
+    b"sub\\b.jpg,,60+,m,val,fold_1,\nc.jpg,34.6,(25; 40),0,test,2,y\n",
+    "excel.csv": "sep=;\r\nPath;Age\r\nü.jpg;25-32\r\n".encode("utf-16"),
+    "fold_3_data.txt": b"user_id\toriginal_image\tface_id\tage\tgender\n"
+    b"1@N\ta.jpg\t1\t(25, 32)\tf\n1@N\tb.jpg\t2\tNone\tu\n",
+    "fairface_label_val.csv": b"file,age,gender,race\nval/1.jpg,more than 70,Male,East Asian\n",
+    "gt_avg_valid.csv": b"file_name,apparent_age_avg,real_age\n000000.jpg,30.5,31\n",
+}
+
+
+@pytest.mark.slow
+@reading
+@given(data=some.data())
+def test_a_table(data: some.DataObject):
+    name = data.draw(some.sampled_from(sorted(TABLES)))
+    try:
+        table = read_tables({name: edited(TABLES[name], data.draw(edits))}, FORMS)
+    except DataError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1000
+    else:
+        for label in table.labels.values():
+            if isinstance(label, Label):
+                assert Age.parse(str(label.age)) == label.age
+                assert label.split in ("", "train", "val", "test")
+
+
+@pytest.mark.slow
+@reading
+@given(text=some.text() | some.from_regex(r"[(\[]?[0-9]{1,4}([-,–+. ]|to|over)+[0-9]{0,3}[)\]]?"))
+def test_an_age(text: str):
+    age = read_age(text)
+    assert age is None or 0 <= age.low <= age.high <= OLDEST
+
+
+@pytest.mark.slow
+@reading
+@given(
+    pieces=some.lists(some.sampled_from(["{age}", "{sex}", "{x}", "*", "_", "(", "\\", "/"])),
+    name=some.text(alphabet="_(0123f.", max_size=200),
+)
+def test_a_pattern_of_names(pieces: list[str], name: str):
+    try:
+        pattern = compile_pattern("".join(pieces))
+    except UsageError as error:
+        assert "\n" not in str(error)
+    else:
+        pattern.fullmatch(name)
 
 
 def with_metadata(content: bytes, change: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Protocol
 from zlib import crc32
 
 from agecli.data.labels import Label, read_split
-from agecli.data.sources import Member, read_others
+from agecli.data.sources import Member, Place, read
 from agecli.data.tables import Form, Table, read_tables
-from agecli.errors import DataError
+from agecli.errors import DataError, ImageError
 
 SAMPLE = 256
 """Pictures by which a layout is recognised."""
@@ -30,10 +30,10 @@ class Source:
 
     path: Path
     name: str
-    members: Sequence[Member]
-    """Its pictures."""
-    others: Sequence[str]
-    """Names of its other files."""
+    members: Iterable[Member]
+    """Its pictures, which may be gone through again."""
+    others: Mapping[str, Place]
+    """Its other files, by their names."""
 
     @cached_property
     def sample(self) -> list[Member]:
@@ -60,12 +60,21 @@ class Source:
         """
         inside = [name for name in self.others if names.fullmatch(_base(name))]
         if inside:
-            files = read_others(self.path, set(inside[: MOST_TABLES + 1]), MOST_BYTES)
+            files = {name: self._table(name) for name in inside[: MOST_TABLES + 1]}
         else:
             files = _beside(self.path, names)
         if len(files) > MOST_TABLES:
             raise DataError(f"{self.path} has more than {MOST_TABLES} tables as {min(files)}")
         return read_tables(dict(sorted(files.items())), forms) if files else None
+
+    def _table(self, name: str) -> bytes:
+        try:
+            content = read(self.others[name], MOST_BYTES)
+        except ImageError as error:
+            raise DataError(f"{self.path / name}: {error}") from error
+        if len(content) > MOST_BYTES:
+            raise DataError(f"{self.path / name} has more than {MOST_BYTES >> 20} MiB")
+        return content
 
     @cached_property
     def split_of(self) -> Callable[[Member], str]:
@@ -98,7 +107,7 @@ class Layout:
     aligned: bool = False
     """Its files say that they are cropped and aligned as UTKFace's chips."""
 
-    def count(self, members: Sequence[Member]) -> int:
+    def count(self, members: Iterable[Member]) -> int:
         """Count the pictures that have a label."""
         return sum(isinstance(self.label_of(member), Label) for member in members)
 

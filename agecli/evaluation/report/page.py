@@ -115,6 +115,8 @@ def _overview(suite: Suite) -> Iterator[Section]:
     )
     yield "Exact accuracy", [Bars(bars, first.majority), note]
     yield "Models", [*tables.model_grids(suite.rows), _about(suite)]
+    if suite.folds:
+        yield "Folds", [tables.folds_grid(suite.folds)]
     if suite.pairs:
         note = (
             "The first's figure less the second's, on the same images: interval by the bootstrap, "
@@ -141,8 +143,8 @@ def _about(suite: Suite) -> str:
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
-    if suite.left_out:
-        text += f" {suite.left_out_note}"
+    if note := suite.left_out_note:
+        text += f" {note}"
     if any(row.may_have_seen for row in rows):
         text += " (*): trained on another split, may have seen these images."
     return text

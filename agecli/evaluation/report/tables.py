@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agecli.evaluation.folds import Folds, Spread
 from agecli.evaluation.metrics import Scores
 from agecli.evaluation.photographs import Photographs
 from agecli.evaluation.report.grid import Grid, Worst
@@ -16,6 +17,7 @@ from agecli.evaluation.suite import Suite
 FEW = 4
 """Models whose biases fit beside their accuracies in a terminal."""
 NONE = "–"
+FOLDS = "Mean ± standard deviation (n - 1) over folds, each model on the images of its own"
 BIAS = "bias in groups: + is too old"
 
 
@@ -93,6 +95,25 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
     if alike:
         right.add(f"always {first.majority_group}", share(first.majority), *blank, style="base")
     return [right, rest]
+
+
+def folds_grid(folds: list[Folds]) -> Grid:
+    """Lay out the means over folds and their standard deviations, a row per model."""
+    grid = Grid(["model", "folds", "exact", "1-off", "macro-F1", "MAE"], FOLDS)
+    for one in folds:
+        shares = (
+            _spread(one.figures.get(name), 100, 1) for name in ("exact", "one_off", "macro_f1")
+        )
+        numbers = ", ".join(map(str, one.folds))
+        grid.add(one.model, numbers, *shares, _spread(one.figures.get("mae"), 1, 2))
+    return grid
+
+
+def _spread(spread: Spread | None, factor: int, digits: int) -> str:
+    if spread is None:
+        return NONE
+    mean, sd = (factor * value for value in (spread.mean, spread.sd))
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from agecli.data.labels import Label
-from agecli.data.listing import Asked, list_pictures
+from agecli.data.listing import Asked, Listed, Listing, list_pictures
 from tests.data.pictures import write_set
 
 ADIENCE_COLUMNS = (
@@ -63,5 +64,17 @@ def appa_real(folder: Path, faces: bool = True) -> Path:
 
 def labels(source: Path, *more: Path, **asked: object) -> dict[str, Label]:
     """List sources; return the labels by the pictures' ids."""
-    listing = list_pictures([source, *more], Asked(**asked))  # type: ignore[arg-type]
-    return {item.id: item.label for item in listing.pictures}
+    return {item.id: item.label for item in listed(source, *more, **asked)}
+
+
+def listed(*sources: Path, **asked: object) -> list[Listed]:
+    """List sources; return their pictures."""
+    with tempfile.TemporaryDirectory() as work:
+        listing = list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
+        return list(listing.pictures)
+
+
+def listing_of(*sources: Path, **asked: object) -> Listing:
+    """List sources; return what is told of them."""
+    with tempfile.TemporaryDirectory() as work:
+        return list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]

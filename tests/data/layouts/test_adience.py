@@ -7,9 +7,8 @@ import pytest
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import adience, labels
+from tests.data.layouts.made_up import adience, labels, listing_of
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,7 @@ def test_ages_sexes_persons_and_folds_are_read(tmp_path, kind, prefix):
 
 def test_a_face_without_an_age_is_left_out_by_name(tmp_path):
     source = adience(tmp_path / "adience")
-    origin = list_pictures([source]).origins[source]
+    origin = listing_of(source).origins[source]
     assert (origin.layout, origin.by) == ("adience", "fold_0_data.txt and 4 more")
     (left,) = origin.left_out.items()
     assert left[0] == "no age in fold_4_data.txt"

@@ -2,9 +2,8 @@
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.data.receipt import LeftOut
-from tests.data.layouts.made_up import appa_real, labels
+from tests.data.layouts.made_up import appa_real, labels, listing_of
 
 
 def test_real_ages_and_splits_of_the_faces_are_read(tmp_path):
@@ -20,7 +19,7 @@ def test_real_ages_and_splits_of_the_faces_are_read(tmp_path):
 
 def test_the_photographs_are_left_out_where_there_are_faces(tmp_path):
     source = appa_real(tmp_path / "appa-real-release")
-    listing = list_pictures([source])
+    listing = listing_of(source)
     assert listing.origins[source].left_out == {
         "its face is a file of its own": LeftOut(
             6, sorted(f"{s}/{i:06}.jpg" for i, s in enumerate(

@@ -5,9 +5,8 @@ import tarfile
 
 import pytest
 
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import adience, appa_real, fairface, labels
+from tests.data.layouts.made_up import adience, appa_real, fairface, labels, listing_of
 from tests.data.pictures import write_set
 
 
@@ -54,7 +53,7 @@ def test_two_rows_of_one_picture_under_two_paths_must_agree(tmp_path):
 
 def test_labels_csv_in_a_source_is_found(tmp_path):
     source = write_set(tmp_path / "in", ["a.jpg"], {"Labels.csv": "file,age\na.jpg,25-32\n"})
-    origin = list_pictures([source]).origins[source]
+    origin = listing_of(source).origins[source]
     assert (origin.layout, origin.by, origin.pictures) == ("csv", "Labels.csv", 1)
     with tarfile.open(tmp_path / "in.tar.gz", "w:gz") as tar:
         tar.add(source, "in")
@@ -76,16 +75,10 @@ def test_a_table_is_for_the_sources_that_it_names(tmp_path):
     mine = write_set(tmp_path / "mine", ["a.jpg"])
     other = write_set(tmp_path / "groups", ["0-2/x.jpg"])
     table = _csv(tmp_path / "ages.csv", "path,age\na.jpg,7\n")
-    listing = list_pictures([other, mine], asked := _asked(table))
+    listing = listing_of(other, mine, labels=table)
     assert [origin.layout for origin in listing.origins.values()] == ["folders", "csv"]
     with pytest.raises(DataError, match=r"No picture of .*groups is named in .*ages\.csv"):
-        list_pictures([other], asked)
-
-
-def _asked(table):
-    from agecli.data.listing import Asked
-
-    return Asked(labels=table)
+        listing_of(other, labels=table)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import pytest
 
 from agecli.ages import Age
 from agecli.data.labels import Label
-from agecli.data.listing import list_pictures
 from agecli.errors import DataError
-from tests.data.layouts.made_up import fairface, labels
+from tests.data.layouts.made_up import fairface, labels, listing_of
 
 MARGIN = "fairface-img-margin025-trainval"
 
@@ -25,8 +24,8 @@ def test_ranges_sexes_races_and_splits_are_read(tmp_path):
 
 def test_the_margins_folder_alone_finds_the_tables_beside_it(tmp_path):
     source = fairface(tmp_path / "fairface") / MARGIN
-    listing = list_pictures([source])
-    assert len(listing.pictures) == 6
+    listing = listing_of(source)
+    assert listing.origins[source].pictures == 6
     assert listing.origins[source].layout == "fairface"
     assert listing.unused == ["service_test"]
 
@@ -41,4 +40,4 @@ def test_two_margins_of_the_same_pictures_are_refused(tmp_path):
 def test_lines_without_a_picture_are_counted(tmp_path):
     source = fairface(tmp_path / "fairface")
     (source / MARGIN / "train/1.jpg").unlink()
-    assert list_pictures([source]).missing == 1
+    assert listing_of(source).missing == 1

@@ -2,11 +2,11 @@
 
 import pytest
 
+from agecli.data.archives import Place
 from agecli.data.layouts.base import SAMPLE, Source
-from agecli.data.listing import Asked, list_pictures
 from agecli.data.sources import Member
 from agecli.errors import DataError, UsageError
-from tests.data.layouts.made_up import adience, appa_real, fairface, labels
+from tests.data.layouts.made_up import adience, appa_real, fairface, labels, listed, listing_of
 from tests.data.pictures import write_set, write_textured
 
 
@@ -24,15 +24,16 @@ def sets(tmp_path):
 
 
 def test_all_sets_at_once_are_each_recognised(sets):
-    listing = list_pictures(list(sets.values()))
+    listing = listing_of(*sets.values())
     assert [origin.layout for origin in listing.origins.values()] == list(sets)
-    assert {item.source for item in listing.pictures} == {path.name for path in sets.values()}
+    sources = {item.source for item in listed(*sets.values())}
+    assert sources == {path.name for path in sets.values()}
     assert list(listing.samples) == [path for name, path in sets.items() if name != "utkface"]
 
 
 def test_a_named_layout_is_used_where_it_fits(sets):
     for name, path in sets.items():
-        assert list_pictures([path], Asked(layout=name)).origins[path].layout == name
+        assert listing_of(path, layout=name).origins[path].layout == name
     with pytest.raises(DataError, match="has not the layout fairface: "):
         labels(sets["utkface"], layout="fairface")
 
@@ -48,12 +49,12 @@ def test_tables_of_other_sets_beside_a_source_do_not_disturb(sets, tmp_path):
     for name in ("fold_0_data.txt", "fairface_label_train.csv", "gt_avg_train.csv", "labels.csv"):
         (tmp_path / name).write_bytes(b"\0 broken")
     for name, path in sets.items():
-        assert list_pictures([path]).origins[path].layout == name
+        assert listing_of(path).origins[path].layout == name
 
 
 def test_a_sample_does_not_depend_on_the_order(tmp_path):
-    members = [Member(f"top/{i}.jpg", f"{i}.jpg") for i in range(1000)]
-    one, other = (Source(tmp_path, "x", part, []).sample for part in (members, members[::-1]))
+    members = [Member(f"top/{i}.jpg", f"{i}.jpg", Place("")) for i in range(1000)]
+    one, other = (Source(tmp_path, "x", part, {}).sample for part in (members, members[::-1]))
     assert one == other
     assert len(one) == SAMPLE
 

@@ -39,6 +39,7 @@ def test_the_receipt_says_how_each_was_read(out):
     assert receipt.unlabelled == 7  # a face of unknown age, and six photographs beside their faces
     assert sorted(receipt.sources) == receipt.sources
     assert {"service_test", "apparent_age_avg", "tilt_ang"} <= set(receipt.unused_columns)
+    assert receipt.skipped == ["gt_test.csv", "gt_train.csv", "gt_valid.csv"]  # none that was read
     assert json.loads((out / RECEIPT).read_text())["origins"][1]["left_out"] == {
         "no age in fold_4_data.txt": {
             "count": 1, "files": ["aligned/9@N00/landmark_aligned_face.39.139_ab_o.jpg"],

@@ -1,0 +1,54 @@
+"""Items in order, as many as a disk holds, in the memory of some thousands."""
+
+from __future__ import annotations
+
+import heapq
+import marshal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_RUN, _PART = 2**14, 64
+"""Items that are sorted in memory, and those that are read at a time."""
+
+
+class SortedItems:
+    """Tuples of texts and whole numbers, which come sorted, and may be gone through again.
+
+    Sorted runs lie behind each other in a file, and are merged as they are read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._run: list[tuple[Any, ...]] = []
+        self._runs: list[tuple[int, int]] = []  # place in the file, and parts
+        self._count = 0
+
+    def add(self, item: tuple[Any, ...]) -> None:
+        """Add an item."""
+        self._run.append(item)
+        self._count += 1
+        if len(self._run) == _RUN:
+            self._write_run()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self._run:
+            self._write_run()
+        return heapq.merge(*(self._read_run(place, parts) for place, parts in self._runs))
+
+    def _write_run(self) -> None:
+        self._run.sort()
+        with self.path.open("ab") as file:
+            self._runs.append((file.tell(), -(-len(self._run) // _PART)))
+            for start in range(0, len(self._run), _PART):
+                marshal.dump(self._run[start : start + _PART], file)
+        self._run = []
+
+    def _read_run(self, place: int, parts: int) -> Iterator[tuple[Any, ...]]:
+        with self.path.open("rb") as file:
+            file.seek(place)
+            for _ in range(parts):
+                yield from marshal.load(file)
