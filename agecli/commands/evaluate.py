@@ -145,10 +145,9 @@ def _check(
     plots: Path | None, report: Path | None, weights: list[Path], data: list[Path], split: str
 ) -> None:
     """Make the folders, and see that nothing of others is written over, before the work."""
-    from agecli.evaluation.across import data_names
+    from agecli.evaluation.names import data_names, row_names
     from agecli.evaluation.report.page import page_files
     from agecli.evaluation.report.plots import MARK
-    from agecli.evaluation.suite import row_names
     from agecli.files import Output, check_outputs, marked
 
     models, sets, outputs = row_names(weights), data_names(data), []
