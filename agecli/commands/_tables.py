@@ -51,7 +51,7 @@ def make_table(title: str, head: list[str], texts: int = 1) -> Table:
     )
     for number, name in enumerate(head):
         justify: JustifyMethod = "left" if number < texts else "right"
-        table.add_column(escape(name), justify=justify, no_wrap=not number)
+        table.add_column(escape(name), justify=justify, no_wrap=number < texts)
     return table
 
 

@@ -127,14 +127,14 @@ def evaluate(
         )  # fmt: skip
     if not distributed.is_main():
         return
-    places = {name: f" on {name}" * (len(suites) > 1) for name in suites}
-    _warn(suites, places)
+    marks = {name: f"{name}: " * (len(suites) > 1) for name in suites}
+    _warn(suites, marks)
     if plots:
         _plot(suites, plots)
     if report:
         _say(f"wrote {write_page(report, suites, show_faces=show_faces)[0]}")
-    _show(suites, places, as_json)
-    failures = [text + where for name, where in places.items() for text in suites[name].failures]
+    _show(suites, marks, as_json)
+    failures = [mark + text for name, mark in marks.items() for text in suites[name].failures]
     for text in failures:
         _say(f"--gate: {text}")
     if failures:
@@ -145,10 +145,9 @@ def _check(
     plots: Path | None, report: Path | None, weights: list[Path], data: list[Path], split: str
 ) -> None:
     """Make the folders, and see that nothing of others is written over, before the work."""
-    from agecli.evaluation.across import data_names
+    from agecli.evaluation.names import data_names, row_names
     from agecli.evaluation.report.page import page_files
     from agecli.evaluation.report.plots import MARK
-    from agecli.evaluation.suite import row_names
     from agecli.files import Output, check_outputs, marked
 
     models, sets, outputs = row_names(weights), data_names(data), []
@@ -174,18 +173,18 @@ def _plots(
     return {name: [place / plot for plot in drawn] for name, place in places}
 
 
-def _warn(suites: Mapping[str, Suite], places: Mapping[str, str]) -> None:
+def _warn(suites: Mapping[str, Suite], marks: Mapping[str, str]) -> None:
     for name, suite in suites.items():
         for model in suite.models:
             if model.may_have_seen:
-                _say(f"warning: {model.weights} may have seen these images (*){places[name]}")
+                _say(f"warning: {marks[name]}{model.weights} may have seen these images (*)")
         if note := suite.left_out_note:
-            _say(f"{note.removesuffix('.')}{places[name]}")
+            _say(f"{marks[name]}{note}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
 
 
-def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool) -> None:
+def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) -> None:
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
     from agecli.commands._tables import lay_out
@@ -200,7 +199,7 @@ def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool)
     where = name_split(first.split) + SEEN[first.split] * first.same_split
     if len(suites) > 1:
         title = f"{where[0].upper()}{where[1:]} of {len(suites)} data sets"
-        out.print(lay_out(tables.across_grid(suites, title)))
+        out.print(lay_out(tables.across_grid(suites, title), narrow=True))
     for name, suite in suites.items():
         if len(suites) == 1:
             _show_models(suite, where)
@@ -213,7 +212,7 @@ def _show(suites: Mapping[str, Suite], places: Mapping[str, str], as_json: bool)
         if suite.photographs:
             grids += tables.photographs_grids(suite.photographs, suite.names)
         for grid in grids:
-            grid.title += places[name] * bool(grid.title)
+            grid.title = marks[name] * bool(grid.title) + grid.title
             out.print(lay_out(grid))
 
 

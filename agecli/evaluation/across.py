@@ -9,7 +9,8 @@ from typing import Any
 
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
-from agecli.evaluation.suite import StageProgress, Suite, evaluate, number_alike
+from agecli.evaluation.names import data_names
+from agecli.evaluation.suite import StageProgress, Suite, evaluate
 
 
 def evaluate_each(
@@ -40,15 +41,3 @@ def evaluate_each(
         name: evaluate(*weights, data=folder, progress=partial(show, name), **options)
         for name, folder in zip(names, data, strict=True)
     }
-
-
-def data_names(data: Sequence[Path | str]) -> list[str]:
-    """Return what tables call data sets: their folders' names, numbered where alike.
-
-    Raises UsageError for one that is given twice.
-    """
-    folders = [Path(folder).resolve() for folder in data]
-    for number, folder in enumerate(folders):
-        if folder in folders[:number]:
-            raise UsageError(f"--data: {data[number]} is given twice: leave one out")
-    return number_alike(folder.name for folder in folders)

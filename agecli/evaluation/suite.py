@@ -8,7 +8,7 @@ released cnn answers all groups alike in both ways, its probabilities differ by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import combinations, starmap
@@ -31,6 +31,7 @@ from agecli.evaluation.folds import (
     spread_over_folds,
 )
 from agecli.evaluation.gates import check_gate, parse_gate
+from agecli.evaluation.names import ENSEMBLE, model_names
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
@@ -40,7 +41,6 @@ from agecli.weights import is_ours, named_weights, read_metadata, save_weights
 if TYPE_CHECKING:
     from agecli.evaluation.photographs import Photographs
 
-ENSEMBLE = "ensemble"
 
 StageProgress = Callable[[str, int, int], None]
 """Called with what is measured, the images done and the images there are."""
@@ -159,7 +159,7 @@ def evaluate(
     models = [load_model(path, device) for path in paths]
     options: dict[str, Any] = {"flip": flip, "batch_size": batch_size}
     results = []
-    for name, model, new in zip(_names(paths), models, unseen, strict=True):
+    for name, model, new in zip(model_names(paths), models, unseen, strict=True):
         show = partial(progress, str(model.path))
         result = evaluate_model(model, new.dataset, split, parallel=True, progress=show, **options)
         left_out = new.left_out if new.searched else None
@@ -216,11 +216,6 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     )  # fmt: skip
 
 
-def row_names(weights: Sequence[Path | str]) -> list[str]:
-    """Return what a suite of these weights calls its rows: each model, and their ensemble."""
-    return [*_names(named_weights(*weights)), ENSEMBLE]
-
-
 def compare_models(results: list[Evaluation]) -> list[Difference]:
     """Compare models in pairs: by their groups, on the images that have one, where these are alike.
 
@@ -242,26 +237,6 @@ def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
     if not known.any():
         return None
     return years_difference(names, first.errors[known], second.errors[known])
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """Name each weights file in words: its run's folder, or the file; numbered where alike."""
-    return number_alike(
-        path.parent.resolve().name if path.name == "best.safetensors" else path.stem
-        for path in paths
-    )
-
-
-def number_alike(stems: Iterable[str]) -> list[str]:
-    """Return names that differ: a second "cnn" is "cnn-2"."""
-    names: list[str] = []
-    for stem in stems:
-        name, number = stem, 1
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names
 
 
 def _check_store(

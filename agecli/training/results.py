@@ -56,7 +56,8 @@ class Results:
         images = {split: len(rows) for split, rows in session.rows.items()}
         if distributed.is_main():
             session.run.log(f"training on {session.place}, {images['train']} images{how}")
-            rows = np.concatenate([*session.rows.values()])
+            # On all that validate, the temperature will be fitted, whatever --limit says.
+            rows = np.concatenate([session.rows["train"], session.dataset.rows("val")])
             self.fingerprints = fingerprints_of_run(
                 session.config, session.run, session.dataset, rows
             )

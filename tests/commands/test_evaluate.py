@@ -156,7 +156,7 @@ def test_several_data_sets_are_a_line_a_table_and_a_section_each(data, run_folde
     assert "The test split of 2 data sets" in text
     for name, line in zip((data.name, "my own"), lines, strict=True):
         assert f" {name} cnn {line['n']} {line['exact']:.1%}" in " ".join(text.split())
-        assert f"is too old) on {name}" in " ".join(text.split())
+        assert f"{name}: Exact accuracy by slice" in text
         assert (plots / name / "cnn-test-confusion.png").is_file()
         assert (report / name / "cnn-errors.png").is_file()
     page = (report / "report.md").read_text()
@@ -167,7 +167,7 @@ def test_several_data_sets_are_a_line_a_table_and_a_section_each(data, run_folde
         _run(run_folder, *both, "--report", report)
 
     failed = _run(run_folder, *both, "--gate", "exact>=2", code=4).stderr.splitlines()
-    assert [line.split(" on ")[-1] for line in failed] == [data.name, "my own"]
+    assert [line.split(": ")[2] for line in failed] == [data.name, "my own"]
 
 
 def test_slices_of_many_models_keep_their_names_in_a_narrow_terminal():

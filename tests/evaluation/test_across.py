@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agecli.errors import DataError, UsageError
-from agecli.evaluation.across import data_names, evaluate_each
+from agecli.evaluation.across import evaluate_each
 from agecli.evaluation.report.tables import across_grid
 from agecli.evaluation.suite import evaluate
 from tests.evaluation.toys import write_data, write_weights
@@ -59,14 +59,6 @@ def test_the_table_has_a_row_for_each_model_and_data_set_and_its_majority(data, 
         cells = [row.cells for row in grid.rows if row.style == style]
         assert f"{best.scores.exact:.1%}" in [cell[3] for cell in cells]
     assert [row.style for row in grid.rows].count("best") == 2
-
-
-def test_data_sets_are_named_by_their_folders(tmp_path, monkeypatch):
-    assert data_names([tmp_path / "a" / "faces", tmp_path / "b" / "faces", "more"]) == [
-        "faces", "faces-2", "more"
-    ]  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert data_names(["."]) == [tmp_path.name]
 
 
 def test_what_cannot_be_done_is_said_before_the_work(data, weights, tmp_path):

@@ -26,8 +26,9 @@ from agecli.training.observer import Observer
 from agecli.training.records import Epoch, Started, Step, Validation
 from agecli.training.runs import Run
 from agecli.training.session import Session
-from agecli.weights import read_metadata, save_weights
+from agecli.weights import read_fingerprints, read_metadata, read_tensors, save_weights
 from tests.launching import pretend
+from tests.training.test_loop import knows_its_images
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of fastai
 TIMES = ("seconds", "images_per_second")
@@ -173,11 +174,11 @@ def test_what_validates_is_the_moving_average_in_eval_mode(dataset_folder: Path,
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
-    run = run_training(small(dataset_folder, epochs=2, limit=0, lr=1e-3), tmp_path / "run")
+    run = run_training(small(dataset_folder, epochs=2, limit=0, lr=2e-3), tmp_path / "run")
     kept = run.load()
     best = history(run)[-1]
     assert best["best"]  # the last one, for the comparisons below
-    average, weights = kept["average"]["model"], load_file(run.best)
+    average, weights = kept["average"]["model"], read_tensors(run.best)
     assert not same(average, kept["model"])
     assert best["val_loss"] == pytest.approx(validation_loss(run, average), rel=1e-4)
     assert best["val_loss"] != pytest.approx(validation_loss(run, kept["model"]), rel=1e-3)
@@ -263,6 +264,13 @@ def whole(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory, pretra
     """Give a run of two phases, two epochs each, that nothing interrupted."""
     config = small(dataset_folder, init=str(pretrained), freeze_epochs=2, epochs=2)
     return run_training(config, tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_a_weights_file_knows_what_was_seen_unless_another_make_came_before(
+    dataset_folder: Path, whole: Run, tmp_path: Path
+):
+    knows_its_images(run_training(small(dataset_folder, limit=0), tmp_path / "run"), dataset_folder)
+    assert read_fingerprints(whole.best) is None
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4])

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from agecli.ages import NO_GROUP
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.data.manifest import Manifest
 from agecli.data.receipt import Receipt
+from agecli.data.seen import Seen, fingerprints_of
+from agecli.data.store import open_dataset
 from agecli.errors import DataError, TrainingError, UsageError
 from agecli.training import loop, results
 from agecli.training.devices import make_accelerator
@@ -22,6 +25,7 @@ from agecli.training.records import Epoch, Started, Step
 from agecli.training.results import check_loss
 from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
+from agecli.weights import read_fingerprints
 
 
 def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
@@ -34,6 +38,17 @@ def run_training(config: CnnConfig, folder: Path, observer: Observer | None = No
     run = Run.create(folder, config)
     train(config, run, observer)
     return run
+
+
+def knows_its_images(run: Run, dataset_folder: Path) -> None:
+    """Hold the fingerprints of a run that used all images with a group against these images."""
+    dataset = open_dataset(dataset_folder)
+    known = Seen(read_fingerprints(run.best))
+    groups = dataset.scheme.groups_of(dataset.ages) != NO_GROUP
+    for split, seen in (("train", True), ("val", True), ("test", False)):
+        rows = dataset.rows(split)
+        answers = known.knows(fingerprints_of(dataset, rows[groups[rows]]))
+        assert set(answers.tolist()) == {seen}, split
 
 
 def history(run: Run) -> list[dict]:

@@ -13,9 +13,9 @@ from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
 from agecli.errors import UsageError
 from agecli.training.pytorch import train
 from agecli.training.runs import Run
-from agecli.weights import read_metadata, save_weights
+from agecli.weights import read_fingerprints, read_metadata, save_weights
 from tests.conftest import Cli
-from tests.training.test_loop import history, run_training, small
+from tests.training.test_loop import history, knows_its_images, run_training, small
 
 KINDS = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
 
@@ -45,6 +45,14 @@ def test_a_training_begins_with_the_weights_given(
         torch.testing.assert_close(after[key], before[key], rtol=1e-3, atol=1e-4)
     assert read_metadata(run.folder / "best.safetensors").training["init"] == (
         name or first.folder.name
+    )
+
+
+def test_a_weights_file_knows_what_was_seen(first: Run, dataset_folder: Path, tmp_path: Path):
+    knows_its_images(first, dataset_folder)
+    config = going_on(first, dataset_folder, first.folder, epochs=1, limit=32)
+    assert len(read_fingerprints(run_training(config, tmp_path / "run").best)) == len(
+        read_fingerprints(first.best)
     )
 
 

@@ -12,6 +12,7 @@ from agecli.training import pytorch
 from agecli.training.runs import Run
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
+from tests.training.test_loop import knows_its_images
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,11 @@ def scratch_run(scratch: Dinov2Config, tmp_path_factory: pytest.TempPathFactory)
     return run
 
 
-def test_from_scratch_all_is_trained_and_named_for_it(scratch_run: Run):
+def test_from_scratch_all_is_trained_and_named_for_it(scratch_run: Run, dataset_folder: Path):
     metadata = read_metadata(scratch_run.best)
     assert metadata.title == "DINOv2 architecture, from scratch"
     assert metadata.backbone is None
+    knows_its_images(scratch_run, dataset_folder)
     model, _ = load_weights(scratch_run.best)
     assert sum(p.numel() for p in model.parameters()) > 3e6
 

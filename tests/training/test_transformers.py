@@ -16,8 +16,9 @@ from agecli.training.observer import Observer
 from agecli.training.records import Epoch
 from agecli.training.runs import Run
 from agecli.training.transformers import settle, train
-from agecli.weights import load_weights, read_metadata
+from agecli.weights import FINGERPRINTS, load_weights, read_metadata
 from tests.models.backbones import BLOCKS, count_images, save_backbone
+from tests.training.test_loop import knows_its_images
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,17 @@ def test_the_weights_file_holds_the_head_and_names_its_backbone(head_run: Run, b
     metadata = read_metadata(head_run.best)
     assert metadata.backbone["id"] == str(backbone)
     assert metadata.backbone["revision"].startswith("sha256:")
-    assert all(name.startswith("head.") for name in load_file(head_run.best))
+    names = load_file(head_run.best).keys() - {FINGERPRINTS}
+    assert all(name.startswith("head.") for name in names)
     assert metadata.image_size == 28 and metadata.mean == [0.5, 0.4, 0.3]
     assert metadata.metrics["n"] > 0
     assert len(metadata.training["sweep"]) == 8
     best = min(s["val_loss"] for s in metadata.training["sweep"])
     assert metadata.training["validation"]["val_loss"] == best
+
+
+def test_the_weights_file_knows_what_was_seen(head_run: Run, dataset_folder: Path):
+    knows_its_images(head_run, dataset_folder)
 
 
 def test_the_temperature_is_that_of_the_whole_model(head_run: Run, dataset_folder: Path):
