@@ -94,10 +94,13 @@ def find_clusters(
 
 def _equal(digests: NDArray[np.uint8], usable: IntArray) -> Iterator[tuple[int, int]]:
     """Yield each usable row whose digest an earlier row has, too, and the first such row."""
-    heads = digests[:, :8].view(np.uint64)[usable, 0]
+    heads = np.asarray(digests[:, :8].view(np.uint64)[usable, 0])
     order = np.argsort(heads, kind="stable")
+    heads = heads[order]
+    again = np.flatnonzero(heads[1:] == heads[:-1])
+    del heads
     first = -1
-    for place in np.flatnonzero(np.diff(heads[order]) == 0):
+    for place in again:
         one, row = int(usable[order[place]]), int(usable[order[place + 1]])
         if first < 0 or (digests[first] != digests[row]).any():
             first = one

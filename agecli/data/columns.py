@@ -29,6 +29,12 @@ class Column:
                 file, self.dtype, max(0, end - begin), offset=begin * self.dtype.itemsize
             )
 
+    def mapped(self) -> np.ndarray:
+        """Map all rows into memory: what is not in use, the system may drop and read again."""
+        return np.memmap(
+            self.path, self.dtype.base, mode="r", shape=(self.count, *self.dtype.shape)
+        )
+
     def __setitem__(self, row: int, values: Any) -> None:
         """Write one value, or several from this row on."""
         with self.path.open("r+b", buffering=0) as file:

@@ -84,7 +84,7 @@ def decide(known: Known, config: PrepareConfig) -> Decided:
     families = known.clusters
     if (known.persons >= 0).any():
         families = join_persons(known.clusters, known.persons)
-    groups = _groups(known.ages, Scheme.parse(config.scheme))
+    groups = groups_of(known.ages, Scheme.parse(config.scheme))
 
     def gather(rows: NDArray[np.bool_]) -> Families:
         return Families.of(np.flatnonzero(rows), families, groups, known.digests, config.seed)
@@ -112,7 +112,7 @@ def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
     return decide(replace(known, splits=own), replace(config, folds=0))
 
 
-def _groups(ages: Array, scheme: Scheme) -> Array:
+def groups_of(ages: Array, scheme: Scheme) -> Array:
     """Return the groups (N,) of labels (N, 2), in little memory."""
     low, high = np.minimum(ages, YEARS - 1).T
     return scheme.range_groups().astype(np.int8)[low, high]

@@ -68,17 +68,16 @@ def prepare(
         read = framing.decide(listing.origins, listing.samples, crop, judge)
         listing = listing._replace(origins=read)
         with room_in(folder, out, store.needed(len(listing.pictures), config)):
-            known, reasons = _store(listing, folder, config, crop, pool, progress)
-            receipt = _write(listing, known, reasons, folder, config)
+            receipt = _make(listing, folder, config, crop, pool, progress)
         shutil.rmtree(work)
     return receipt
 
 
-def _store(
+def _make(
     listing: Listing, folder: Path, config: PrepareConfig, crop: Crop | None, pool: WorkerPool,
     progress: StageProgress,
-) -> tuple[Known, _Reasons]:  # fmt: skip
-    """Decode, store and audit the pictures; return what is known of each, and who is left out."""
+) -> Receipt:  # fmt: skip
+    """Decode, store and audit the pictures, and write down what is known of them."""
     count, measure = len(listing.pictures), audit.MEASURES[config.audit]
     images = store.create(folder, count, config)
     traces = Column(folder / WORK / "traces", measure.TRACE, count)
@@ -94,12 +93,11 @@ def _store(
     if reasons.codes.all():
         raise DataError(f"None of the {count} pictures can be used: {reasons[0]}")
     progress("audit", 0, 1)
-    everything = digests[:]
-    usable = reasons.codes == 0
-    clusters = audit.find_clusters(everything, usable, traces, images, measure, pool)
+    mapped, usable = digests.mapped(), reasons.codes == 0
+    clusters = audit.find_clusters(mapped, usable, traces, images, measure, pool)
     progress("audit", 1, 1)
     images.finish()
-    return labels.known(everything, clusters), reasons
+    return _write(listing, labels.known(mapped, clusters), reasons, folder, config)
 
 
 def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:

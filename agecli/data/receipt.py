@@ -14,7 +14,7 @@ from agecli import __version__
 from agecli.ages import NO_GROUP, Labels, Scheme
 from agecli.config import PrepareConfig
 from agecli.data.audit import age_spans
-from agecli.data.decide import CONFLICT_YEARS, Known
+from agecli.data.decide import CONFLICT_YEARS, Known, groups_of
 from agecli.data.split import SPLITS, Array, split_hash_of
 from agecli.errors import UsageError
 from agecli.reading import read_json
@@ -149,7 +149,7 @@ class Receipt:
 def _count_groups(
     known: Known, splits: Array, used: NDArray[np.bool_], scheme: Scheme
 ) -> dict[str, dict[str, int]]:
-    groups = scheme.groups_of(known.ages)
+    groups = groups_of(known.ages, scheme)
     return {
         name: {
             split: int((used & (groups == group) & (splits == place)).sum())
@@ -160,16 +160,17 @@ def _count_groups(
 
 
 def _count_clusters(known: Known) -> Clusters:
-    usable = np.flatnonzero(known.clusters >= 0)
+    usable = known.clusters >= 0
     clusters = known.clusters[usable]
     sizes = np.bincount(clusters)
-    spans = np.zeros(len(sizes), dtype=int)
+    spans = np.zeros(len(sizes), np.int16)
     spans[clusters] = age_spans(clusters, known.ages[usable])
-    heads = known.digests[:, :8].view(np.uint64)[usable, 0]  # these 64 bits tell files apart
+    heads = np.sort(known.digests[:, :8].view(np.uint64)[usable, 0])  # they tell files apart
+    again = heads[1:] == heads[:-1]
     return Clusters(
         of_several=int((sizes > 1).sum()),
         images=int(sizes[sizes > 1].sum()),
-        identical_files=int((np.unique(heads, return_counts=True)[1] > 1).sum()),
+        identical_files=int(again[:1].sum() + (again[1:] > again[:-1]).sum()),
         conflicting_ages=int((spans > 0).sum()),
         over_2_years=int((spans > 2).sum()),
         over_5_years=int((spans > CONFLICT_YEARS).sum()),

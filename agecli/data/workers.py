@@ -46,15 +46,16 @@ class WorkerPool:
         self._threads = ThreadPoolExecutor(count)
         self._own = threading.local()
         self._workers: set[_Worker] = set()
+        self._spare: list[_Worker] = []
         self._starting = threading.Lock()
         self._abandoned = False
 
     @contextmanager
     def starting(self, answer: Callable[[Sequence[Item]], Iterable[Result]]) -> Iterator[None]:
-        """Start all workers while the block runs, and let them import what `answer` needs.
-
-        It gets no items. The block should not import what changes `sys.path`, as OpenCV does.
-        """
+        """Start all workers, which import what `answer` needs, without items, as the block runs."""
+        with self._starting, _interrupts_restored():  # by this thread: none is half started later
+            self._spare = [_Worker() for _ in range(self.count)]
+            self._workers.update(self._spare)
         starts = [self._threads.submit(self._start, answer) for _ in range(self.count)]
         yield
         for start in starts:
@@ -120,7 +121,7 @@ class WorkerPool:
             with self._starting:
                 if self._abandoned:
                     raise AgecliError("interrupted")
-                self._own.worker = _Worker()
+                self._own.worker = self._spare.pop() if self._spare else _Worker()
                 self._workers.add(self._own.worker)
             self._own.worker.wait_until_up(self.seconds)
         return self._own.worker
@@ -205,6 +206,19 @@ def _refuse_to_go_on(error: Exception) -> NoReturn:
     raise AgecliError(
         "A worker process does not start, often for lack of memory: use fewer --workers"
     ) from error
+
+
+@contextmanager
+def _interrupts_restored() -> Iterator[None]:
+    """Let Ctrl-C reach this thread again after the block, if it did before."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _block_interrupts() -> None:

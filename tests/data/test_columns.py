@@ -22,4 +22,5 @@ def test_rows_are_where_they_were_written(tmp_path, dtype):
         column[row] = expected[row]
     other = pickle.loads(pickle.dumps(column))
     assert (other[:] == expected).all()
+    assert (other.mapped() == expected).all()
     assert (other[5:9] == expected[5:9]).all() and len(other[19:30]) == 1

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 
 import pytest
@@ -53,6 +54,18 @@ def test_results_come_in_order_from_other_processes(pool):
     assert list(pool.map(_negate, _pieces(numbers), _lost)) == [-number for number in numbers]
     pids = set(pool.map(_pids, _pieces(numbers), _lost))
     assert os.getpid() not in pids and len(pids) <= 2
+
+
+def test_workers_start_ahead_of_work_and_ctrl_c_reaches_the_caller():
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with WorkerPool(2) as pool:
+        with pool.starting(_negate):
+            started = {process.pid for process in multiprocessing.active_children()}
+            assert len(started) >= 2
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        assert set(pool.map(_pids, [[1]] * 20, _lost)) <= started
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_work_is_drawn_only_as_needed(pool):
