@@ -10,14 +10,14 @@ from agecli.data import patches
 from agecli.data.archives import Place
 from agecli.data.columns import Column
 from agecli.data.decoding import DIGEST, Decoder, Task, warm_up
-from agecli.data.store import StoreFile
+from agecli.data.pixels import PixelFile
 from tests.data.pictures import textured
 
 
 @pytest.fixture
 def decoder(tmp_path):
     return Decoder(
-        StoreFile(tmp_path / "images.npy", 4, 32), Column(tmp_path / "digests", DIGEST, 4),
+        PixelFile(tmp_path, 4, 32), Column(tmp_path / "digests", DIGEST, 4),
         Column(tmp_path / "traces", patches.TRACE, 4), patches.fingerprint, patches.traces,
         lambda image: image.rotate(180) if image.width > 50 else None,
     )  # fmt: skip
@@ -31,8 +31,8 @@ def _tasks(folder, *cropped):
 
 
 def _pixels(decoder, row):
-    with decoder.images.path.open("rb") as file:
-        return decoder.images.read(file, row)
+    with decoder.images.reader() as read:
+        return read(row)
 
 
 def test_each_row_has_what_its_picture_has(decoder, tmp_path):

@@ -25,7 +25,7 @@ from agecli.training.records import Epoch, Started, Step
 from agecli.training.results import check_loss
 from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
-from agecli.weights import read_fingerprints
+from agecli.weights import read_fingerprints, read_tensors
 
 
 def small(dataset: Path, kind: type[TrainConfig] = CnnConfig, **settings) -> TrainConfig:
@@ -464,8 +464,6 @@ def test_the_average_is_validated_and_saved(dataset_folder: Path, tmp_path: Path
     """The loss of the file's own answers, not of the weights that go on training."""
     from dataclasses import replace
 
-    from safetensors.torch import load_file
-
     from agecli.data.store import open_dataset
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
@@ -475,7 +473,7 @@ def test_the_average_is_validated_and_saved(dataset_folder: Path, tmp_path: Path
         objective="groups", balance="full",
     )  # fmt: skip
     run = run_training(config, tmp_path / "run")
-    saved, state = load_file(run.best), run.load()
+    saved, state = read_tensors(run.best), run.load()
     raw, average = state["model"], state["average"]["model"]
     for name, tensor in saved.items():
         torch.testing.assert_close(tensor.float(), average[name].float(), rtol=1e-3, atol=1e-3)
