@@ -33,7 +33,7 @@ _LENGTH = 127  # so that bfloat16, which has whole numbers up to 256, multiplies
 _SIEVE = np.float32(0.76 * _LENGTH**2)  # none of UTKFace's 1,253 near pairs lies below 0.797
 _PART, _BLOCK = 8192, 512
 _PAIRS = 2**14
-_MANY = 2**17
+_MANY = 2**18
 """Pictures from which on the search is worth the import of torch."""
 
 _SIDE, _PATCH, _SHIFT = 48, 15, 4
