@@ -13,6 +13,7 @@ from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
+from agecli.data.mixture import Order, check_sources
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError
 from agecli.evaluation.metrics import score
@@ -53,6 +54,7 @@ class Session:
             )
         distributed.from_main(lambda: run.check_data(dataset))
         device = choose_device(config)
+        check_sources(config.source_shares(), dataset.sources[dataset.rows("train")])
         ages = dataset.ages[dataset.rows("train")]
         objective = make_objective(config, dataset.scheme, ages).to(device)
         rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
@@ -70,8 +72,13 @@ class Session:
             self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
             seed=config.seed, accumulate=config.accumulate if training else 1,
             threads=config.workers, rank=distributed.rank(), world=distributed.world(),
-            pinned=self.device.type == "cuda",
+            pinned=self.device.type == "cuda", draw=self.order(split).draw if training else None,
         )  # fmt: skip
+
+    def order(self, split: str) -> Order:
+        """Return the order in which a split's rows are drawn."""
+        rows = self.rows[split]
+        return Order(rows, self.dataset.sources[rows], self.config.source_shares())
 
     def answers(self, logits: Tensor) -> Answers:
         """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
@@ -102,6 +109,8 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
     """Return the rows (N,) of a split that train or validate a model. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
+    if split == "train" and (shares := config.source_shares()):
+        rows = rows[np.isin(dataset.sources[rows], [name for name in shares if shares[name]])]
     if config.limit:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
     if len(rows) < (config.smallest_batch if split == "train" else 1):
