@@ -192,7 +192,8 @@ class TrainConfig:
         except ValueError:
             shares = {"": 0.0}
         known = len(shares) == len(parts) and "" not in shares
-        if not known or not all(0 <= share <= 1e6 for share in shares.values()):
+        sane = all(0 <= share <= 1e6 for share in shares.values())
+        if not known or not sane or (shares and not any(shares.values())):
             raise UsageError(
                 f"--shares: {brief(self.shares)!r} is not a share of each source, as "
                 "UTKFace=2,groups=1"
