@@ -131,7 +131,7 @@ class TrainConfig:
     dropout: float = 0.25
     """Dropout of the head."""
     augment: Augment = "light"
-    """light: rotate, scale, shift, mirror; wild: also soften, recolour, compress, erase."""
+    """light: rotate, scale, shift, mirror; wild: also hair, soften, recolour, compress, erase."""
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
     shares: Annotated[str, Option(metavar="SOURCE=SHARE,...")] = ""
