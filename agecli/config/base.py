@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from agecli.config.fields import NoOption, Option, Switch, check_range, check_types, flag_of
+from agecli.config.fields import (
+    NoOption,
+    Option,
+    Switch,
+    Weights,
+    check_range,
+    check_types,
+    flag_of,
+)
 from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError
 
@@ -107,6 +115,8 @@ class TrainConfig:
     """Data set of `agecli prepare`."""
     fold: Annotated[int | None, Option(metavar="K")] = None
     """Fold to test on; the others train, and a tenth of them validates."""
+    teacher: Weights = ""
+    """A trained model whose answers are learned, beside the labels."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""

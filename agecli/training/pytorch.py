@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
@@ -24,17 +24,22 @@ from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
 from agecli.training.synced import share_statistics
+from agecli.training.teacher import check_teacher
 from agecli.weights import Metadata, load_weights, named_weights
 
 Start = Callable[[nn.Module], object]
 """Gives a new model the weights that a training begins with."""
 
+Config = TypeVar("Config", bound=TrainConfig)
+
 Initial = CnnConfig | CapsNetConfig | Dinov2Config
 """Settings of trainings that can begin with weights of their own kind."""
 
 
-def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
-    """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
+def settle(config: Config, *, announce: Callable[[str], None], dry: bool) -> Config:
+    """Return the configuration as it is, where --init and --teacher are of use; dry: unseen."""
+    if not dry:
+        check_teacher(config)
     if not dry and _has_initial(config):
         scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))

@@ -21,6 +21,7 @@ from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.records import Validation
 from agecli.training.runs import Run
+from agecli.training.teacher import Teacher, make_teacher
 
 Answered = list[tuple[Tensor, IntArray]]
 """Logits (B, outputs) on the CPU, and the rows (B,) of their images, batch by batch."""
@@ -38,6 +39,7 @@ class Session:
     objective: Objective
     rows: dict[str, IntArray]
     """Of the images that train, and of those that validate: `train` and `val`."""
+    teacher: Teacher | None = None
 
     @classmethod
     def open(cls, config: TrainConfig, run: Run, observer: Observer) -> Session:
@@ -56,7 +58,10 @@ class Session:
         ages = dataset.ages[dataset.rows("train")]
         objective = make_objective(config, dataset.scheme, ages).to(device)
         rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
-        return cls(config, run, observer, dataset, device, objective, rows)
+        teacher = make_teacher(config, dataset.scheme)
+        if teacher:
+            teacher.to(device)
+        return cls(config, run, observer, dataset, device, objective, rows, teacher)
 
     @property
     def place(self) -> str:
@@ -72,6 +77,13 @@ class Session:
             threads=config.workers, rank=distributed.rank(), world=distributed.world(),
             pinned=self.device.type == "cuda",
         )  # fmt: skip
+
+    def soft_labels(self, images: Tensor) -> Tensor | None:
+        """Return what is learned of images (B, 3, S, S) beside their labels, on the device.
+
+        Distributions over years (B, YEARS) or groups (B, groups), or None for no images at all.
+        """
+        return self.teacher(images) if self.teacher else None
 
     def answers(self, logits: Tensor) -> Answers:
         """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
