@@ -117,6 +117,10 @@ class TrainConfig:
     """Fold to test on; the others train, and a tenth of them validates."""
     teacher: Weights = ""
     """A trained model whose answers are learned, beside the labels."""
+    soft_labels: Annotated[str, Option(metavar="FILE")] = ""
+    """A CSV file of distributions over years or groups, learned beside the labels: a row per id."""
+    soft_labels_sha256: NoOption[str] = ""
+    """That of the file; found and recorded, so that a resumed run learns from the same."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""
@@ -186,6 +190,8 @@ class TrainConfig:
             patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
         )  # fmt: skip
         self.budget_bytes()
+        if self.teacher and self.soft_labels:
+            raise UsageError("--teacher and --soft-labels both stand beside the labels: give one")
 
     def budget_bytes(self) -> int:
         """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes.

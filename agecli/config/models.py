@@ -232,7 +232,7 @@ class Dinov2Config(AgesConfig):
         if self.teacher and not self.from_scratch:
             raise UsageError(
                 f"--teacher is for --backbone {SCRATCH}: heads see features, and no images that it "
-                "could answer"
+                "could answer; give its answers as --soft-labels"
             )
         if self.init != "none" and not self.from_scratch:
             raise UsageError(f"--init is for --backbone {SCRATCH}: others are pre-trained")

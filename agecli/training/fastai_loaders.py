@@ -50,7 +50,7 @@ class StoreLoader(TfmdDL):
             ages = torch.from_numpy(self.session.dataset.ages[rows])
             ages = ages.to(self.device, non_blocking=True)
             batch = self._input(images)
-            soft = self.session.soft_labels(batch) if self.batches.shuffle else None
+            soft = self.session.soft_labels(batch, rows) if self.batches.shuffle else None
             yield TensorImage(batch), TensorCategory(ages), *([] if soft is None else [soft])
 
     def _input(self, images: Tensor) -> Tensor:

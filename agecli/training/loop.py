@@ -80,7 +80,7 @@ class Trainer:
                 images.to(device, non_blocking=True), config.image_size, config.mean, config.std,
                 config.augment, generator,
             )  # (B, 3, S, S)  # fmt: skip
-            total += self._step(batch, ages, session.soft_labels(batch), average)
+            total += self._step(batch, ages, session.soft_labels(batch, rows), average)
             images_done += len(rows) * accelerator.num_processes
             now = time.monotonic()
             if now - reported > REPORT_SECONDS or step == len(self.batches):

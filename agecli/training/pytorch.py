@@ -23,8 +23,8 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
+from agecli.training.soft import settle_soft
 from agecli.training.synced import share_statistics
-from agecli.training.teacher import check_teacher
 from agecli.weights import Metadata, load_weights, named_weights
 
 Start = Callable[[nn.Module], object]
@@ -37,10 +37,11 @@ Initial = CnnConfig | CapsNetConfig | Dinov2Config
 
 
 def settle(config: Config, *, announce: Callable[[str], None], dry: bool) -> Config:
-    """Return the configuration as it is, where --init and --teacher are of use; dry: unseen."""
-    if not dry:
-        check_teacher(config)
-    if not dry and _has_initial(config):
+    """Check what a training begins with and learns from, and note its hash; dry: do neither."""
+    if dry:
+        return config
+    config = settle_soft(config, announce)
+    if _has_initial(config):
         scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))
     return config

@@ -13,6 +13,7 @@ from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
+from agecli.data.softlabels import SoftLabels
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import DataError
 from agecli.evaluation.metrics import score
@@ -21,6 +22,7 @@ from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.records import Validation
 from agecli.training.runs import Run
+from agecli.training.soft import open_soft_labels
 from agecli.training.teacher import Teacher, make_teacher
 
 Answered = list[tuple[Tensor, IntArray]]
@@ -40,6 +42,7 @@ class Session:
     rows: dict[str, IntArray]
     """Of the images that train, and of those that validate: `train` and `val`."""
     teacher: Teacher | None = None
+    soft: SoftLabels | None = None
 
     @classmethod
     def open(cls, config: TrainConfig, run: Run, observer: Observer) -> Session:
@@ -61,7 +64,8 @@ class Session:
         teacher = make_teacher(config, dataset.scheme)
         if teacher:
             teacher.to(device)
-        return cls(config, run, observer, dataset, device, objective, rows, teacher)
+        soft = open_soft_labels(config, dataset)
+        return cls(config, run, observer, dataset, device, objective, rows, teacher, soft)
 
     @property
     def place(self) -> str:
@@ -78,12 +82,17 @@ class Session:
             pinned=self.device.type == "cuda",
         )  # fmt: skip
 
-    def soft_labels(self, images: Tensor) -> Tensor | None:
-        """Return what is learned of images (B, 3, S, S) beside their labels, on the device.
+    def soft_labels(self, images: Tensor, rows: IntArray) -> Tensor | None:
+        """Return what is learned of images beside their labels, on their device.
 
-        Distributions over years (B, YEARS) or groups (B, groups), or None for no images at all.
+        images: (B, 3, S, S), or features (B, F), of rows (B,). Distributions over years (B, YEARS)
+        or groups (B, groups), zeros where there is none; None where there is none of any image.
         """
-        return self.teacher(images) if self.teacher else None
+        if self.teacher:
+            return self.teacher(images)
+        if self.soft is None:
+            return None
+        return torch.from_numpy(self.soft.of(rows)).to(images.device, non_blocking=True)
 
     def answers(self, logits: Tensor) -> Answers:
         """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""

@@ -27,6 +27,7 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.session import Session
+from agecli.training.soft import settle_soft
 from agecli.weights import Metadata, load_weights
 
 BOTH: Pool = "cls+mean"
@@ -43,6 +44,8 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
     if Path(name).is_dir():
         name = str(Path(name).resolve())
     revision, side, mean, std = read_preprocessing(name, config.revision, announce)
+    if not dry:
+        config = settle_soft(config, announce)
     return replace(
         config, backbone=name, revision=revision, image_size=config.image_size or side,
         mean=mean, std=std,
