@@ -115,6 +115,8 @@ class TrainConfig:
     """Data set of `agecli prepare`."""
     fold: Annotated[int | None, Option(metavar="K")] = None
     """Fold to test on; the others train, and a tenth of them validates."""
+    within_train: Switch = False
+    """With --fold: of the training split alone, for evaluate --out-of-fold to answer its images."""
     teacher: Weights = ""
     """A trained model whose answers are learned, beside the labels."""
     soft_labels: Annotated[str, Option(metavar="FILE")] = ""
@@ -190,6 +192,8 @@ class TrainConfig:
             patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
         )  # fmt: skip
         self.budget_bytes()
+        if self.within_train and self.fold is None:
+            raise UsageError("--within-train is for --fold: say which")
         if self.teacher and self.soft_labels:
             raise UsageError("--teacher and --soft-labels both stand beside the labels: give one")
 

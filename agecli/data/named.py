@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from agecli.data.split import Array
 from agecli.errors import DataError, brief
 from agecli.reading import read_bytes
 
 MOST_BYTES = 1 << 32
 """Of a file with a row per image."""
-
-
-class Found(NamedTuple):
-    """Which images a file names."""
-
-    places: Array
-    """(N,) the row of each image in the file; -1 for one that it does not name."""
-    unknown: int
-    """Rows that name no image."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +20,27 @@ class Named:
     by_source: bool
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
     """The row of each (source, id); of sources that the file does not name, an empty text."""
+    _found: dict[int, str] = field(default_factory=dict)
 
     def add(self, id: str, source: str) -> bool:
         """Add a row; return whether it is the first of its image."""
         number = len(self.rows)
         return self.rows.setdefault((source if self.by_source else "", id), number) == number
 
-    def find(self, images: Iterable[tuple[str, str]]) -> Found:
-        """Look for images (source, id) in the file. Raises DataError for an id of several."""
-        places = np.array(
-            [self.rows.get((source if self.by_source else "", id), -1) for source, id in images],
-            dtype=np.int32,
-        )  # (N,)
-        numbers, counts = np.unique(places[places >= 0], return_counts=True)
-        if (several := numbers[counts > 1]).size:
-            id = [*self.rows][several[0]][1]
+    def place(self, id: str, source: str) -> int:
+        """Return the row of an image; -1 for none. Raises DataError for a row of several."""
+        number = self.rows.get((source if self.by_source else "", id), -1)
+        if number >= 0 and self._found.setdefault(number, source) != source:
             raise DataError(
                 f"{self.file}: {brief(id)} is the id of images of several sources: add the column "
                 "source, as in manifest.csv"
             )
-        return Found(places, len(self.rows) - len(numbers))
+        return number
+
+    @property
+    def unknown(self) -> int:
+        """Count the rows of which no image was found."""
+        return len(self.rows) - len(self._found)
 
 
 def read_file(option: str, path: Path) -> bytes:

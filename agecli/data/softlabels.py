@@ -3,6 +3,7 @@
 A CSV file with a row per image: its `id` as in manifest.csv (and `source`, where an id is of
 several), and its probabilities in the columns 0 to 100, or in those named by the data set's groups.
 Annotators' votes can be such, the answers of another model, or those of `evaluate --out-of-fold`.
+A column `split_hash` says of the latter on which split a training may be judged that learns them.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
     """Read the soft labels of a data set's images.
 
     Raises DataError for a file that is none, and one that names all lines at fault: with values
-    that are no probabilities or do not sum to about 1, and with several rows of one image.
+    that are no probabilities or do not sum to about 1, with several rows of one image, and of
+    models that may have seen images by which this split judges.
     """
     content = read_file(OPTION, path)
     rows = rows_of(str(path), content)
@@ -66,7 +68,7 @@ def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
     named, faults, values = Named(str(path), "source" in header), Faults(), array("f")
     for line, row in rows:
         cells = dict(zip(header, row, strict=False))
-        fault = _check_name(named, cells)
+        fault = _check_name(named, cells, dataset.split_hash)
         read = _distribution([row[place] if place < len(row) else "" for place in places])
         if isinstance(read, Fault):
             fault = fault or read
@@ -79,8 +81,8 @@ def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
     table = np.zeros((len(named.rows) + 1, len(places)), np.float32)
     table[:-1] = np.frombuffer(values, np.float32).reshape(-1, len(places))
     table[:-1] /= table[:-1].sum(axis=1, keepdims=True)
-    found = named.find(zip(dataset.sources.tolist(), dataset.ids.tolist(), strict=True))
-    return SoftLabels(sha256(content).hexdigest(), table, found.places, found.unknown)
+    found = np.array([*map(named.place, dataset.ids.tolist(), dataset.sources.tolist())], np.int32)
+    return SoftLabels(sha256(content).hexdigest(), table, found, named.unknown)
 
 
 def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[int]:
@@ -97,8 +99,13 @@ def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[i
     )
 
 
-def _check_name(named: Named, cells: dict[str, str]) -> Fault | None:
+def _check_name(named: Named, cells: dict[str, str], split_hash: str) -> Fault | None:
     """Add a row's image to those that are named; return what is wrong with it."""
+    if cells.get("split_hash", "") not in ("", split_hash):
+        return Fault(
+            "the model that answered may have seen images that this training is judged by: "
+            "`agecli train --fold K --within-train` makes models that have not", cells["id"],
+        )  # fmt: skip
     if not cells["id"]:
         return Fault("each line needs the id of an image, as in manifest.csv", "")
     if named.add(cells["id"], cells.get("source", "")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
 from agecli.data.softlabels import SoftLabels
-from agecli.data.store import Dataset, open_dataset
+from agecli.data.store import Dataset, open_for
 from agecli.errors import DataError
 from agecli.evaluation.metrics import score
 from agecli.training.devices import choose_device, describe_device
@@ -50,7 +49,7 @@ class Session:
 
         Raises DataError for a data set that cannot be used or differs between processes.
         """
-        dataset = open_dataset(Path(config.data), config.fold)
+        dataset = open_for(config)
         if dataset.split_hash != distributed.broadcast(dataset.split_hash):
             raise DataError(
                 f"{config.data} is another data set here than for the first process: prepare it on "

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from agecli.config import TrainConfig
 from agecli.data.softlabels import OPTION, SoftLabels, read_soft_labels
-from agecli.data.store import Dataset, open_dataset
+from agecli.data.store import Dataset, open_for
 from agecli.errors import DataError
 from agecli.training.teacher import check_teacher
 
@@ -25,7 +25,7 @@ def settle_soft(config: Config, announce: Callable[[str], None]) -> Config:
     check_teacher(config)
     if not config.soft_labels:
         return replace(config, soft_labels_sha256="")
-    dataset = open_dataset(Path(config.data), config.fold)
+    dataset = open_for(config)
     soft, rows = read_soft_labels(Path(config.soft_labels), dataset), dataset.rows("train")
     count = soft.count(rows)
     if not count:

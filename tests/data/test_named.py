@@ -18,17 +18,19 @@ def named(*rows: tuple[str, str], by_source: bool = False) -> Named:
 
 
 def test_an_image_is_found_by_its_id():
-    found = named(("gone.jpg", ""), ("1.jpg", "")).find(IMAGES)
-    assert found.places.tolist() == [1, -1, -1]
-    assert found.unknown == 1
+    rows = named(("gone.jpg", ""), ("1.jpg", ""))
+    assert [rows.place(id, source) for source, id in IMAGES] == [1, -1, -1]
+    assert rows.unknown == 1
+    assert rows.place("1.jpg", "A") == 1  # again
 
 
 def test_an_id_of_several_sources_needs_these():
     with pytest.raises(DataError, match=r"file.csv: 2.jpg is the id of images of several sources"):
-        named(("2.jpg", "")).find(IMAGES)
-    found = named(("2.jpg", "B"), ("1.jpg", "B"), by_source=True).find(IMAGES)
-    assert found.places.tolist() == [-1, -1, 0]
-    assert found.unknown == 1
+        rows = named(("2.jpg", ""))
+        [rows.place(id, source) for source, id in IMAGES]
+    rows = named(("2.jpg", "B"), ("1.jpg", "B"), by_source=True)
+    assert [rows.place(id, source) for source, id in IMAGES] == [-1, -1, 0]
+    assert rows.unknown == 1
 
 
 def test_a_second_row_of_an_image_is_told():
