@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from agecli.config.fields import NoOption, Option, Switch, check_range, check_types, flag_of
+from agecli.config.fields import (
+    NoOption,
+    Option,
+    Switch,
+    Weights,
+    check_range,
+    check_types,
+    flag_of,
+)
 from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError, brief
 
@@ -107,6 +115,14 @@ class TrainConfig:
     """Data set of `agecli prepare`."""
     fold: Annotated[int | None, Option(metavar="K")] = None
     """Fold to test on; the others train, and a tenth of them validates."""
+    within_train: Switch = False
+    """With --fold: of the training split alone, for evaluate --out-of-fold to answer its images."""
+    teacher: Weights = ""
+    """A trained model whose answers are learned, beside the labels."""
+    soft_labels: Annotated[str, Option(metavar="FILE")] = ""
+    """A CSV file of distributions over years or groups, learned beside the labels: a row per id."""
+    soft_labels_sha256: NoOption[str] = ""
+    """That of the file; found and recorded, so that a resumed run learns from the same."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""
@@ -180,6 +196,10 @@ class TrainConfig:
         )  # fmt: skip
         self.budget_bytes()
         self.source_shares()
+        if self.within_train and self.fold is None:
+            raise UsageError("--within-train is for --fold: say which")
+        if self.teacher and self.soft_labels:
+            raise UsageError("--teacher and --soft-labels both stand beside the labels: give one")
 
     def source_shares(self) -> dict[str, float]:
         """Return the relative shares by source, none for images as they come.

@@ -164,7 +164,7 @@ def read_tables(
     """
     names = [PurePath(name).name for name in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    table, faults = Table(names[0] + more, list(files)), _Faults()
+    table, faults = Table(names[0] + more, list(files)), Faults()
     for name, content in files.items():
         rows = rows_of(name, content)
         titles = next(rows, (0, [""]))[1]
@@ -209,19 +209,19 @@ def _cells(
 
 def _add_rows(
     table: Table,
-    faults: _Faults,
+    faults: Faults,
     name: str,
     rows: Iterable[tuple[int, dict[str, str]]],
     form: Form,
     slices: Sequence[str],
 ) -> None:
     for line, cells in rows:
-        label: Label | _Fault | str | None = _label(cells, slices)
+        label: Label | Fault | str | None = _label(cells, slices)
         if label is None and form.blank_ages:
             label = f"no age in {PurePath(name).name}"
         elif label is None:
-            label = _Fault(_AGE_RULE, cells.get("age", ""))
-        if isinstance(label, _Fault):
+            label = Fault(_AGE_RULE, cells.get("age", ""))
+        if isinstance(label, Fault):
             faults.add(label, name, line)
             continue
         key = key_of(form.key.format_map(cells))
@@ -230,48 +230,50 @@ def _add_rows(
 
 
 @dataclass(frozen=True)
-class _Fault:
+class Fault:
+    """What is wrong with a row."""
+
     rule: str
     cell: str
 
 
-def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | _Fault | None:
+def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | Fault | None:
     """Read a row: its label, what is wrong with it, or None where it says nothing of the age."""
     if "path" in cells and not cells["path"]:
-        return _Fault(_RULES["path"], "")
+        return Fault(_RULES["path"], "")
     split, fold = read_split(cells.get("split", "")), read_fold(cells.get("fold", ""))
     if "split" in cells and not split:
-        return _Fault(_RULES["split"], cells["split"])
+        return Fault(_RULES["split"], cells["split"])
     if cells.get("fold") and fold < 0:
-        return _Fault(_RULES["fold"], cells["fold"])
+        return Fault(_RULES["fold"], cells["fold"])
     texts = [cells.get(what, "") for what in ("age", "range")]
     texts = [text for text in texts if text.casefold() not in UNKNOWN]
     ages: list[Age] = []
     for text in texts:
         age = read_age(text)
         if age is None:
-            return _Fault(_AGE_RULE, text)
+            return Fault(_AGE_RULE, text)
         ages.append(age)
     if not ages:
         return None
     if not (ages[-1].low <= ages[0].low and ages[0].high <= ages[-1].high):
-        return _Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
+        return Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
     words = [cells.get(what, "") for what in ("sex", "race", "person", *slices)]
     if long := [word for word in words if len(word) > _LONGEST]:
-        return _Fault(_RULES["long"], long[0])
+        return Fault(_RULES["long"], long[0])
     columns = ("sex", "race", "person", *["slice"] * len(slices))
     sex, race, person, *values = map(read_word, columns, words)
     return Label(ages[0], sex, race, split, person, fold, slices=tuple(values))
 
 
-class _Faults:
+class Faults:
     """What is wrong with the rows of all files."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], list[tuple[int, str]]] = {}  # by file and rule
         self.conflicts: list[str] = []
 
-    def add(self, fault: _Fault, file: str, line: int) -> None:
+    def add(self, fault: Fault, file: str, line: int) -> None:
         """Add a row's fault."""
         self.found.setdefault((file, fault.rule), []).append((line, fault.cell))
 

@@ -127,10 +127,13 @@ class Sweep:
             chosen = np.flatnonzero(view == number)
             x[chosen] = features[torch.from_numpy(rows[chosen])]
         x = x.to(self.session.device)  # (B, F)
-        ages = torch.from_numpy(self.session.dataset.ages[self.train.rows[rows]])
+        images = self.train.rows[rows]
+        ages = torch.from_numpy(self.session.dataset.ages[images]).repeat(len(self.heads), 1)
+        soft = self.session.soft_labels(x, images)
+        soft = None if soft is None else soft.repeat(len(self.heads), 1)
         logits = torch.cat([head(x) for head in self.heads])  # (heads · B, outputs)
         # All have the same images, so the mean over all is the mean of their losses.
-        return len(self.heads) * self.session.objective(logits, ages.repeat(len(self.heads), 1))
+        return len(self.heads) * self.session.objective(logits, ages, soft)
 
     @torch.inference_mode()
     def answers(self) -> tuple[Answers, IntArray]:
