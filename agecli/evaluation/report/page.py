@@ -180,7 +180,7 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
     if years.any():
         paths.append(folder / f"{name}-errors.png")
         plot_errors(paths[2], years_of(row.ages)[years], row.errors[years], name)
-    sure = row.probabilities.max(axis=1)
+    sure = row.probabilities[np.arange(len(row.answers)), row.answers]
     wrong = np.flatnonzero(known & (row.answers != row.truth))
     mistakes = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
     faces = Faces()
