@@ -34,7 +34,7 @@ class Decision:
 
     def __str__(self) -> str:
         if self.rule == "adjusted":
-            return f"the likeliest group after logit adjustment, tau {self.tau:g}"
+            return f"the likeliest group after logit adjustment of strength {self.tau:g}"
         return f"the {self.rule} group"
 
     def decide(self, chances: FloatArray) -> IntArray:

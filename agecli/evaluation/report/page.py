@@ -139,7 +139,7 @@ def _about(suite: Suite) -> str:
     text += (
         ". Kappa is quadratic. Nearest: all images of a known year, each counted to its nearest "
         "group. CS@5: ages at most 5 years off. ECE: calibration error with 15 bins, without and "
-        "with the temperature in the file."
+        f"with the temperature in the file. {tables.describe_decisions(rows)}"
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
