@@ -92,7 +92,8 @@ def _make(
     pieces = iter(lambda: list(islice(tasks, _BATCH)), [])
     for row, reason in enumerate(pool.map(decoder, pieces, decoder.lose)):
         reasons[row] = reason
-        progress("decode", row + 1, count)
+        if (row + 1) % _BATCH == 0 or row + 1 == count:
+            progress("decode", row + 1, count)
     if reasons.codes.all():
         raise DataError(f"None of the {count} pictures can be used: {reasons[0]}")
     progress("audit", 0, 1)
