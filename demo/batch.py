@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from agecli.errors import AgecliError
 from agecli.faces import Face
-from agecli.inference.ensemble import Ensemble, average
+from agecli.inference.ensemble import Ensemble, together
 from agecli.inference.predictor import Prediction, Predictor
 from agecli.inference.rows import csv_header, csv_row
 
@@ -57,7 +57,7 @@ def answer(
 def ensembles(rows: Sequence[Prediction]) -> Iterator[tuple[Face, Ensemble | None]]:
     """Yield each face of a picture, and what its models answer together."""
     for face in dict.fromkeys(row.face for row in rows if row.face):
-        yield face, average([row for row in rows if row.face == face])
+        yield face, together([row for row in rows if row.face == face])
 
 
 def to_csv(rows: Sequence[Prediction]) -> str:

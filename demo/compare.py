@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agecli.errors import AgecliError
-from agecli.inference.ensemble import Ensemble, average
+from agecli.inference.ensemble import Ensemble, together
 from agecli.inference.explain import Explanation, explain
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
@@ -94,7 +94,7 @@ def compare(
     largest = max(reading.crops)
     return Comparison(
         picture, face, margin, reading.crops[largest][0], answers,
-        average([answer.prediction for answer in answers if answer.prediction]),
+        together([answer.prediction for answer in answers if answer.prediction]),
         perturbed.crops[largest] if perturbed else None,
     )  # fmt: skip
 

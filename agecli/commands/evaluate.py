@@ -28,6 +28,7 @@ Examples:
   agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --data data/adience
   agecli evaluate cnn runs/cnn --data data/utkface --data data/mine --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
+  agecli evaluate weights --split val --fit-ensemble
 """
 
 GATE_FAILED = 4
@@ -77,6 +78,10 @@ Gates = Annotated[
         help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
     ),
 ]  # fmt: skip
+FitEnsemble = Annotated[
+    bool,
+    flag("fit-ensemble", "Fit how much each model counts, and keep that beside the weights."),
+]
 Force = Annotated[
     bool, flag("force", "Score models that may have seen these images, too, and mark them.")
 ]
@@ -96,6 +101,7 @@ def evaluate(
     store: Store = False,
     photographs: Photographs = False,
     gates: Gates = None,
+    fit_ensemble: FitEnsemble = False,
     force: Force = False,
     flip: Flip = FLIP,
     batch_size: BatchSize = TrainConfig.batch_size,
@@ -123,12 +129,13 @@ def evaluate(
         suites = across.evaluate_each(
             *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
             force=force, robustness=robustness, store=store, photographs=photographs,
-            gates=gates or (), progress=progress,
+            gates=gates or (), fit=fit_ensemble, progress=progress,
         )  # fmt: skip
     if not distributed.is_main():
         return
     marks = {name: f"{name}: " * (len(suites) > 1) for name in suites}
     _warn(suites, marks)
+    _say_ensemble(next(iter(suites.values())), fresh=fit_ensemble)
     if plots:
         _plot(suites, plots)
     if report:
@@ -182,6 +189,15 @@ def _warn(suites: Mapping[str, Suite], marks: Mapping[str, str]) -> None:
             _say(f"{marks[name]}{note}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
+
+
+def _say_ensemble(suite: Suite, *, fresh: bool) -> None:
+    """Say what was fitted, or whether it is used."""
+    found = suite.found
+    if found.fitted:
+        _say(f"{'wrote ' * fresh}{found.file}: {found.fitted}")
+    elif found.note:
+        _say(f"warning: {found.note}")
 
 
 def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What several models answer together: the mean of their probabilities, and how far they agree."""
+"""What several models say together of a face, and how far they agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.predictor import Prediction, label, name_answer
+
+NAMED = ("group", "probability", "probabilities", "age")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Ensemble:
     probabilities: dict[str, float]
     """All groups, young to old."""
     age: float | None
-    """Mean of the ages of the models that give one."""
+    """None where no model gives one."""
     agree: int
     """Models whose own answer is this group."""
     models: int
@@ -32,20 +35,26 @@ class Ensemble:
         return label(self.group, self.probability, self.age)
 
 
-def average(answers: Sequence[Prediction]) -> Ensemble | None:
-    """Average the answers of models for one face, as `agecli evaluate` does for its ensemble.
+def together(answers: Sequence[Prediction]) -> Ensemble | None:
+    """Return what the models say together that have answered for a face.
 
-    None without answers, or where models have different age groups.
+    That is the answer of their ensemble where it is among these, and else the mean of their
+    probabilities and ages. None without answers, or where models have different age groups.
     """
-    chances = [answer.probabilities for answer in answers if answer.probabilities]
+    own = [answer for answer in answers if answer.probabilities and answer.model != ENSEMBLE]
+    chances = [answer.probabilities or {} for answer in own]
     if not chances or any(list(other) != list(chances[0]) for other in chances):
         return None
     labels = list(chances[0])
-    mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
-    ages = [answer.age for answer in answers if answer.age is not None]
-    places = [labels.index(answer.group) for answer in answers if answer.group]
-    named = name_answer(labels, mean, float(np.mean(ages)) if ages else None)
+    fitted = next((answer for answer in answers if answer.model == ENSEMBLE), None)
+    if fitted:
+        named = {field: getattr(fitted, field) for field in NAMED}
+    else:
+        mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
+        ages = [answer.age for answer in own if answer.age is not None]
+        named = name_answer(labels, mean, float(np.mean(ages)) if ages else None)
+    places = [labels.index(answer.group) for answer in own if answer.group]
     return Ensemble(
-        **named, models=len(chances), agree=places.count(int(mean.argmax())),
+        **named, models=len(own), agree=places.count(labels.index(named["group"])),
         spread=max(places) - min(places),
     )  # fmt: skip

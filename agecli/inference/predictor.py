@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from agecli import distributed
+from agecli.ages import Answers
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -26,6 +27,7 @@ from agecli.errors import WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
 from agecli.faces.tracks import Track
+from agecli.inference.fitted import ENSEMBLE, Fitted
 from agecli.inference.model import Model
 from agecli.inference.pictures import DetectionConfig, Picture, Reading, Status, View, read_pictures
 from agecli.inference.pytorch import LoadedModel, find_device
@@ -42,7 +44,7 @@ PICTURES_PER_FACE = 16
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one model says of one face; or that a picture has no answer, and why."""
+    """What a model, or an ensemble, says of one face; or that a picture has no answer, and why."""
 
     source: str
     face: Face | None = None
@@ -81,6 +83,8 @@ class Predictor:
     detections below it, 0 to 1, are no faces. flip: average over each face and its mirror image.
     batch_size: faces per step of the model. workers: processes that read pictures and detect faces
     beside the model; a script that uses them needs the usual `if __name__ == "__main__":`.
+    ensemble: as `find_fitted` found it for these weights; it answers, too, before the models where
+    it is better than each of them, and else after them.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
@@ -98,6 +102,7 @@ class Predictor:
         flip: bool = FLIP,
         batch_size: int = 64,
         workers: int = 0,
+        ensemble: Fitted | None = None,
     ) -> None:
         self._detection = DetectionConfig(crops, fallback, align, min_face_score)
         if isinstance(weights, str):
@@ -111,6 +116,7 @@ class Predictor:
         if not crops:
             load_detector()  # in each worker again: here for its errors
         self._device, self._flip, self._workers = device, flip, workers
+        self._ensemble = ensemble
         self._batch_size = max(1, batch_size)
 
     @cached_property
@@ -156,7 +162,8 @@ class Predictor:
     def answer(self, batch: Sequence[Reading]) -> Iterator[Prediction]:
         """Yield what `predict` does, for pictures that were read with these views."""
         answered = [reading for reading in batch if reading.faces]
-        columns = [list(self._rows(model, answered)) for model in self.models] if answered else []
+        said = [self.ask(model, answered) for model in self.models] if answered else []
+        columns = with_ensemble(self._ensemble, self._paths, said) if said else []
         rows = zip(*columns, strict=True)  # per face: a Prediction of each model
         for reading in batch:
             if not reading.faces:
@@ -164,19 +171,54 @@ class Predictor:
             for _ in reading.faces:
                 yield from next(rows)
 
-    def _rows(self, model: Model, readings: list[Reading]) -> Iterator[Prediction]:
-        """Run a model over the faces of readings, a batch at a time, and name its answers."""
+    def ask(self, model: Model, readings: Sequence[Reading]) -> Said:
+        """Run one of its models over the faces of readings, a batch at a time."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
-        unknown = [None] * len(images)
-        ages = unknown if answers.ages is None else answers.ages
+        unknown: list[bool | None] = [None] * len(images)
         seen = model.has_seen(images) or unknown
-        faces = ((reading.source, face) for reading in readings for face in reading.faces)
-        for (source, face), chances, age, known in zip(
-            faces, answers.groups, ages, seen, strict=True
-        ):
-            named = name_answer(model.scheme.labels, chances, age)
-            yield Prediction(source, face, model.name, seen=known, **named)
+        faces = [(reading.source, face) for reading in readings for face in reading.faces]
+        return Said(_rows(faces, model.name, answers, seen), answers)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of some faces."""
+
+    rows: list[Prediction]
+    answers: Answers
+    """What the rows are made of."""
+
+
+def with_ensemble(
+    fitted: Fitted | None, paths: Sequence[Path], said: Sequence[Said]
+) -> list[list[Prediction]]:
+    """Return the rows of models, and those of the ensemble that was fitted for them.
+
+    said: what the models of these weights files say of the same faces. The ensemble comes first
+    where it is better than each of them, and else last; it has seen a face where one of them has.
+    """
+    columns = [one.rows for one in said]
+    if fitted:
+        faces = list(zip(*columns, strict=True))  # rows of all models
+        known = [{row.seen for row in rows} for rows in faces]
+        seen = [True if True in some else None if None in some else False for some in known]
+        answers = fitted.combine(paths, [one.answers for one in said])
+        joint = _rows([(row.source, row.face) for row, *_ in faces], ENSEMBLE, answers, seen)
+        columns.insert(0 if fitted.better else len(columns), joint)
+    return columns
+
+
+def _rows(
+    faces: Sequence[tuple[str, Face | None]], name: str, answers: Answers,
+    seen: Sequence[bool | None],
+) -> list[Prediction]:  # fmt: skip
+    """Name the answers of a model for faces in pictures."""
+    ages = [None] * len(faces) if answers.ages is None else answers.ages
+    return [
+        Prediction(source, face, name, seen=known, **name_answer(answers.scheme.labels, *answer))
+        for (source, face), known, *answer in zip(faces, seen, answers.groups, ages, strict=True)
+    ]
 
 
 def name_answer(labels: Sequence[str], chances: np.ndarray, age: float | None) -> dict[str, Any]:

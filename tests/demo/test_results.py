@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agecli.faces import Face
-from agecli.inference.ensemble import average
+from agecli.inference.ensemble import together
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
 from demo.batch import check, to_csv
@@ -44,7 +44,7 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
     if error:
         answers.append(Answer(contender, error=error))
     picture = Picture("<b>.jpg", b"", (40, 40), Reading("<b>.jpg", "ok", faces=[FACE]))
-    return Comparison(picture, 0, 0.0, CROP, answers, average(predictions))
+    return Comparison(picture, 0, 0.0, CROP, answers, together(predictions))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from agecli.inference.ensemble import average
+from agecli.inference.ensemble import together
 from agecli.inference.predictor import Prediction
 
 
@@ -11,7 +11,7 @@ def say(model: str, chances: dict[str, float], age: float | None = None) -> Pred
 
 
 def test_probabilities_and_ages_are_averaged():
-    joint = average(
+    joint = together(
         [
             say("cnn", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
             say("resnet", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}, 31),
@@ -25,13 +25,27 @@ def test_probabilities_and_ages_are_averaged():
 
 
 def test_agreement():
-    joint = average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
+    joint = together([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
     assert joint is not None
     assert (joint.agree, joint.models, joint.spread) == (2, 2, 0)
     assert joint.age is None
 
 
 def test_nothing_joint():
-    assert average([]) is None
-    assert average([Prediction("face.jpg", status="no_face")]) is None
-    assert average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None
+    assert together([]) is None
+    assert together([Prediction("face.jpg", status="no_face")]) is None
+    assert together([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None
+
+
+def test_a_fitted_ensemble_speaks_for_all():
+    models = [
+        say("a", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
+        say("b", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}),
+    ]
+    fitted = say("ensemble", {"0-9": 0.2, "10-19": 0.3, "20+": 0.5}, 21)
+    for rows in ([fitted, *models], [*models, fitted]):
+        joint = together(rows)
+        assert joint is not None
+        assert (joint.group, joint.probability, joint.age) == ("20+", 0.5, 21)
+        assert joint.probabilities == fitted.probabilities
+        assert (joint.agree, joint.models, joint.spread) == (1, 2, 2)

@@ -20,10 +20,11 @@ from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
 from agecli.inference import pictures, predictor
 from agecli.inference.pictures import find_pictures, worker_count
-from agecli.inference.predictor import labels_of
+from agecli.inference.predictor import labels_of, load_model
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
+from tests.inference.test_fitted import write_fitted
 from tests.launching import Threads, pretend
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
@@ -436,3 +437,26 @@ def test_freed_memory_is_kept_wherever_a_model_is_loaded(toy: Path, monkeypatch)
     monkeypatch.setattr(predictor, "keep_freed_memory", lambda: calls.append(None))
     predictor.load_model(toy, "cpu")
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_fitted_ensemble_answers_before_or_after_its_models(
+    toy: Path, tmp_path: Path, better: bool
+):
+    years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
+    paths = [Path(shutil.copy(toy, tmp_path)), years]
+    fitted = write_fitted({paths[0]: 0.3, paths[1]: 0.9}, better=better)
+    options = {"device": "cpu", "crops": True, "batch_size": 2}
+    crops = list(np.random.default_rng(0).integers(256, size=(5, 32, 32, 3), dtype=np.uint8))
+    plain = list(Predictor(paths, **options).predict(crops))
+    rows = list(Predictor(paths, ensemble=fitted, **options).predict(crops))
+    assert len(rows) == 15
+    joint = rows[::3] if better else rows[2::3]
+    assert [row for row in rows if row not in joint] == plain
+    answers = [load_model(path, "cpu").answer(np.stack(crops)) for path in paths]
+    wanted = fitted.combine(paths, answers)
+    for row, own, chances, age in zip(joint, plain[::2], wanted.groups, wanted.ages, strict=True):
+        assert (row.model, row.source, row.face) == ("ensemble", own.source, own.face)
+        assert list(row.probabilities.values()) == pytest.approx(chances, abs=1e-3)
+        assert row.age == pytest.approx(age, abs=0.1)
+        assert row.seen is None
