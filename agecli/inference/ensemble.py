@@ -35,6 +35,16 @@ class Ensemble:
         return label(self.group, self.probability, self.age)
 
 
+def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:
+    """Return the one of the answers for a face that is to be shown first.
+
+    answers: in the order of `Predictor.predict`. It is what all say together; where an ensemble was
+    fitted that is not better than the best model, that model's answer.
+    """
+    fitted = any(answer.model == ENSEMBLE for answer in answers)
+    return answers[0] if fitted and answers[0].model != ENSEMBLE else together(answers)
+
+
 def together(answers: Sequence[Prediction]) -> Ensemble | None:
     """Return what the models say together that have answered for a face.
 
