@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import NO_GROUP, YEARS, Answers, FloatArray, IntArray, softmax
+from agecli.decision import MEDIAN
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
+from agecli.evaluation.calibration import fit_decision
 from agecli.evaluation.scoring import Evaluation
 from agecli.evaluation.significance import CERTAIN, mcnemar
 from agecli.files import Output, check_outputs, marked
@@ -36,8 +38,8 @@ def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -
     """Score what models on the same images answer together.
 
     fitted: the ensemble that was fitted for them; by default it is the plain mean of their
-    probabilities, and of the ages of those that give one. None for one model, or for different age
-    groups or folds.
+    probabilities, whose median is the group, and of the ages of those that give one. None for one
+    model, or for different age groups or folds.
     """
     if len(results) < 2 or not _alike(results):
         return None
@@ -47,7 +49,7 @@ def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -
         answered, title = read.ages, "fitted on validation images"
     else:
         mean = np.mean([result.probabilities for result in results], axis=0)  # (N, groups)
-        read = Answers(mean, first.scheme, knows_years=False)
+        read = Answers(mean, first.scheme, knows_years=False, decision=MEDIAN)
         ages = [result.answered for result in results if result.answered is not None]
         answered, title = np.mean(ages, axis=0) if ages else None, "plain mean"
     left_out = max((one.left_out for one in results if one.left_out is not None), default=None)
@@ -55,8 +57,8 @@ def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -
     return replace(
         first, name=ENSEMBLE, model=ENSEMBLE, title=title, weights=None,
         distribution=read.distribution, probabilities=read.groups, answered=answered,
-        temperature=1.0, knows_years=read.knows_years,
-        scores=metrics.score(read.groups, first.ages, first.scheme, answered),
+        temperature=1.0, knows_years=read.knows_years, decision=read.decision,
+        scores=metrics.score(read.groups, first.ages, first.scheme, answered, read.decided),
         images_per_second=1 / rates, same_split=all(result.same_split for result in results),
         left_out=None if any(result.may_have_seen for result in results) else left_out,
     )  # fmt: skip
@@ -94,10 +96,10 @@ def fit_ensemble(results: Sequence[Evaluation], split_hash: str) -> Fitted:
         raise DataError(f"{known.sum()} validation images have a group: too few for --fit-ensemble")
     results = sorted(results, key=lambda result: -result.scores.exact)  # stable
     powers = fit_powers(_answers(results), results[0].truth)
-    left_out = _cross_fit(_answers(results), results[0].truth)
-    best = results[0]
-    scores = metrics.score(left_out.groups, best.ages, best.scheme, left_out.ages)
-    right = left_out.groups.argmax(axis=1) == best.truth
+    best, left_out = results[0], _cross_fit(_answers(results), results[0].truth)
+    left_out = replace(left_out, decision=fit_decision(left_out, best.ages))
+    scores = metrics.score(left_out.groups, best.ages, best.scheme, left_out.ages, left_out.decided)
+    right = left_out.decided == best.truth
     p = mcnemar(right[known], (best.answers == best.truth)[known])
     members = [
         Member(file.name, sha256_of(file), round(float(power), 4), result.scores.exact)
@@ -106,7 +108,9 @@ def fit_ensemble(results: Sequence[Evaluation], split_hash: str) -> Fitted:
     ]
     figures = {name: value for name, value in scores.plain().items() if name in FIGURES}
     better = p < CERTAIN and scores.exact > best.scores.exact
-    return Fitted(members, better, p, figures, scores.n, split_hash)
+    return Fitted(
+        members, better, p, figures, scores.n, split_hash, best.scheme.labels, left_out.decision
+    )
 
 
 def fit_powers(answers: Sequence[Answers], truth: IntArray) -> FloatArray:

@@ -16,6 +16,7 @@ from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
 from agecli.config import FLIP, TrainConfig
 from agecli.data.store import ALL, name_split
+from agecli.decision import LIKELIEST, Decision
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
@@ -62,6 +63,8 @@ class Evaluation:
     knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
+    decision: Decision = LIKELIEST
+    """That of the weights file, by which groups are answered."""
     fold: int | None = None
     """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
@@ -90,7 +93,7 @@ class Evaluation:
     @cached_property
     def answers(self) -> IntArray:
         """(N,) answered groups."""
-        return self.probabilities.argmax(axis=1)
+        return self.decision.decide(self.probabilities)
 
     @cached_property
     def slices(self) -> list[Slice]:
@@ -144,6 +147,7 @@ class Evaluation:
             **self.scores.plain(),
             "bootstrap": self.intervals,
             "temperature": self.temperature,
+            "decision": asdict(self.decision),
             "ece_raw": self.ece_raw,
             "images_per_second": self.images_per_second,
             "bytes": self.bytes,
@@ -215,10 +219,11 @@ def evaluate_model(
         distribution=read.distribution,
         probabilities=read.groups,
         answered=read.ages,
-        scores=metrics.score(read.groups, ages, model.scheme, read.ages),
+        scores=metrics.score(read.groups, ages, model.scheme, read.ages, read.decided),
         columns=_columns(dataset, rows),
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
+        decision=model.metadata.decision,
         fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

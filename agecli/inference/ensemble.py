@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agecli.decision import MEDIAN
 from agecli.inference.fitted import ENSEMBLE
-from agecli.inference.predictor import Prediction, label, name_answer
+from agecli.inference.predictor import Prediction, doubt, label, name_answer
 
-NAMED = ("group", "probability", "probabilities", "age")
+NAMED = ("group", "probability", "probabilities", "age", "between", "torn")
+"""What an ensemble's answer has of a model's."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Ensemble:
     """All groups, young to old."""
     age: float | None
     """None where no model gives one."""
+    between: tuple[str, str] | None
+    torn: bool
+    """Both as those of `Prediction`."""
     agree: int
     """Models whose own answer is this group."""
     models: int
@@ -33,6 +38,11 @@ class Ensemble:
     def label(self) -> str:
         """The group, its probability and the age as a short text, as `Prediction.label`."""
         return label(self.group, self.probability, self.age)
+
+    @property
+    def doubt(self) -> str:
+        """Between which groups the answer lies, as `Prediction.doubt`."""
+        return doubt(self.between, torn=self.torn)
 
 
 def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:
@@ -48,21 +58,22 @@ def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:
 def together(answers: Sequence[Prediction]) -> Ensemble | None:
     """Return what the models say together that have answered for a face.
 
-    That is the answer of their ensemble where it is among these, and else the mean of their
-    probabilities and ages. None without answers, or where models have different age groups.
+    That is the answer of their ensemble where it is among these, and of one model its own; else the
+    mean of their probabilities, whose median is the group, and of their ages. None without answers,
+    or where models have different age groups.
     """
     own = [answer for answer in answers if answer.probabilities and answer.model != ENSEMBLE]
     chances = [answer.probabilities or {} for answer in own]
     if not chances or any(list(other) != list(chances[0]) for other in chances):
         return None
     labels = list(chances[0])
-    fitted = next((answer for answer in answers if answer.model == ENSEMBLE), None)
-    if fitted:
-        named = {field: getattr(fitted, field) for field in NAMED}
+    said = next((answer for answer in answers if answer.model == ENSEMBLE), own[0])
+    if len(own) == 1 or said.model == ENSEMBLE:
+        named = {name: getattr(said, name) for name in NAMED}
     else:
         mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
         ages = [answer.age for answer in own if answer.age is not None]
-        named = name_answer(labels, mean, float(np.mean(ages)) if ages else None)
+        named = name_answer(labels, mean, float(np.mean(ages)) if ages else None, MEDIAN)
     places = [labels.index(answer.group) for answer in own if answer.group]
     return Ensemble(
         **named, models=len(own), agree=places.count(labels.index(named["group"])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 from msgspec import Meta
 
 from agecli import __version__
-from agecli.ages import NO_GROUP, YEARS, Answers, FloatArray, Scheme, softmax
+from agecli.ages import NO_GROUP, YEARS, Answers, FloatArray, Labels, Scheme, softmax
+from agecli.decision import LIKELIEST, Decision, check_decision
 from agecli.errors import brief
 from agecli.files import write_text
 from agecli.metadata import Count, Text
@@ -62,6 +63,10 @@ class Fitted:
     """Validation images that have a group."""
     split_hash: Text
     """Of the data set that they are of."""
+    scheme: Labels
+    """The groups of all members, young to old."""
+    decision: Decision = LIKELIEST
+    """The rule for the answered group."""
     agecli_version: Text = __version__
     format: Annotated[int, Meta(ge=1)] = FORMAT
 
@@ -78,10 +83,15 @@ class Fitted:
         """Put the best member's weights file first, and leave the others in their order."""
         return sorted(paths, key=lambda path: path.name != self.members[0].file)
 
+    def place(self, models: int) -> int:
+        """Return where it stands among the answers of so many models: the first, or the last."""
+        return 0 if self.better else models
+
     def combine(self, paths: Sequence[Path], answers: Sequence[Answers]) -> Answers:
         """Answer with what the members' weights files answer for the same images."""
         powers = {member.file: member.power for member in self.members}
-        return combine(answers, [powers[path.name] for path in paths])
+        joint = combine(answers, [powers[path.name] for path in paths])
+        return replace(joint, decision=self.decision)
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -125,6 +135,7 @@ def _read(file: Path, paths: Sequence[Path]) -> Fitted:
         raise ValueError("none of its members counts")
     if sorted(members) != sorted(path.name for path in paths):
         raise ValueError(f"it is of other models ({', '.join(members)})")
+    check_decision(fitted.decision, len(fitted.scheme))
     for path in paths:
         if sha256_of(path) != members[path.name]:
             raise ValueError(f"{path.name} has changed since it was fitted")

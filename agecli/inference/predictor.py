@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agecli import distributed
-from agecli.ages import Answers
+from agecli.ages import Answers, Scheme
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -23,6 +21,7 @@ from agecli.config import (
     Device,
     Fallback,
 )
+from agecli.decision import Decision, between
 from agecli.errors import WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
@@ -34,9 +33,6 @@ from agecli.inference.pytorch import LoadedModel, find_device
 from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
-
-ROUND = 64
-"""Pictures per process that are answered before their answers are put together."""
 
 PICTURES_PER_FACE = 16
 """Of the pictures that wait until their faces fill a batch: more are not held back."""
@@ -51,12 +47,16 @@ class Prediction:
     """None where the whole picture was used, or where there is no answer."""
     model: str | None = None
     group: str | None = None
-    """The most probable age group."""
+    """The answered age group: the most probable one, or by another rule of its weights file."""
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     """All groups, young to old."""
     age: float | None = None
     """Median age in years, where the model's objective gives it."""
+    between: tuple[str, str] | None = None
+    """Two groups between which the age lies, or the model is torn; None inside of one."""
+    torn: bool | None = None
+    """The answered or the likeliest group is none that the age lies in, or next to in a gap."""
     seen: bool | None = None
     """The model was trained on this crop or a near copy of it; None where its file does not say."""
     status: Status = "ok"
@@ -68,6 +68,11 @@ class Prediction:
     def label(self) -> str:
         """The group, its probability and the age as a short text: "25-32 64%, 29 y"."""
         return label(self.group, self.probability, self.age)
+
+    @property
+    def doubt(self) -> str:
+        """Between which groups the answer lies, in words; empty where it is inside one."""
+        return doubt(self.between, torn=bool(self.torn))
 
 
 class Predictor:
@@ -151,6 +156,14 @@ class Predictor:
         return list(dict.fromkeys(group for meta in self._metadata for group in meta.scheme))
 
     @property
+    def decisions(self) -> list[Decision]:
+        """The rules for the answered group, of those who answer for a face, in their order."""
+        rules = [metadata.decision for metadata in self._metadata]
+        if fitted := self._ensemble:
+            rules.insert(fitted.place(len(rules)), fitted.decision)
+        return rules
+
+    @property
     def views(self) -> set[View]:
         """How the models want their faces."""
         return {_view(metadata) for metadata in self._metadata}
@@ -163,7 +176,7 @@ class Predictor:
         """Yield what `predict` does, for pictures that were read with these views."""
         answered = [reading for reading in batch if reading.faces]
         said = [self.ask(model, answered) for model in self.models] if answered else []
-        columns = with_ensemble(self._ensemble, self._paths, said) if said else []
+        columns = with_ensemble(self._ensemble, self._paths, said)
         rows = zip(*columns, strict=True)  # per face: a Prediction of each model
         for reading in batch:
             if not reading.faces:
@@ -175,8 +188,7 @@ class Predictor:
         """Run one of its models over the faces of readings, a batch at a time."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
-        unknown: list[bool | None] = [None] * len(images)
-        seen = model.has_seen(images) or unknown
+        seen: Sequence[bool | None] = model.has_seen(images) or [None] * len(images)
         faces = [(reading.source, face) for reading in readings for face in reading.faces]
         return Said(_rows(faces, model.name, answers, seen), answers)
 
@@ -199,13 +211,13 @@ def with_ensemble(
     where it is better than each of them, and else last; it has seen a face where one of them has.
     """
     columns = [one.rows for one in said]
-    if fitted:
+    if fitted and said:
         faces = list(zip(*columns, strict=True))  # rows of all models
         known = [{row.seen for row in rows} for rows in faces]
         seen = [True if True in some else None if None in some else False for some in known]
         answers = fitted.combine(paths, [one.answers for one in said])
         joint = _rows([(row.source, row.face) for row, *_ in faces], ENSEMBLE, answers, seen)
-        columns.insert(0 if fitted.better else len(columns), joint)
+        columns.insert(fitted.place(len(columns)), joint)
     return columns
 
 
@@ -216,24 +228,34 @@ def _rows(
     """Name the answers of a model for faces in pictures."""
     ages = [None] * len(faces) if answers.ages is None else answers.ages
     return [
-        Prediction(source, face, name, seen=known, **name_answer(answers.scheme.labels, *answer))
-        for (source, face), known, *answer in zip(faces, seen, answers.groups, ages, strict=True)
-    ]
+        Prediction(
+            source, face, name, seen=known,
+            **name_answer(answers.scheme.labels, chances, age, answers.decision),
+        )
+        for (source, face), known, chances, age in zip(
+            faces, seen, answers.groups, ages, strict=True
+        )
+    ]  # fmt: skip
 
 
-def name_answer(labels: Sequence[str], chances: np.ndarray, age: float | None) -> dict[str, Any]:
-    """Return the fields of an answer, rounded: the likeliest group, all of them, and the age.
+def name_answer(
+    labels: Sequence[str], chances: np.ndarray, age: float | None, decision: Decision
+) -> dict[str, Any]:
+    """Return the fields of an answer, rounded: the decided group, all of them, and the age.
 
     labels, chances: (groups,), young to old. age: in years, None where it is unknown.
     """
-    best = int(chances.argmax())
+    group = int(decision.decide(chances[None])[0])
+    groups, torn = between(chances, age, group, Scheme.parse(labels))
     return {
-        "group": labels[best],
-        "probability": round(float(chances[best]), 4),
+        "group": labels[group],
+        "probability": round(float(chances[group]), 4),
         "probabilities": {
             label: round(float(p), 4) for label, p in zip(labels, chances, strict=True)
         },
         "age": None if age is None else round(float(age), 1),
+        "between": groups and (labels[groups[0]], labels[groups[1]]),
+        "torn": torn,
     }
 
 
@@ -242,35 +264,17 @@ def label(group: str | None, probability: float | None, age: float | None) -> st
     return f"{group} {probability:.0%}" + ("" if age is None else f", {age:.0f} y")
 
 
+def doubt(groups: Sequence[str] | None, *, torn: bool) -> str:
+    """Write the groups between which an answer lies: "between 25-32 and 38-43"."""
+    return f"{'torn ' * torn}between {groups[0]} and {groups[1]}" if groups else ""
+
+
 def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:
     """Return what is to be written at each face, a line per model; see `faces.drawing`."""
     labels: dict[Face | None, list[str]] = {}
     for prediction in predictions:
         labels.setdefault(prediction.face, []).append(prediction.label)
     return labels
-
-
-def predict_distributed(
-    predict: Callable[[Sequence[Path]], Iterator[Prediction]], sources: Sequence[Path]
-) -> Iterator[Prediction]:
-    """Yield what a function answers for sources; the processes of a launch share the work.
-
-    In rounds: each answers its part of the next sources, and all yield all of a round.
-    """
-    rank, world = distributed.rank(), distributed.world()
-    if world == 1:
-        yield from predict(sources)
-        return
-    size = min(ROUND, -(-len(sources) // world))
-    parts = [sources[start : start + size] for start in range(0, len(sources), size)]
-    parts += [[]] * (-len(parts) % world)  # each process has one in every round
-    own = parts[rank::world]
-    answers = predict([source for part in own for source in part])
-    pictures = (list(rows) for _, rows in groupby(answers, lambda row: row.source))
-    for part in own:
-        for process in distributed.gather(list(islice(pictures, len(part)))):
-            for rows in process:
-                yield from rows
 
 
 def load_model(path: Path, device: Device = "auto") -> Model:

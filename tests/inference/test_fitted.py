@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from agecli.ages import YEARS, Answers, Scheme
+from agecli.decision import MEDIAN
 from agecli.inference.fitted import FILE, Fitted, Member, combine, find_fitted, sha256_of
 
 SCHEME = Scheme.parse("0-2,4-6,8-13")
+LABELS = Scheme.parse("adience8").labels
 
 
 def draw(seed: int, outputs: int) -> Answers:
@@ -29,7 +31,9 @@ def paths(tmp_path: Path) -> list[Path]:
 def write_fitted(powers: dict[Path, float], *, better: bool = True) -> Fitted:
     """Write an ensemble of weights files beside them; the best is the first."""
     members = [Member(path.name, sha256_of(path), power, 0.7) for path, power in powers.items()]
-    fitted = Fitted(members, better, 0.01 if better else 0.3, {"exact": 0.8}, 100, "0123")
+    fitted = Fitted(
+        members, better, 0.01 if better else 0.3, {"exact": 0.8}, 100, "0123", LABELS, MEDIAN
+    )
     fitted.write(next(iter(powers)).with_name(FILE))
     return fitted
 
@@ -89,6 +93,7 @@ def test_members_are_told_by_their_names(paths: list[Path], fitted: Fitted):
     joint = fitted.combine(paths, [one, two])
     np.testing.assert_allclose(joint.groups, combine([one, two], [0.25, 0.5]).groups)
     np.testing.assert_allclose(joint.groups, fitted.combine(paths[::-1], [two, one]).groups)
+    assert joint.decision == MEDIAN
 
 
 def test_none_is_found_without_a_file_or_in_several_folders(paths: list[Path], tmp_path: Path):
@@ -121,6 +126,8 @@ def test_what_has_changed_is_said_in_a_line(paths: list[Path], fitted: Fitted):
         ({"power": 0}, "none of its members counts"),
         ({"file": "two.safetensors"}, "names a file twice"),
         ({"sha256": "no"}, "sha256"),
+        ({"decision": {"rule": "adjusted", "tau": 0.3, "shares": [0.5, 0.5]}}, "decision: "),
+        ({"decision": {"rule": "best"}}, "decision"),
     ],
 )
 def test_a_file_that_cannot_be_is_said_and_not_used(paths, fitted, changes, words):

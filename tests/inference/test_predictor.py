@@ -25,7 +25,7 @@ from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
 from tests.inference.test_fitted import write_fitted
-from tests.launching import Threads, pretend
+from tests.launching import pretend
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -341,31 +341,6 @@ def test_weights_that_name_no_margin_have_the_usual_one(toy: Path, tmp_path: Pat
     answers = [next(Predictor([path], device="cpu").predict([PORTRAIT])) for path in (toy, bare)]
     assert answers[0].probabilities == answers[1].probabilities
     assert Predictor([toy, bare, wide]).views == {(32, FACE_MARGIN), (32, 0.5)}
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 3, 7, 12])
-def test_processes_share_pictures_and_yield_all_in_order(
-    monkeypatch: pytest.MonkeyPatch, world: int, count: int
-):
-    """Rounds of two pictures a process; a picture's faces stay together."""
-    answered: list[int] = []
-    monkeypatch.setattr(predictor, "ROUND", 2)
-    sources = [Path(str(number)) for number in range(count)]
-
-    def predict(paths):
-        answered.append(len(paths))
-        for path in paths:
-            for face in range(1 + int(str(path)) % 3):
-                yield Prediction(str(path), model=str(face))
-
-    expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
-    for rows in Threads(monkeypatch, world).run(
-        lambda: list(predictor.predict_distributed(predict, sources))
-    ):
-        assert [(row.source, row.model) for row in rows] == expected
-    assert sum(answered) == count
-    assert max(answered) - min(answered) <= 2
 
 
 def test_wrong_use(toy: Path, tmp_path: Path):
