@@ -93,6 +93,8 @@ def test_every_command_shows_an_example(cli, command: str):
         (["train", "dinov2", "--backbone", "scratch:huge"], "scratch:tiny"),
         (["train", "dinov2", "--backbone", "scratch:tiny", "--views", "2"], "--views"),
         (["train", "dinov2", "--backbone", "x/y", "--teacher", "cnn"], "--teacher"),
+        (["train", "cnn", "--within-train"], "--fold"),
+        (["train", "cnn", "--teacher", "cnn", "--soft-labels", "a.csv"], "--soft-labels"),
         (["train", "cnn", "--config", "gone.toml"], "gone.toml"),
         (["train", "cnn", "--config", "a.toml", "--from-study", "s"], "--from-study"),
         (["train", "cnn", "--resume", "r", "--config", "a.toml"], "--config"),

@@ -15,6 +15,7 @@ from agecli.commands._options import flag
 from agecli.config import FLIP, TrainConfig
 
 if TYPE_CHECKING:
+    from agecli.evaluation.outoffold import OutOfFold
     from agecli.evaluation.scoring import Evaluation
     from agecli.evaluation.suite import Suite
 
@@ -26,6 +27,7 @@ Examples:
   agecli evaluate cnn capsnet runs/cnn --report report
   agecli evaluate runs/cnn --robustness --photographs --report report
   agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --data data/adience
+  agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --out-of-fold answers.csv
   agecli evaluate cnn runs/cnn --data data/utkface --data data/mine --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
   agecli evaluate weights --split val --fit-ensemble
@@ -71,6 +73,14 @@ Store = Annotated[bool, flag("store", "Keep --robustness in the weights files' o
 Photographs = Annotated[
     bool, flag("photographs", "Find faces in larger pictures, too, as predict does.")
 ]
+OutOfFoldFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", dir_okay=False,
+        help="Write each image's answer by the run of its fold, doubtful labels first: a CSV file, "
+        "as --soft-labels takes.",
+    ),
+]  # fmt: skip
 Gates = Annotated[
     list[str] | None,
     typer.Option(
@@ -100,6 +110,7 @@ def evaluate(
     robustness: Robustness = False,
     store: Store = False,
     photographs: Photographs = False,
+    out_of_fold: OutOfFoldFile = None,
     gates: Gates = None,
     fit_ensemble: FitEnsemble = False,
     force: Force = False,
@@ -120,11 +131,13 @@ def evaluate(
     processes of a launcher share the images. Exit code 4: a --gate does not hold.
     """
     from agecli.commands._tables import stage_bars
-    from agecli.evaluation import across
+    from agecli.evaluation import across, outoffold
     from agecli.evaluation.report.page import write_page
 
-    if distributed.is_main() and (plots or report):
-        _check(plots, report, weights, data, split)
+    if out_of_fold:
+        outoffold.check_folds(weights, data, split)
+    if distributed.is_main() and (plots or report or out_of_fold):
+        _check(plots, report, out_of_fold, weights, data, split)
     with stage_bars() as progress:
         suites = across.evaluate_each(
             *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
@@ -138,9 +151,16 @@ def evaluate(
     _say_ensemble(next(iter(suites.values())), fresh=fit_ensemble)
     if plots:
         _plot(suites, plots)
+    answers = None
+    if out_of_fold:
+        (suite,) = suites.values()
+        answers = outoffold.gather(suite.models, suite.dataset)
+        answers.write(out_of_fold)
+        _say(f"wrote {out_of_fold}: {outoffold.describe(answers)}")
     if report:
-        _say(f"wrote {write_page(report, suites, show_faces=show_faces)[0]}")
-    _show(suites, marks, as_json)
+        page = write_page(report, suites, show_faces=show_faces, answers=answers)[0]
+        _say(f"wrote {page}")
+    _show(suites, marks, as_json, answers)
     failures = [mark + text for name, mark in marks.items() for text in suites[name].failures]
     for text in failures:
         _say(f"--gate: {text}")
@@ -149,9 +169,11 @@ def evaluate(
 
 
 def _check(
-    plots: Path | None, report: Path | None, weights: list[Path], data: list[Path], split: str
-) -> None:
+    plots: Path | None, report: Path | None, out_of_fold: Path | None, weights: list[Path],
+    data: list[Path], split: str,
+) -> None:  # fmt: skip
     """Make the folders, and see that nothing of others is written over, before the work."""
+    from agecli.evaluation import outoffold
     from agecli.evaluation.names import data_names, row_names
     from agecli.evaluation.report.page import page_files
     from agecli.evaluation.report.plots import MARK
@@ -164,6 +186,8 @@ def _check(
     if report:
         paths = page_files(report, models, sets)
         outputs += [Output("--report", path, marked(MARK)) for path in paths]
+    if out_of_fold:
+        outputs.append(Output("--out-of-fold", out_of_fold, marked(",".join(outoffold.FACTS))))
     for output in outputs:
         output.path.parent.mkdir(parents=True, exist_ok=True)
     check_outputs({output.path: output for output in outputs}.values())
@@ -200,7 +224,9 @@ def _say_ensemble(suite: Suite, *, fresh: bool) -> None:
         _say(f"warning: {found.note}")
 
 
-def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) -> None:
+def _show(
+    suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool, answers: OutOfFold | None
+) -> None:
     """Print lines of JSON or tables."""
     from agecli.commands._console import out
     from agecli.commands._tables import lay_out
@@ -210,6 +236,8 @@ def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) 
     if as_json:
         for line in (line for suite in suites.values() for line in suite.lines()):
             typer.echo(json.dumps(line, allow_nan=False))
+        if answers:
+            typer.echo(json.dumps({"out_of_fold": answers.plain()}, allow_nan=False))
         return
     first = next(iter(suites.values())).models[0]
     where = name_split(first.split) + SEEN[first.split] * first.same_split
@@ -230,6 +258,8 @@ def _show(suites: Mapping[str, Suite], marks: Mapping[str, str], as_json: bool) 
         for grid in grids:
             grid.title = marks[name] * bool(grid.title) + grid.title
             out.print(lay_out(grid))
+    if answers:
+        out.print(lay_out(tables.doubtful_grid(answers)), highlight=False)
 
 
 def _show_models(suite: Suite, where: str) -> None:

@@ -210,8 +210,6 @@ class Dinov2Config(AgesConfig):
     """Rate of a block, as a share of the one behind it (--unfreeze)."""
     drop_path: float = 0.1
     """Stochastic depth of scratch:tiny."""
-    teacher: Weights = ""
-    """A trained model whose answers scratch:tiny learns, beside the labels."""
     init: Weights = "none"
     """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
@@ -232,7 +230,10 @@ class Dinov2Config(AgesConfig):
         if self.from_scratch and (self.unfreeze or self.views > 1):
             raise UsageError(f"--backbone {SCRATCH} is trained whole: no --unfreeze, no --views")
         if self.teacher and not self.from_scratch:
-            raise UsageError(f"--teacher is for --backbone {SCRATCH}")
+            raise UsageError(
+                f"--teacher is for --backbone {SCRATCH}: heads see features, and no images that it "
+                "could answer; give its answers as --soft-labels"
+            )
         if self.init != "none" and not self.from_scratch:
             raise UsageError(f"--init is for --backbone {SCRATCH}: others are pre-trained")
 
@@ -267,8 +268,6 @@ class Dinov2Config(AgesConfig):
             space["layer_decay"] = Float(0.5, 1.0)
         if self.from_scratch:
             space["drop_path"] = Float(0.0, 0.3)
-        if self.teacher:  # who answers by one objective
-            del space["objective"]
         if not self.trains_backbone:  # heads have their own batches and schedule
             del space["batch_size"], space["schedule"]
             if self.views == 1:

@@ -12,8 +12,8 @@ from agecli.config.models import CONFIGS
 from agecli.errors import UsageError, brief, pasteable
 from agecli.reading import read_json, read_toml
 
-FOUND = ("revision", "mean", "std")
-"""Settings that belong to a dinov2's backbone, and are found with it."""
+FOUND = ("revision", "mean", "std", "soft_labels_sha256")
+"""Settings that are found, with a dinov2's backbone or a file, and not given."""
 
 TRIALS = 30
 """Trials of a study, unless more or fewer are asked for."""

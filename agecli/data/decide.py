@@ -34,7 +34,7 @@ REASONS = (
     f"copies more than {CONFLICT_YEARS} years apart",
 )
 """Why an image that can be used is left out, by number; a leak's is that of the stricter split."""
-
+LEAKS = REASONS[1:3]
 
 Gather = Callable[[NDArray[np.bool_]], Families]
 """Gathers the families of the images (N,) that are true."""

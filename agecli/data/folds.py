@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.config import PrepareConfig
-from agecli.data.decide import REASONS, Known, decide_fold
+from agecli.data.decide import LEAKS, REASONS, Known, decide_fold
 from agecli.data.manifest import Manifest
 from agecli.data.receipt import Receipt
 from agecli.data.split import SPLITS, Array, split_hash
@@ -17,12 +17,15 @@ from agecli.errors import UsageError
 _OPTIONS = ("seed", "conflicts")  # of a receipt, that decide here, too
 
 
-def of_fold(manifest: Manifest, receipt: Receipt, fold: int) -> Manifest:
+def of_fold(
+    manifest: Manifest, receipt: Receipt, fold: int, *, within_train: bool = False
+) -> Manifest:
     """Return a data set's manifest with a fold as its test split; the rest trains and validates.
 
     A tenth of the rest validates, in each source and age group, and no person or copy straddles;
-    what the plain split left out for that may be used. Raises ValueError for options of the receipt
-    that are none.
+    what the plain split left out for that may be used. within_train: of the plain training split
+    alone, so that nothing is seen of its validation and test images, nor of copies and persons of
+    these. Raises ValueError for options of the receipt that are none.
     """
     chosen = {name: receipt.options[name] for name in _OPTIONS if name in receipt.options}
     try:
@@ -30,6 +33,8 @@ def of_fold(manifest: Manifest, receipt: Receipt, fold: int) -> Manifest:
     except UsageError as error:
         raise ValueError(str(error).removeprefix("--")) from error
     used = (manifest.splits != "") & np.isin(manifest.excluded, REASONS)
+    if within_train:
+        used &= (manifest.splits == "train") & ~np.isin(manifest.excluded, LEAKS)
     decided = decide_fold(_known(manifest, used), fold, config)
     splits = np.array([*SPLITS, ""])[decided.splits]  # of -1, the last
     reasons = np.array(REASONS)[decided.reasons]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Scheme
-from agecli.config import PrepareConfig
+from agecli.config import PrepareConfig, TrainConfig
 from agecli.data.compressed import JPEGS, OFFSETS, CompressedFile, open_compressed
 from agecli.data.folds import of_fold
 from agecli.data.manifest import Columns, Manifest
@@ -71,12 +71,18 @@ class Dataset(Columns):
         return np.flatnonzero(inside & (self.excluded == ""))
 
 
-def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
+def open_for(config: TrainConfig) -> Dataset:
+    """Open a training's data set, as `open_dataset` does."""
+    return open_dataset(Path(config.data), config.fold, within_train=config.within_train)
+
+
+def open_dataset(folder: Path, fold: int | None = None, *, within_train: bool = False) -> Dataset:
     """Open a data set that `agecli prepare` made; the images stay on disk.
 
-    fold: that which is to be the test split, by default the plain split. Raises DataError, with the
-    command to type, where there is no such data set or fold, or a part is not as it was made: the
-    manifest is held against the receipt, the images against the manifest.
+    fold: that which is to be the test split, by default the plain split; within_train: of the plain
+    split's training images alone. Raises DataError, with the command to type, where there is no
+    such data set or fold, or a part is not as it was made: the manifest is held against the
+    receipt, the images against the manifest.
     """
     _need(folder, MANIFEST, RECEIPT)
     with _one_line(folder / RECEIPT):
@@ -96,7 +102,7 @@ def open_dataset(folder: Path, fold: int | None = None) -> Dataset:
     if fold is not None:
         _check_fold(folder, manifest, fold)
         with _one_line(folder):
-            manifest = of_fold(manifest, receipt, fold)
+            manifest = of_fold(manifest, receipt, fold, within_train=within_train)
     columns = {column.name: getattr(manifest, column.name) for column in fields(Columns)}
     return Dataset(
         folder=folder, images=images, receipt=receipt, split_hash=manifest.split_hash, fold=fold,

@@ -33,7 +33,7 @@ COLUMNS = {
 
 _SHOWN = 20  # lines that one error names
 _LONGEST = 100
-"""Characters of a sex, race or person."""
+"""Characters of a sex, race, person or slice."""
 
 _AGE_RULE = f"each line needs one age from 0 to {OLDEST}, or a range such as 25-32"
 _RULES = {
@@ -41,7 +41,7 @@ _RULES = {
     "split": f"a split is one of {', '.join(SPLITS)}",
     "fold": "a fold is a number from 0 to 999",
     "both": "an age lies in its own range",
-    "long": f"a sex, race or person has {_LONGEST} characters at most",
+    "long": f"a sex, race, person or slice has {_LONGEST} characters at most",
 }
 
 
@@ -89,6 +89,8 @@ class Table:
     """By `key_of` the picture's path; a text says why a picture is left out."""
     unused: list[str] = field(default_factory=list)
     """Columns that mean nothing here."""
+    slices: set[str] = field(default_factory=set)
+    """Those that are kept, by the names that were asked for."""
     _lines: dict[str, tuple[str, int]] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict)
 
@@ -148,8 +150,12 @@ def key_of(path: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(path.replace("\\", "/")))
 
 
-def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
+def read_tables(
+    files: Mapping[str, bytes], forms: Sequence[Form], slices: Sequence[str] = ()
+) -> Table:
     """Read tables of labels, by their names; each has the first form of which no column is missing.
+
+    slices: further columns to keep.
 
     Columns are parted by commas, semicolons, tabs or bars. Of an age with a fraction the completed
     years count. Raises DataError that names all lines at fault: with ages that are none, or lie
@@ -158,7 +164,7 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
     """
     names = [PurePath(name).name for name in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    table, faults = Table(names[0] + more, list(files)), _Faults()
+    table, faults = Table(names[0] + more, list(files)), Faults()
     for name, content in files.items():
         rows = rows_of(name, content)
         titles = next(rows, (0, [""]))[1]
@@ -173,8 +179,12 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
         first = list(islice(rows, 1))
         if {"age", "range"} <= places.keys() and not _has_range(first, places["range"]):
             del places["range"]
+        kept = {title: header.index(title.casefold()) for title in slices
+                if title.casefold() in header}  # fmt: skip
+        table.slices.update(kept)
+        places |= kept
         cells = _cells(chain(first, rows), places, form.constants(name))
-        _add_rows(table, faults, name, cells, form)
+        _add_rows(table, faults, name, cells, form, slices)
         unused = (title for place, title in enumerate(titles) if place not in places.values())
         table.unused.extend(title for title in unused if title and title not in table.unused)
     if faults.found or faults.conflicts:
@@ -199,18 +209,19 @@ def _cells(
 
 def _add_rows(
     table: Table,
-    faults: _Faults,
+    faults: Faults,
     name: str,
     rows: Iterable[tuple[int, dict[str, str]]],
     form: Form,
+    slices: Sequence[str],
 ) -> None:
     for line, cells in rows:
-        label: Label | _Fault | str | None = _label(cells)
+        label: Label | Fault | str | None = _label(cells, slices)
         if label is None and form.blank_ages:
             label = f"no age in {PurePath(name).name}"
         elif label is None:
-            label = _Fault(_AGE_RULE, cells.get("age", ""))
-        if isinstance(label, _Fault):
+            label = Fault(_AGE_RULE, cells.get("age", ""))
+        if isinstance(label, Fault):
             faults.add(label, name, line)
             continue
         key = key_of(form.key.format_map(cells))
@@ -219,47 +230,50 @@ def _add_rows(
 
 
 @dataclass(frozen=True)
-class _Fault:
+class Fault:
+    """What is wrong with a row."""
+
     rule: str
     cell: str
 
 
-def _label(cells: Mapping[str, str]) -> Label | _Fault | None:
+def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | Fault | None:
     """Read a row: its label, what is wrong with it, or None where it says nothing of the age."""
     if "path" in cells and not cells["path"]:
-        return _Fault(_RULES["path"], "")
+        return Fault(_RULES["path"], "")
     split, fold = read_split(cells.get("split", "")), read_fold(cells.get("fold", ""))
     if "split" in cells and not split:
-        return _Fault(_RULES["split"], cells["split"])
+        return Fault(_RULES["split"], cells["split"])
     if cells.get("fold") and fold < 0:
-        return _Fault(_RULES["fold"], cells["fold"])
+        return Fault(_RULES["fold"], cells["fold"])
     texts = [cells.get(what, "") for what in ("age", "range")]
     texts = [text for text in texts if text.casefold() not in UNKNOWN]
     ages: list[Age] = []
     for text in texts:
         age = read_age(text)
         if age is None:
-            return _Fault(_AGE_RULE, text)
+            return Fault(_AGE_RULE, text)
         ages.append(age)
     if not ages:
         return None
     if not (ages[-1].low <= ages[0].low and ages[0].high <= ages[-1].high):
-        return _Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
-    words = [cells.get(what, "") for what in ("sex", "race", "person")]
+        return Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
+    words = [cells.get(what, "") for what in ("sex", "race", "person", *slices)]
     if long := [word for word in words if len(word) > _LONGEST]:
-        return _Fault(_RULES["long"], long[0])
-    sex, race, person = map(read_word, ("sex", "race", "person"), words)
-    return Label(ages[0], sex, race, split, person, fold)
+        return Fault(_RULES["long"], long[0])
+    columns = ("sex", "race", "person", *["slice"] * len(slices))
+    sex, race, person, *values = map(read_word, columns, words)
+    return Label(ages[0], sex, race, split, person, fold, slices=tuple(values))
 
 
-class _Faults:
+class Faults:
     """What is wrong with the rows of all files."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], list[tuple[int, str]]] = {}  # by file and rule
         self.conflicts: list[str] = []
 
-    def add(self, fault: _Fault, file: str, line: int) -> None:
+    def add(self, fault: Fault, file: str, line: int) -> None:
         """Add a row's fault."""
         self.found.setdefault((file, fault.rule), []).append((line, fault.cell))
 

@@ -40,11 +40,12 @@ class Folds:
 
 def dataset_of(metadata: Metadata, dataset: Dataset) -> Dataset:
     """Return a data set as weights were trained on it: by their fold, where this is that data."""
-    fold = metadata.training.get("config", {}).get("fold")
+    config = metadata.training.get("config", {})
+    fold, within = config.get("fold"), config.get("within_train") is True
     if fold is None or metadata.split_hash == dataset.split_hash:
         return dataset
     try:
-        own = open_dataset(dataset.folder, fold)
+        own = open_dataset(dataset.folder, fold, within_train=within)
     except DataError:  # it has no such fold: another data set
         return dataset
     return own if own.split_hash == metadata.split_hash else dataset
@@ -72,6 +73,11 @@ def new_images(
     found: dict[int, New] = {}
     for fold in dict.fromkeys(each.fold for each in own):
         places = [place for place, each in enumerate(own) if each.fold == fold]
+        if len({own[place].split_hash for place in places}) > 1:
+            raise UsageError(
+                f"Runs of --fold {fold} with --within-train and without share no images: evaluate "
+                "them apart"
+            )
         alike = [paths[place] for place in places]
         unseen = leave_out_seen(alike, own[places[0]], split, force=force)
         for place, searched in zip(places, unseen.searched, strict=True):

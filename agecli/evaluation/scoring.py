@@ -97,7 +97,7 @@ class Evaluation:
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """The scores by sex, race, source (where there are several) and age group."""
+        """The scores by sex, race, source where there are several, kept columns, age group."""
         return slices(self.answers, self.ages, self.scheme, self.columns)
 
     @property
@@ -230,7 +230,10 @@ def evaluate_model(
 
 
 def _columns(dataset: Dataset, rows: IntArray) -> dict[str, NDArray[np.str_]]:
-    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some."""
+    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some, and
+    the columns that `agecli prepare --slices` kept."""
     columns = {"sex": dataset.sexes[rows], "race": dataset.races[rows]}
     sources = dataset.sources[rows]
-    return columns if len(np.unique(sources)) == 1 else columns | {"source": sources}
+    if len(np.unique(sources)) > 1:
+        columns["source"] = sources
+    return columns | {name: values[rows] for name, values in dataset.slices.items()}

@@ -45,6 +45,7 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run, check_world
 from agecli.training.session import Session
+from agecli.training.soft import settle_soft
 from agecli.training.synced import share_statistics
 from agecli.weights import Metadata
 
@@ -65,6 +66,8 @@ with warnings.catch_warnings():
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Make sure of the weights that the training starts from; dry: it will not."""
     _check_search(config)
+    if not dry:
+        config = settle_soft(config, announce)
     if not dry and (state := _initial_state(config, announce)):
         _load_body(ResNet(outputs=1, arch=config.arch), state, config.init)
     return replace(config, freeze_epochs=config.frozen_epochs)

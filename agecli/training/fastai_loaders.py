@@ -39,14 +39,19 @@ class StoreLoader(TfmdDL):
         """Detach a batch's tensors, and gather none: processes need not have as many batches."""
         return to_detach(b, cpu, gather=False)
 
-    def create_batches(self, samps: Any) -> Iterator[tuple[TensorImage, TensorCategory]]:
-        """Yield (images, ages) on the device: the model's input (B, 3, S, S) and years (B,)."""
+    def create_batches(self, samps: Any) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (images, ages) on the device: the model's input (B, 3, S, S) and years (B, 2).
+
+        Of those that train, soft labels too, where there are any.
+        """
         for images, rows in self.batches.epoch(self.epoch):
             # fastai would copy them, too, but wait for the GPU to be through with all before.
             images = images.to(self.device, non_blocking=True)
             ages = torch.from_numpy(self.session.dataset.ages[rows])
             ages = ages.to(self.device, non_blocking=True)
-            yield TensorImage(self._input(images)), TensorCategory(ages)
+            batch = self._input(images)
+            soft = self.session.soft_labels(batch, rows) if self.batches.shuffle else None
+            yield TensorImage(batch), TensorCategory(ages), *([] if soft is None else [soft])
 
     def _input(self, images: Tensor) -> Tensor:
         """Map stored images (B, S, S, 3) to what the model takes, and augment those that train."""

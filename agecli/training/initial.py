@@ -9,7 +9,7 @@ from typing import Any
 from agecli.ages import IntArray
 from agecli.config import TrainConfig
 from agecli.data.seen import Prints, fingerprints_of, merge
-from agecli.data.store import Dataset, open_dataset
+from agecli.data.store import Dataset, open_for
 from agecli.errors import UsageError, WeightsError
 from agecli.registry import MODELS
 from agecli.training.runs import Run
@@ -31,7 +31,7 @@ def own_weights(name: str) -> Path | None:
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
     """Raise UsageError for weights that may have seen images by which a training is judged."""
-    split_hash = open_dataset(Path(config.data), config.fold).split_hash
+    split_hash = open_for(config).split_hash
     if read_metadata(path).split_hash != split_hash:
         raise UsageError(
             f"{option}: {path} was trained on another split than that of {config.data}: it may "

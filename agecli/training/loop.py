@@ -80,7 +80,7 @@ class Trainer:
                 images.to(device, non_blocking=True), config.image_size, config.mean, config.std,
                 config.augment, generator,
             )  # (B, 3, S, S)  # fmt: skip
-            total += self._step(batch, ages, average)
+            total += self._step(batch, ages, session.soft_labels(batch, rows), average)
             images_done += len(rows) * accelerator.num_processes
             now = time.monotonic()
             if now - reported > REPORT_SECONDS or step == len(self.batches):
@@ -89,10 +89,12 @@ class Trainer:
         mean = distributed.mean(total.item() / len(self.batches))
         return done(len(self.batches), mean, time.monotonic())
 
-    def _step(self, batch: Tensor, ages: Tensor, average: MovingAverage | None) -> Tensor:
-        """Train on a batch (B, 3, S, S) with its ages (B, 2); return its loss."""
+    def _step(
+        self, batch: Tensor, ages: Tensor, soft: Tensor | None, average: MovingAverage | None
+    ) -> Tensor:
+        """Train on a batch (B, 3, S, S) with its ages (B, 2) and soft labels; return its loss."""
         with self.accelerator.accumulate(self.model):
-            loss = self.session.objective.training_loss(self.model, batch, ages)
+            loss = self.session.objective.training_loss(self.model, batch, ages, soft)
             self.accelerator.backward(loss)
             self.optimizer.step()
             self.optimizer.zero_grad()

@@ -20,11 +20,7 @@ from agecli.ages import (
     knows_years,
     label_distribution,
 )
-from agecli.config import AgesConfig, Dinov2Config, TrainConfig
-from agecli.errors import UsageError
-from agecli.models.blocks import to_channels_last
-from agecli.training.devices import autocast
-from agecli.weights import load_weights, named_weights
+from agecli.config import AgesConfig, TrainConfig
 
 Ends = tuple[Tensor, Tensor]
 """First and last years (B,) of labels."""
@@ -36,8 +32,6 @@ RECONSTRUCTION_WEIGHT = 0.02
 
 def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> Objective:
     """Build the objective that a configuration names; train_ages (N, 2) decide on --balance."""
-    if isinstance(config, Dinov2Config) and config.teacher:
-        return DistilledObjective(config, scheme, train_ages)
     if isinstance(config, AgesConfig):
         return AgeObjective(config, scheme, train_ages)
     return MarginObjective(config, scheme, train_ages)
@@ -46,13 +40,18 @@ def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> 
 class Objective(nn.Module):
     """What a model is trained to predict; called with logits and ages, it returns the loss.
 
-    Ages are labels (B, 2), a first and a last year of 0 to 120, or plain years (B,).
+    Ages are labels (B, 2), a first and a last year of 0 to 120, or plain years (B,). Soft labels
+    are distributions over years (B, YEARS) or groups (B, groups), zeros where there is none: of an
+    image that has one, label and soft label count half each. Of years, a model of groups learns
+    those that have a group.
     """
 
     group: Tensor
     """(YEARS, YEARS) group of a label by its first and last year, or NO_GROUP."""
     weight: Tensor
     """(YEARS, YEARS) weight of such a label's images."""
+    groups_of_years: Tensor
+    """(YEARS, groups) 1 for the group of a year."""
     parallel = False
     """The processes of a launch train together: the mean of their losses is that of all images."""
 
@@ -63,17 +62,29 @@ class Objective(nn.Module):
         nearest = scheme.nearest_groups(every_label()).reshape(YEARS, YEARS)
         self.register_buffer("group", torch.from_numpy(scheme.range_groups()))
         self.register_buffer("weight", torch.from_numpy(weights[nearest]))
+        self.register_buffer("groups_of_years", torch.from_numpy(scheme.year_matrix()))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
         """Return which images of ages (N, 2) count, as (N,): those that have a group."""
         return (self.group.cpu()[_ends(torch.from_numpy(ages))] != NO_GROUP).numpy()
 
-    def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
+    def training_loss(
+        self, model: Callable[..., Any], images: Tensor, ages: Tensor, soft: Tensor | None = None
+    ) -> Tensor:
         """Run a model on normalised images (B, 3, S, S) and return the loss to train on."""
-        return self(model(images), ages)
+        return self(model(images), ages, soft)
 
     def _weights_of(self, ends: Ends) -> Tensor:
         return self.weight[ends] if self.training else torch.ones_like(ends[0], dtype=torch.float)
+
+    def _in_outputs(self, soft: Tensor) -> Tensor:
+        """Return soft labels of years as those of groups, (B, groups), where a model knows these.
+
+        They sum to the share of the years that have a group.
+        """
+        if self.knows_years or soft.shape[1] != YEARS:
+            return soft
+        return soft @ self.groups_of_years
 
     def _mean(self, losses: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted mean of losses (B,), of which some or all may weigh nothing.
@@ -115,6 +126,8 @@ class AgeObjective(Objective):
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         self.name, self.smoothing = config.objective, config.label_smoothing
+        low, high = torch.from_numpy(every_label().T.reshape(2, YEARS, YEARS))
+        self.weight[low < high] *= config.range_weight
         target = label_distribution(np.arange(YEARS), config.label_width)
         self.register_buffer("target", torch.from_numpy(target))
         # Added to logits, it leaves each group the years that are its own.
@@ -132,18 +145,34 @@ class AgeObjective(Objective):
             return np.ones(len(ages), dtype=bool)
         return (self.share.cpu()[_ends(torch.from_numpy(ages))] > 0).numpy()
 
-    def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, ages: Tensor, soft: Tensor | None = None) -> Tensor:
         """Return the mean loss of logits (B, groups) or (B, YEARS) for ages (B, 2)."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half is too coarse
+        if soft is None:
+            return self._labelled(logits, ages)
+        soft = self._in_outputs(soft).to(logits.dtype)
+        by_years = self.knows_years and soft.shape[1] != YEARS
+        log_probabilities = F.log_softmax(self._by_group(logits) if by_years else logits, dim=1)
+        taught = -(soft * log_probabilities).sum(dim=1).mean()
+        return self._labelled(logits, ages, 1 - soft.sum(dim=1) / 2) + taught / 2
+
+    def _labelled(self, logits: Tensor, ages: Tensor, part: Tensor | float = 1.0) -> Tensor:
+        """Return the mean loss for the labels alone, of which a part (B,) counts."""
         ends = _ends(ages)
         weight = self._weights_of(ends)
-        if self.name == "groups":
-            return self._group_loss(F.log_softmax(logits, dim=1), ends, weight)
-        loss = self._mean(self._year_losses(F.log_softmax(logits, dim=1), *ends), weight)
-        if self.name == "both":
-            by_group = (logits[:, None] + self.outside).logsumexp(dim=2)  # (B, groups)
-            loss = loss + self._group_loss(F.log_softmax(by_group, dim=1), ends, weight)
+        loss = torch.zeros((), device=logits.device)
+        if self.name != "groups":
+            losses = self._year_losses(F.log_softmax(logits, dim=1), *ends)
+            loss = self._mean(part * losses, weight)
+        if self.name != "ages":
+            by_group = logits if self.name == "groups" else self._by_group(logits)
+            losses = self._group_losses(F.log_softmax(by_group, dim=1), ends)
+            loss = loss + self._mean(part * losses, self.share[ends] * weight)
         return loss
+
+    def _by_group(self, logits: Tensor) -> Tensor:
+        """Return the logits of groups (B, groups) that logits of years (B, YEARS) sum up to."""
+        return (logits[:, None] + self.outside).logsumexp(dim=2)
 
     def _year_losses(self, log_probabilities: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Return the losses (B,) of years, log probabilities (B, YEARS), from low to high (B,)."""
@@ -153,74 +182,41 @@ class AgeObjective(Objective):
         of_ranges = -log_probabilities.masked_fill(outside, -torch.inf).logsumexp(dim=1)
         return torch.where(low == high, of_years, of_ranges)
 
-    def _group_loss(self, log_probabilities: Tensor, ends: Ends, weight: Tensor) -> Tensor:
+    def _group_losses(self, log_probabilities: Tensor, ends: Ends) -> Tensor:
+        """Return the losses (B,) of groups, log probabilities (B, groups)."""
         right = (log_probabilities + self.likely[ends]).logsumexp(dim=1)  # (B,)
         smoothing = self.smoothing if self.training else 0.0
-        losses = -(1 - smoothing) * right - smoothing * log_probabilities.mean(dim=1)
-        return self._mean(losses, self.share[ends] * weight)
-
-
-class DistilledObjective(AgeObjective):
-    """The age objective, in equal parts with a teacher's answers (Hinton et al. 2015).
-
-    The teacher sees the student's augmented images, resized to its own size.
-    """
-
-    def __init__(self, config: Dinov2Config, scheme: Scheme, train_ages: NDArray) -> None:
-        super().__init__(config, scheme, train_ages)
-        path = named_weights(config.teacher)[0]
-        teacher, metadata = load_weights(path)
-        self.teacher = to_channels_last(teacher).requires_grad_(False)
-        self.config = config
-        self.side = metadata.image_size
-        same = metadata.knows_years or metadata.scheme == scheme.labels
-        if metadata.knows_years != self.knows_years or not same:
-            raise UsageError(
-                f"--teacher: {path} answers other classes by its objective "
-                f"{metadata.objective!r} than those of --objective {config.objective}"
-            )
-        if [*metadata.mean, *metadata.std] != [*config.mean, *config.std]:
-            raise UsageError(f"--teacher: {path} normalises images otherwise: give another")
-
-    def train(self, mode: bool = True) -> DistilledObjective:
-        """Switch to training or evaluation; the teacher stays in evaluation."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
-    def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
-        """Add the cross-entropy with the teacher's distribution, of images (B, 3, S, S)."""
-        logits = model(images)
-        size = (self.side, self.side)
-        with torch.no_grad(), autocast(self.config, images.device.type):
-            seen = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-            target = F.softmax(self.teacher(seen).float(), dim=1)
-        taught = F.cross_entropy(logits.float(), target)
-        return (self(logits, ages) + taught) / 2
+        return -(1 - smoothing) * right - smoothing * log_probabilities.mean(dim=1)
 
 
 class MarginObjective(Objective):
     """The margin loss of group capsules (Sabour et al. 2017, eq. 4), and their reconstruction.
 
-    Lengths above 0.9 for the true group and below 0.1 for the others cost nothing.
+    Lengths above 0.9 for the true group and below 0.1 for the others cost nothing. By a soft label
+    it is the loss that is expected where the true group is drawn from it.
     """
 
-    def training_loss(self, model: Callable[..., Any], images: Tensor, ages: Tensor) -> Tensor:
+    def training_loss(
+        self, model: Callable[..., Any], images: Tensor, ages: Tensor, soft: Tensor | None = None
+    ) -> Tensor:
         """Add the error of the images (B, 3, S, S) reconstructed, where there is a decoder."""
         groups = self.group[_ends(ages)]
         logits, pictures = model(images, groups)
-        loss = self(logits, ages)
+        loss = self(logits, ages, soft)
         if pictures is not None:
             target = F.interpolate(images, size=pictures.shape[2:], mode="area")
             loss = loss + RECONSTRUCTION_WEIGHT * F.mse_loss(pictures.float(), target)
         return loss
 
-    def forward(self, logits: Tensor, ages: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, ages: Tensor, soft: Tensor | None = None) -> Tensor:
         """Return the mean loss of log-lengths (B, groups) for ages (B, 2) that have a group."""
         ends = _ends(ages)
         weight = self._weights_of(ends)
         lengths = logits.float().exp()
-        present = F.one_hot(self.group[ends], lengths.shape[1])
+        present = F.one_hot(self.group[ends], lengths.shape[1]).float()
+        if soft is not None:  # the loss is linear in them: this is its mean over both
+            soft = self._in_outputs(soft)
+            present = present * (1 - soft.sum(dim=1, keepdim=True) / 2) + soft / 2
         missing = present * F.relu(MARGIN_PRESENT - lengths) ** 2
         spurious = ABSENT_WEIGHT * (1 - present) * F.relu(lengths - MARGIN_ABSENT) ** 2
         return self._mean((missing + spurious).sum(dim=1), weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
@@ -23,19 +23,25 @@ from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
+from agecli.training.soft import settle_soft
 from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights, named_weights
 
 Start = Callable[[nn.Module], object]
 """Gives a new model the weights that a training begins with."""
 
+Config = TypeVar("Config", bound=TrainConfig)
+
 Initial = CnnConfig | CapsNetConfig | Dinov2Config
 """Settings of trainings that can begin with weights of their own kind."""
 
 
-def settle(config: TrainConfig, *, announce: Callable[[str], None], dry: bool) -> TrainConfig:
-    """Return the configuration as it is, where its --init can be begun with; dry: unseen."""
-    if not dry and _has_initial(config):
+def settle(config: Config, *, announce: Callable[[str], None], dry: bool) -> Config:
+    """Check what a training begins with and learns from, and note its hash; dry: do neither."""
+    if dry:
+        return config
+    config = settle_soft(config, announce)
+    if _has_initial(config):
         scheme = open_dataset(Path(config.data)).scheme
         _load_initial(config, build_model(config, scheme))
     return config

@@ -28,6 +28,9 @@ from agecli.training.runs import State
 from agecli.training.session import Session
 from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
+PATHS = ("init", "teacher", "soft_labels")
+"""Settings that are files, of which the weights file has the names alone."""
+
 Answered = tuple[Answers, IntArray]
 """What the weights answer for N images at temperature 1, and the ages (N, 2) of these."""
 
@@ -205,4 +208,4 @@ def _public(config: TrainConfig) -> dict[str, Any]:
     names = {k: v for k, v in vars(config).items() if k not in PLACE}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name
-    return names | {k: Path(names[k]).name for k in ("init", "teacher") if names.get(k)}
+    return names | {k: Path(names[k]).name for k in PATHS if names.get(k)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,9 @@ from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
-from agecli.data.store import Dataset, open_dataset
+from agecli.data.mixture import Order, check_sources
+from agecli.data.softlabels import SoftLabels
+from agecli.data.store import Dataset, open_for
 from agecli.errors import DataError
 from agecli.evaluation.metrics import score
 from agecli.training.devices import choose_device, describe_device
@@ -21,6 +22,8 @@ from agecli.training.objectives import Objective, make_objective
 from agecli.training.observer import Observer
 from agecli.training.records import Validation
 from agecli.training.runs import Run
+from agecli.training.soft import open_soft_labels
+from agecli.training.teacher import Teacher, make_teacher
 
 Answered = list[tuple[Tensor, IntArray]]
 """Logits (B, outputs) on the CPU, and the rows (B,) of their images, batch by batch."""
@@ -38,6 +41,8 @@ class Session:
     objective: Objective
     rows: dict[str, IntArray]
     """Of the images that train, and of those that validate: `train` and `val`."""
+    teacher: Teacher | None = None
+    soft: SoftLabels | None = None
 
     @classmethod
     def open(cls, config: TrainConfig, run: Run, observer: Observer) -> Session:
@@ -45,7 +50,7 @@ class Session:
 
         Raises DataError for a data set that cannot be used or differs between processes.
         """
-        dataset = open_dataset(Path(config.data), config.fold)
+        dataset = open_for(config)
         if dataset.split_hash != distributed.broadcast(dataset.split_hash):
             raise DataError(
                 f"{config.data} is another data set here than for the first process: prepare it on "
@@ -53,10 +58,15 @@ class Session:
             )
         distributed.from_main(lambda: run.check_data(dataset))
         device = choose_device(config)
+        check_sources(config.source_shares(), dataset.sources[dataset.rows("train")])
         ages = dataset.ages[dataset.rows("train")]
         objective = make_objective(config, dataset.scheme, ages).to(device)
         rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
-        return cls(config, run, observer, dataset, device, objective, rows)
+        teacher = make_teacher(config, dataset.scheme)
+        if teacher:
+            teacher.to(device)
+        soft = open_soft_labels(config, dataset)
+        return cls(config, run, observer, dataset, device, objective, rows, teacher, soft)
 
     @property
     def place(self) -> str:
@@ -70,8 +80,25 @@ class Session:
             self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
             seed=config.seed, accumulate=config.accumulate if training else 1,
             threads=config.workers, rank=distributed.rank(), world=distributed.world(),
-            pinned=self.device.type == "cuda",
+            pinned=self.device.type == "cuda", draw=self.order(split).draw if training else None,
         )  # fmt: skip
+
+    def order(self, split: str) -> Order:
+        """Return the order in which a split's rows are drawn."""
+        rows = self.rows[split]
+        return Order(rows, self.dataset.sources[rows], self.config.source_shares())
+
+    def soft_labels(self, images: Tensor, rows: IntArray) -> Tensor | None:
+        """Return what is learned of images beside their labels, on their device.
+
+        images: (B, 3, S, S), or features (B, F), of rows (B,). Distributions over years (B, YEARS)
+        or groups (B, groups), zeros where there is none; None where there is none of any image.
+        """
+        if self.teacher:
+            return self.teacher(images)
+        if self.soft is None:
+            return None
+        return torch.from_numpy(self.soft.of(rows)).to(images.device, non_blocking=True)
 
     def answers(self, logits: Tensor) -> Answers:
         """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
@@ -102,6 +129,8 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
     """Return the rows (N,) of a split that train or validate a model. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
+    if split == "train" and (shares := config.source_shares()):
+        rows = rows[np.isin(dataset.sources[rows], [name for name in shares if shares[name]])]
     if config.limit:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
     if len(rows) < (config.smallest_batch if split == "train" else 1):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agecli import distributed
 from agecli.config import PLACE, TrainConfig, configure
-from agecli.data.store import open_dataset
+from agecli.data.store import open_for
 from agecli.errors import DataError, DiskError, UsageError, pasteable
 from agecli.registry import MODELS
 from agecli.training.observer import Observer
@@ -50,9 +50,7 @@ def train(
     """
     observer = observer or Observer()
     config = configure(model, **settings)
-    dataset = open_dataset(
-        Path(config.data), config.fold
-    )  # say what is wrong before anything is made
+    dataset = open_for(config)  # say what is wrong before anything is made
     config = settle(config, observer.warned)
     if config.vram_budget:
         from agecli.inference.pytorch import find_device
@@ -83,7 +81,7 @@ def resume(
             raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
         config = configure(config, **place)
     try:
-        dataset = open_dataset(Path(config.data), config.fold)
+        dataset = open_for(config)
     except DataError as error:
         raise DataError(f"{error}; where the data set has moved to, say with --data") from error
     if place:

@@ -22,13 +22,13 @@ from agecli.training import pytorch
 from agecli.training.build import build_model
 from agecli.training.features import cache_features, read_features
 from agecli.training.heads import Features, Sweep
-from agecli.training.initial import check_split
 from agecli.training.memory_plan.budget import within_memory
 from agecli.training.observer import Observer
 from agecli.training.results import Results
 from agecli.training.runs import Run
 from agecli.training.session import Session
-from agecli.weights import Metadata, load_weights, named_weights
+from agecli.training.soft import settle_soft
+from agecli.weights import Metadata, load_weights
 
 BOTH: Pool = "cls+mean"
 """The pooling under which features are cached: it holds the others, so that runs can share them."""
@@ -39,14 +39,13 @@ def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) 
     if config.from_scratch:
         config = replace(config, image_size=config.image_size or TINY["image_size"])
         describe_backbone(config.backbone, "", config.image_size, config.drop_path)
-        if config.teacher and not dry:
-            check_split("--teacher", named_weights(config.teacher)[0], config)
-        pytorch.settle(config, announce=announce, dry=dry)
-        return config
+        return pytorch.settle(config, announce=announce, dry=dry)
     name = config.backbone
     if Path(name).is_dir():
         name = str(Path(name).resolve())
     revision, side, mean, std = read_preprocessing(name, config.revision, announce)
+    if not dry:
+        config = settle_soft(config, announce)
     return replace(
         config, backbone=name, revision=revision, image_size=config.image_size or side,
         mean=mean, std=std,

@@ -21,7 +21,7 @@ from agecli.config import (
     read_space,
     read_table,
 )  # fmt: skip
-from agecli.data.store import open_dataset
+from agecli.data.store import open_for
 from agecli.errors import UsageError
 from agecli.training.train import settle
 from agecli.tuning.study import Spec, Study
@@ -82,7 +82,7 @@ def open_study(
     if not space:
         raise UsageError("nothing is left to search: every setting of the space is given")
     base = kind(**asked)
-    dataset = open_dataset(Path(base.data), base.fold)
+    dataset = open_for(base)
     base = settle(base, announce)
     spec = Spec(
         model=base.model, settings=asdict(base), asked=asked,

@@ -14,7 +14,7 @@ from pathlib import Path
 from optuna import Trial, TrialPruned
 
 from agecli.config import PLACE, Metric, Settings, TrainConfig
-from agecli.data.store import Dataset, open_dataset
+from agecli.data.store import Dataset, open_for
 from agecli.errors import AgecliError, DataError, TrainingError
 from agecli.reading import decode
 from agecli.training.observer import Observer
@@ -66,7 +66,7 @@ def work(job: Job, taken: list[Claimed] | None = None) -> None:
     if study is None:
         raise TrainingError(f"No study in {job.folder}")
     base = replace(study.spec.base, **job.place)
-    dataset = open_dataset(Path(base.data), base.fold)
+    dataset = open_for(base)
     if dataset.split_hash != study.spec.split_hash:
         raise DataError(
             f"--data: {base.data} has another split than this study's: prepare it from the same "

@@ -520,9 +520,7 @@ def test_a_loss_that_diverges_is_named(
 ):
     from agecli.training.objectives import AgeObjective
 
-    monkeypatch.setattr(
-        AgeObjective, "forward", lambda self, logits, ages: logits.sum() * torch.nan
-    )
+    monkeypatch.setattr(AgeObjective, "forward", lambda self, logits, *_: logits.sum() * torch.nan)
     run = Run.create(tmp_path / "run", small(dataset_folder))
     with pytest.raises(TrainingError, match="lower --lr"):
         train(small(dataset_folder), run)

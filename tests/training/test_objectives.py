@@ -1,7 +1,6 @@
 """The losses against torch's own and against sums written out by hand."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +9,12 @@ import torch.nn.functional as F
 
 from agecli.ages import YEARS, Scheme, label_distribution
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config
-from agecli.errors import UsageError
-from agecli.models.cnn import CNN
 from agecli.training.objectives import (
     AgeObjective,
     MarginObjective,
-    Objective,
     balance_weights,
     make_objective,
 )
-from agecli.weights import Metadata, load_weights, save_weights
 
 SCHEME = Scheme.parse("adience8")
 AGES = np.array([1, 5, 28, 28, 70, 3])  # the last is a gap age
@@ -191,6 +186,15 @@ def test_an_absent_group_weighs_one():
     assert balance_weights(np.array([0, 0]), 3, "full").tolist() == [1, 1, 1]
 
 
+def test_ranges_weigh_as_much_as_is_asked_for():
+    logits = torch.randn(2, YEARS)
+    labels = torch.tensor([[28, 28], [25, 32]])
+    year, span = (objective("ages")(logits[n : n + 1], labels[n : n + 1]) for n in (0, 1))
+    loss = objective("ages", range_weight=0.25).train()
+    torch.testing.assert_close(loss(logits, labels), (year + span / 4) / 1.25)
+    torch.testing.assert_close(loss.eval()(logits, labels), (year + span) / 2)
+
+
 def test_balanced_loss_is_the_weighted_mean():
     ages = np.array([28, 28, 28, 70])
     loss = AgeObjective(CnnConfig(objective="groups", balance="full"), SCHEME, ages)
@@ -267,51 +271,67 @@ def test_processes_give_their_shares_of_the_mean_over_all_images(monkeypatch, na
     torch.testing.assert_close(loss.eval()(logits, ages), objective(name).eval()(logits, ages))
 
 
-def write_teacher(path: Path, objective: str, mean: float = 0.5) -> Path:
-    outputs = 8 if objective == "groups" else YEARS
-    model = CNN(outputs=outputs, image_size=16)
-    metadata = Metadata(
-        "cnn", {"outputs": outputs, "image_size": 16}, objective, SCHEME.labels, 16,
-        [mean] * 3, [0.25] * 3, {},
-    )  # fmt: skip
-    save_weights(path, model.state_dict(), metadata)
-    return path
+def soft_labels(count: int, outputs: int) -> torch.Tensor:
+    return torch.randn(count, outputs).softmax(dim=1)
 
 
-def distilled(teacher: Path, objective: str) -> Objective:
-    config = Dinov2Config(
-        backbone="scratch:tiny", teacher=str(teacher), objective=objective, mean=(0.5,) * 3,
-        std=(0.25,) * 3,
-    )  # fmt: skip
-    return make_objective(config, SCHEME, AGES)
+def cross_entropy(soft: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    return -(soft * probabilities.log()).sum(dim=1).mean()
 
 
 @pytest.mark.parametrize("name", ["groups", "ages", "both"])
-def test_distillation_is_half_the_labels_and_half_the_teachers_answers(tmp_path, name: str):
-    path = write_teacher(tmp_path / "cnn.safetensors", name)
-    loss = distilled(path, name).train()
-    images, logits = torch.randn(6, 3, 48, 48), torch.randn(6, 8 if name == "groups" else YEARS)
-    small = F.interpolate(images, size=(16, 16), mode="bilinear", antialias=True)
-    with torch.no_grad():
-        answers = load_weights(path)[0](small).softmax(dim=1)
-    taught = -(answers * logits.log_softmax(dim=1)).sum(dim=1).mean()
-    ages = torch.from_numpy(AGES)
-    labelled = objective(name).train()(logits, ages)
-    assert not loss.teacher.training and loss.training
-    torch.testing.assert_close(
-        loss.training_loss(lambda x: logits, images, ages), (labelled + taught) / 2
-    )
-    assert all(not parameter.requires_grad for parameter in loss.parameters())
+def test_label_and_soft_label_count_half_each(name: str):
+    outputs = 8 if name == "groups" else YEARS
+    logits, soft, ages = torch.randn(6, outputs), soft_labels(6, outputs), torch.from_numpy(AGES)
+    loss = objective(name)
+    taught = cross_entropy(soft, logits.softmax(dim=1))
+    torch.testing.assert_close(loss(logits, ages, soft), (loss(logits, ages) + taught) / 2)
+    nothing = torch.zeros_like(soft)
+    torch.testing.assert_close(loss(logits, ages, nothing), loss(logits, ages))
 
 
-def test_a_teacher_of_other_outputs_or_colours_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"--teacher: .* answers other classes by .*'groups'"):
-        distilled(write_teacher(tmp_path / "a.safetensors", "groups"), "ages")
-    with pytest.raises(UsageError, match=r"--teacher: .* answers other classes by .*'ages'"):
-        distilled(write_teacher(tmp_path / "a.safetensors", "ages"), "groups")
-    with pytest.raises(UsageError, match=r"--teacher: .* normalises images otherwise"):
-        distilled(write_teacher(tmp_path / "b.safetensors", "ages", mean=0.4), "ages")
-    distilled(write_teacher(tmp_path / "c.safetensors", "both"), "ages")  # years are years
+@pytest.mark.parametrize("name", ["groups", "ages", "both"])
+def test_an_image_without_a_soft_label_learns_from_its_label_alone(name: str):
+    outputs = 8 if name == "groups" else YEARS
+    logits, soft = torch.randn(2, outputs), soft_labels(2, outputs)
+    ages, loss = torch.tensor([1, 28]), objective(name)
+    soft[1] = 0
+    alone = [loss(logits[[place]], ages[[place]]) for place in range(2)]
+    taught = cross_entropy(soft[:1], logits[:1].softmax(dim=1))
+    expected = ((alone[0] + taught) / 2 + alone[1]) / 2
+    torch.testing.assert_close(loss(logits, ages, soft), expected)
+
+
+def test_a_model_of_groups_learns_of_years_those_that_have_one():
+    logits, soft = torch.randn(1, 8), torch.zeros(1, YEARS)
+    soft[0, 28], soft[0, 22], soft[0, 70] = 0.5, 0.3, 0.2  # 22 has no group
+    p = logits.softmax(dim=1)[0]
+    taught = -(0.5 * p[4].log() + 0.2 * p[7].log())
+    loss, age = objective("groups"), torch.tensor([28])
+    expected = (1 - 0.7 / 2) * loss(logits, age) + taught / 2
+    torch.testing.assert_close(loss(logits, age, soft), expected)
+
+
+@pytest.mark.parametrize("name", ["ages", "both"])
+def test_a_model_of_years_learns_of_groups_their_share_of_its_answer(name: str):
+    logits, soft = torch.randn(6, YEARS), soft_labels(6, 8)
+    p = logits.softmax(dim=1)
+    groups = torch.stack([p[:, low : high + 1].sum(dim=1) for low, high in SCHEME.bounds], dim=1)
+    taught = cross_entropy(soft, groups / groups.sum(dim=1, keepdim=True))
+    loss, ages = objective(name), torch.from_numpy(AGES)
+    torch.testing.assert_close(loss(logits, ages, soft), (loss(logits, ages) + taught) / 2)
+
+
+@pytest.mark.parametrize("years", [False, True])
+def test_the_margin_loss_of_a_soft_label_is_the_one_expected_by_it(years: bool):
+    loss, logits = margin(), torch.randn(1, 8).clamp(max=0)
+    soft = torch.zeros(1, YEARS if years else 8)
+    soft[0, [28, 70] if years else [4, 7]] = torch.tensor([0.75, 0.25])
+    of_groups = [loss(logits, torch.tensor([age])) for age in (1, 28, 70)]
+    expected = of_groups[0] / 2 + 0.375 * of_groups[1] + 0.125 * of_groups[2]
+    torch.testing.assert_close(loss(logits, torch.tensor([1]), soft), expected)
+    nothing = torch.zeros_like(soft)
+    torch.testing.assert_close(loss(logits, torch.tensor([1]), nothing), of_groups[0])
 
 
 def test_an_objective_is_made_as_the_configuration_says():

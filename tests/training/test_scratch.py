@@ -69,10 +69,6 @@ def test_what_is_pre_trained_begins_with_nothing_else(scratch_run: Run):
 
 
 def test_a_teacher_is_learned_from(dataset_folder, tmp_path):
-    """Without labels' loss to speak of, the student's loss falls towards the teacher's entropy."""
-    from agecli.ages import Scheme
-    from agecli.training.objectives import DistilledObjective
-
     cnn = CnnConfig(data=str(dataset_folder), image_size=16, epochs=1, batch_size=16, device="cpu")
     teacher = Run.create(tmp_path / "cnn", cnn)
     pytorch.train(cnn, teacher)
@@ -81,33 +77,18 @@ def test_a_teacher_is_learned_from(dataset_folder, tmp_path):
         teacher=str(teacher.folder), device="cpu", epochs=1, batch_size=32,
     )  # fmt: skip
     config = settle(config, announce=print, dry=False)
-    import numpy as np
-
-    objective = DistilledObjective(config, Scheme.parse("adience8"), np.arange(101))
-    images, ages = torch.randn(4, 3, 24, 24), torch.tensor([1, 5, 30, 70])
-    logits = torch.randn(4, 101)
-    module, _ = load_weights(teacher.best)
-    with torch.inference_mode():
-        seen = torch.nn.functional.interpolate(images, (16, 16), mode="bilinear", antialias=True)
-        target = module(seen).softmax(1)
-    taught = -(target * logits.log_softmax(1)).sum(1).mean()
-    expected = (objective(logits, ages) + taught) / 2
-    assert objective.training_loss(lambda x: logits, images, ages).item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )
-    objective.train()
-    assert not objective.teacher.training
-    train(config, Run.create(tmp_path / "run", config))
+    run = Run.create(tmp_path / "run", config)
+    assert train(config, run).training["config"]["teacher"] == "cnn"
+    plain = replace(config, teacher="")
+    train(plain, Run.create(tmp_path / "plain", plain))
+    assert losses(run) != losses(Run(tmp_path / "plain"))
 
 
-def test_a_teacher_of_another_split_or_outputs_is_refused(dataset_folder, tmp_path):
+def losses(run: Run) -> list[float]:
+    return [epoch.train_loss for epoch in run.history()]
+
+
+def test_a_teacher_of_another_split_is_refused(dataset_folder, tmp_path):
     config = Dinov2Config(backbone="scratch:tiny", data=str(dataset_folder), teacher="cnn")
     with pytest.raises(UsageError, match="another split"):
         settle(config, announce=print, dry=False)
-    from agecli.ages import Scheme
-    from agecli.training.objectives import make_objective
-
-    with pytest.raises(UsageError, match="--teacher"):
-        make_objective(
-            replace(config, objective="groups"), Scheme.parse("adience8"), torch.arange(9).numpy()
-        )

@@ -9,6 +9,7 @@ import numpy as np
 
 from agecli.ages import NO_GROUP, Age, years_of
 from agecli.data.store import Dataset, name_split
+from agecli.evaluation.outoffold import OutOfFold
 from agecli.evaluation.report import tables
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.plots import (
@@ -29,6 +30,12 @@ _ACROSS = (
     "hold a row against those of the same data set, of which the last always answers one group."
 )
 
+_DOUBTFUL = (
+    "Each image is answered by the model whose fold it is in, which has not seen it. The label's "
+    "probability is that of its group, or of the groups that it touches; of a gap age, of those on "
+    "both sides."
+)
+
 
 def page_files(folder: Path, models: Sequence[str], data: Sequence[str]) -> list[Path]:
     """List the files that `write_page` may write, given the names of models and data sets."""
@@ -44,11 +51,13 @@ def plot_folders(folder: Path, data: Collection[str]) -> dict[str, Path]:
 
 
 def write_page(
-    folder: Path, suites: Mapping[str, Suite], *, show_faces: bool = False
-) -> list[Path]:
+    folder: Path, suites: Mapping[str, Suite], *, show_faces: bool = False,
+    answers: OutOfFold | None = None,
+) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; return the files.
 
     suites: by the names of their data sets. show_faces: show the pictures of the worst mistakes.
+    answers: of the runs of folds, for the labels that are doubtful.
     """
     names = next(iter(suites.values())).names
     title = f"{', '.join(names)} on {', '.join(suites)}"
@@ -60,6 +69,8 @@ def write_page(
         where = f" on {name}" * (len(suites) > 1)
         for heading, parts in _sections(place, suites[name], show_faces):
             sections.append((heading + where, parts))
+    if answers:
+        sections.append(("Doubtful labels", [tables.doubtful_grid(answers), _DOUBTFUL]))
     report = Page("evaluate", title, _leads(suites), sections)
     page, text = folder / "index.html", folder / "report.md"
     write_text(page, report.html())

@@ -7,6 +7,7 @@ from typing import Any
 
 from agecli.evaluation.folds import Folds, Spread
 from agecli.evaluation.metrics import Scores
+from agecli.evaluation.outoffold import OutOfFold
 from agecli.evaluation.photographs import Photographs
 from agecli.evaluation.report.grid import Grid, Worst
 from agecli.evaluation.robustness import Robustness, Score
@@ -123,6 +124,19 @@ def _spread(spread: Spread | None, factor: int, digits: int) -> str:
         return NONE
     mean, sd = (factor * value for value in (spread.mean, spread.sd))
     return f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def doubtful_grid(answers: OutOfFold) -> Grid:
+    """Lay out the labels that the models of other folds contradict most, by the images' names."""
+    head = ["most doubtful labels", "label", "group", "answered", "age", "the label's probability"]
+    grid = Grid(head)
+    for fact in answers.doubtful():
+        chance = 1 - fact["disagreement"]
+        grid.add(
+            fact["id"], fact["label"], fact["group"] or NONE, fact["answered_group"],
+            f"{fact['answered_age']}" or NONE, share(chance),
+        )  # fmt: skip
+    return grid
 
 
 def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:

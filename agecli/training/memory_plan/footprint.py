@@ -26,6 +26,7 @@ from agecli.training.build import build_model, build_optimizer
 from agecli.training.devices import autocast_dtype, mixed_precision
 from agecli.training.loop import MovingAverage
 from agecli.training.objectives import make_objective
+from agecli.training.teacher import make_teacher
 
 STEPS = 2
 """Optimiser steps of a dry run: the first makes the optimiser's state, the second has it."""
@@ -120,19 +121,21 @@ class DrySteps:
             model.attend(device)
         objective = make_objective(config, scheme, np.arange(YEARS)).to(self.device)
         average = MovingAverage(model, config.ema) if config.averages else None
+        teacher = make_teacher(config, scheme)
+        parts = model, objective, average, teacher.to(self.device) if teacher else None
         if fake:
             self.mode = FakeTensorMode()
             with FakeCopyMode(self.mode):
-                model, objective, average = copy.deepcopy((model, objective, average))
-        self.model, self.objective, self.average = model, objective, average
+                parts = copy.deepcopy(parts)
+        self.model, self.objective, self.average, self.teacher = parts
         with self.mode:
-            self.optimizer = build_optimizer(config, model)
+            self.optimizer = build_optimizer(config, self.model)
         self.generator = np.random.default_rng(0)
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield what there is before the first step, of any shape."""
-        modules = [self.model, self.objective, *([self.average.model] if self.average else [])]
-        for module in modules:
+        average = self.average.model if self.average else None
+        for module in filter(None, (self.model, self.objective, average, self.teacher)):
             yield from module.parameters()
             yield from module.buffers()
 
@@ -149,7 +152,8 @@ class DrySteps:
             images, config.image_size, config.mean, config.std, kind, self.generator,
         )  # fmt: skip
         ages = torch.full((len(batch),), self.age, device=self.device)
-        return self.objective.training_loss(self._model, batch, ages)
+        soft = self.teacher(batch) if self.teacher else None
+        return self.objective.training_loss(self._model, batch, ages, soft)
 
     def update(self) -> None:
         """Take an optimiser step, as the engine does."""

@@ -1,0 +1,54 @@
+"""What is learned beside the labels: a teacher's answers, or a file's soft labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from agecli.config import TrainConfig
+from agecli.data.softlabels import OPTION, SoftLabels, read_soft_labels
+from agecli.data.store import Dataset, open_for
+from agecli.errors import DataError
+from agecli.training.teacher import check_teacher
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def settle_soft(config: Config, announce: Callable[[str], None]) -> Config:
+    """Check what is learned beside the labels, and fill in the hash of its file.
+
+    announce: hears how many images have a soft label. Raises UsageError for a teacher and DataError
+    for a file that is of no use.
+    """
+    check_teacher(config)
+    if not config.soft_labels:
+        return replace(config, soft_labels_sha256="")
+    dataset = open_for(config)
+    soft, rows = read_soft_labels(Path(config.soft_labels), dataset), dataset.rows("train")
+    count = soft.count(rows)
+    if not count:
+        raise DataError(
+            f"{OPTION}: no row of {config.soft_labels} names a training image of {config.data}: "
+            "its ids must be those of manifest.csv there"
+        )
+    unknown = f"; {soft.unknown:,} rows name no image of {config.data}" if soft.unknown else ""
+    announce(f"{OPTION}: {count:,} of {len(rows):,} training images have one{unknown}")
+    return replace(config, soft_labels_sha256=soft.sha256)
+
+
+def open_soft_labels(config: TrainConfig, dataset: Dataset) -> SoftLabels | None:
+    """Read the file of soft labels that a configuration names; None where it names none.
+
+    Raises DataError for another file than the one that the training began with.
+    """
+    if not config.soft_labels:
+        return None
+    soft = read_soft_labels(Path(config.soft_labels), dataset)
+    if config.soft_labels_sha256 not in ("", soft.sha256):
+        raise DataError(
+            f"{OPTION}: {config.soft_labels} is not the file that this training began with: put "
+            "that back, or start a new run"
+        )
+    return soft
