@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"agecli-demo: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     if note := find_ensemble(*(contender.path for contender in contenders)).note:
-        print(f"agecli-demo: warning: {note}", file=sys.stderr)  # noqa: T201
+        print(f"agecli-demo: {note}", file=sys.stderr)  # noqa: T201
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted then, too
     with tempfile.TemporaryDirectory(prefix="agecli-demo-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads

@@ -89,8 +89,7 @@ Gates = Annotated[
     ),
 ]  # fmt: skip
 FitEnsemble = Annotated[
-    bool,
-    flag("fit-ensemble", "Fit how much each model counts, and keep that beside the weights."),
+    bool, flag("fit-ensemble", "Fit how much each model counts, and keep that beside the weights.")
 ]
 Force = Annotated[
     bool, flag("force", "Score models that may have seen these images, too, and mark them.")
@@ -148,7 +147,8 @@ def evaluate(
         return
     marks = {name: f"{name}: " * (len(suites) > 1) for name in suites}
     _warn(suites, marks)
-    _say_ensemble(next(iter(suites.values())), fresh=fit_ensemble)
+    if found := str(next(iter(suites.values())).found):
+        _say("wrote " * fit_ensemble + found)
     if plots:
         _plot(suites, plots)
     answers = None
@@ -213,15 +213,6 @@ def _warn(suites: Mapping[str, Suite], marks: Mapping[str, str]) -> None:
             _say(f"{marks[name]}{note}")
     if caution := next(iter(suites.values())).caution:
         _say(f"warning: {caution}")
-
-
-def _say_ensemble(suite: Suite, *, fresh: bool) -> None:
-    """Say what was fitted, or whether it is used."""
-    found = suite.found
-    if found.fitted:
-        _say(f"{'wrote ' * fresh}{found.file}: {found.fitted}")
-    elif found.note:
-        _say(f"warning: {found.note}")
 
 
 def _show(

@@ -133,7 +133,7 @@ def predict(
     paths = find_weights(model or ("all" if weights else DEFAULT_MODEL), weights)
     found = find_fitted(paths)
     if found.note and distributed.is_main():
-        typer.echo(f"agecli: warning: {found.note}", err=True)
+        typer.echo(f"agecli: {found.note}", err=True)
     predictor = Predictor(
         found.fitted.sort(paths) if found.fitted else paths, ensemble=found.fitted,
         device=device, crops=crops, fallback=fallback, align=align, min_face_score=min_face_score,

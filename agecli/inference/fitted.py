@@ -106,6 +106,9 @@ class Found(NamedTuple):
     note: str = ""
     """Why the one in their folder is not used; empty where there is none, or it is."""
 
+    def __str__(self) -> str:
+        return f"{self.file}: {self.fitted}" if self.fitted else self.note
+
 
 def find_fitted(paths: Sequence[Path]) -> Found:
     """Find what was fitted for just these weights files: ensemble.json in their folder."""
@@ -118,7 +121,7 @@ def find_fitted(paths: Sequence[Path]) -> Found:
         return Found(_read(file, paths), file)
     except ValueError as error:
         return Found(
-            note=f"{file}: {brief(error)}; the models' plain mean is taken instead, "
+            note=f"warning: {file}: {brief(error)}; the models' plain mean is taken instead, "
             "`agecli evaluate WEIGHTS... --split val --fit-ensemble` fits it again"
         )  # fmt: skip
 

@@ -108,7 +108,8 @@ def test_what_has_changed_is_said_in_a_line(paths: list[Path], fitted: Fitted):
     paths[1].write_bytes(b"other weights")
     found = find_fitted(paths)
     assert found.fitted is None
-    assert found.note.startswith(f"{paths[0].with_name(FILE)}: two.safetensors has changed since")
+    said = f"warning: {paths[0].with_name(FILE)}: two.safetensors has changed since it was fitted"
+    assert found.note.startswith(said)
     assert "plain mean" in found.note and "--fit-ensemble" in found.note and "\n" not in found.note
 
 
