@@ -38,8 +38,8 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
     far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
     how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
     return (
-        f"{_count(ensemble.agree).capitalize()} of {_count(models)} "
-        f"{'says' if ensemble.agree == 1 else 'say'} {group}; "
+        f"{_count(ensemble.agree).capitalize() if ensemble.agree else 'None'} of {_count(models)} "
+        f"{'say' if ensemble.agree > 1 else 'says'} {group}; "
         f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
     )
 
