@@ -87,7 +87,7 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
     assert re.search(r'class="group">(.*?)<', first)[1] == group
     assert ("Two models together" in first.split('class="group"')[0]) == better
     assert ("the best on validation" in first) != better
-    assert "None of two say 4–6; the others are in a neighbouring group." in first
+    assert "None of two says 4–6; the others are in a neighbouring group." in first
     assert ("Two models together say 4–6." in first) != better
 
 
