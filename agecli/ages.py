@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
+from agecli.decision import LIKELIEST, Decision
 from agecli.errors import UsageError, brief
 
 YEARS = 101  # a year distribution covers the ages 0 to 100; older ages count as 100
@@ -226,6 +227,7 @@ class Answers:
     """(N, groups) or, where it knows years, (N, YEARS)."""
     scheme: Scheme
     knows_years: bool
+    decision: Decision = LIKELIEST
 
     @cached_property
     def groups(self) -> FloatArray:
@@ -239,3 +241,8 @@ class Answers:
     def ages(self) -> FloatArray | None:
         """The median ages in years, (N,); None where it knows none."""
         return median_ages(self.distribution) if self.knows_years else None
+
+    @cached_property
+    def decided(self) -> IntArray:
+        """The answered groups, (N,)."""
+        return self.decision.decide(self.groups)

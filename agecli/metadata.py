@@ -10,6 +10,7 @@ from msgspec import Meta
 from agecli import __version__
 from agecli.ages import Labels, Scheme, knows_years, outputs_of
 from agecli.config import CONFIGS, configure
+from agecli.decision import LIKELIEST, Decision, check_decision
 from agecli.errors import UsageError
 from agecli.models.backbone import check_backbone
 from agecli.reading import convert, decode
@@ -119,6 +120,8 @@ class Metadata:
     crop: Crop
     """How a detected face is cropped: detector, and margin on each side in box sides."""
     temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
+    decision: Decision = LIKELIEST
+    """The rule for the answered group."""
     split_hash: Text = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     """On the test split, with n; empty until it was evaluated."""
@@ -182,6 +185,7 @@ def _check(metadata: Metadata) -> Metadata:
         scheme = Scheme.parse(metadata.scheme)
     except UsageError as error:
         raise ValueError(str(error).removeprefix("--")) from error
+    check_decision(metadata.decision, len(scheme))
     architecture = metadata.architecture
     settings = {name: value for name, value in architecture.items() if name not in BUILT_IN}
     known = {setting.name for setting in fields(CONFIGS[metadata.model])}

@@ -24,7 +24,9 @@ from agecli.errors import UsageError
     [("epochs", 0), ("lr", float("nan")), ("lr", -1.0), ("dropout", 1.0), ("ema", 1.0),
      ("objective", "fame"), ("schedule", "step"), ("balance", "half"), ("device", "tpu"),
      ("vram_budget", "4 apples"), ("vram_budget", "GB"), ("vram_budget", "-4GB"),
-     ("vram_budget", "0GB"), ("vram_budget", "9" * 400 + "GB")],
+     ("vram_budget", "0GB"), ("vram_budget", "9" * 400 + "GB"),
+     ("shares", "UTKFace"), ("shares", "=1"), ("shares", "a=1,a=2"), ("shares", "a=0,b=0"),
+     ("shares", "a=nan"), ("shares", "a=-1,b=2"), ("range_weight", 0)],
 )  # fmt: skip
 def test_a_wrong_value_is_named_by_its_flag(field: str, value: object):
     with pytest.raises(UsageError, match=f"--{field.replace('_', '-')}"):
@@ -46,6 +48,12 @@ def test_a_wrong_value_of_the_capsnet_is_named_by_its_flag(field: str, value: ob
 )  # fmt: skip
 def test_a_budget_is_read_in_bytes(text: str, count: int):
     assert CnnConfig(vram_budget=text).budget_bytes() == count
+
+
+def test_shares_are_read_by_source():
+    assert CnnConfig().source_shares() == {}
+    shares = CnnConfig(shares="UTKFace=2, a=b=0.5").source_shares()
+    assert shares == {"UTKFace": 2, "a=b": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agecli.decision import Decision
 from agecli.metadata import Newer, read_metadata_text
 from tests.exporting.models import SIZES
 from tests.test_weights import METADATA
@@ -30,6 +31,13 @@ def test_what_was_written_comes_back():
     assert read_metadata_text(text(**DINOV2)).architecture == SIZES["dinov2"]
 
 
+def test_a_rule_comes_back_and_files_without_one_answer_with_the_likeliest():
+    rule = Decision("adjusted", 0.5, (0.125,) * 8)
+    assert read_metadata_text(text(decision=asdict(rule))).decision == rule
+    earlier = {k: v for k, v in asdict(METADATA).items() if k != "decision"}
+    assert read_metadata_text(json.dumps(earlier)).decision == Decision("likeliest")
+
+
 def nested(depth: int) -> dict[str, Any]:
     return {"init": "x"} | ({"before": nested(depth - 1)} if depth else {})
 
@@ -46,6 +54,10 @@ def nested(depth: int) -> dict[str, Any]:
      ({"temperature": "x"}, "temperature: expected float, got str"),
      ({"temperature": 0}, "temperature: expected float >= 0.001"),
      ({"temperature": float("nan")}, "JSON is malformed"),
+     ({"decision": {"rule": "mode"}}, "decision.rule: invalid enum value"),
+     ({"decision": {"rule": "adjusted", "tau": 9}}, "decision.tau: expected float <= 2"),
+     ({"decision": {"rule": "adjusted", "shares": [0] * 8}}, "shares.*: expected float > 0"),
+     ({"decision": {"rule": "adjusted", "shares": [0.5] * 2}}, "'adjusted' with 2 shares, not 8"),
      ({"image_size": 0}, "image_size: expected int >= 16"),
      ({"image_size": "96"}, "image_size: expected int, got str"),
      ({"image_size": float("inf")}, "JSON is malformed"),

@@ -126,6 +126,7 @@ def _head(
     where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
     years = "" if answer.age is None else f", about {answer.age:.0f} years"
     said = Text(f"{answer.group}{years}", "bold")
+    more = (f", {answer.doubt}" if answer.doubt else "") + more
     more += SEEN * bool(row is answer and row.seen)
     name = Text(f"{printable(row.source)}, {where}, {who}: ")
     console.print(name, said, Text(more), sep="", soft_wrap=True)
@@ -146,6 +147,7 @@ def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
             for group, chance in _top(row, top or 1).items():
                 line.append(f"  {group:>5} {chance:4.0%}", "bold")
             line.append("" if row.age is None else f"  {row.age:3.0f} y")
+            line.append(f"  {row.doubt}" if row.doubt else "", "dim")
             line.append(f"  {row.model}" if row.model else "", "dim")
             line.append("  (seen in training)" if row.seen else "", "yellow")
             if track := row.track:
@@ -222,6 +224,8 @@ def _annotator(folder: Path, sources: Sources) -> Sink:
 
 
 def _top(row: Prediction, top: int | None) -> dict[str, float]:
-    """Return the most probable groups; without a limit all, young to old."""
+    """Return the answered group and the most probable others; without a limit all, young to old."""
     chances = row.probabilities or {}
-    return dict(sorted(chances.items(), key=lambda pair: -pair[1])[:top]) if top else chances
+    if not top:
+        return chances
+    return dict(sorted(chances.items(), key=lambda pair: (pair[0] != row.group, -pair[1]))[:top])

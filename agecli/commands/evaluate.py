@@ -255,9 +255,11 @@ def _show_models(suite: Suite, where: str) -> None:
     if len(suite.rows) > 1:
         for grid in tables.model_grids(suite.rows, f"{len(suite.models)} models on {where}"):
             out.print(lay_out(grid))
+        out.print(tables.describe_decisions(suite.rows), highlight=False)
         return
     (row,) = suite.rows
-    out.print(lay_out(tables.scores_grid(row.scores, f"{_title(row)} on {where}")))
+    title = f"{_title(row)} on {where}, answering with {row.decision}"
+    out.print(lay_out(tables.scores_grid(row.scores, title)))
     out.print(lay_out(tables.groups_grid(row.scores)))
     out.print(confusion_table(row.scores))
     out.print(lay_out(tables.slice_grid(row.slices, row.worst_slice)))

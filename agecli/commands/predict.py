@@ -49,7 +49,12 @@ LeastScore = Annotated[
 Json = Annotated[bool, flag("json", "Print a line of JSON per face and model.")]
 Csv = Annotated[Path | None, Option(metavar="FILE", help="Write a CSV row per face and model.")]
 Top = Annotated[
-    int | None, Option(metavar="K", min=1, help="Show only the K most probable groups.")
+    int | None,
+    Option(
+        metavar="K",
+        min=1,
+        help="Show only K groups: the answered one, and the most probable others.",
+    ),
 ]
 Annotate = Annotated[
     Path | None,

@@ -22,7 +22,7 @@ EXAMPLES = """\b
 Examples:
   agecli prepare UTKFace.tar.gz
   agecli prepare UTKFace.tar.gz adience/aligned/ data/both
-  agecli prepare photographs/ data/mine --csv labels.csv
+  agecli prepare photographs/ data/mine --csv labels.csv --slices hair,glasses
   agecli prepare AgeDB/ --names agedb
   agecli prepare faces/ --names '{identity}_{age}_{sex}.*'
 """
@@ -49,6 +49,15 @@ Names = Annotated[
     str | None,
     typer.Option(
         help="Labels in file names: agedb, cacd, fgnet, or a pattern, '{identity}_{age}_*.jpg'."
+    ),
+]
+Slices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN,...",
+        help="Keep these further columns of the table, of 50 values at most: `agecli evaluate` "
+        "then scores each value by itself.",
+        show_default=False,
     ),
 ]
 Layout = Annotated[
@@ -99,6 +108,7 @@ def prepare(
     csv: Csv = None,
     names: Names = None,
     layout: Layout = None,
+    slices: Slices = None,
     detect: Detect = None,
     scheme: SchemeText = PrepareConfig.scheme,
     size: Size = PrepareConfig.size,
@@ -138,6 +148,7 @@ def prepare(
     with stage_bars() as progress:
         receipt = library.prepare(
             sources, target, settings, labels=csv, names=names, layout=layout, doubtful=doubtful,
+            slices=[] if slices is None else [name.strip() for name in slices.split(",")],
             crop=crop, judge=judge, workers=workers, force=force, progress=progress,
         )  # fmt: skip
     if as_json:
@@ -211,7 +222,7 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     if receipt.missing:
         yield "without a picture", f"{receipt.missing:,} rows of tables"
     if names := receipt.unused_columns:
-        yield "columns not used", shortened(names)
+        yield "columns not used", f"{shortened(names)} (--slices keeps them for evaluate)"
     for reason, count in receipt.excluded.items():
         yield "excluded", f"{count:,}: {reason}"
     yield (

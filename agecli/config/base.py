@@ -16,7 +16,7 @@ from agecli.config.fields import (
     flag_of,
 )
 from agecli.config.space import Choice, Float, Space
-from agecli.errors import UsageError
+from agecli.errors import UsageError, brief
 
 DETECTOR = "yunet"
 """What faces are cropped by; weights files name it."""
@@ -147,9 +147,12 @@ class TrainConfig:
     dropout: float = 0.25
     """Dropout of the head."""
     augment: Augment = "light"
-    """light: rotate, scale, shift, mirror; wild: also soften, recolour, compress, erase."""
+    """light: rotate, scale, shift, mirror; wild: also hair, soften, recolour, compress, erase."""
     balance: Balance = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
+    shares: Annotated[str, Option(metavar="SOURCE=SHARE,...")] = ""
+    """Share of each source of the data set in what trains, as UTKFace=2,groups=1; by default all
+    images as they come."""
     ema: float = 0.998
     """Decay of the moving average of weights, per step; 0 = none."""
     patience: int = 0
@@ -192,10 +195,30 @@ class TrainConfig:
             patience=(0, 10_000), seed=(0, 2**31), workers=(1, 64), limit=(0, 10**9),
         )  # fmt: skip
         self.budget_bytes()
+        self.source_shares()
         if self.within_train and self.fold is None:
             raise UsageError("--within-train is for --fold: say which")
         if self.teacher and self.soft_labels:
             raise UsageError("--teacher and --soft-labels both stand beside the labels: give one")
+
+    def source_shares(self) -> dict[str, float]:
+        """Return the relative shares by source, none for images as they come.
+
+        Raises UsageError for what are no shares.
+        """
+        parts = [part.rpartition("=") for part in self.shares.split(",") if self.shares]
+        try:
+            shares = {name.strip(): float(share) for name, _, share in parts}
+        except ValueError:
+            shares = {"": 0.0}
+        known = len(shares) == len(parts) and "" not in shares
+        sane = all(0 <= share <= 1e6 for share in shares.values())
+        if not known or not sane or (shares and not any(shares.values())):
+            raise UsageError(
+                f"--shares: {brief(self.shares)!r} is not a share of each source, as "
+                "UTKFace=2,groups=1"
+            )
+        return shares
 
     def budget_bytes(self) -> int:
         """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes.
@@ -256,10 +279,12 @@ class AgesConfig(TrainConfig):
     """Label smoothing: share of the target spread evenly over the groups."""
     label_width: float = 1.0
     """Width of the age distribution; 1 = 0.6 years and 6 % of the age."""
+    range_weight: float = 1.0
+    """Weight of an image whose label is a range, beside one whose label is a year."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10))
+        check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10), range_weight=(1e-3, 1e3))
 
     def space(self) -> Space:
         """Return what a search may change, where the other settings are these."""

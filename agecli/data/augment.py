@@ -2,7 +2,8 @@
 
 - none: images as they are.
 - light: rotate, scale, shift and mirror, as a face's crop leaves them.
-- wild: light, and what photographs add: few pixels, light and colour, JPEG, something in front.
+- wild: light with larger scales, and what photographs add: other hair, few pixels, light and
+  colour, JPEG, something in front.
 
 Batches are float (B, 3, S, S), values 0 to 255; each image is changed its own way, except where
 it says that the batch shares a strength.
@@ -23,12 +24,19 @@ from agecli.config import Augment
 ROTATION, SCALE, SHIFT = 15.0, 1.15, 0.06
 """Largest angle in degrees, scale factor, and shift in image sides."""
 
+WILD_SCALE = 1.35
+"""Largest scale factor of `wild`: photographs' crops are looser and tighter than a set's chips."""
+
+HAIR, HAIR_LIGHT, HAIR_TINT = 0.2, 90.0, 25.0
+"""Share of images with other hair, and the most that is added to its light and to each colour. A
+share for which grey hair stays a sign of age."""
+
 SOFTENED, FEWEST = 0.3, 0.25
 """Share of images with fewer pixels, and the least share of their side that is left."""
 
-RECOLOURED, BRIGHTNESS, CONTRAST, CAST, GREY = 0.5, 2.0, 1.5, 1.3, 0.1
+RECOLOURED, BRIGHTNESS, CONTRAST, CAST, HUE, GREY = 0.5, 2.0, 1.5, 1.3, 12.0, 0.1
 """Share of images in another light, its largest factors of brightness, contrast and each colour's
-own; share of images without colour."""
+own, and turn of the hue in degrees; share of images without colour."""
 
 COMPRESSED, QUALITY = 0.3, (20.0, 90.0)
 """Share of images compressed as JPEG, and the least and best quality."""
@@ -45,10 +53,10 @@ def augment(batch: Tensor, kind: Augment, generator: np.random.Generator | None 
     if kind == "none":
         return batch
     draw = Draw(batch, generator)
-    batch = move(batch, draw)
-    if kind == "wild":
-        batch = erase(compress(recolour(soften(batch, draw), draw), draw), draw)
-    return batch
+    if kind == "light":
+        return move(batch, draw, SCALE)
+    batch = move(dye(batch, draw), draw, WILD_SCALE)
+    return erase(compress(recolour(soften(batch, draw), draw), draw), draw)
 
 
 class Draw:
@@ -76,9 +84,9 @@ class Draw:
         """Draw evenly, (B, *shape)."""
         return self.place(self.host(low, high, *shape))
 
-    def factor(self, largest: float, *shape: int) -> Tensor:
-        """Draw from 1/largest to largest, as often above 1 as below; (B, *shape)."""
-        return self.place(np.exp(self.host(-1, 1, *shape) * np.float32(math.log(largest))))
+    def factor(self, largest: float, *shape: int) -> NDArray:
+        """Draw from 1/largest to largest, as often above 1 as below; (B, *shape), on the host."""
+        return largest ** self.host(-1, 1, *shape)
 
     def chosen(self, share: float) -> Tensor:
         """Draw which images to change, bool (B,)."""
@@ -96,10 +104,28 @@ class Draw:
         return low + (high - low) * unit
 
 
-def move(batch: Tensor, draw: Draw) -> Tensor:
+def dye(batch: Tensor, draw: Draw) -> Tensor:
+    """Change the light and colour of the hair in some of (B, 3, S, S): of all that lies around an
+    oval, where a chip shows the face, and above a line, softly; each image's own oval and line."""
+    some = draw.some(HAIR)
+    tint = draw.host(-1, 1, 1, 1, 1) * HAIR_LIGHT + draw.host(-1, 1, 3, 1, 1) * HAIR_TINT
+    drawn = tint, draw.host(0.9, 1.1, 1, 1, 1), draw.host(0.3, 1.1, 1, 1, 1)
+    if not len(some):
+        return batch
+    index = draw.place(some)
+    colour, oval, line = (draw.place(numbers[some]) for numbers in drawn)  # (n, 3 or 1, 1, 1)
+    side = batch.shape[-1]
+    across = (torch.arange(side, device=batch.device) + 0.5) / side  # (S,)
+    down = across[:, None]  # (S, 1)
+    distance = (((down - 0.52) / 0.46) ** 2 + ((across - 0.5) / 0.4) ** 2).sqrt()  # (S, S)
+    hair = ((distance - oval) / 0.2).clamp(0, 1) * ((line - down) / 0.2).clamp(0, 1)  # (n, 1, S, S)
+    return batch.index_copy(0, index, (batch[index] + colour * hair).clamp(0, 255))
+
+
+def move(batch: Tensor, draw: Draw, largest_scale: float) -> Tensor:
     """Rotate, scale, shift and mirror (B, 3, S, S); beyond the border lies the border."""
     angle = draw.host(-1, 1) * math.radians(ROTATION)
-    scale = np.exp(draw.host(-1, 1) * math.log(SCALE))
+    scale = draw.factor(largest_scale)
     mirror = np.where(draw.host(0, 1) < 0.5, -1.0, 1.0)
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     x, y = (draw.host(-1, 1) * 2 * SHIFT for _ in range(2))
@@ -122,12 +148,28 @@ def soften(batch: Tensor, draw: Draw) -> Tensor:
 
 def recolour(batch: Tensor, draw: Draw) -> Tensor:
     """Change light, contrast and colours of some of (B, 3, S, S); take the colour from some."""
-    lit = batch * (draw.factor(BRIGHTNESS, 1, 1, 1) * draw.factor(CAST, 3, 1, 1))
-    mean = lit.mean(dim=(1, 2, 3), keepdim=True)
-    lit = torch.lerp(mean, lit, draw.factor(CONTRAST, 1, 1, 1))
-    batch = torch.where(draw.chosen(RECOLOURED)[:, None, None, None], lit, batch)
-    grey = batch.mean(dim=1, keepdim=True)
-    return torch.where(draw.chosen(GREY)[:, None, None, None], grey, batch).clamp(0, 255)
+    kept = draw.factor(CONTRAST, 1, 1)
+    light = draw.factor(BRIGHTNESS, 1, 1) * draw.factor(CAST, 3, 1)
+    colours = light * hue_turns(draw.host(-1, 1) * math.radians(HUE))  # (B, 3, 3)
+    same, grey = draw.host(0, 1) >= RECOLOURED, draw.host(0, 1) < GREY
+    kept[same], colours[same] = 1, np.eye(3)
+    colours[grey] = colours[grey].mean(1, keepdims=True)
+    contrast, matrix = draw.place(kept), draw.place(colours)
+    mean = (matrix @ batch.mean((2, 3))[..., None]).mean(1, keepdim=True)  # (B, 1, 1)
+    changed = torch.baddbmm((1 - contrast) * mean, contrast * matrix, batch.flatten(2))
+    return changed.view_as(batch).clamp_(0, 255)
+
+
+def hue_turns(angles: NDArray[np.float32]) -> NDArray:
+    """Return matrices (B, 3, 3) that turn the colours of RGB by angles in radians (B,), and keep
+    their brightness: in YCC, as JPEG has it, about the axis of greys."""
+    turn = np.zeros((len(angles), 3, 3), np.float32)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angles)
+    turn[:, 2, 1] = np.sin(angles)
+    turn[:, 1, 2] = -turn[:, 2, 1]
+    to_ycc = np.array(_YCC, np.float32)
+    return np.linalg.inv(to_ycc) @ turn @ to_ycc
 
 
 def erase(batch: Tensor, draw: Draw) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -25,6 +25,7 @@ class Batches:
 
     Shuffled batches are all of `batch_size` (the rest of an epoch is left out), and their number
     is a multiple of `accumulate`. Of several processes, each takes its own share of every batch.
+    draw: the order of an epoch's rows, by default each once.
     pinned: the images lie in memory from which a GPU copies while the host goes on.
     """
 
@@ -41,8 +42,10 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         pinned: bool = False,
+        draw: Callable[[np.random.Generator], NDArray[np.integer]] | None = None,
     ) -> None:
         self.images = images
+        self.draw = draw or (lambda random: random.permutation(rows))
         self.rows, self.shuffle, self.seed, self.threads = rows, shuffle, seed, threads
         self.rank, self.world, self.pinned = rank, world, pinned
         self.batch_size = min(batch_size, max(1, len(rows) // world)) if shuffle else batch_size
@@ -69,7 +72,7 @@ class Batches:
         """Yield the rows (B,) of each of an epoch's batches, sorted."""
         order = self.rows
         if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+            order = self.draw(np.random.default_rng((self.seed, epoch)))
             order = np.resize(order, self.steps * self.batch_size * self.world)
         whole = self.batch_size * self.world
         for start in range(0, len(order), whole):

@@ -13,6 +13,8 @@ SEXES = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "other")
 UNKNOWN = frozenset({"", "?", "-", "n/a", "na", "nan", "none", "null", "unknown"})
 """Words that say nothing, of whatever they stand for."""
+MOST_SLICES, MOST_VALUES = 20, 50
+"""Columns that are kept as slices, and different values of each."""
 
 _WORDS: dict[str, dict[str, str]] = {
     "sex": {"m": "male", "f": "female", "man": "male", "woman": "female", "u": ""}
@@ -23,6 +25,7 @@ _WORDS: dict[str, dict[str, str]] = {
     "split": dict(zip(SPLITS, SPLITS, strict=True))
     | {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"},
     "person": {},
+    "slice": {},
 }
 """What words and UTKFace's codes mean, by column. Another sex or race is kept as it is: FairFace's
 East Asian and Southeast Asian, Latino_Hispanic and Middle Eastern are groups of their own."""
@@ -54,6 +57,8 @@ class Label:
     """From 0, where a data set has its own folds."""
     repaired: bool = False
     """The file's name did not follow the rule, but its age could be read."""
+    slices: tuple[str, ...] = ()
+    """The values of the columns that are kept."""
 
 
 @lru_cache(4096)
@@ -85,7 +90,7 @@ def read_age(text: str) -> Age | None:
 
 
 def read_word(column: str, text: str) -> str:
-    """Return what a word or code means in the column sex, race, split or person."""
+    """Return what a word or code means in the column sex, race, split, person or of a slice."""
     word = text.casefold()
     return "" if word in UNKNOWN else _WORDS[column].get(word, text)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from agecli.ages import Age
-from agecli.data import sources
+from agecli.data import slices, sources
 from agecli.data.doubtful import Doubtful
 from agecli.data.labels import Label
 from agecli.data.layouts import csv, names
@@ -40,17 +40,19 @@ class Listed(NamedTuple):
 class Pictures:
     """The labelled pictures of all sources, sorted by id: their order is their row in the data set.
 
-    They are on disk, and may be gone through again.
+    They are on disk, and may be gone through again. kept: columns whose values their labels have.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._items = SortedItems(path)
+    def __init__(self, path: Path, kept: Sequence[str] = ()) -> None:
+        self.kept = kept
+        self._items, self._unknown = SortedItems(path), ("",) * len(kept)
 
     def add(self, source: Source, member: Member, label: Label) -> None:
         """Add a picture of a source."""
         self._items.add((
             member.id, source.name, len(self), str(source.path), *member.place, *label.age,
             label.sex, label.race, label.split, label.person, label.fold,
+            *(label.slices or self._unknown),
         ))  # fmt: skip
 
     def __len__(self) -> int:
@@ -58,7 +60,9 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Listed]:
         for id, source, _, origin, path, offset, size, low, high, *known in self._items:
-            label = Label(Age(low, high), *known)
+            label = Label(Age(low, high), *known[:5])
+            if values := known[5:]:
+                label = replace(label, slices=tuple(values))
             yield Listed(id, source, origin, Place(path, offset, size), label)
 
 
@@ -71,6 +75,8 @@ class Asked:
     names: str | None = None
     """A pattern of file names, or the name of a known one."""
     layout: str | None = None
+    slices: tuple[str, ...] = ()
+    """Further columns of tables to keep."""
 
 
 class Listing(NamedTuple):
@@ -100,17 +106,21 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
 
     work: a folder for the list, and for what compressed archives hold.
     What is asked for is tried on each source first, and must fit one of them. Raises DataError for
-    a source without pictures or labels, and for a row that names several pictures.
+    a source without pictures or labels, for a row that names several pictures, and for slices of
+    no column, or of too many values.
     """
+    slices.check_names(asked.slices)
     readers = _readers(asked)
-    listing = Listing(Pictures(work / "pictures"), {}, {}, 0, [], [], [], {})
-    tables: dict[int, Table] = {}
+    listing = Listing(Pictures(work / "pictures", asked.slices), {}, {}, 0, [], [], [], {})
+    read: dict[int, Table] = {}
     fits = not readers
     for origin in {path.resolve(): path for path in origins}.values():
         contents = sources.list_members(origin, work)
         if not contents.pictures:
             raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
-        source = Source(origin, sources.name_of(origin), contents.pictures, contents.others)
+        source = Source(
+            origin, sources.name_of(origin), contents.pictures, contents.others, asked.slices
+        )
         layout = first_fit(source, readers)
         fits = fits or layout is not None
         layout = layout or recognise(source)
@@ -119,15 +129,16 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
         _add(listing, source, layout)
         listing.closed.update(contents.closed)
         if layout.table:
-            tables[id(layout.table)] = layout.table
-        read = set(layout.table.files if layout.table else [])
-        listing.skipped.extend(sorted(contents.others.keys() - read))
+            read[id(layout.table)] = layout.table
+        files = set(layout.table.files if layout.table else [])
+        listing.skipped.extend(sorted(contents.others.keys() - files))
     listing.repaired.sort()
     if not fits:
         raise _unfit(asked, origins[0])
-    for table in tables.values():
+    for table in read.values():
         listing.unused.extend(table.unused)
-    return listing._replace(missing=sum(table.missing for table in tables.values()))
+    slices.check_kept(asked.slices, [*read.values()])
+    return listing._replace(missing=sum(table.missing for table in read.values()))
 
 
 def _readers(asked: Asked) -> list[Reader]:
@@ -135,7 +146,7 @@ def _readers(asked: Asked) -> list[Reader]:
     if sum(value is not None for value in (asked.labels, asked.names, asked.layout)) > 1:
         raise UsageError("--csv, --names, --layout: give one of them; the others are recognised")
     if asked.labels:
-        table = csv.read_labels(asked.labels)
+        table = csv.read_labels(asked.labels, asked.slices)
         return [partial(csv.by_table, table=table, folder=asked.labels.resolve().parent)]
     if asked.names is not None:
         names.compile_pattern(asked.names)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agecli.ages import Age
+from agecli.data.labels import MOST_SLICES, MOST_VALUES
 from agecli.data.split import SPLITS, split_hash
 from agecli.errors import brief
 from agecli.reading import read_text
@@ -45,12 +46,15 @@ COLUMNS = [*ManifestRow._fields]
 _EARLIER = [name for name in COLUMNS if name not in ("person", "fold")]
 
 
-def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> str:
-    """Write manifest.csv, a line per image, and return its SHA-256: its rows' order counts."""
+def write_manifest(path: Path, rows: Iterable[tuple[Any, ...]], slices: Sequence[str] = ()) -> str:
+    """Write manifest.csv, a line per image, and return its SHA-256: its rows' order counts.
+
+    rows: as `ManifestRow`, and behind it the values of the columns of `slices`.
+    """
     with path.open("wb") as file:
         hashed = _Hashed(file)
         writer = csv.writer(hashed, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *slices])
         writer.writerows(rows)
     return hashed.sha256.hexdigest()
 
@@ -84,6 +88,8 @@ class Columns:
     clusters: NDArray[np.integer]
     splits: NDArray[np.str_]
     excluded: NDArray[np.str_]
+    slices: dict[str, NDArray[np.str_]]
+    """Further columns that were kept, by name; empty where unknown."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,9 @@ class Manifest(Columns):
         text = read_text(path, MOST_BYTES)
         lines = csv.reader(io.StringIO(text, newline=""))
         try:
-            header = next(lines, None)
-            if header not in (COLUMNS, _EARLIER):
+            header = next(lines, [])
+            known = COLUMNS if header[: len(COLUMNS)] == COLUMNS else _EARLIER
+            if header[: len(known)] != known or len({*header}) < len(header):
                 raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
             column = dict(zip(header, zip(*lines, strict=True), strict=True))
         except csv.Error as error:
@@ -113,6 +120,8 @@ class Manifest(Columns):
         if unknown := set(splits) - {*SPLITS, ""}:
             raise ValueError(f"split has {unknown.pop()!r}, not {', '.join(SPLITS)}")
         count = len(splits)
+        slices = {name: np.array(column[name]) for name in header[len(known) :]}
+        _check_slices(slices)
         usable = [pair for pair in zip(column["sha256"], splits, strict=True) if pair[1]]
         return cls(
             sha256=sha256(text.encode()).hexdigest(),
@@ -127,8 +136,17 @@ class Manifest(Columns):
             clusters=_whole_numbers("cluster", column["cluster"], -1, count),
             splits=np.array(splits),
             excluded=np.array(column["excluded"]),
+            slices=slices,
             split_hash=split_hash([pair[0] for pair in usable], [pair[1] for pair in usable]),
         )
+
+
+def _check_slices(slices: Mapping[str, NDArray[np.str_]]) -> None:
+    if len(slices) > MOST_SLICES:
+        raise ValueError(f"it has more than {MOST_SLICES} columns of slices")
+    for name, values in slices.items():
+        if len({*values.tolist()} - {""}) > MOST_VALUES:
+            raise ValueError(f"{brief(name)} has more than {MOST_VALUES} values")
 
 
 def _whole_numbers(name: str, texts: Sequence[str], low: int, high: int) -> NDArray[np.integer]:

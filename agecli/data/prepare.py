@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ def prepare(
     names: str | None = None,
     layout: str | None = None,
     doubtful: Path | None = None,
+    slices: Sequence[str] = (),
     crop: Crop | None = None,
     judge: Judge | None = None,
     workers: int | None = None,
@@ -53,10 +55,11 @@ def prepare(
 
     How a source carries its labels is recognised by what is in it, or said by one of labels (a CSV
     file), names (a pattern of file names) and layout (a known one's name). doubtful: a file with
-    the ids of images that shall not train. crop: a picklable function that finds the face in a
-    photograph, as `faces.crop_largest`; judge: tells the sources for which that is needed, as
-    `faces.judge`, in place of all. workers: processes, by default one per CPU. The folder appears
-    under its name only when it is whole.
+    the ids of images that shall not train. slices: columns of tables that are kept, to evaluate by
+    their values. crop: a picklable function that finds the face in a photograph, as
+    `faces.crop_largest`; judge: tells the sources for which that is needed, as `faces.judge`, in
+    place of all. workers: processes, by default one per CPU. The folder appears under its name only
+    when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
     given = [sources] if isinstance(sources, Path | str) else sources
@@ -67,7 +70,7 @@ def prepare(
         work = folder / WORK
         work.mkdir()
         with pool.starting(warm_up):
-            listing = list_pictures(origins, work, Asked(labels, names, layout))
+            listing = list_pictures(origins, work, Asked(labels, names, layout, tuple(slices)))
         if doubtful:
             images = ((item.source, item.id) for item in listing.pictures)
             doubted = read_doubtful(doubtful, images)
@@ -183,8 +186,10 @@ def _write(
     decided = decide(known, config)
     for number, reason in enumerate(REASONS):
         reasons[(decided.reasons == number) & (reasons.codes == 0)] = reason
-    rows = _rows(listing.pictures, known, decided, reasons)
-    digest = write_manifest(folder / store.MANIFEST, rows)
+    rows: Iterable[tuple[Any, ...]] = _rows(listing.pictures, known, decided, reasons)
+    if kept := listing.pictures.kept:
+        rows = (row + item.label.slices for row, item in zip(rows, listing.pictures, strict=True))
+    digest = write_manifest(folder / store.MANIFEST, rows, kept)
     receipt = Receipt.of(
         known, decided.splits, reasons.codes == 0, config, manifest=digest,
         excluded=reasons.counts(), unreadable=_unreadable(listing.pictures, decided, reasons),

@@ -33,7 +33,7 @@ COLUMNS = {
 
 _SHOWN = 20  # lines that one error names
 _LONGEST = 100
-"""Characters of a sex, race or person."""
+"""Characters of a sex, race, person or slice."""
 
 _AGE_RULE = f"each line needs one age from 0 to {OLDEST}, or a range such as 25-32"
 _RULES = {
@@ -41,7 +41,7 @@ _RULES = {
     "split": f"a split is one of {', '.join(SPLITS)}",
     "fold": "a fold is a number from 0 to 999",
     "both": "an age lies in its own range",
-    "long": f"a sex, race or person has {_LONGEST} characters at most",
+    "long": f"a sex, race, person or slice has {_LONGEST} characters at most",
 }
 
 
@@ -89,6 +89,8 @@ class Table:
     """By `key_of` the picture's path; a text says why a picture is left out."""
     unused: list[str] = field(default_factory=list)
     """Columns that mean nothing here."""
+    slices: set[str] = field(default_factory=set)
+    """Those that are kept, by the names that were asked for."""
     _lines: dict[str, tuple[str, int]] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict)
 
@@ -148,8 +150,12 @@ def key_of(path: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(path.replace("\\", "/")))
 
 
-def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
+def read_tables(
+    files: Mapping[str, bytes], forms: Sequence[Form], slices: Sequence[str] = ()
+) -> Table:
     """Read tables of labels, by their names; each has the first form of which no column is missing.
+
+    slices: further columns to keep.
 
     Columns are parted by commas, semicolons, tabs or bars. Of an age with a fraction the completed
     years count. Raises DataError that names all lines at fault: with ages that are none, or lie
@@ -173,8 +179,12 @@ def read_tables(files: Mapping[str, bytes], forms: Sequence[Form]) -> Table:
         first = list(islice(rows, 1))
         if {"age", "range"} <= places.keys() and not _has_range(first, places["range"]):
             del places["range"]
+        kept = {title: header.index(title.casefold()) for title in slices
+                if title.casefold() in header}  # fmt: skip
+        table.slices.update(kept)
+        places |= kept
         cells = _cells(chain(first, rows), places, form.constants(name))
-        _add_rows(table, faults, name, cells, form)
+        _add_rows(table, faults, name, cells, form, slices)
         unused = (title for place, title in enumerate(titles) if place not in places.values())
         table.unused.extend(title for title in unused if title and title not in table.unused)
     if faults.found or faults.conflicts:
@@ -203,9 +213,10 @@ def _add_rows(
     name: str,
     rows: Iterable[tuple[int, dict[str, str]]],
     form: Form,
+    slices: Sequence[str],
 ) -> None:
     for line, cells in rows:
-        label: Label | Fault | str | None = _label(cells)
+        label: Label | Fault | str | None = _label(cells, slices)
         if label is None and form.blank_ages:
             label = f"no age in {PurePath(name).name}"
         elif label is None:
@@ -226,7 +237,7 @@ class Fault:
     cell: str
 
 
-def _label(cells: Mapping[str, str]) -> Label | Fault | None:
+def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | Fault | None:
     """Read a row: its label, what is wrong with it, or None where it says nothing of the age."""
     if "path" in cells and not cells["path"]:
         return Fault(_RULES["path"], "")
@@ -247,11 +258,12 @@ def _label(cells: Mapping[str, str]) -> Label | Fault | None:
         return None
     if not (ages[-1].low <= ages[0].low and ages[0].high <= ages[-1].high):
         return Fault(_RULES["both"], f"{texts[0]} in {texts[1]}")
-    words = [cells.get(what, "") for what in ("sex", "race", "person")]
+    words = [cells.get(what, "") for what in ("sex", "race", "person", *slices)]
     if long := [word for word in words if len(word) > _LONGEST]:
         return Fault(_RULES["long"], long[0])
-    sex, race, person = map(read_word, ("sex", "race", "person"), words)
-    return Label(ages[0], sex, race, split, person, fold)
+    columns = ("sex", "race", "person", *["slice"] * len(slices))
+    sex, race, person, *values = map(read_word, columns, words)
+    return Label(ages[0], sex, race, split, person, fold, slices=tuple(values))
 
 
 class Faults:

@@ -1,4 +1,8 @@
-"""Temperature scaling: one number that makes probabilities say how often they are right."""
+"""What is fitted on validation images once the weights are: temperature, and rule of decision.
+
+The temperature is one number that makes probabilities say how often they are right; the rule makes
+one group of them.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,17 @@ from dataclasses import replace
 import numpy as np
 
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, softmax
+from agecli.decision import LIKELIEST, MEDIAN, Decision
+from agecli.evaluation.metrics import confusion_matrix, macro_f1
+from agecli.metadata import Metadata
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures between which the best is searched."""
+TAUS = tuple(tenths / 10 for tenths in range(1, 11))
+"""Strengths of logit adjustment that are tried, 1 for groups as if they were equally frequent."""
+MOST_LOST = 0.005
+"""Exact accuracy that a rule may cost on validation, to gain macro-F1."""
+RESAMPLES = 200
 
 
 def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
@@ -43,6 +55,49 @@ def fit_temperature(answers: Answers, ages: IntArray) -> float:
     bounds = np.log(LOWEST), np.log(HIGHEST)
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
     return float(np.exp(best.x))
+
+
+def calibrate(metadata: Metadata, answers: Answers, ages: IntArray) -> Metadata:
+    """Return what a weights file says with temperature and rule of decision fitted.
+
+    answers: for N validation images, at temperature 1; ages: (N,) or (N, 2).
+    """
+    temperature = fit_temperature(answers, ages)
+    answers = replace(answers, distribution=rescale(answers.distribution, temperature))
+    return replace(metadata, temperature=temperature, decision=fit_decision(answers, ages))
+
+
+def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
+    """Return the rule with the best macro-F1 that loses at most MOST_LOST of exact accuracy.
+
+    answers: for N images, calibrated; ages: (N,) or (N, 2), of which those count that have a group.
+    Simpler rules come first: the likeliest group, the median, then weak adjustments before strong
+    ones. The first is taken whose macro-F1 is within a standard error of the best one's (Breiman et
+    al. 1984, section 3.4.3), which the bootstrap says of their difference.
+    """
+    truth = answers.scheme.groups_of(ages)
+    known, groups = truth != NO_GROUP, len(answers.scheme)
+    if not known.any():
+        return LIKELIEST
+    chances, truth = answers.groups[known], truth[known]
+    images = np.bincount(truth, minlength=groups) + 1  # a group may have none
+    shares = tuple((images / images.sum()).tolist())
+    rules = [LIKELIEST, MEDIAN, *(Decision("adjusted", tau, shares) for tau in TAUS)]
+    answered = [rule.decide(chances) for rule in rules]
+    exact = np.array([np.mean(answer == truth) for answer in answered])
+    cheap = np.flatnonzero(exact >= exact[0] - MOST_LOST)
+
+    def scores(draw: IntArray | slice) -> FloatArray:
+        """Return the macro-F1 (rules,) of all that cost little, on some of the images."""
+        cells = (confusion_matrix(truth[draw], answered[rule][draw], groups) for rule in cheap)
+        return np.array([macro_f1(cell) for cell in cells])
+
+    own, random = scores(slice(None)), np.random.default_rng(seed)
+    sizes = [len(truth)] * RESAMPLES
+    draws = np.array([scores(random.integers(size, size=size)) for size in sizes])
+    best = own.argmax()
+    error = (draws[:, [best]] - draws).std(axis=0)  # (rules,), of their distance to the best
+    return rules[cheap[(own[best] - own <= error).argmax()]]
 
 
 def _logits(distribution: FloatArray) -> FloatArray:

@@ -180,18 +180,21 @@ def cumulative_score(truth: FloatArray, answer: FloatArray, years: float = CS_YE
 
 
 def score(
-    probabilities: FloatArray, ages: IntArray, scheme: Scheme, answered: FloatArray | None = None
-) -> Scores:
+    probabilities: FloatArray, ages: IntArray, scheme: Scheme, answered: FloatArray | None = None,
+    decided: IntArray | None = None,
+) -> Scores:  # fmt: skip
     """Return every figure.
 
-    probabilities: (N, groups); the answer is the likeliest group. ages: (N,) in years, or labels
+    probabilities: (N, groups). ages: (N,) in years, or labels
     (N, 2): a range counts where it has a group, as `Scheme.groups_of` says. answered: (N,),
-    answered ages in years, or None where the model gives none.
+    answered ages in years, or None where the model gives none. decided: (N,), answered groups; the
+    likeliest by default.
     """
     truth = scheme.groups_of(ages)
-    near = probabilities.argmax(axis=1) == scheme.nearest_groups(ages)
+    groups = probabilities.argmax(axis=1) if decided is None else decided
+    near = groups == scheme.nearest_groups(ages)
     known = truth != NO_GROUP
-    confusion = confusion_matrix(truth[known], probabilities[known].argmax(axis=1), len(scheme))
+    confusion = confusion_matrix(truth[known], groups[known], len(scheme))
     images = confusion.sum(axis=1)
     n, exact, figures = int(images.sum()), exact_accuracy(confusion), group_figures(confusion)
     years: tuple[int, float, float] | tuple[None, None, None] = (None, None, None)

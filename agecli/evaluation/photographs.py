@@ -238,7 +238,7 @@ def measure_photographs(
                 for answer, model, truth in zip(faces[best], models, truths, strict=True)
             ]
     on_chips = [
-        model.answer(chips, flip, batch_size).groups.argmax(axis=1) == truth
+        model.answer(chips, flip, batch_size).decided == truth
         for model, truth in zip(models, truths, strict=True)
     ]
     tilts, sides = np.transpose([(abs(place.tilt), place.face) for place in places])

@@ -149,7 +149,7 @@ def _errors(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
 ) -> list[IntArray]:
     """Return by how many groups each model is wrong, (B,) each."""
-    answers = (model.answer(images, flip, len(images)).groups.argmax(axis=1) for model in models)
+    answers = (model.answer(images, flip, len(images)).decided for model in models)
     truths = (model.scheme.groups_of(ages) for model in models)
     return [np.abs(answer - truth) for answer, truth in zip(answers, truths, strict=True)]
 

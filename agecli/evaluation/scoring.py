@@ -16,6 +16,7 @@ from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
 from agecli.config import FLIP, TrainConfig
 from agecli.data.store import ALL, name_split
+from agecli.decision import LIKELIEST, Decision
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
@@ -62,6 +63,8 @@ class Evaluation:
     knows_years: bool = False
     temperature: float = 1.0
     """That of the weights file."""
+    decision: Decision = LIKELIEST
+    """That of the weights file, by which groups are answered."""
     fold: int | None = None
     """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
@@ -90,11 +93,11 @@ class Evaluation:
     @cached_property
     def answers(self) -> IntArray:
         """(N,) answered groups."""
-        return self.probabilities.argmax(axis=1)
+        return self.decision.decide(self.probabilities)
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """The scores by sex, race, source (where there are several) and age group."""
+        """The scores by sex, race, source where there are several, kept columns, age group."""
         return slices(self.answers, self.ages, self.scheme, self.columns)
 
     @property
@@ -144,6 +147,7 @@ class Evaluation:
             **self.scores.plain(),
             "bootstrap": self.intervals,
             "temperature": self.temperature,
+            "decision": asdict(self.decision),
             "ece_raw": self.ece_raw,
             "images_per_second": self.images_per_second,
             "bytes": self.bytes,
@@ -215,17 +219,21 @@ def evaluate_model(
         distribution=read.distribution,
         probabilities=read.groups,
         answered=read.ages,
-        scores=metrics.score(read.groups, ages, model.scheme, read.ages),
+        scores=metrics.score(read.groups, ages, model.scheme, read.ages, read.decided),
         columns=_columns(dataset, rows),
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
+        decision=model.metadata.decision,
         fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )
 
 
 def _columns(dataset: Dataset, rows: IntArray) -> dict[str, NDArray[np.str_]]:
-    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some."""
+    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some, and
+    the columns that `agecli prepare --slices` kept."""
     columns = {"sex": dataset.sexes[rows], "race": dataset.races[rows]}
     sources = dataset.sources[rows]
-    return columns if len(np.unique(sources)) == 1 else columns | {"source": sources}
+    if len(np.unique(sources)) > 1:
+        columns["source"] = sources
+    return columns | {name: values[rows] for name, values in dataset.slices.items()}

@@ -78,7 +78,7 @@ class Slice:
     """How right a model is on a part of the images; no figures where there are too few."""
 
     by: str
-    """What the images are told apart by: sex, race, source, age group."""
+    """What the images are told apart by: sex, race, source, a column that was kept, age group."""
     value: str
     n: int
     exact: float | None = None

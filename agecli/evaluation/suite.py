@@ -21,6 +21,7 @@ from agecli import distributed
 from agecli.ages import NO_GROUP, FloatArray
 from agecli.config import FLIP, Device, TrainConfig
 from agecli.data.store import Dataset, open_dataset
+from agecli.decision import MEDIAN
 from agecli.errors import UsageError
 from agecli.evaluation import metrics
 from agecli.evaluation.folds import (
@@ -192,8 +193,8 @@ def evaluate(
 def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     """Average the probabilities of models on the same images, and score the answers.
 
-    The age is the mean of those that give one. None for one model, or for different age groups or
-    folds.
+    The group is the mean's median, the age the mean of those that give one. None for one model, or
+    for different age groups or folds.
     """
     first = results[0]
     alike = all(
@@ -210,7 +211,10 @@ def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
     return replace(
         first, name=ENSEMBLE, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
         probabilities=chances, answered=answered, temperature=1.0, knows_years=False,
-        scores=metrics.score(chances, first.ages, first.scheme, answered),
+        decision=MEDIAN,
+        scores=metrics.score(
+            chances, first.ages, first.scheme, answered, MEDIAN.decide(chances)
+        ),
         images_per_second=1 / rates, same_split=all(result.same_split for result in results),
         left_out=None if any(result.may_have_seen for result in results) else left_out,
     )  # fmt: skip

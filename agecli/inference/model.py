@@ -48,7 +48,8 @@ class Model(ABC):
         """Read distributions (N, outputs) as this model's. Raises WeightsError where one is NaN."""
         if not np.isfinite(distribution).all():
             raise WeightsError(f"{self.path} answers NaN, its training went astray: train it again")
-        return Answers(distribution, self.scheme, self.metadata.knows_years)
+        meta = self.metadata
+        return Answers(distribution, self.scheme, meta.knows_years, meta.decision)
 
     def answer(self, images: np.ndarray, flip: bool = FLIP, batch_size: int = 64) -> Answers:
         """Answer for face crops (N, S, S, 3), a batch at a time; otherwise as `distributions`."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from agecli import distributed
+from agecli.ages import Scheme
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -22,6 +23,7 @@ from agecli.config import (
     Device,
     Fallback,
 )
+from agecli.decision import Decision, between
 from agecli.errors import WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
@@ -49,12 +51,16 @@ class Prediction:
     """None where the whole picture was used, or where there is no answer."""
     model: str | None = None
     group: str | None = None
-    """The most probable age group."""
+    """The answered age group: the most probable one, or by another rule of its weights file."""
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     """All groups, young to old."""
     age: float | None = None
     """Median age in years, where the model's objective gives it."""
+    between: tuple[str, str] | None = None
+    """Two groups between which the age lies, or the model is torn; None inside of one."""
+    torn: bool | None = None
+    """The answered or the likeliest group is none that the age lies in, or next to in a gap."""
     seen: bool | None = None
     """The model was trained on this crop or a near copy of it; None where its file does not say."""
     status: Status = "ok"
@@ -66,6 +72,11 @@ class Prediction:
     def label(self) -> str:
         """The group, its probability and the age as a short text: "25-32 64%, 29 y"."""
         return label(self.group, self.probability, self.age)
+
+    @property
+    def doubt(self) -> str:
+        """Between which groups the answer lies, in words; empty where it is inside one."""
+        return doubt(self.between, torn=bool(self.torn))
 
 
 class Predictor:
@@ -145,6 +156,11 @@ class Predictor:
         return list(dict.fromkeys(group for meta in self._metadata for group in meta.scheme))
 
     @property
+    def decisions(self) -> list[Decision]:
+        """The models' rules for the answered group."""
+        return [metadata.decision for metadata in self._metadata]
+
+    @property
     def views(self) -> set[View]:
         """How the models want their faces."""
         return {_view(metadata) for metadata in self._metadata}
@@ -175,29 +191,42 @@ class Predictor:
         for (source, face), chances, age, known in zip(
             faces, answers.groups, ages, seen, strict=True
         ):
-            named = name_answer(model.scheme.labels, chances, age)
+            named = name_answer(model.scheme.labels, chances, age, model.metadata.decision)
             yield Prediction(source, face, model.name, seen=known, **named)
 
 
-def name_answer(labels: Sequence[str], chances: np.ndarray, age: float | None) -> dict[str, Any]:
-    """Return the fields of an answer, rounded: the likeliest group, all of them, and the age.
+def name_answer(
+    labels: Sequence[str],
+    chances: np.ndarray,
+    age: float | None,
+    decision: Decision,
+) -> dict[str, Any]:
+    """Return the fields of an answer, rounded: the decided group, all of them, and the age.
 
     labels, chances: (groups,), young to old. age: in years, None where it is unknown.
     """
-    best = int(chances.argmax())
+    group = int(decision.decide(chances[None])[0])
+    groups, torn = between(chances, age, group, Scheme.parse(labels))
     return {
-        "group": labels[best],
-        "probability": round(float(chances[best]), 4),
+        "group": labels[group],
+        "probability": round(float(chances[group]), 4),
         "probabilities": {
             label: round(float(p), 4) for label, p in zip(labels, chances, strict=True)
         },
         "age": None if age is None else round(float(age), 1),
+        "between": groups and (labels[groups[0]], labels[groups[1]]),
+        "torn": torn,
     }
 
 
 def label(group: str | None, probability: float | None, age: float | None) -> str:
     """Write an answer as it stands at a face: "25-32 64%, 29 y"."""
     return f"{group} {probability:.0%}" + ("" if age is None else f", {age:.0f} y")
+
+
+def doubt(groups: Sequence[str] | None, *, torn: bool) -> str:
+    """Write the groups between which an answer lies: "between 25-32 and 38-43"."""
+    return f"{'torn ' * torn}between {groups[0]} and {groups[1]}" if groups else ""
 
 
 def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:

@@ -10,7 +10,8 @@ from agecli.inference.predictor import Prediction
 
 COLUMNS = (
     "source", "left", "top", "right", "bottom", "angle", "score", "track", "frames", "first",
-    "last", "best", "model", "group", "probability", "age", "seen", "status", "error",
+    "last", "best", "model", "group", "probability", "age", "between", "torn", "seen",
+    "status", "error",
 )  # fmt: skip
 """`score` is the face detector's, 0 to 1; `first`, `last`, `best` are seconds of a video."""
 
@@ -26,6 +27,7 @@ def csv_row(row: Prediction, groups: Sequence[str]) -> list[Any]:
     face = [*found.box, found.angle, found.score] if found else [None] * 6
     track = astuple(row.track) if row.track else [None] * 5
     return [
-        row.source, *face, *track, row.model, row.group, row.probability, row.age, row.seen,
-        row.status, row.error, *map(chances.get, groups),
+        row.source, *face, *track, row.model, row.group, row.probability, row.age,
+        row.between and "/".join(row.between), row.torn, row.seen, row.status, row.error,
+        *map(chances.get, groups),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from agecli.ages import Answers, IntArray
 from agecli.config import Dinov2Config
+from agecli.data.mixture import Order
 from agecli.memory import memory_in_use
 from agecli.models.dinov2 import Head
 from agecli.reading import convert
@@ -87,6 +88,8 @@ class Sweep:
             ],
             fused=True,
         )  # fmt: skip
+        sources = session.dataset.sources[train.rows]
+        self.order = Order(np.arange(len(sources)), sources, config.source_shares())
         self.steps = max(1, len(train.rows) // BATCH)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, [setting.lr for setting in self.settings],
@@ -159,8 +162,8 @@ class Sweep:
         seed = hash_seed(self.config.seed, number - 1)
         torch.manual_seed(seed)
         random = np.random.default_rng(seed)
-        order = random.permutation(len(self.train.rows))
-        views = random.integers(len(self.train.views), size=len(order))
+        order = self.order.draw(random)
+        views = random.integers(len(self.train.views), size=len(self.train.rows))
         self.heads.train()
         self.session.objective.train()
         began, total = time.monotonic(), 0.0

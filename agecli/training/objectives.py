@@ -126,6 +126,8 @@ class AgeObjective(Objective):
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
         self.name, self.smoothing = config.objective, config.label_smoothing
+        low, high = torch.from_numpy(every_label().T.reshape(2, YEARS, YEARS))
+        self.weight[low < high] *= config.range_weight
         target = label_distribution(np.arange(YEARS), config.label_width)
         self.register_buffer("target", torch.from_numpy(target))
         # Added to logits, it leaves each group the years that are its own.

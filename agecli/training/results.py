@@ -105,10 +105,10 @@ class Results:
     ) -> Metadata:
         """Calibrate the best weights and score them on the test split as users run them.
 
-        Temperature and figures are written into the file. score: this is the process that scores
-        and writes, and no stage in front of another and no trial of a search. validation: what the
-        weights answer there, where that is known for less than running the model. facts: what else
-        the file shall say of its training.
+        Temperature, rule of decision and figures are written into the file. score: this is the
+        process that scores and writes, and no stage in front of another and no trial of a search.
+        validation: what the weights answer there, where that is known for less than running the
+        model. facts: what else the file shall say of its training.
         """
         run, config = self.session.run, self.session.config
         best = next(epoch for epoch in reversed(self.history) if epoch.best)
@@ -174,13 +174,13 @@ def score_weights(
 ) -> Metadata:  # fmt: skip
     """Calibrate a weights file on validation and score it on the test split as users run it.
 
-    Temperature and figures are written into the file, beside the rest of the metadata: the file's
-    own by default. validation: what the weights answer there, where that is known. Returns what the
-    file then says.
+    Temperature, rule of decision and figures are written into the file, beside the rest of the
+    metadata: the file's own by default. validation: what the weights answer there, where that is
+    known. Returns what the file then says.
     """
     from safetensors.torch import load_file
 
-    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.calibration import calibrate
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
@@ -192,12 +192,14 @@ def score_weights(
             model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
             validation = model.interpret(answered.distribution), answered.ages
-        final = replace(final, temperature=fit_temperature(*validation))
-        model.metadata = replace(model.metadata, temperature=final.temperature)
+        final = calibrate(final, *validation)
+        model.metadata = replace(
+            model.metadata, temperature=final.temperature, decision=final.decision
+        )
     with suppress(DataError):
         answered = evaluate("test")
         final = replace(final, metrics=answered.metrics())
-    save_weights(path, load_file(path), final)
+    save_weights(path, load_file(path), final, half=False)
     return final
 
 

@@ -12,6 +12,7 @@ from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
 from agecli.data.batches import Batches
+from agecli.data.mixture import Order, check_sources
 from agecli.data.softlabels import SoftLabels
 from agecli.data.store import Dataset, open_for
 from agecli.errors import DataError
@@ -57,6 +58,7 @@ class Session:
             )
         distributed.from_main(lambda: run.check_data(dataset))
         device = choose_device(config)
+        check_sources(config.source_shares(), dataset.sources[dataset.rows("train")])
         ages = dataset.ages[dataset.rows("train")]
         objective = make_objective(config, dataset.scheme, ages).to(device)
         rows = {split: rows_of(dataset, split, objective, config) for split in ("train", "val")}
@@ -78,8 +80,13 @@ class Session:
             self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
             seed=config.seed, accumulate=config.accumulate if training else 1,
             threads=config.workers, rank=distributed.rank(), world=distributed.world(),
-            pinned=self.device.type == "cuda",
+            pinned=self.device.type == "cuda", draw=self.order(split).draw if training else None,
         )  # fmt: skip
+
+    def order(self, split: str) -> Order:
+        """Return the order in which a split's rows are drawn."""
+        rows = self.rows[split]
+        return Order(rows, self.dataset.sources[rows], self.config.source_shares())
 
     def soft_labels(self, images: Tensor, rows: IntArray) -> Tensor | None:
         """Return what is learned of images beside their labels, on their device.
@@ -122,6 +129,8 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
     """Return the rows (N,) of a split that train or validate a model. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
+    if split == "train" and (shares := config.source_shares()):
+        rows = rows[np.isin(dataset.sources[rows], [name for name in shares if shares[name]])]
     if config.limit:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
     if len(rows) < (config.smallest_batch if split == "train" else 1):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agecli.config import FPS
+from agecli.decision import Decision
 from agecli.errors import ImageError
 from agecli.faces.tracks import Track, Tracker
 from agecli.inference.pictures import NO_FACE, STDIN, Status
@@ -46,20 +47,21 @@ class _Person:
             best=seconds if surest else self.track.best,
         )
 
-    def answers(self, source: str) -> list[Prediction]:
+    def answers(self, source: str, decisions: Sequence[Decision]) -> list[Prediction]:
         """Return the mean of each model's answers, with the box in which the face was surest.
 
         It is one that a model has seen where that holds in any frame.
         """
-        answers = zip(self.rows, self.sums, self.seen, strict=True)
+        answers = zip(self.rows, self.sums, self.seen, decisions, strict=True)
         return [self._mean(source, *answer) for answer in answers]
 
     def _mean(
-        self, source: str, row: Prediction, total: np.ndarray, seen: bool | None
-    ) -> Prediction:
+        self, source: str, row: Prediction, total: np.ndarray, seen: bool | None,
+        decision: Decision,
+    ) -> Prediction:  # fmt: skip
         mean = total / self.track.frames
         age = None if row.age is None else mean[-1]
-        named = name_answer(list(row.probabilities or ()), mean[:-1], age)
+        named = name_answer(list(row.probabilities or ()), mean[:-1], age, decision)
         return replace(row, source=source, track=self.track, seen=seen, **named)
 
 
@@ -73,6 +75,7 @@ def predict_video(
     """
     tracker = Tracker()
     people: dict[int, _Person] = {}
+    rules = predictor.decisions
     status: Status = "no_face"
     error = NO_FACE
     try:
@@ -84,14 +87,16 @@ def predict_video(
                 person.see(frame.seconds, rows)
                 status = "ok"
             for number in gone:
-                yield from people.pop(number).answers(source)
+                yield from people.pop(number).answers(source, rules)
             if watch:
                 here = [person for person in people.values() if person.track.last == frame.seconds]
-                watch(source, frame, [row for person in here for row in person.answers(source)])
+                watch(
+                    source, frame, [row for person in here for row in person.answers(source, rules)]
+                )
     except ImageError as problem:
         status, error = "unreadable", str(problem)
     for person in people.values():
-        yield from person.answers(source)
+        yield from person.answers(source, rules)
     if status != "ok":
         yield Prediction(source, status=status, error=error)
 

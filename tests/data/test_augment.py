@@ -16,11 +16,16 @@ from agecli.data.augment import (
     COMPRESSED,
     ERASED_AREA,
     GREY,
+    HAIR,
+    SCALE,
     SOFTENED,
+    WILD_SCALE,
     Draw,
     augment,
     compress,
+    dye,
     erase,
+    hue_turns,
     jpeg,
     move,
     recolour,
@@ -55,9 +60,8 @@ def _batch(count=64, side=32):
 
 def _augmented(batch, monkeypatch, *, rotation=0.0, scale=1.0, shift=0.0, seed=0):
     monkeypatch.setattr(augmentation, "ROTATION", rotation)
-    monkeypatch.setattr(augmentation, "SCALE", scale)
     monkeypatch.setattr(augmentation, "SHIFT", shift)
-    return move(batch, Draw(batch, AtMost() if seed is None else seeded(seed)))
+    return move(batch, Draw(batch, AtMost() if seed is None else seeded(seed)), scale)
 
 
 def _mirrored(before, after):
@@ -119,6 +123,18 @@ def test_what_comes_in_from_beyond_the_border_is_the_border(monkeypatch):
     torch.testing.assert_close(after, plain)
 
 
+@pytest.mark.parametrize(("kind", "largest"), [("light", SCALE), ("wild", WILD_SCALE)])
+def test_each_kind_scales_by_up_to_its_own_factor(monkeypatch, kind, largest):
+    for name in ("ROTATION", "SHIFT", "HAIR", "SOFTENED", "RECOLOURED", "GREY", "COMPRESSED"):
+        monkeypatch.setattr(augmentation, name, 0.0)
+    monkeypatch.setattr(augmentation, "ERASED", 0.0)
+    ramp = torch.linspace(50, 200, 64).expand(400, 3, 64, 64)
+    middle = augment(ramp, kind, seeded())[:, 0, 32]
+    factors = ((middle[:, 33] - middle[:, 31]) / (ramp[0, 0, 0, 33] - ramp[0, 0, 0, 31])).abs()
+    assert factors.max().item() == pytest.approx(largest, rel=0.02)
+    assert factors.min().item() == pytest.approx(1 / largest, rel=0.02)
+
+
 # What photographs add
 
 
@@ -153,6 +169,71 @@ def test_only_a_share_of_the_images_loses_detail(change, share: float):
     assert torch.equal(changed[~touched], images[~touched])
 
 
+def test_dye_changes_a_share_of_the_images_around_the_face_and_never_its_middle():
+    images = torch.full((400, 3, 50, 50), 120.0)
+    dyed = dye(images, Draw(images, seeded(2)))
+    touched = (dyed != images).flatten(1).any(1)
+    assert touched.float().mean() == pytest.approx(HAIR, abs=0.05)
+    assert torch.equal(dyed[:, :, 16:36, 16:34], images[:, :, 16:36, 16:34])  # eyes, nose, mouth
+    change = (dyed - images)[touched].abs().amax(1)  # (n, 50, 50)
+    assert (change[:, 0, 0] > 0).all()  # the corners above, of each
+    below = (change[:, -1, 0] > 0).float().mean()
+    assert 0.05 < below < 0.95  # some hair is long, some short
+    assert len(dyed[touched].flatten(1).unique(dim=0)) == touched.sum()
+
+
+def test_dye_makes_dark_hair_light_and_light_hair_dark_with_a_soft_edge(monkeypatch):
+    monkeypatch.setattr(augmentation, "HAIR", 1.0)
+    images = torch.full((400, 3, 100, 100), 120.0)
+    change = dye(images, Draw(images, seeded(3))).sub(120)
+    corner = change[:, :, 0, 0]
+    assert abs(corner.mean().item()) < 8
+    light = corner.mean(1)
+    assert -105 < light.min() < -60 and 60 < light.max() < 105
+    assert (corner.amax(1) - corner.amin(1)).median() > 5  # colours, not only light
+    steps = change.diff(dim=3).abs().amax((1, 2, 3)) / change.abs().amax((1, 2, 3))
+    assert steps.max() < 0.25
+
+
+def test_dyed_colours_stay_in_range(monkeypatch):
+    monkeypatch.setattr(augmentation, "HAIR", 1.0)
+    images = random_images(64, 3, 20, 20) * 255
+    dyed = dye(images, Draw(images, seeded()))
+    assert dyed.min() == 0 and dyed.max() == 255
+
+
+def test_a_turned_hue_is_pils_ycc_turned():
+    angle = math.radians(30)
+    image = faces(1, 8).mul(0.4).add(80).round()  # far from the ends of the range
+    pixels = image[0].permute(1, 2, 0).numpy().astype(np.uint8)
+    luma, *chroma = np.moveaxis(np.asarray(Image.fromarray(pixels).convert("YCbCr"), float), 2, 0)
+    blue, red = (plane - 128 for plane in chroma)
+    turned = [
+        luma,
+        math.cos(angle) * blue - math.sin(angle) * red + 128,
+        math.sin(angle) * blue + math.cos(angle) * red + 128,
+    ]
+    ycc = Image.fromarray(np.stack(turned, 2).round().astype(np.uint8), "YCbCr")
+    truth = np.moveaxis(np.asarray(ycc.convert("RGB"), float), 2, 0)
+    ours = np.einsum("kc,chw->khw", hue_turns(np.float32([angle]))[0], image[0].numpy())
+    assert np.abs(ours - truth).max() < 4  # PIL rounds to bytes twice
+    assert np.abs(ours - image[0].numpy()).mean() > 4
+
+
+def test_hue_alone_keeps_brightness_and_greys(monkeypatch):
+    for name in ("BRIGHTNESS", "CAST", "CONTRAST"):
+        monkeypatch.setattr(augmentation, name, 1.0)
+    monkeypatch.setattr(augmentation, "GREY", 0.0)
+    monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)
+    images = random_images(64, 3, 4, 4) * 100 + 70
+    changed = recolour(images, Draw(images, seeded()))
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    assert torch.allclose((changed * luma).sum(1), (images * luma).sum(1), atol=1e-2)
+    assert (changed - images).abs().amax((1, 2, 3)).median() > 5
+    grey = images[:, :1].expand(-1, 3, -1, -1)
+    assert torch.allclose(recolour(grey, Draw(grey, seeded())), grey, atol=1e-2)
+
+
 def test_softening_leaves_as_many_pixels_as_drawn(monkeypatch):
     monkeypatch.setattr(augmentation, "SOFTENED", 1.0)
     board = torch.tensor([0.0, 255.0]).repeat(16).expand(4, 3, 32, 32)  # stripes, one pixel wide
@@ -166,7 +247,7 @@ def test_softening_leaves_as_many_pixels_as_drawn(monkeypatch):
 
 def test_light_is_a_factor_that_is_as_often_above_one_as_below(monkeypatch):
     monkeypatch.setattr(augmentation, "CONTRAST", 1.0)
-    monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)
+    monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)  # of greys, whose hue is none
     images = torch.full((2000, 3, 1, 1), 60.0)
     changed = recolour(images, Draw(images, seeded()))[..., 0, 0] / 60
     factors = changed.log().flatten()
@@ -180,7 +261,8 @@ def test_light_is_a_factor_that_is_as_often_above_one_as_below(monkeypatch):
 def test_contrast_keeps_the_mean_and_scales_around_it(monkeypatch):
     for name in ("BRIGHTNESS", "CAST"):
         monkeypatch.setattr(augmentation, name, 1.0)
-    monkeypatch.setattr(augmentation, "GREY", 0.0)
+    for name in ("HUE", "GREY"):
+        monkeypatch.setattr(augmentation, name, 0.0)
     monkeypatch.setattr(augmentation, "RECOLOURED", 1.0)
     images = random_images(16, 3, 5, 5) * 60 + 90
     changed = recolour(images, Draw(images, seeded(1)))

@@ -1,4 +1,4 @@
-"""Temperature scaling against scipy's minimiser, and where the truth is known."""
+"""Temperature scaling against scipy's minimiser, and rules of decision where the best is known."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from agecli.ages import YEARS, Answers, Scheme, softmax
-from agecli.evaluation.calibration import fit_temperature, rescale
+from agecli.decision import LIKELIEST, MEDIAN
+from agecli.evaluation.calibration import (
+    MOST_LOST,
+    calibrate,
+    fit_decision,
+    fit_temperature,
+    rescale,
+)
+from tests.test_weights import METADATA
 
 SCHEME = Scheme.parse("adience8")
 YOUNGEST = np.array([low for low, _ in SCHEME.bounds])
@@ -62,3 +70,57 @@ def test_distributions_over_years_are_scaled_before_they_are_summed():
 def test_rescaling_is_what_the_logits_would_give():
     logits = np.random.default_rng(2).normal(size=(50, 8)) * 4
     np.testing.assert_allclose(rescale(softmax(logits), 1.8), softmax(logits, 1.8), rtol=1e-9)
+
+
+def blurred(truth: np.ndarray, spread: float, prior: np.ndarray) -> np.ndarray:
+    """Give the posterior (N, 8) of groups seen through noise of so many groups."""
+    seen = truth + np.random.default_rng(3).normal(size=len(truth)) * spread
+    likelihood = np.exp(-0.5 * ((seen[:, None] - np.arange(8)) / spread) ** 2)
+    posterior = likelihood * prior
+    return posterior / posterior.sum(axis=1, keepdims=True)
+
+
+def test_where_all_rules_are_alike_the_simplest_is_taken():
+    truth = np.repeat(np.arange(8), 50)
+    sure = Answers(np.eye(8)[truth], SCHEME, knows_years=False)
+    assert fit_decision(sure, YOUNGEST[truth]) is LIKELIEST
+    assert fit_decision(sure, np.full(len(truth), 22)) is LIKELIEST  # gap ages alone
+
+
+def test_a_model_that_passes_over_rare_groups_is_adjusted():
+    """A prior far steeper than the truth's: what it costs is undone by adjustment."""
+    shares = np.array([0.02, 0.03, 0.05, 0.1, 0.6, 0.1, 0.05, 0.05])
+    truth = np.random.default_rng(4).choice(8, size=4000, p=shares)
+    answers = Answers(blurred(truth, 0.7, shares**1.5), SCHEME, knows_years=False)
+    rule = fit_decision(answers, YOUNGEST[truth])
+    assert rule.rule == "adjusted" and rule.tau >= 0.3
+    np.testing.assert_allclose(rule.shares, shares, atol=0.02)
+    lost = (answers.decided == truth).mean() - (rule.decide(answers.groups) == truth).mean()
+    assert lost <= MOST_LOST
+
+
+def test_a_model_that_answers_too_old_or_too_young_takes_the_median():
+    """Between two modes lies the truth."""
+    truth = np.random.default_rng(5).integers(1, 7, size=2000)
+    chances = 0.36 * np.eye(8)[truth - 1] + 0.28 * np.eye(8)[truth] + 0.36 * np.eye(8)[truth + 1]
+    assert fit_decision(Answers(chances, SCHEME, knows_years=False), YOUNGEST[truth]) == MEDIAN
+
+
+def test_a_dear_rule_is_not_taken():
+    """Full adjustment would win macro-F1 and cost a tenth of the accuracy."""
+    truth = np.repeat([4, 5], [900, 100])
+    chances = np.zeros((1000, 8))
+    chances[:, 4:6] = 0.8, 0.2
+    chances[900:, 4:6] = 0.7, 0.3
+    chances[:200, 4:6] = 0.69, 0.31  # no rule tells these from the rare group
+    answers = Answers(chances, SCHEME, knows_years=False)
+    rule = fit_decision(answers, YOUNGEST[truth])
+    assert (rule.decide(chances) == 4).all()
+
+
+def test_the_rule_is_fitted_to_calibrated_probabilities():
+    logits, ages = drawn(1.7)
+    fitted = calibrate(METADATA, groups(logits), ages)
+    assert fitted.temperature == fit_temperature(groups(logits), ages)
+    calibrated = Answers(softmax(logits, fitted.temperature), SCHEME, knows_years=False)
+    assert fitted.decision == fit_decision(calibrated, ages)

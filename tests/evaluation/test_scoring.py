@@ -114,6 +114,14 @@ def test_images_of_several_sources_are_sliced_by_them(dataset):
     assert [(part.value, part.n) for part in parts] == [("streets", 3), ("studio", 1)]  # of groups
 
 
+def test_images_are_sliced_by_the_columns_that_were_kept(dataset):
+    hair = np.array(["light", "dark", "light", "light", "", "dark", "", ""])
+    result = evaluate_model(Reader(), replace(dataset, slices={"hair": hair}))
+    parts = [(part.by, part.value, part.n) for part in result.slices if part.by == "hair"]
+    assert parts == [("hair", "dark", 1), ("hair", "light", 2)]  # 22 is in no group
+    assert {"by": "hair", "value": "light", "n": 2}.items() <= result.metrics()["slices"][1].items()
+
+
 def test_weights_of_another_split_are_known(dataset):
     model = Reader()
     model.metadata = says(split_hash="other")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from agecli.inference.ensemble import average
 from agecli.inference.predictor import Prediction
 
@@ -29,6 +31,27 @@ def test_agreement():
     assert joint is not None
     assert (joint.agree, joint.models, joint.spread) == (2, 2, 0)
     assert joint.age is None
+
+
+def test_the_group_is_the_median_of_the_mean():
+    joint = average(
+        [
+            say("cnn", {"0-9": 0.9, "10-19": 0.1, "20-29": 0.0}, 7),
+            say("resnet", {"0-9": 0.0, "10-19": 0.2, "20-29": 0.8}, 25),
+        ]
+    )
+    assert joint is not None
+    assert (joint.group, joint.probability) == ("10-19", 0.15)
+    assert (joint.between, joint.torn) == (("0-9", "10-19"), True)
+    assert joint.doubt == "torn between 0-9 and 10-19"
+    assert joint.agree == 0
+
+
+def test_one_model_speaks_for_itself():
+    own = replace(say("a", {"0-9": 0.6, "10-19": 0.4}), group="10-19", probability=0.4, torn=True)
+    joint = average([own])
+    assert joint is not None
+    assert (joint.group, joint.probability, joint.torn, joint.agree) == ("10-19", 0.4, True, 1)
 
 
 def test_nothing_joint():

@@ -12,8 +12,8 @@ from agecli.inference.rows import COLUMNS, csv_header, csv_row
 def test_every_value_stands_under_its_name():
     face = Face((1, 2, 31, 32), 0.9, 4.5)
     seen = Prediction(
-        "a.mp4", face, "cnn", "0-2", 0.8, {"0-2": 0.8, "4-6": 0.2}, 1.4, False,
-        track=Track(3, 8, 0.5, 4.0, 1.5),
+        "a.mp4", face, "cnn", "0-2", 0.8, {"0-2": 0.8, "4-6": 0.2}, 2.6, ("0-2", "4-6"),
+        False, False, track=Track(3, 8, 0.5, 4.0, 1.5),
     )  # fmt: skip
     none = Prediction("b.jpg", status="unreadable", error="cut short")
     text = io.StringIO()
@@ -28,5 +28,6 @@ def test_every_value_stands_under_its_name():
         "3", "8", "0.5", "4.0", "1.5",
     ]  # fmt: skip
     assert [first[n] for n in ("p 0-2", "p 4-6", "p 60+", "status")] == ["0.8", "0.2", "", "ok"]
+    assert (first["between"], first["torn"]) == ("0-2/4-6", "False")
     assert first["seen"] == "False" and second["seen"] == ""
     assert {name for name in COLUMNS if second[name]} == {"source", "status", "error"}

@@ -186,6 +186,15 @@ def test_an_absent_group_weighs_one():
     assert balance_weights(np.array([0, 0]), 3, "full").tolist() == [1, 1, 1]
 
 
+def test_ranges_weigh_as_much_as_is_asked_for():
+    logits = torch.randn(2, YEARS)
+    labels = torch.tensor([[28, 28], [25, 32]])
+    year, span = (objective("ages")(logits[n : n + 1], labels[n : n + 1]) for n in (0, 1))
+    loss = objective("ages", range_weight=0.25).train()
+    torch.testing.assert_close(loss(logits, labels), (year + span / 4) / 1.25)
+    torch.testing.assert_close(loss.eval()(logits, labels), (year + span) / 2)
+
+
 def test_balanced_loss_is_the_weighted_mean():
     ages = np.array([28, 28, 28, 70])
     loss = AgeObjective(CnnConfig(objective="groups", balance="full"), SCHEME, ages)

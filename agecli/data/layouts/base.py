@@ -34,6 +34,8 @@ class Source:
     """Its pictures, which may be gone through again."""
     others: Mapping[str, Place]
     """Its other files, by their names."""
+    slices: Sequence[str] = ()
+    """Columns of its tables that are kept."""
 
     @cached_property
     def sample(self) -> list[Member]:
@@ -65,7 +67,7 @@ class Source:
             files = _beside(self.path, names)
         if len(files) > MOST_TABLES:
             raise DataError(f"{self.path} has more than {MOST_TABLES} tables as {min(files)}")
-        return read_tables(dict(sorted(files.items())), forms) if files else None
+        return read_tables(dict(sorted(files.items())), forms, self.slices) if files else None
 
     def _table(self, name: str) -> bytes:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from agecli.data.labels import Label
@@ -29,15 +30,18 @@ def read(source: Source) -> Layout | None:
     return by_table(source, table, source.path) if table else None
 
 
-def read_labels(path: Path) -> Table:
-    """Read a table that is named by --csv. Raises DataError for what is none."""
+def read_labels(path: Path, slices: Sequence[str] = ()) -> Table:
+    """Read a table that is named by --csv, and keep the columns of slices, too.
+
+    Raises DataError for what is no table.
+    """
     if not path.is_file():
         raise DataError(f"No such file: {path} (--csv)")
     try:
         content = read_bytes(path, MOST_BYTES)
     except ValueError as error:
         raise DataError(f"{path} is not a CSV file ({error})") from error
-    return read_tables({str(path): content}, FORMS)
+    return read_tables({str(path): content}, FORMS, slices)
 
 
 def by_table(source: Source, table: Table, folder: Path) -> Layout:

@@ -150,7 +150,7 @@ def _about(suite: Suite) -> str:
     text += (
         ". Kappa is quadratic. Nearest: all images of a known year, each counted to its nearest "
         "group. CS@5: ages at most 5 years off. ECE: calibration error with 15 bins, without and "
-        "with the temperature in the file."
+        f"with the temperature in the file. {tables.describe_decisions(rows)}"
     )
     if suite.ensemble:
         text += " The ensemble is the mean of the models' probabilities."
@@ -191,7 +191,7 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
     if years.any():
         paths.append(folder / f"{name}-errors.png")
         plot_errors(paths[2], years_of(row.ages)[years], row.errors[years], name)
-    sure = row.probabilities.max(axis=1)
+    sure = row.probabilities[np.arange(len(row.answers)), row.answers]
     wrong = np.flatnonzero(known & (row.answers != row.truth))
     mistakes = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
     faces = Faces()

@@ -98,6 +98,15 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
     return [right, rest]
 
 
+def describe_decisions(rows: list[Evaluation]) -> str:
+    """Say by which rules the groups are answered."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        names.setdefault(str(row.decision), []).append(row.name)
+    parts = (f"{rule} ({', '.join(models)})" for rule, models in names.items())
+    return f"Answered with {'; '.join(parts)}."
+
+
 def folds_grid(folds: list[Folds]) -> Grid:
     """Lay out the means over folds and their standard deviations, a row per model."""
     grid = Grid(["model", "folds", "exact", "1-off", "macro-F1", "MAE"], FOLDS)

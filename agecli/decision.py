@@ -1,0 +1,87 @@
+"""The rule by which a distribution becomes one answer: the group, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from agecli.ages import FloatArray, IntArray, Scheme
+
+Rule = Literal["likeliest", "median", "adjusted"]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How the answered group is chosen; probabilities and ages are the same under every rule.
+
+    `likeliest`: the most probable group. `median`: the first that is at least as probable, together
+    with all younger ones, as the older ones; no other errs by fewer groups, as the probabilities
+    expect. `adjusted`: the likeliest after each probability is divided by its group's share of the
+    data to the power of `tau`, so that rare groups are not passed over (logit adjustment after
+    training, Menon et al. 2021).
+    """
+
+    rule: Rule = "likeliest"
+    tau: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    """Of `adjusted`."""
+    shares: tuple[Share, ...] = ()
+    """Of `adjusted`: each group's of the validation images, young to old."""
+
+    def __str__(self) -> str:
+        if self.rule == "adjusted":
+            return f"the likeliest group after logit adjustment of strength {self.tau:g}"
+        return f"the {self.rule} group"
+
+    def decide(self, chances: FloatArray) -> IntArray:
+        """Return the answered groups (N,), of the groups' probabilities (N, groups)."""
+        if self.rule == "median":
+            younger = chances.cumsum(axis=1)  # (N, groups), with the group itself
+            return (younger < younger[:, -1:] / 2).sum(axis=1)
+        if self.rule == "adjusted":
+            chances = chances * np.array(self.shares) ** -self.tau
+        return chances.argmax(axis=1)
+
+
+LIKELIEST = Decision()
+"""The rule of files of earlier versions, and of models in training."""
+MEDIAN = Decision("median")
+
+
+def check_decision(decision: Decision, groups: int) -> None:
+    """Raise ValueError for a decision that is none for so many groups."""
+    wanted = groups if decision.rule == "adjusted" else 0
+    if len(decision.shares) != wanted:
+        raise ValueError(
+            f"decision: {decision.rule!r} with {len(decision.shares)} shares, not {wanted}"
+        )
+
+
+def between(
+    chances: FloatArray, age: float | None, group: int, scheme: Scheme
+) -> tuple[tuple[int, int] | None, bool]:
+    """Return the two groups between which an answer lies, and whether its model is torn.
+
+    It is torn where the answered group, or the likeliest, is none that the median age lies in or
+    next to, in a gap; without an age, where the answered group is not the likeliest. Otherwise
+    there are two groups for an age between them, and None for one inside a group. chances:
+    (groups,); group: the answered one.
+    """
+    said = {group, int(chances.argmax())}
+    year = None if age is None else np.rint([age]).astype(np.int64)  # as it is shown
+    near = {group} if year is None else _around(year, scheme)
+    if said <= near:
+        return (None if len(near) == 1 else (min(near), max(near))), False
+    if year is not None:
+        said.add(int(scheme.nearest_groups(year)[0]))
+    return (min(said), max(said)), True
+
+
+def _around(year: IntArray, scheme: Scheme) -> set[int]:
+    """Return the group of a year (1,), or of a gap both that are next to it, if there are two."""
+    first, last = np.array(scheme.bounds).T
+    return {int((last < year).sum()), int((first <= year).sum()) - 1} & set(range(len(scheme)))

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Train all of the release from its two archives, by one command per model:
+#
+#   bash weights/train.sh UTKFace.tar.gz images-of-groups.tar [MODEL...]
+#
+# It fills release/ in the present folder: data/both, runs/MODEL, and weights/ with a file and a card
+# per model, the ensemble and README.md; report/ has all figures. Started again after a stop, it goes
+# on where it was, and skips what is finished. OPTIONS="--device cuda --workers 8" adds options to each
+# training that begins.
+set -euo pipefail
+
+usage="usage: bash weights/train.sh UTKFace.tar.gz images-of-groups.tar [MODEL...]"
+[ $# -ge 2 ] || { echo "$usage" >&2; exit 2; }
+utkface=$(realpath "$1") groups=$(realpath "$2")
+shift 2
+for model in "$@"; do
+  case $model in
+    cnn | capsnet | resnet | dinov2) ;;
+    *) echo "$usage: MODEL is cnn, capsnet, resnet or dinov2, not $model" >&2; exit 2 ;;
+  esac
+done
+wanted=$*
+
+# train MODEL OPTION...: from nothing to weights/MODEL.safetensors, in as many goes as it takes.
+train() {
+  local model=$1 run=runs/$1 file=weights/$1.safetensors
+  case " ${wanted:-$model} " in *" $model "*) ;; *) return ;; esac
+  if [ -f "$file" ]; then
+    echo "release/$file is there" >&2
+    return
+  fi
+  if [ -f "$run/config.json" ]; then
+    agecli train "$model" --resume "$run"
+  else
+    # shellcheck disable=SC2086 # they are several words
+    agecli train "$@" --data data/both --run "$run" ${OPTIONS:-}
+  fi
+  agecli export "$run" "$file" --data data/both --card
+}
+
+mkdir -p release
+cd release
+[ -d data/both ] || agecli prepare "$utkface" "$groups" data/both
+
+train cnn --image-size 128 --epochs 60 --augment wild --amp
+train capsnet --image-size 160 --augment wild --amp
+train resnet --image-size 160 --epochs 50 --batch-size 128 --weight-decay 0.05 --augment wild --amp --init none
+train dinov2 --image-size 120 --epochs 64 --batch-size 128 --lr 0.0006 --amp --backbone scratch:tiny
+
+agecli evaluate weights --data data/both --report report
+agecli export weights --index
