@@ -1,4 +1,4 @@
-"""The compare tab's results: the ensemble's answer, a card per model, and their stability."""
+"""The compare tab's results: the first answer, a card per model, and their stability."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ def results(comparison: Comparison) -> str:
     """Lay out all that the models say of a face."""
     ensemble, crops = comparison.ensemble, comparison.perturbed
     groups = [a.prediction.group for a in comparison.answers if a.prediction]
-    many = ensemble.models if ensemble else 0
     return render(
-        "results", ensemble=ensemble, answers=comparison.answers,
-        count="One model" if many == 1 else f"{_count(many).capitalize()} models",
+        "results", ensemble=ensemble, first=comparison.first, answers=comparison.answers,
+        count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
         perturbed=crops,
         perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),
@@ -32,15 +31,15 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
     models, group = ensemble.models, dash(ensemble.group)
     if models == 1:
         return "Only one model is here, so nothing can be compared."
-    if ensemble.spread == 0:
+    if ensemble.agree == models:
         return f"{'Both' if models == 2 else f'All {_count(models)}'} say {group}."
     labels = list(ensemble.probabilities)
     own = labels.index(ensemble.group)
     far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
     how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
     return (
-        f"{_count(ensemble.agree).capitalize()} of {_count(models)} "
-        f"{'says' if ensemble.agree == 1 else 'say'} {group}; "
+        f"{_count(ensemble.agree).capitalize() if ensemble.agree else 'None'} of {_count(models)} "
+        f"{'say' if ensemble.agree > 1 else 'says'} {group}; "
         f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from agecli.errors import WeightsError, pasteable
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import megabytes, share, span, years
-from agecli.exporting.card import UTKFACE, scores_of
+from agecli.exporting.card import scores_of, sources_of
+from agecli.inference.fitted import find_fitted
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
 INDEX = "Made by `agecli export "
@@ -34,10 +36,11 @@ def folder_readme(folder: Path) -> str:
     return fill_markdown(
         Path(__file__).with_name("index.md.j2"),
         made=pasteable("agecli", "export", folder.resolve().name, "--index"),
-        models=_models(models),
+        models=_models(models), ensemble=find_fitted(files).fitted,
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
         remembers=[f"`{path.name}`" for path, metadata in models.items() if metadata.fingerprints],
-        trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
+        trainings=[one for one in trainings if one[2]],
+        sources=list(dict.fromkeys(chain(*map(sources_of, models.values())))),
     )  # fmt: skip
 
 

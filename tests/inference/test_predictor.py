@@ -16,15 +16,17 @@ from torch import nn
 from agecli import Prediction, Predictor
 from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
+from agecli.decision import LIKELIEST, MEDIAN, Decision
 from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
 from agecli.inference import pictures, predictor
 from agecli.inference.pictures import find_pictures, worker_count
-from agecli.inference.predictor import labels_of
+from agecli.inference.predictor import labels_of, load_model, name_answer
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
-from tests.launching import Threads, pretend
+from tests.inference.test_fitted import write_fitted
+from tests.launching import pretend
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -310,6 +312,28 @@ def test_answers_are_rounded(toy: Path, tmp_path: Path):
     assert row.probability == max(chances)
 
 
+def test_the_rule_of_the_file_decides(tmp_path: Path):
+    """All of an untrained model's groups are nearly alike: their median is in the middle."""
+    for rule in (LIKELIEST, MEDIAN, Decision("adjusted", 1.0, (0.9, *[0.01] * 7))):
+        path = write_toy(tmp_path / f"{rule.rule}.safetensors", decision=rule)
+        (row,) = Predictor([path], device="cpu").predict([PORTRAIT])
+        chances = np.array([*row.probabilities.values()])
+        group = list(row.probabilities).index(row.group)
+        assert group == rule.decide(chances[None])[0]
+        assert row.probability == chances[group]
+        assert row.torn == (group != chances.argmax())
+    assert group > 0
+
+
+def test_an_age_in_a_gap_lies_between_two_groups():
+    labels, chances = Scheme.parse("adience8").labels, np.eye(8)[4] * 0.6 + np.eye(8)[5] * 0.4
+    assert name_answer(labels, chances, 29.0, LIKELIEST)["between"] is None
+    answer = Prediction("a", **name_answer(labels, chances, 36.8, MEDIAN))
+    assert (answer.group, answer.doubt) == ("25-32", "between 25-32 and 38-43")
+    torn = Prediction("a", **name_answer(labels, chances, 41.0, LIKELIEST))
+    assert (torn.group, torn.doubt) == ("25-32", "torn between 25-32 and 38-43")
+
+
 def test_labels_are_short_and_one_for_each_model():
     face, other = Face((0, 0, 9, 9), 0.9), Face((20, 0, 29, 9), 0.9)
     rows = [
@@ -340,31 +364,6 @@ def test_weights_that_name_no_margin_have_the_usual_one(toy: Path, tmp_path: Pat
     answers = [next(Predictor([path], device="cpu").predict([PORTRAIT])) for path in (toy, bare)]
     assert answers[0].probabilities == answers[1].probabilities
     assert Predictor([toy, bare, wide]).views == {(32, FACE_MARGIN), (32, 0.5)}
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 3, 7, 12])
-def test_processes_share_pictures_and_yield_all_in_order(
-    monkeypatch: pytest.MonkeyPatch, world: int, count: int
-):
-    """Rounds of two pictures a process; a picture's faces stay together."""
-    answered: list[int] = []
-    monkeypatch.setattr(predictor, "ROUND", 2)
-    sources = [Path(str(number)) for number in range(count)]
-
-    def predict(paths):
-        answered.append(len(paths))
-        for path in paths:
-            for face in range(1 + int(str(path)) % 3):
-                yield Prediction(str(path), model=str(face))
-
-    expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
-    for rows in Threads(monkeypatch, world).run(
-        lambda: list(predictor.predict_distributed(predict, sources))
-    ):
-        assert [(row.source, row.model) for row in rows] == expected
-    assert sum(answered) == count
-    assert max(answered) - min(answered) <= 2
 
 
 def test_wrong_use(toy: Path, tmp_path: Path):
@@ -436,3 +435,26 @@ def test_freed_memory_is_kept_wherever_a_model_is_loaded(toy: Path, monkeypatch)
     monkeypatch.setattr(predictor, "keep_freed_memory", lambda: calls.append(None))
     predictor.load_model(toy, "cpu")
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_fitted_ensemble_answers_before_or_after_its_models(
+    toy: Path, tmp_path: Path, better: bool
+):
+    years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
+    paths = [Path(shutil.copy(toy, tmp_path)), years]
+    fitted = write_fitted({paths[0]: 0.3, paths[1]: 0.9}, better=better)
+    options = {"device": "cpu", "crops": True, "batch_size": 2}
+    crops = list(np.random.default_rng(0).integers(256, size=(5, 32, 32, 3), dtype=np.uint8))
+    plain = list(Predictor(paths, **options).predict(crops))
+    rows = list(Predictor(paths, ensemble=fitted, **options).predict(crops))
+    assert len(rows) == 15
+    joint = rows[::3] if better else rows[2::3]
+    assert [row for row in rows if row not in joint] == plain
+    answers = [load_model(path, "cpu").answer(np.stack(crops)) for path in paths]
+    wanted = fitted.combine(paths, answers)
+    for row, own, chances, age in zip(joint, plain[::2], wanted.groups, wanted.ages, strict=True):
+        assert (row.model, row.source, row.face) == ("ensemble", own.source, own.face)
+        assert list(row.probabilities.values()) == pytest.approx(chances, abs=1e-3)
+        assert row.age == pytest.approx(age, abs=0.1)
+        assert row.seen is None
