@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+_BLOCK = 1024
+
 
 class Column:
     """A column of `dtype` in a file, a value per image, zeros at first; shared by processes.
@@ -54,7 +56,8 @@ class Rows:
         return self._count
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[row] for row in range(self._count))
+        for start in range(0, self._count, _BLOCK):
+            yield from self[start : start + _BLOCK]
 
     def __getitem__(self, rows: int | slice) -> np.ndarray:
         first, last = (rows, rows + 1) if isinstance(rows, int) else rows.indices(self._count)[:2]
