@@ -19,7 +19,7 @@ from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
 from agecli.data.seen import VERSION, Prints
 from agecli.data.store import Dataset
-from agecli.errors import DataError, TrainingError
+from agecli.errors import DataError, TrainingError, brief
 from agecli.metadata import Origin
 from agecli.training.build import architecture_of
 from agecli.training.initial import fingerprints_of_run
@@ -146,6 +146,9 @@ class Results:
             split_hash=dataset.split_hash,
             fingerprints=0 if self.fingerprints is None else VERSION,
             backbone=self.backbone,
+            licence=brief(
+                f"research use only: trained on {' and '.join(dataset.receipt.sources) or 'faces'}"
+            ),
             training={
                 "data": dataset.receipt.sources,
                 "train_images": len(self.session.rows["train"]),
