@@ -31,7 +31,7 @@ _STEPS = 2 * _CELLS * (_CELLS - 1)
 _SUMS = 2 * (_CELLS // 2) ** 2
 _LENGTH = 127  # so that bfloat16, which has whole numbers up to 256, multiplies them exactly
 _SIEVE = np.float32(0.76 * _LENGTH**2)  # none of UTKFace's 1,253 near pairs lies below 0.797
-_PART, _BLOCK = 8192, 512
+_PART, _BLOCK = 4096, 512
 _PAIRS = 2**14
 _MANY = 2**18
 """Pictures from which on the search is worth the import of torch."""
@@ -71,7 +71,7 @@ def _sums_of_four(lines: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def parts(count: int) -> Iterator[tuple[int, int]]:
-    """Part the comparison of everything with everything: 8192 × 8192 pictures at a time."""
+    """Part the comparison of everything with everything: 4096 × 4096 pictures at a time."""
     return combinations_with_replacement(range(0, count, _PART), 2)
 
 

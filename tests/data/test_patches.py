@@ -87,7 +87,7 @@ def torch_restored():
 
 
 @pytest.mark.usefixtures("torch_restored")
-@pytest.mark.parametrize(("block", "many"), [(8192, 2**18), (7, 2**18), (7, 0)])
+@pytest.mark.parametrize(("block", "many"), [(4096, 2**18), (7, 2**18), (7, 0)])
 def test_near_pairs_are_those_of_a_full_comparison(block, many, monkeypatch):
     """Against exact fractions, in Python's whole numbers; of many pictures, multiplied by torch."""
     monkeypatch.setattr(patches, "_MANY", many)
