@@ -69,7 +69,7 @@ def test_a_teacher_is_learned_from(kind: str, dataset_folder: Path, tmp_path: Pa
     taught = training.settle(replace(plain, teacher=str(teacher)))
     runs = [fit(config, tmp_path / name) for name, config in (("a", plain), ("b", taught))]
     chances = [chance_of_oldest(run, dataset_folder) for run in runs]
-    assert chances[1] > 1.5 * chances[0]
+    assert chances[1] > 1.3 * chances[0]
     metadata = read_metadata(runs[1].best)
     assert metadata.training["config"]["teacher"] == "teacher.safetensors"
     assert metadata.fingerprints == 0  # the teacher does not say what it has seen
