@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from agecli.ages import IntArray
+from agecli.config import FACE_MARGIN
 from agecli.faces.crops import cut
 from agecli.faces.geometry import square_around
 
 SEED = 7
 """Decides, with an image's row, to which side it is turned and shifted."""
+SMALL_FACES = ((16, 24, 32, 40), (48, 60, 72, 84))
+"""Sides in pixels of faces in the size classes of `agecli.sets`, but of the largest."""
 COVER = (127, 127, 127)
 """The grey of what hides a part of a face."""
 
@@ -69,6 +72,19 @@ def perturb(
     )
 
 
+def shrink_faces(
+    chips: NDArray[np.uint8], rows: IntArray, sides: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Show chips (N, S, S, 3) with the pixels of faces of some sides, which take turns by rows."""
+    whole = np.array(sides)[rows % len(sides)] * (1 + 2 * FACE_MARGIN)
+    return np.stack(
+        [
+            np.asarray(_resize(Image.fromarray(chip), min(round(side), chip.shape[0])))
+            for chip, side in zip(chips, whole, strict=True)
+        ]
+    )
+
+
 def _turn(picture: Image.Image, degrees: float, random: Random) -> Image.Image:
     """Turn to one side or the other."""
     return _frame(picture, angle=degrees * random.choice((-1, 1)))
@@ -97,7 +113,12 @@ def _frame(
 
 def _shrink(picture: Image.Image, side: int, _: Random) -> Image.Image:
     """Show a face of few pixels."""
-    small = picture.resize((2 * side, 2 * side), Image.Resampling.BILINEAR)
+    return _resize(picture, 2 * side)
+
+
+def _resize(picture: Image.Image, side: int) -> Image.Image:
+    """Leave a square picture so many pixels, and enlarge it again."""
+    small = picture.resize((side, side), Image.Resampling.BILINEAR)
     return small.resize(picture.size, Image.Resampling.BILINEAR)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ImageProgress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
+Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
+"""Changes images (B, S, S, 3) of a data set's rows (B,)."""
 
 
 @dataclass(frozen=True)
@@ -181,11 +183,13 @@ def evaluate_model(
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     parallel: bool = False,
+    change: Change = lambda images, rows: images,
     progress: ImageProgress = lambda done, total: None,
 ) -> Evaluation:
     """Score a model on the images of a split that are not excluded.
 
-    flip: average the answers for each image and its mirror image. parallel: all processes of a
+    flip: average the answers for each image and its mirror image. change: what becomes of the
+    images before. parallel: all processes of a
     launch call this, and take turns at the batches. Raises DataError where no image
     of the split has an age in one of the model's groups, WeightsError where the answers are NaN.
     """
@@ -198,7 +202,8 @@ def evaluate_model(
     began = time.monotonic()
     for start in range(rank * batch_size, len(rows), world * batch_size):
         batch = rows[start : start + batch_size]
-        answers[start] = model.distributions(np.take(dataset.images, batch, axis=0), flip=flip)
+        images = change(np.take(dataset.images, batch, axis=0), batch)
+        answers[start] = model.distributions(images, flip=flip)
         progress(min(start + world * batch_size, len(rows)), len(rows))
     if parallel:
         answers = dict(part for process in distributed.gather(answers) for part in process.items())

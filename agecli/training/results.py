@@ -105,7 +105,7 @@ class Results:
     ) -> Metadata:
         """Calibrate the best weights and score them on the test split as users run them.
 
-        Temperature, rule of decision and figures are written into the file. score: this is the
+        What is calibrated, and the figures, are written into the file. score: this is the
         process that scores and writes, and no stage in front of another and no trial of a search.
         validation: what the weights answer there, where that is known for less than running the
         model. facts: what else the file shall say of its training.
@@ -174,13 +174,14 @@ def score_weights(
 ) -> Metadata:  # fmt: skip
     """Calibrate a weights file on validation and score it on the test split as users run it.
 
-    Temperature, rule of decision and figures are written into the file, beside the rest of the
-    metadata: the file's own by default. validation: what the weights answer there, where that is
-    known. Returns what the file then says.
+    Temperature, rule of decision, age sets and figures are written into the file, beside the rest
+    of the metadata: the file's own by default. validation: what the weights answer there, where
+    that is known. Returns what the file then says.
     """
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import calibrate
+    from agecli.evaluation.perturbations import SMALL_FACES, shrink_faces
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
@@ -188,14 +189,19 @@ def score_weights(
     model = load_model(path, device)
     evaluate = partial(evaluate_model, model, dataset, batch_size=batch_size)
     with suppress(DataError):  # a small data set may have no such image with a group
+        model.metadata = replace(model.metadata, temperature=1.0)
         if validation is None:
-            model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
             validation = model.interpret(answered.distribution), answered.ages
-        final = calibrate(final, *validation)
+        shrunk = [
+            evaluate("val", change=partial(shrink_faces, sides=sides)) for sides in SMALL_FACES
+        ]
+        smaller = [model.interpret(one.distribution) for one in shrunk]
+        final = calibrate(final, validation[0], smaller, validation[1])
         model.metadata = replace(
-            model.metadata, temperature=final.temperature, decision=final.decision
-        )
+            model.metadata, temperature=final.temperature, decision=final.decision,
+            sets=final.sets,
+        )  # fmt: skip
     with suppress(DataError):
         answered = evaluate("test")
         final = replace(final, metrics=answered.metrics())

@@ -1,19 +1,23 @@
 """Temperature scaling against scipy's minimiser, and rules of decision where the best is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from agecli.ages import YEARS, Answers, Scheme, softmax
+from agecli.ages import YEARS, Answers, Scheme, label_distribution, softmax
 from agecli.decision import LIKELIEST, MEDIAN
 from agecli.evaluation.calibration import (
     MOST_LOST,
     calibrate,
     fit_decision,
+    fit_sets,
     fit_temperature,
     rescale,
 )
+from agecli.sets import COVERAGES, group_scores
 from tests.test_weights import METADATA
 
 SCHEME = Scheme.parse("adience8")
@@ -120,7 +124,50 @@ def test_a_dear_rule_is_not_taken():
 
 def test_the_rule_is_fitted_to_calibrated_probabilities():
     logits, ages = drawn(1.7)
-    fitted = calibrate(METADATA, groups(logits), ages)
+    fitted = calibrate(METADATA, groups(logits), [groups(logits)] * 2, ages)
     assert fitted.temperature == fit_temperature(groups(logits), ages)
     calibrated = Answers(softmax(logits, fitted.temperature), SCHEME, knows_years=False)
     assert fitted.decision == fit_decision(calibrated, ages)
+    assert fitted.sets == fit_sets([calibrated] * 3, ages)
+
+
+def test_sets_cover_as_many_new_images_as_they_promise():
+    (logits, ages), (fresh, new) = drawn(1.7), drawn(1.7, seed=1)
+    sets = fit_sets([groups(logits)] * 3, ages)  # sharper than the truth: it does not matter
+    truth = SCHEME.groups_of(new)
+    for coverage in COVERAGES:
+        answers = replace(groups(fresh), sets=sets)
+        low, high = answers.limits(200, coverage).groups.T
+        assert ((low <= truth) & (truth <= high)).mean() > coverage - 0.01
+    own = group_scores(groups(fresh).groups, sets.shares)[np.arange(len(truth)), truth]
+    shares = [(own <= threshold).mean() for threshold in sets.groups[2]]
+    assert shares == pytest.approx(COVERAGES, abs=0.01)
+
+
+def test_years_cover_as_many_new_images_as_they_promise():
+    random = np.random.default_rng(3)
+    true = random.integers(5, 96, size=(2, 4000))
+    told = np.clip(
+        true + random.normal(0, 8, size=true.shape), 5, 95
+    )  # by a model that is too sure
+    first, second = (Answers(label_distribution(one), SCHEME, knows_years=True) for one in told)
+    sets = fit_sets([first] * 3, true[0])
+    for coverage in COVERAGES:
+        low, high = replace(second, sets=sets).limits(200, coverage).years.T
+        covered = ((low <= true[1]) & (true[1] <= high)).mean()
+        assert covered == pytest.approx(coverage, abs=0.02)
+
+
+def test_few_images_promise_nothing_they_cannot_hold():
+    """Nine images bound the tenth with 90 %, and with no more."""
+    logits, ages = drawn(1.0)
+    sets = fit_sets([groups(logits[:9])] * 3, ages[:9])
+    low, middle, high = sets.groups[0]
+    assert low <= middle < high == 1
+    assert fit_sets([groups(logits[:3])] * 3, np.array([22, 23, 3])) is None
+
+
+def test_ranges_have_no_years_to_fit():
+    ranges = np.tile([25, 32], (50, 1))
+    sets = fit_sets([Answers(label_distribution(np.full(50, 29)), SCHEME, True)] * 3, ranges)
+    assert sets.years is None
