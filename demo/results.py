@@ -32,15 +32,15 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
     models, group = ensemble.models, dash(ensemble.group)
     if models == 1:
         return "Only one model is here, so nothing can be compared."
-    if ensemble.spread == 0:
+    if ensemble.agree == models:
         return f"{'Both' if models == 2 else f'All {_count(models)}'} say {group}."
     labels = list(ensemble.probabilities)
     own = labels.index(ensemble.group)
     far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
     how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
     return (
-        f"{_count(ensemble.agree).capitalize()} of {_count(models)} "
-        f"{'says' if ensemble.agree == 1 else 'say'} {group}; "
+        f"{_count(ensemble.agree).capitalize() if ensemble.agree else 'None'} of {_count(models)} "
+        f"{'say' if ensemble.agree > 1 else 'says'} {group}; "
         f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
     )
 

@@ -149,7 +149,7 @@ class Evaluation:
             **self.scores.plain(),
             "bootstrap": self.intervals,
             "temperature": self.temperature,
-            "decision": asdict(self.decision),
+            "decision": asdict(self.decision) | {"shares": list(self.decision.shares)},
             "ece_raw": self.ece_raw,
             "images_per_second": self.images_per_second,
             "bytes": self.bytes,

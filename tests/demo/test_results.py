@@ -1,5 +1,6 @@
 """What the page says, from answers made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def say(*chances: float, age: float | None = None) -> Prediction:
     best = int(np.argmax(chances))
     return Prediction(
         "<b>.jpg", FACE, "cnn", labels[best], chances[best],
-        dict(zip(labels, chances, strict=True)), age,
+        dict(zip(labels, chances, strict=True)), age, torn=False,
     )  # fmt: skip
 
 
@@ -59,8 +60,13 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
         ),
         (
             [(0.8, 0.1, 0.1), (0.3, 0.2, 0.5), (0.1, 0.5, 0.4)],
-            "One of three says 0–2; the others are up to two groups away.",
+            "One of three says 4–6; the others are in a neighbouring group.",
         ),
+        (
+            [(0.6, 0, 0.4), (0.4, 0, 0.6)],
+            "One of two says 0–2; the other is up to two groups away.",
+        ),
+        ([(0.6, 0.4, 0), (0, 0.4, 0.6)], "None of two says 4–6; the others are in a neighbouring"),
     ],
 )
 def test_agreement_in_words(contender: Contender, answers: list[tuple[float, ...]], words: str):
@@ -76,6 +82,14 @@ def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):
         assert words in text, words
     assert "<title>" not in text
     assert "<good>" not in text
+
+
+def test_an_answer_between_groups_says_so(contender: Contender):
+    assert "between" not in results(compared(contender, say(0.1, 0.7, 0.2, age=5)))
+    torn = replace(say(0.4, 0.1, 0.5, age=4.6), between=("4-6", "8-13"), torn=True)
+    text = results(compared(contender, torn))
+    assert text.count("torn between 4–6 and 8–13") == 2  # the model, and all together
+    assert "answers with the likeliest group" in text
 
 
 def test_parameters_are_counted_without_loading(contender: Contender):
@@ -110,7 +124,7 @@ def test_csv_is_safe_for_spreadsheets():
     rows = [say(0.8, 0.1, 0.1), Prediction("=1+1", status="unreadable", error="not a picture")]
     lines = to_csv(rows).splitlines()
     assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
-    assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,ok,,0.8,0.1,0.1"
+    assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,False,,ok,,0.8,0.1,0.1"
     assert lines[2].startswith("'=1+1" + 17 * "," + "unreadable,not a picture")
 
 

@@ -13,6 +13,7 @@ from agecli.data import store
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
 from agecli.data.split import split_hash
+from agecli.decision import LIKELIEST, MEDIAN
 from agecli.errors import DataError, WeightsError
 from agecli.evaluation.scoring import evaluate_model
 from agecli.inference.model import Model
@@ -40,8 +41,9 @@ def dataset(tmp_path):
 
 def says(split_hash=SAME, knows_years=True):
     return SimpleNamespace(
-        model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years
-    )
+        model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years,
+        decision=LIKELIEST,
+    )  # fmt: skip
 
 
 class Reader(Model):
@@ -70,6 +72,27 @@ def test_a_perfect_model_is_perfect(dataset):
     assert (result.scores.n, result.scores.n_ages) == (4, 5)  # 22 is in no group
     assert result.scores.exact == 1 and result.scores.mae == 0
     assert result.probabilities.shape == (5, 8) and result.answered.shape == (5,)
+
+
+def test_the_rule_of_the_file_decides_what_is_scored(dataset):
+    class Doubtful(Reader):
+        """Says 0.35, 0.3, 0.35 of the group before the true one, that one, and the next."""
+
+        def distributions(self, images, flip=True):
+            own = super().distributions(images, flip)
+            return 0.35 * np.roll(own, -1, 1) + 0.3 * own + 0.35 * np.roll(own, 1, 1)
+
+    model = Doubtful(outputs=8)
+    likeliest = evaluate_model(model, dataset)
+    model.metadata.decision = MEDIAN
+    median = evaluate_model(model, dataset)
+    inner = median.truth % 7 > 0  # neither the youngest group nor the oldest
+    assert (likeliest.answers == median.truth)[inner].sum() == 0
+    assert (median.answers == median.truth)[inner & (median.truth > 0)].all()
+    np.testing.assert_array_equal(median.probabilities, likeliest.probabilities)
+    assert median.scores.exact == np.mean((median.answers == median.truth)[median.truth >= 0])
+    assert median.decision is MEDIAN
+    assert median.scores.ece == likeliest.scores.ece
 
 
 def test_ages_off_are_counted_in_years(dataset):

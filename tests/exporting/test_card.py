@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from agecli.decision import Decision
 from agecli.evaluation.significance import Slice
 from agecli.exporting.card import model_card
 from agecli.exporting.parity import Parity
@@ -33,6 +34,14 @@ def test_a_card_holds_what_the_metadata_say(tmp_path: Path):
         "--weights model.safetensors", "MIT", "non-commercial research", str(PARITY),
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_a_card_says_how_the_group_is_chosen(tmp_path: Path):
+    assert "answers with the likeliest group" in card_of(tmp_path)[1]
+    rule = Decision("adjusted", 0.3, (0.3, *[0.1] * 7))
+    text = card_of(tmp_path, decision=rule)[1]
+    assert "logit adjustment of strength 0.3" in text
+    assert "its group's share of them (0.3, 0.1, " in text
 
 
 def test_a_card_tells_who_the_model_is_more_and_less_right_about(tmp_path: Path):

@@ -16,11 +16,12 @@ from torch import nn
 from agecli import Prediction, Predictor
 from agecli.ages import Scheme
 from agecli.config import DETECTOR, FACE_MARGIN, IMAGENET_MEAN, IMAGENET_STD
+from agecli.decision import LIKELIEST, MEDIAN, Decision
 from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
 from agecli.inference import pictures, predictor
 from agecli.inference.pictures import find_pictures, worker_count
-from agecli.inference.predictor import labels_of
+from agecli.inference.predictor import labels_of, name_answer
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
@@ -308,6 +309,28 @@ def test_answers_are_rounded(toy: Path, tmp_path: Path):
     assert chances != [round(chance, 3) for chance in chances]
     assert row.age == round(row.age, 1)
     assert row.probability == max(chances)
+
+
+def test_the_rule_of_the_file_decides(tmp_path: Path):
+    """All of an untrained model's groups are nearly alike: their median is in the middle."""
+    for rule in (LIKELIEST, MEDIAN, Decision("adjusted", 1.0, (0.9, *[0.01] * 7))):
+        path = write_toy(tmp_path / f"{rule.rule}.safetensors", decision=rule)
+        (row,) = Predictor([path], device="cpu").predict([PORTRAIT])
+        chances = np.array([*row.probabilities.values()])
+        group = list(row.probabilities).index(row.group)
+        assert group == rule.decide(chances[None])[0]
+        assert row.probability == chances[group]
+        assert row.torn == (group != chances.argmax())
+    assert group > 0
+
+
+def test_an_age_in_a_gap_lies_between_two_groups():
+    labels, chances = Scheme.parse("adience8").labels, np.eye(8)[4] * 0.6 + np.eye(8)[5] * 0.4
+    assert name_answer(labels, chances, 29.0, LIKELIEST)["between"] is None
+    answer = Prediction("a", **name_answer(labels, chances, 36.8, MEDIAN))
+    assert (answer.group, answer.doubt) == ("25-32", "between 25-32 and 38-43")
+    torn = Prediction("a", **name_answer(labels, chances, 41.0, LIKELIEST))
+    assert (torn.group, torn.doubt) == ("25-32", "torn between 25-32 and 38-43")
 
 
 def test_labels_are_short_and_one_for_each_model():

@@ -371,7 +371,7 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     from dataclasses import replace
 
     from agecli.data.store import open_dataset
-    from agecli.evaluation.calibration import fit_temperature
+    from agecli.evaluation.calibration import fit_decision, fit_temperature, rescale
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
@@ -380,10 +380,11 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     kept = model.metadata.temperature
     model.metadata = replace(model.metadata, temperature=1.0)
     result = evaluate_model(model, open_dataset(dataset_folder), "val")
-    assert kept == pytest.approx(
-        fit_temperature(model.interpret(result.distribution), result.ages), rel=1e-6
-    )
+    answers = model.interpret(result.distribution)
+    assert kept == pytest.approx(fit_temperature(answers, result.ages), rel=1e-6)
     assert kept != 1
+    calibrated = replace(answers, distribution=rescale(answers.distribution, kept))
+    assert model.metadata.decision == fit_decision(calibrated, result.ages)
 
 
 def test_the_metrics_in_the_file_are_those_that_evaluate_gives(

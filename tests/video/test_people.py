@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from agecli import Prediction, Predictor
+from agecli.decision import LIKELIEST, MEDIAN, Decision
 from agecli.errors import ImageError
 from agecli.faces import Face
 from agecli.faces.tracks import GONE_AFTER
@@ -27,7 +28,7 @@ BLANK = Image.new("RGB", (4, 4))
 
 
 def seen(x: int, score: float, p: float, age: float | None = None, model: str = "cnn"):
-    chances = {"young": p, "old": round(1 - p, 4)}
+    chances = {"0-29": p, "30+": round(1 - p, 4)}
     group = max(chances, key=lambda name: chances[name])
     face = Face((x, 0, x + 100, 100), score)
     return Prediction("picture 0", face, model, group, chances[group], chances, age)
@@ -36,8 +37,10 @@ def seen(x: int, score: float, p: float, age: float | None = None, model: str = 
 class Scripted:
     """Answers with the rows that the script has for the next frame."""
 
-    def __init__(self, *script: list[Prediction]) -> None:
-        self.script = iter(script)
+    def __init__(
+        self, *script: list[Prediction], decisions: Sequence[Decision] = (LIKELIEST,)
+    ) -> None:
+        self.script, self.decisions = iter(script), list(decisions)
 
     def predict(self, images: Iterable[Image.Image]) -> Iterator[Prediction]:
         (image,) = images
@@ -58,23 +61,37 @@ def test_the_mean_over_the_frames():
     )
     first, second = predict_video(predictor, every_half_second(4), "clip.mp4")
     assert first.source == second.source == "clip.mp4"
-    assert (first.group, first.probability, first.age) == ("old", 0.5667, 31.0)
-    assert first.probabilities == {"young": round(1.3 / 3, 4), "old": round(1.7 / 3, 4)}
+    assert (first.group, first.probability, first.age) == ("30+", 0.5667, 31.0)
+    assert first.probabilities == {"0-29": round(1.3 / 3, 4), "30+": round(1.7 / 3, 4)}
     assert first.face == Face((20, 0, 120, 100), 1.5)  # where it is surest
     assert vars(first.track) == {"number": 1, "frames": 3, "first": 0, "last": 1.5, "best": 0.5}
     assert vars(second.track) == {"number": 2, "frames": 1, "first": 0, "last": 0, "best": 0}
-    assert (second.group, second.probability, second.age) == ("old", 0.8, 60)
+    assert (second.group, second.probability, second.age) == ("30+", 0.8, 60)
 
 
 def test_each_model_has_its_own_mean():
     pair = [seen(0, 1, 0.9), seen(0, 1, 0.2, 50, "dinov2")]
     other = [seen(9, 2, 0.7), seen(9, 2, 0.4, 60, "dinov2")]
-    a, b = predict_video(Scripted(pair, other), every_half_second(2), "v")
-    assert [(row.model, row.probabilities["young"], row.age) for row in (a, b)] == [
+    a, b = predict_video(
+        Scripted(pair, other, decisions=[LIKELIEST] * 2), every_half_second(2), "v"
+    )
+    assert [(row.model, row.probabilities["0-29"], row.age) for row in (a, b)] == [
         ("cnn", 0.8, None),
         ("dinov2", 0.3, 55.0),
     ]
     assert a.track == b.track
+
+
+def test_the_rule_of_the_model_decides_the_mean():
+    """Of (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
+    rows = [
+        Prediction("x", seen(0, 1, 1).face, "cnn", "0-9", p, {"0-9": p, "10-19": 0.15, "20+": q})
+        for p, q in ((0.6, 0.25), (0.3, 0.55))
+    ]
+    for decision, group in ((LIKELIEST, "0-9"), (MEDIAN, "10-19")):
+        script = Scripted(*([row] for row in rows), decisions=[decision])
+        (row,) = predict_video(script, every_half_second(2), "v")
+        assert (row.group, row.torn) == (group, decision is MEDIAN)
 
 
 def test_who_was_seen_in_a_frame_was_seen():
@@ -140,6 +157,8 @@ def test_those_in_view_are_shown():
 
 def test_an_endless_video_needs_the_memory_of_a_frame():
     class Passing:
+        decisions = (LIKELIEST,)
+
         def __init__(self) -> None:
             self.frames = 0
 
