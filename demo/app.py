@@ -58,13 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
     from agecli.errors import AgecliError
 
-    from .models import find_contenders
+    from .models import find_contenders, find_ensemble
 
     try:
         contenders = find_contenders(wanted.weights, wanted.device)
     except AgecliError as error:
         print(f"agecli-demo: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    if note := find_ensemble(*(contender.path for contender in contenders)).note:
+        print(f"agecli-demo: {note}", file=sys.stderr)  # noqa: T201
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted then, too
     with tempfile.TemporaryDirectory(prefix="agecli-demo-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from agecli.errors import AgecliError
 from agecli.faces import Face
-from agecli.inference.ensemble import Ensemble, average
-from agecli.inference.predictor import Prediction, Predictor
+from agecli.inference.ensemble import Ensemble, lead
+from agecli.inference.predictor import Prediction, Predictor, Said
 from agecli.inference.rows import csv_header, csv_row
 
-from .models import Contender
+from .models import Contender, add_ensemble
 from .reading import NO_MODEL, Picture, Refused, read_picture
 from .upload import File
 
@@ -40,24 +40,28 @@ def answer(
     """Answer for all faces of a picture: a row per face and model, or one that says why not."""
     try:
         picture = read_picture(*file, reader, most_bytes)
-        columns = []
+        said: dict[Contender, Said] = {}
         for contender in contenders:
             try:
-                rows, _ = contender.answer([picture.reading])
+                own, _ = contender.answer([picture.reading])
             except AgecliError:
                 continue  # shown as broken in the other tabs
-            columns.append([replace(row, model=contender.name) for row in rows])
-        if not columns:
+            named = [replace(row, model=contender.name) for row in own.rows]
+            said[contender] = replace(own, rows=named)
+        if not said:
             raise Refused(NO_MODEL)
     except Refused as error:
         return None, [Prediction(file[0], status=error.status, error=str(error))]
-    return picture, [row for face in zip(*columns, strict=True) for row in face]
+    faces = zip(*add_ensemble(said), strict=True)
+    return picture, [row for face in faces for row in face]
 
 
-def ensembles(rows: Sequence[Prediction]) -> Iterator[tuple[Face, Ensemble | None]]:
-    """Yield each face of a picture, and what its models answer together."""
+def leads(
+    rows: Sequence[Prediction],
+) -> Iterator[tuple[Face, Prediction | Ensemble | None]]:
+    """Yield each face of a picture, and the answer for it that is shown first."""
     for face in dict.fromkeys(row.face for row in rows if row.face):
-        yield face, average([row for row in rows if row.face == face])
+        yield face, lead([row for row in rows if row.face == face])
 
 
 def to_csv(rows: Sequence[Prediction]) -> str:

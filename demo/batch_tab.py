@@ -12,9 +12,10 @@ import gradio as gr
 
 from agecli.faces import Face
 from agecli.faces.drawing import draw_faces
+from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.predictor import Prediction
 
-from .batch import MOST, answer, check, ensembles, to_csv, to_json
+from .batch import MOST, answer, check, leads, to_csv, to_json
 from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import Picture, Refused
@@ -63,7 +64,7 @@ class _Tile:
 
     rows: list[Prediction]
     groups: list[str]
-    """What all models together say of each face for which they can."""
+    """What is said first of each face: by all models together, or by the best one."""
     faces: int = 0
     image: str = ""
     """A data: URI; empty where there is no answer."""
@@ -77,21 +78,22 @@ class _Tile:
 def _tile(picture: Picture | None, rows: list[Prediction]) -> _Tile:
     if picture is None:
         return _Tile(rows, [])
-    found = list(ensembles(rows))
-    joint = {face: ensemble for face, ensemble in found if ensemble}
-    labels: dict[Face | None, list[str]] = {
-        face: [ensemble.label] for face, ensemble in joint.items()
-    }
+    found = list(leads(rows))
+    first = {face: one for face, one in found if one}
+    labels: dict[Face | None, list[str]] = {face: [one.label] for face, one in first.items()}
     image = data_uri(shrink(draw_faces(picture.image(), labels), THUMBNAIL), 82)
-    return _Tile(rows, [ensemble.group for ensemble in joint.values()], len(found), image)
+    return _Tile(rows, [str(one.group) for one in first.values()], len(found), image)
 
 
 def _page(tiles: Sequence[_Tile]) -> str:
     rows = [row for tile in tiles for row in tile.rows]
     young_to_old = dict.fromkeys(group for row in rows for group in row.probabilities or ())
     count = Counter(group for tile in tiles for group in tile.groups)
+    models = list(dict.fromkeys(row.model for row in rows if row.model))  # the first one first
+    alone = ENSEMBLE in models[1:]
+    who = f"{models[0]}, the best on validation images" if alone else "All models together"
     return render(
-        "batch", tiles=tiles, rows=rows, faces=sum(tile.faces for tile in tiles),
+        "batch", tiles=tiles, rows=rows, who=who, faces=sum(tile.faces for tile in tiles),
         unanswered=sum(not tile.image for tile in tiles),
         groups=[(group, count[group]) for group in young_to_old if count[group]],
         files=[

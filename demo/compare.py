@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from agecli.errors import AgecliError
-from agecli.inference.ensemble import Ensemble, average
+from agecli.inference.ensemble import Ensemble, lead, together
 from agecli.inference.explain import Explanation, explain
 from agecli.inference.pictures import Reading
-from agecli.inference.predictor import Prediction
+from agecli.inference.predictor import Prediction, Said
 from agecli.inference.stability import read_perturbed
 
-from .models import Contender
+from .models import Contender, add_ensemble
 from .reading import MARGINS, Picture
 from .threads import run
 
@@ -34,6 +34,8 @@ class Answer:
     """Where it looked, if that was asked for."""
     perturbed: tuple[Prediction, ...] = ()
     """Its answers for the PERTURBATIONS of the face."""
+    said: Said | None = None
+    """What the prediction is made of."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Comparison:
     """uint8 (size, size, 3), as the model that sees most of it."""
     answers: list[Answer]
     ensemble: Ensemble | None
+    first: Prediction | Ensemble | None
+    """Of them all, the answer that is shown first."""
     perturbed: np.ndarray | None = None
     """uint8 (perturbations, size, size, 3)"""
 
@@ -92,23 +96,25 @@ def compare(
     perturbed = _perturbed(picture, face, margin) if stability else None
     answers = [_ask(contender, reading, heat, perturbed) for contender in contenders]
     largest = max(reading.crops)
+    said = {answer.contender: answer.said for answer in answers if answer.said}
+    rows = [row for (row,) in add_ensemble(said)]
     return Comparison(
-        picture, face, margin, reading.crops[largest][0], answers,
-        average([answer.prediction for answer in answers if answer.prediction]),
+        picture, face, margin, reading.crops[largest][0], answers, together(rows), lead(rows),
         perturbed.crops[largest] if perturbed else None,
     )  # fmt: skip
 
 
 def _ask(contender: Contender, reading: Reading, heat: bool, perturbed: Reading | None) -> Answer:
     try:
-        (row,), seconds = contender.answer([reading])
+        said, seconds = contender.answer([reading])
+        (row,) = said.rows
         (view,) = contender.views
         crop = reading.crops[view][0]
         looked = run(explain, contender.model, crop, str(row.group)) if heat else None
-        others = contender.answer([perturbed])[0] if perturbed else ()
+        others = contender.answer([perturbed])[0].rows if perturbed else ()
     except AgecliError as error:
         return Answer(contender, error=str(error))
-    return Answer(contender, row, seconds, None, crop, looked, tuple(others))
+    return Answer(contender, row, seconds, None, crop, looked, tuple(others), said)
 
 
 def _perturbed(picture: Picture, face: int, margin: float) -> Reading:

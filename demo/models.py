@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from agecli.config import Device
 from agecli.errors import AgecliError, WeightsError
+from agecli.inference.fitted import Found, find_fitted
 from agecli.inference.model import Model
 from agecli.inference.pictures import Reading, View
-from agecli.inference.predictor import Prediction, Predictor
+from agecli.inference.predictor import Prediction, Predictor, Said, with_ensemble
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
 from .threads import run
@@ -59,18 +60,18 @@ class Contender:
                 self._fail(error)
                 raise WeightsError(self.error) from error
 
-    def answer(self, readings: Sequence[Reading]) -> tuple[list[Prediction], float]:
-        """Answer as `agecli predict` does; with the seconds that the model took.
+    def answer(self, readings: Sequence[Reading]) -> tuple[Said, float]:
+        """Answer for faces as `agecli predict` does; with the seconds that the model took.
 
         Raises AgecliError where it cannot.
         """
         _ = self.model  # loaded before the clock starts
         return run(self._timed, readings)
 
-    def _timed(self, readings: Sequence[Reading]) -> tuple[list[Prediction], float]:
+    def _timed(self, readings: Sequence[Reading]) -> tuple[Said, float]:
         began = time.perf_counter()
-        rows = list(self._predictor.answer(readings))
-        return rows, time.perf_counter() - began
+        said = self._predictor.ask(self.model, readings)
+        return said, time.perf_counter() - began
 
     @cached_property
     def digest(self) -> str:
@@ -98,16 +99,32 @@ class Contender:
 def find_contenders(names: Iterable[str | Path] = (), device: Device = "auto") -> list[Contender]:
     """Find weights files: the released ones, or those of files, folders and released names.
 
+    Of a fitted ensemble's members, the best is the first.
     Raises WeightsError where there are none.
     """
     names = list(names)
     paths = [path for name in names for path in named_weights(name)] or find_weights()
-    contenders = [Contender(path, device) for path in dict.fromkeys(paths)]
+    paths = list(dict.fromkeys(paths))
+    if fitted := find_ensemble(*paths).fitted:
+        paths = fitted.sort(paths)
+    contenders = [Contender(path, device) for path in paths]
     taken = [contender.name for contender in contenders]
     for contender in contenders:
         if taken.count(contender.name) > 1:
             contender.name = f"{contender.name} {contender.path.parent.name}"
     return contenders
+
+
+@lru_cache
+def find_ensemble(*paths: Path) -> Found:
+    """Find the ensemble that was fitted for weights files, as they were when first asked for."""
+    return find_fitted(paths)
+
+
+def add_ensemble(said: Mapping[Contender, Said]) -> list[list[Prediction]]:
+    """Return the rows of contenders, and of their ensemble, in the order of `agecli predict`."""
+    paths = [contender.path for contender in said]
+    return with_ensemble(find_ensemble(*paths).fitted, paths, [*said.values()])
 
 
 def make_reader(contenders: Iterable[Contender]) -> Predictor | None:

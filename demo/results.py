@@ -1,4 +1,4 @@
-"""The compare tab's results: the ensemble's answer, a card per model, and their stability."""
+"""The compare tab's results: the first answer, a card per model, and their stability."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from agecli.inference.stability import PERTURBATIONS
 from .compare import Comparison
 from .render import dash, render
 
-COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def results(comparison: Comparison) -> str:
     """Lay out all that the models say of a face."""
     ensemble, crops = comparison.ensemble, comparison.perturbed
     groups = [a.prediction.group for a in comparison.answers if a.prediction]
-    many = ensemble.models if ensemble else 0
     return render(
-        "results", ensemble=ensemble, answers=comparison.answers,
-        count="One model" if many == 1 else f"{_count(many).capitalize()} models",
+        "results", ensemble=ensemble, first=comparison.first, answers=comparison.answers,
+        count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
         perturbed=crops,
         perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agecli.config import CONFIGS
+from agecli.inference.fitted import find_fitted
 from agecli.training.observer import Observer
 from agecli.training.train import train
 from agecli.weights import read_metadata, released_folder
@@ -75,7 +76,10 @@ def test_it_goes_on_where_it_was_and_skips_what_is_finished(archive, tmp_path, m
     assert metrics.startswith(stopped) and metrics.count("\n") == 2  # epochs, as it had begun
     metadata = read_metadata(release / "weights/cnn.safetensors")
     assert metadata.training["data"] == ["Drawn", "groups"]
+    fitted = find_fitted([release / f"weights/{name}.safetensors" for name in ("cnn", "capsnet")])
+    assert fitted.fitted and fitted.fitted.n >= 10
     readme = (release / "weights/README.md").read_text()
+    assert f"`ensemble.json`: {fitted.fitted}" in readme
     assert "`cnn.safetensors`" in readme and "agecli train capsnet --image-size 32" in readme
     assert "groups" in (release / "report/report.md").read_text()
 

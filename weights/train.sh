@@ -47,5 +47,8 @@ train capsnet --image-size 160 --augment wild --amp
 train resnet --image-size 160 --epochs 50 --batch-size 128 --weight-decay 0.05 --augment wild --amp --init none
 train dinov2 --image-size 120 --epochs 64 --batch-size 128 --lr 0.0006 --amp --backbone scratch:tiny
 
+if [ "$(find weights -name '*.safetensors' | wc -l)" -gt 1 ]; then
+  agecli evaluate weights --data data/both --split val --fit-ensemble
+fi
 agecli evaluate weights --data data/both --report report
 agecli export weights --index

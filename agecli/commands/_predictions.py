@@ -25,7 +25,8 @@ from agecli.commands._sources import Sources
 from agecli.data.images import read_image
 from agecli.faces.drawing import draw_faces
 from agecli.files import growing
-from agecli.inference.ensemble import Ensemble, average
+from agecli.inference.ensemble import Ensemble, together
+from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.pictures import STDIN
 from agecli.inference.predictor import Prediction, labels_of
 from agecli.inference.rows import csv_header, csv_row
@@ -101,18 +102,25 @@ def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
             continue
         if number:
             console.print()
-        _head(console, row, row.model, row)
+        answers = [other for other in rows if other.face == row.face]
+        joint = together(answers) if len(answers) > 1 else None
+        if joint and row.model == ENSEMBLE:
+            _head(console, row, "together", joint, _agree(joint))
+        else:
+            _head(console, row, row.model, row)
         table = Table.grid(padding=(0, 2))
         for group, chance in _top(row, top).items():
             style = "bold green" if group == row.group else ""
             bar = Bar(1, 0, chance, width=BAR, color="green" if style else "blue")
             table.add_row(Text(group, style), bar, Text(f"{chance:6.1%}", style))
         console.print(table)
-        answers = [other for other in rows if other.face == row.face]
-        if len(answers) > 1 and row is answers[-1] and (joint := average(answers)):
-            agree = f", {joint.probability:.0%}, {joint.agree} of {joint.models} agree"
+        if joint and row is answers[-1] and not any(one.model == ENSEMBLE for one in answers):
             console.print()
-            _head(console, row, "together", joint, agree)
+            _head(console, row, "together", joint, _agree(joint))
+
+
+def _agree(joint: Ensemble) -> str:
+    return f", {joint.probability:.0%}, {joint.agree} of {joint.models} agree"
 
 
 def _head(

@@ -30,6 +30,7 @@ Examples:
   agecli evaluate runs/fold-0 runs/fold-1 runs/fold-2 --out-of-fold answers.csv
   agecli evaluate cnn runs/cnn --data data/utkface --data data/mine --report report
   agecli evaluate runs/cnn --gate "exact>=0.7" --gate "worst_slice>=0.5"
+  agecli evaluate weights --split val --fit-ensemble
 """
 
 GATE_FAILED = 4
@@ -87,6 +88,9 @@ Gates = Annotated[
         help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
     ),
 ]  # fmt: skip
+FitEnsemble = Annotated[
+    bool, flag("fit-ensemble", "Fit how much each model counts, and keep that beside the weights.")
+]
 Force = Annotated[
     bool, flag("force", "Score models that may have seen these images, too, and mark them.")
 ]
@@ -107,6 +111,7 @@ def evaluate(
     photographs: Photographs = False,
     out_of_fold: OutOfFoldFile = None,
     gates: Gates = None,
+    fit_ensemble: FitEnsemble = False,
     force: Force = False,
     flip: Flip = FLIP,
     batch_size: BatchSize = TrainConfig.batch_size,
@@ -136,12 +141,14 @@ def evaluate(
         suites = across.evaluate_each(
             *weights, data=data, split=split, flip=flip, batch_size=batch_size, device=device,
             force=force, robustness=robustness, store=store, photographs=photographs,
-            gates=gates or (), progress=progress,
+            gates=gates or (), fit=fit_ensemble, progress=progress,
         )  # fmt: skip
     if not distributed.is_main():
         return
     marks = {name: f"{name}: " * (len(suites) > 1) for name in suites}
     _warn(suites, marks)
+    if found := str(next(iter(suites.values())).found):
+        _say("wrote " * fit_ensemble + found)
     if plots:
         _plot(suites, plots)
     answers = None

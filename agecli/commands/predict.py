@@ -119,6 +119,7 @@ def predict(
     from agecli.commands._predictions import show_predictions
     from agecli.commands._progress import FaceProgress
     from agecli.commands._sources import find_sources
+    from agecli.inference.fitted import find_fitted
     from agecli.inference.predictor import Predictor
     from agecli.weights import find_weights
 
@@ -129,8 +130,12 @@ def predict(
     sources = find_sources(pictures or [], camera if webcam else None, fps, seconds)
     if distributed.is_main():
         check(csv, annotate, [] if webcam else sources.paths)
+    paths = find_weights(model or ("all" if weights else DEFAULT_MODEL), weights)
+    found = find_fitted(paths)
+    if found.note and distributed.is_main():
+        typer.echo(f"agecli: {found.note}", err=True)
     predictor = Predictor(
-        find_weights(model or ("all" if weights else DEFAULT_MODEL), weights),
+        found.fitted.sort(paths) if found.fitted else paths, ensemble=found.fitted,
         device=device, crops=crops, fallback=fallback, align=align, min_face_score=min_face_score,
         flip=flip, batch_size=batch_size, workers=sources.workers if workers is None else workers,
     )  # fmt: skip

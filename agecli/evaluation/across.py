@@ -24,13 +24,16 @@ def evaluate_each(
     data: folders of `agecli prepare`; options: those of `evaluate`. Returns a suite per data set,
     in their order, by what `data_names` calls it. All data sets are opened before the work.
 
-    Raises what `evaluate` raises, UsageError for a data set given twice or several of --store.
+    Raises what `evaluate` raises, UsageError for a data set given twice, and for several where a
+    file is to keep what was measured on one (--store, --fit-ensemble).
     """
     names = data_names(data)
     if len(names) == 1:
         return {names[0]: evaluate(*weights, data=data[0], progress=progress, **options)}
     if options.get("store"):
         raise UsageError("--store: a weights file holds figures on one data set: give one --data")
+    if options.get("fit"):
+        raise UsageError("--fit-ensemble: it is fitted on one data set: give one --data")
     for folder in data:
         open_dataset(Path(folder))
 

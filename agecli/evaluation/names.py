@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agecli.errors import UsageError
+from agecli.inference.fitted import ENSEMBLE
 from agecli.weights import named_weights
-
-ENSEMBLE = "ensemble"
 
 
 def row_names(weights: Sequence[Path | str]) -> list[str]:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agecli import distributed
-from agecli.ages import NO_GROUP, FloatArray
+from agecli.ages import NO_GROUP
 from agecli.config import FLIP, Device, TrainConfig
 from agecli.data.store import Dataset, open_dataset
-from agecli.decision import MEDIAN
 from agecli.errors import UsageError
-from agecli.evaluation import metrics
+from agecli.evaluation.ensembles import check_fit, fit_ensemble, make_ensemble
 from agecli.evaluation.folds import (
     Folds,
     check_same_images,
@@ -32,11 +31,12 @@ from agecli.evaluation.folds import (
     spread_over_folds,
 )
 from agecli.evaluation.gates import check_gate, parse_gate
-from agecli.evaluation.names import ENSEMBLE, model_names
+from agecli.evaluation.names import model_names
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
 from agecli.files import Output, check_outputs
+from agecli.inference.fitted import Found, find_fitted
 from agecli.weights import is_ours, named_weights, read_metadata, save_weights
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Suite:
     where nothing was searched."""
     failures: list[str] = field(default_factory=list)
     """The gates that do not hold, in words."""
+    found: Found = field(default_factory=Found)
+    """The ensemble that was fitted for the models; without one it is their plain mean."""
 
     @cached_property
     def folds(self) -> list[Folds]:
@@ -130,6 +132,7 @@ def evaluate(
     store: bool = False,
     photographs: bool = False,
     gates: Sequence[str] = (),
+    fit: bool = False,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Suite:
     """Score models on the images of a split, and compare them.
@@ -140,7 +143,8 @@ def evaluate(
     are left out. flip: average the answers for each image and its mirror image. force: score
     models, too, that do not say what they have seen. robustness: score perturbed images, too;
     store: and write that into the weights files. photographs: have faces in larger pictures
-    detected, too. gates: conditions on every model, as "exact>=0.7". All processes of a launch
+    detected, too. gates: conditions on every model, as "exact>=0.7". fit: fit an ensemble to the
+    models on the validation images, and keep it beside their weights. All processes of a launch
     call this, and share the images.
 
     Raises DataError where there is no such data set or split, and for models of other splits,
@@ -153,8 +157,10 @@ def evaluate(
     dataset, paths = open_dataset(Path(data)), named_weights(*weights)
     if store:
         _check_store(paths, dataset, robustness=robustness, split=split, force=force)
+    kept = check_fit(paths, split, force=force) if fit else None
     unseen = new_images(paths, dataset, split, force=force)
-    for option, given in (("--robustness", robustness), ("--photographs", photographs)):
+    together = {"--robustness": robustness, "--photographs": photographs, "--fit-ensemble": fit}
+    for option, given in together.items():
         if given:
             check_same_images(option, unseen)
     models = [load_model(path, device) for path in paths]
@@ -182,42 +188,17 @@ def evaluate(
     pairs = compare_models(results)
     by_fold = {new.dataset.fold: new.left_out for new in unseen}
     gone = [count for count in by_fold.values() if count is not None]
+    found = find_fitted(paths)
+    if kept:
+        found = Found(fit_ensemble(results, dataset.split_hash), kept)
+        if found.fitted and distributed.is_main():
+            found.fitted.write(kept)
     suite = Suite(
-        dataset, results, make_ensemble(results), pairs, by_name, pasted,
-        left_out=sum(gone) if gone else None,
+        dataset, results, make_ensemble(results, found.fitted), pairs, by_name, pasted,
+        left_out=sum(gone) if gone else None, found=found,
     )  # fmt: skip
     checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
     return replace(suite, failures=[*filter(None, checks)])
-
-
-def make_ensemble(results: list[Evaluation]) -> Evaluation | None:
-    """Average the probabilities of models on the same images, and score the answers.
-
-    The group is the mean's median, the age the mean of those that give one. None for one model, or
-    for different age groups or folds.
-    """
-    first = results[0]
-    alike = all(
-        result.scheme.labels == first.scheme.labels and result.fold == first.fold
-        for result in results
-    )
-    if len(results) < 2 or not alike:
-        return None
-    chances = np.mean([result.probabilities for result in results], axis=0)  # (N, groups)
-    ages = [result.answered for result in results if result.answered is not None]
-    answered: FloatArray | None = np.mean(ages, axis=0) if ages else None
-    left_out = max((one.left_out for one in results if one.left_out is not None), default=None)
-    rates = sum(1 / result.images_per_second for result in results)
-    return replace(
-        first, name=ENSEMBLE, model=ENSEMBLE, title=ENSEMBLE, weights=None, distribution=chances,
-        probabilities=chances, answered=answered, temperature=1.0, knows_years=False,
-        decision=MEDIAN,
-        scores=metrics.score(
-            chances, first.ages, first.scheme, answered, MEDIAN.decide(chances)
-        ),
-        images_per_second=1 / rates, same_split=all(result.same_split for result in results),
-        left_out=None if any(result.may_have_seen for result in results) else left_out,
-    )  # fmt: skip
 
 
 def compare_models(results: list[Evaluation]) -> list[Difference]:

@@ -11,6 +11,7 @@ from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import megabytes, share, span, years
 from agecli.exporting.card import UTKFACE, scores_of
+from agecli.inference.fitted import find_fitted
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
 INDEX = "Made by `agecli export "
@@ -34,7 +35,7 @@ def folder_readme(folder: Path) -> str:
     return fill_markdown(
         Path(__file__).with_name("index.md.j2"),
         made=pasteable("agecli", "export", folder.resolve().name, "--index"),
-        models=_models(models),
+        models=_models(models), ensemble=find_fitted(files).fitted,
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
         remembers=[f"`{path.name}`" for path, metadata in models.items() if metadata.fingerprints],
         trainings=[one for one in trainings if one[2]], utkface=UTKFACE,

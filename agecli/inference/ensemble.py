@@ -1,4 +1,4 @@
-"""What several models answer together: the mean of their probabilities, and how far they agree."""
+"""What several models say together of a face, and how far they agree."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agecli.decision import MEDIAN
+from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.predictor import Prediction, doubt, label, name_answer
 
 NAMED = ("group", "probability", "probabilities", "age", "between", "torn")
@@ -23,7 +24,7 @@ class Ensemble:
     probabilities: dict[str, float]
     """All groups, young to old."""
     age: float | None
-    """Mean of the ages of the models that give one."""
+    """None where no model gives one."""
     between: tuple[str, str] | None
     torn: bool
     """Both as those of `Prediction`."""
@@ -44,24 +45,37 @@ class Ensemble:
         return doubt(self.between, torn=self.torn)
 
 
-def average(answers: Sequence[Prediction]) -> Ensemble | None:
-    """Average the answers of models for one face, as `agecli evaluate` does for its ensemble.
+def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:
+    """Return the one of the answers for a face that is to be shown first.
 
-    The group is the mean's median; of one model, its own answer. None without answers, or where
-    models have different age groups.
+    answers: in the order of `Predictor.predict`. It is what all say together; where an ensemble was
+    fitted that is not better than the best model, that model's answer.
     """
-    chances = [answer.probabilities for answer in answers if answer.probabilities]
+    fitted = any(answer.model == ENSEMBLE for answer in answers)
+    return answers[0] if fitted and answers[0].model != ENSEMBLE else together(answers)
+
+
+def together(answers: Sequence[Prediction]) -> Ensemble | None:
+    """Return what the models say together that have answered for a face.
+
+    That is the answer of their ensemble where it is among these, and of one model its own; else the
+    mean of their probabilities, whose median is the group, and of their ages. None without answers,
+    or where models have different age groups.
+    """
+    own = [answer for answer in answers if answer.probabilities and answer.model != ENSEMBLE]
+    chances = [answer.probabilities or {} for answer in own]
     if not chances or any(list(other) != list(chances[0]) for other in chances):
         return None
     labels = list(chances[0])
-    mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
-    ages = [answer.age for answer in answers if answer.age is not None]
-    places = [labels.index(answer.group) for answer in answers if answer.group]
-    if len(chances) > 1:
-        named = name_answer(labels, mean, float(np.mean(ages)) if ages else None, MEDIAN)
+    said = next((answer for answer in answers if answer.model == ENSEMBLE), own[0])
+    if len(own) == 1 or said.model == ENSEMBLE:
+        named = {name: getattr(said, name) for name in NAMED}
     else:
-        named = {name: getattr(answers[0], name) for name in NAMED}
+        mean = np.mean([list(other.values()) for other in chances], axis=0)  # (groups,)
+        ages = [answer.age for answer in own if answer.age is not None]
+        named = name_answer(labels, mean, float(np.mean(ages)) if ages else None, MEDIAN)
+    places = [labels.index(answer.group) for answer in own if answer.group]
     return Ensemble(
-        **named, models=len(chances), agree=places.count(labels.index(named["group"])),
+        **named, models=len(own), agree=places.count(labels.index(named["group"])),
         spread=max(places) - min(places),
     )  # fmt: skip

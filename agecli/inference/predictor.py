@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agecli import distributed
-from agecli.ages import Scheme
+from agecli.ages import Answers, Scheme
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -28,6 +26,7 @@ from agecli.errors import WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
 from agecli.faces.tracks import Track
+from agecli.inference.fitted import ENSEMBLE, Fitted
 from agecli.inference.model import Model
 from agecli.inference.pictures import DetectionConfig, Picture, Reading, Status, View, read_pictures
 from agecli.inference.pytorch import LoadedModel, find_device
@@ -35,16 +34,13 @@ from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
-ROUND = 64
-"""Pictures per process that are answered before their answers are put together."""
-
 PICTURES_PER_FACE = 16
 """Of the pictures that wait until their faces fill a batch: more are not held back."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one model says of one face; or that a picture has no answer, and why."""
+    """What a model, or an ensemble, says of one face; or that a picture has no answer, and why."""
 
     source: str
     face: Face | None = None
@@ -92,6 +88,8 @@ class Predictor:
     detections below it, 0 to 1, are no faces. flip: average over each face and its mirror image.
     batch_size: faces per step of the model. workers: processes that read pictures and detect faces
     beside the model; a script that uses them needs the usual `if __name__ == "__main__":`.
+    ensemble: as `find_fitted` found it for these weights; it answers, too, before the models where
+    it is better than each of them, and else after them.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
@@ -109,6 +107,7 @@ class Predictor:
         flip: bool = FLIP,
         batch_size: int = 64,
         workers: int = 0,
+        ensemble: Fitted | None = None,
     ) -> None:
         self._detection = DetectionConfig(crops, fallback, align, min_face_score)
         if isinstance(weights, str):
@@ -122,6 +121,7 @@ class Predictor:
         if not crops:
             load_detector()  # in each worker again: here for its errors
         self._device, self._flip, self._workers = device, flip, workers
+        self._ensemble = ensemble
         self._batch_size = max(1, batch_size)
 
     @cached_property
@@ -157,8 +157,11 @@ class Predictor:
 
     @property
     def decisions(self) -> list[Decision]:
-        """The models' rules for the answered group."""
-        return [metadata.decision for metadata in self._metadata]
+        """The rules for the answered group, of those who answer for a face, in their order."""
+        rules = [metadata.decision for metadata in self._metadata]
+        if fitted := self._ensemble:
+            rules.insert(fitted.place(len(rules)), fitted.decision)
+        return rules
 
     @property
     def views(self) -> set[View]:
@@ -172,7 +175,8 @@ class Predictor:
     def answer(self, batch: Sequence[Reading]) -> Iterator[Prediction]:
         """Yield what `predict` does, for pictures that were read with these views."""
         answered = [reading for reading in batch if reading.faces]
-        columns = [list(self._rows(model, answered)) for model in self.models] if answered else []
+        said = [self.ask(model, answered) for model in self.models] if answered else []
+        columns = with_ensemble(self._ensemble, self._paths, said)
         rows = zip(*columns, strict=True)  # per face: a Prediction of each model
         for reading in batch:
             if not reading.faces:
@@ -180,26 +184,62 @@ class Predictor:
             for _ in reading.faces:
                 yield from next(rows)
 
-    def _rows(self, model: Model, readings: list[Reading]) -> Iterator[Prediction]:
-        """Run a model over the faces of readings, a batch at a time, and name its answers."""
+    def ask(self, model: Model, readings: Sequence[Reading]) -> Said:
+        """Run one of its models over the faces of readings, a batch at a time."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
-        unknown = [None] * len(images)
-        ages = unknown if answers.ages is None else answers.ages
-        seen = model.has_seen(images) or unknown
-        faces = ((reading.source, face) for reading in readings for face in reading.faces)
-        for (source, face), chances, age, known in zip(
-            faces, answers.groups, ages, seen, strict=True
-        ):
-            named = name_answer(model.scheme.labels, chances, age, model.metadata.decision)
-            yield Prediction(source, face, model.name, seen=known, **named)
+        seen: Sequence[bool | None] = model.has_seen(images) or [None] * len(images)
+        faces = [(reading.source, face) for reading in readings for face in reading.faces]
+        return Said(_rows(faces, model.name, answers, seen), answers)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of some faces."""
+
+    rows: list[Prediction]
+    answers: Answers
+    """What the rows are made of."""
+
+
+def with_ensemble(
+    fitted: Fitted | None, paths: Sequence[Path], said: Sequence[Said]
+) -> list[list[Prediction]]:
+    """Return the rows of models, and those of the ensemble that was fitted for them.
+
+    said: what the models of these weights files say of the same faces. The ensemble comes first
+    where it is better than each of them, and else last; it has seen a face where one of them has.
+    """
+    columns = [one.rows for one in said]
+    if fitted and said:
+        faces = list(zip(*columns, strict=True))  # rows of all models
+        known = [{row.seen for row in rows} for rows in faces]
+        seen = [True if True in some else None if None in some else False for some in known]
+        answers = fitted.combine(paths, [one.answers for one in said])
+        joint = _rows([(row.source, row.face) for row, *_ in faces], ENSEMBLE, answers, seen)
+        columns.insert(fitted.place(len(columns)), joint)
+    return columns
+
+
+def _rows(
+    faces: Sequence[tuple[str, Face | None]], name: str, answers: Answers,
+    seen: Sequence[bool | None],
+) -> list[Prediction]:  # fmt: skip
+    """Name the answers of a model for faces in pictures."""
+    ages = [None] * len(faces) if answers.ages is None else answers.ages
+    return [
+        Prediction(
+            source, face, name, seen=known,
+            **name_answer(answers.scheme.labels, chances, age, answers.decision),
+        )
+        for (source, face), known, chances, age in zip(
+            faces, seen, answers.groups, ages, strict=True
+        )
+    ]  # fmt: skip
 
 
 def name_answer(
-    labels: Sequence[str],
-    chances: np.ndarray,
-    age: float | None,
-    decision: Decision,
+    labels: Sequence[str], chances: np.ndarray, age: float | None, decision: Decision
 ) -> dict[str, Any]:
     """Return the fields of an answer, rounded: the decided group, all of them, and the age.
 
@@ -235,29 +275,6 @@ def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]
     for prediction in predictions:
         labels.setdefault(prediction.face, []).append(prediction.label)
     return labels
-
-
-def predict_distributed(
-    predict: Callable[[Sequence[Path]], Iterator[Prediction]], sources: Sequence[Path]
-) -> Iterator[Prediction]:
-    """Yield what a function answers for sources; the processes of a launch share the work.
-
-    In rounds: each answers its part of the next sources, and all yield all of a round.
-    """
-    rank, world = distributed.rank(), distributed.world()
-    if world == 1:
-        yield from predict(sources)
-        return
-    size = min(ROUND, -(-len(sources) // world))
-    parts = [sources[start : start + size] for start in range(0, len(sources), size)]
-    parts += [[]] * (-len(parts) % world)  # each process has one in every round
-    own = parts[rank::world]
-    answers = predict([source for part in own for source in part])
-    pictures = (list(rows) for _, rows in groupby(answers, lambda row: row.source))
-    for part in own:
-        for process in distributed.gather(list(islice(pictures, len(part)))):
-            for rows in process:
-                yield from rows
 
 
 def load_model(path: Path, device: Device = "auto") -> Model:

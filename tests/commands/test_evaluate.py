@@ -142,6 +142,28 @@ def test_several_models_are_compared_with_their_ensemble(data, run_folder, tmp_p
     assert "Images by true group" not in text
 
 
+def test_an_ensemble_is_fitted_on_validation_and_used_on_test(data, tmp_path):
+    paths = [write_weights(tmp_path / f"{name}.safetensors", seed=n) for n, name in enumerate("ab")]
+    fitted = _run(tmp_path, "--data", data, "--split", "val", "--fit-ensemble")
+    assert f"agecli: wrote {tmp_path / 'ensemble.json'}: a " in fitted.stderr
+    assert "images left out of the fit" in fitted.stderr
+    used = _run(*paths, "--data", data, "--json")
+    assert f"agecli: {tmp_path / 'ensemble.json'}: a " in used.stderr
+    assert json.loads(used.stdout.splitlines()[2])["title"] == "fitted on validation images"
+    other = _run(paths[0], write_weights(tmp_path / "c.safetensors"), "--data", data, "--json")
+    assert "warning: " in other.stderr and "plain mean" in other.stderr
+    assert json.loads(other.stdout.splitlines()[2])["title"] == "plain mean"
+
+
+def test_an_ensemble_is_fitted_on_one_data_set(cli, one_line, data, tmp_path):
+    for seed, name in enumerate("ab"):
+        write_weights(tmp_path / f"{name}.safetensors", seed=seed)
+    other = write_data(tmp_path / "other", seed=1)
+    given = "evaluate", tmp_path, "--data", data, "--split", "val", "--fit-ensemble"
+    assert "give one --data" in one_line(cli(*given, "--data", other), 2)
+    assert "--split val" in one_line(cli("evaluate", tmp_path, "--data", data, "--fit-ensemble"), 2)
+
+
 def test_several_data_sets_are_a_line_a_table_and_a_section_each(data, run_folder, tmp_path):
     other = write_data(tmp_path / "my own", seed=1)
     both = ["--data", data, "--data", other]

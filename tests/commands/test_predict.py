@@ -20,6 +20,7 @@ from agecli.weights import save_weights
 from tests.archives import draw_face
 from tests.conftest import Cli
 from tests.exporting.models import add_fingerprints
+from tests.inference.test_fitted import write_fitted
 from tests.inference.test_predictor import PORTRAIT, write_toy
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,41 @@ def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
     assert cli(*given).stdout.splitlines()[0].endswith(f": {group}, {said}")
     lines = cli(*given, Path(shutil.copy(PORTRAIT, tmp_path / "b.jpg"))).stdout.splitlines()
     assert [f"  {group} " in line and said in line for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
+    cli: Cli, toy: Path, tmp_path: Path, better: bool
+):
+    one = write_toy(tmp_path / "one.safetensors", outputs=8)
+    two = Path(shutil.copy(toy, tmp_path / "two.safetensors"))
+    write_fitted({two: 0.9, one: 0.3}, better=better)
+    given = "predict", PORTRAIT, "--weights", tmp_path
+    rows = [json.loads(line) for line in cli(*given, "--json").stdout.splitlines()]
+    names = [row["model"] for row in rows]
+    models = [str(two), str(one)]  # the best first
+    assert names == (["ensemble", *models] if better else [*models, "ensemble"])
+    joint = next(row for row in rows if row["model"] == "ensemble")
+    shown = cli(*given)
+    assert shown.stderr == ""
+    heads = [line for line in shown.stdout.splitlines() if "face at" in line]
+    assert ["together" in head for head in heads] == [name == "ensemble" for name in names]
+    (head,) = (head for head in heads if "together" in head)
+    said = f"{joint['group']}, about {joint['age']:.0f} years, {joint['probability']:.0%}, "
+    assert f", together: {said}" in head
+    assert f"{joint['probability']:.1%}" in shown.stdout
+
+
+def test_an_ensemble_of_other_weights_is_said_and_not_used(cli: Cli, toy: Path, tmp_path: Path):
+    one, two = (Path(shutil.copy(toy, tmp_path / f"{name}.safetensors")) for name in ("one", "two"))
+    write_fitted({one: 1, two: 0})
+    write_toy(two, outputs=8)
+    result = cli("predict", PORTRAIT, "--weights", tmp_path, "--json")
+    names = [json.loads(line)["model"] for line in result.stdout.splitlines()]
+    assert names == [str(one), str(two)]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("agecli: warning: ") and "two.safetensors has changed" in line
+    assert cli("predict", PORTRAIT, "--weights", one, "--json").stderr == ""
 
 
 def test_many_pictures_get_a_line_and_a_reason(cli: Cli, toy: Path, pictures: Path):

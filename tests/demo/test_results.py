@@ -1,5 +1,6 @@
 """What the page says, from answers made by hand."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from agecli.faces import Face
-from agecli.inference.ensemble import average
+from agecli.inference.ensemble import lead, together
 from agecli.inference.pictures import Reading
 from agecli.inference.predictor import Prediction
 from demo.batch import check, to_csv
@@ -45,7 +46,7 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
     if error:
         answers.append(Answer(contender, error=error))
     picture = Picture("<b>.jpg", b"", (40, 40), Reading("<b>.jpg", "ok", faces=[FACE]))
-    return Comparison(picture, 0, 0.0, CROP, answers, average(predictions))
+    return Comparison(picture, 0, 0.0, CROP, answers, together(predictions), lead(predictions))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,22 @@ def compared(contender: Contender, *predictions: Prediction, error: str | None =
 def test_agreement_in_words(contender: Contender, answers: list[tuple[float, ...]], words: str):
     text = results(compared(contender, *(say(*chances) for chances in answers)))
     assert words in text
+
+
+@pytest.mark.parametrize(("better", "group"), [(True, "4–6"), (False, "0–2")])
+def test_a_fitted_ensemble_stands_first_where_it_is_better(
+    contender: Contender, better: bool, group: str
+):
+    model, joint = say(0.8, 0.1, 0.1), replace(say(0.4, 0.5, 0.1), model="ensemble")
+    comparison = compared(contender, model, model)
+    rows = [joint, model, model] if better else [model, model, joint]
+    text = results(replace(comparison, ensemble=together(rows), first=lead(rows)))
+    first = re.search(r'class="joint".*?</section>', text, re.DOTALL)[0]
+    assert re.search(r'class="group">(.*?)<', first)[1] == group
+    assert ("Two models together" in first.split('class="group"')[0]) == better
+    assert ("the best on validation" in first) != better
+    assert "None of two say 4–6; the others are in a neighbouring group." in first
+    assert ("Two models together say 4–6." in first) != better
 
 
 def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):

@@ -9,11 +9,10 @@ import pytest
 
 import agecli
 from agecli.ages import Scheme
-from agecli.decision import MEDIAN
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
-from agecli.evaluation.suite import check_gate, compare_models, evaluate, make_ensemble
-from tests.evaluation.report.test_page import SCHEME, make_result, make_suite
+from agecli.evaluation.suite import check_gate, compare_models, evaluate
+from tests.evaluation.report.test_page import make_result, make_suite
 from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
 
 
@@ -77,35 +76,6 @@ def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
     with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
         evaluate(other, data=data, device="cpu")
-
-
-def test_the_ensemble_averages_probabilities_and_ages():
-    results = [make_result("one", 1), make_result("two", 2)]
-    together = make_ensemble(results)
-    assert together is not None
-    mean = (results[0].probabilities + results[1].probabilities) / 2
-    np.testing.assert_allclose(together.probabilities, mean)
-    said = MEDIAN.decide(mean)
-    scores = metrics.score(mean, results[0].ages, SCHEME, decided=said)
-    assert together.scores.exact == scores.exact
-    np.testing.assert_array_equal(together.answers, said)
-    assert together.images_per_second == 50
-    ages = (results[0].answered + results[1].answered) / 2
-    np.testing.assert_allclose(together.answered, ages)
-    assert together.scores.mae == pytest.approx(np.abs(ages - results[0].ages[:, 0]).mean())
-    assert together.scores.mae < min(result.scores.mae for result in results)
-
-
-def test_the_age_of_an_ensemble_is_that_of_the_models_that_give_one():
-    results = [replace(make_result("one", 1), answered=None), make_result("two", 2)]
-    together = make_ensemble(results)
-    np.testing.assert_array_equal(together.answered, results[1].answered)
-    assert make_ensemble([results[0], replace(results[0], name="three")]).answered is None
-
-
-def test_an_ensemble_is_as_strange_to_a_split_as_the_strangest_of_its_models():
-    results = [make_result("one", 1), replace(make_result("two", 2), same_split=False)]
-    assert not make_ensemble(results).same_split
 
 
 def test_a_gate_names_what_fails():

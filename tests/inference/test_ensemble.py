@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from agecli.inference.ensemble import average
+from agecli.inference.ensemble import together
 from agecli.inference.predictor import Prediction
 
 
@@ -13,7 +13,7 @@ def say(model: str, chances: dict[str, float], age: float | None = None) -> Pred
 
 
 def test_probabilities_and_ages_are_averaged():
-    joint = average(
+    joint = together(
         [
             say("cnn", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
             say("resnet", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}, 31),
@@ -27,14 +27,14 @@ def test_probabilities_and_ages_are_averaged():
 
 
 def test_agreement():
-    joint = average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
+    joint = together([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-9": 0.6, "10+": 0.4})])
     assert joint is not None
     assert (joint.agree, joint.models, joint.spread) == (2, 2, 0)
     assert joint.age is None
 
 
 def test_the_group_is_the_median_of_the_mean():
-    joint = average(
+    joint = together(
         [
             say("cnn", {"0-9": 0.9, "10-19": 0.1, "20-29": 0.0}, 7),
             say("resnet", {"0-9": 0.0, "10-19": 0.2, "20-29": 0.8}, 25),
@@ -49,12 +49,26 @@ def test_the_group_is_the_median_of_the_mean():
 
 def test_one_model_speaks_for_itself():
     own = replace(say("a", {"0-9": 0.6, "10-19": 0.4}), group="10-19", probability=0.4, torn=True)
-    joint = average([own])
+    joint = together([own])
     assert joint is not None
     assert (joint.group, joint.probability, joint.torn, joint.agree) == ("10-19", 0.4, True, 1)
 
 
 def test_nothing_joint():
-    assert average([]) is None
-    assert average([Prediction("face.jpg", status="no_face")]) is None
-    assert average([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None
+    assert together([]) is None
+    assert together([Prediction("face.jpg", status="no_face")]) is None
+    assert together([say("a", {"0-9": 0.9, "10+": 0.1}), say("b", {"0-29": 1, "30+": 0})]) is None
+
+
+def test_a_fitted_ensemble_speaks_for_all():
+    models = [
+        say("a", {"0-9": 0.6, "10-19": 0.3, "20+": 0.1}, 8),
+        say("b", {"0-9": 0.0, "10-19": 0.2, "20+": 0.8}),
+    ]
+    fitted = say("ensemble", {"0-9": 0.2, "10-19": 0.3, "20+": 0.5}, 21)
+    for rows in ([fitted, *models], [*models, fitted]):
+        joint = together(rows)
+        assert joint is not None
+        assert (joint.group, joint.probability, joint.age) == ("20+", 0.5, 21)
+        assert joint.probabilities == fitted.probabilities
+        assert (joint.agree, joint.models, joint.spread) == (1, 2, 2)

@@ -21,11 +21,12 @@ from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
 from agecli.inference import pictures, predictor
 from agecli.inference.pictures import find_pictures, worker_count
-from agecli.inference.predictor import labels_of, name_answer
+from agecli.inference.predictor import labels_of, load_model, name_answer
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
 from agecli.weights import Metadata, load_weights, save_weights
-from tests.launching import Threads, pretend
+from tests.inference.test_fitted import write_fitted
+from tests.launching import pretend
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
@@ -365,31 +366,6 @@ def test_weights_that_name_no_margin_have_the_usual_one(toy: Path, tmp_path: Pat
     assert Predictor([toy, bare, wide]).views == {(32, FACE_MARGIN), (32, 0.5)}
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 3, 7, 12])
-def test_processes_share_pictures_and_yield_all_in_order(
-    monkeypatch: pytest.MonkeyPatch, world: int, count: int
-):
-    """Rounds of two pictures a process; a picture's faces stay together."""
-    answered: list[int] = []
-    monkeypatch.setattr(predictor, "ROUND", 2)
-    sources = [Path(str(number)) for number in range(count)]
-
-    def predict(paths):
-        answered.append(len(paths))
-        for path in paths:
-            for face in range(1 + int(str(path)) % 3):
-                yield Prediction(str(path), model=str(face))
-
-    expected = [(str(n), str(face)) for n in range(count) for face in range(1 + n % 3)]
-    for rows in Threads(monkeypatch, world).run(
-        lambda: list(predictor.predict_distributed(predict, sources))
-    ):
-        assert [(row.source, row.model) for row in rows] == expected
-    assert sum(answered) == count
-    assert max(answered) - min(answered) <= 2
-
-
 def test_wrong_use(toy: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="--fallback"):
         Predictor([toy], fallback="left")
@@ -459,3 +435,26 @@ def test_freed_memory_is_kept_wherever_a_model_is_loaded(toy: Path, monkeypatch)
     monkeypatch.setattr(predictor, "keep_freed_memory", lambda: calls.append(None))
     predictor.load_model(toy, "cpu")
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_fitted_ensemble_answers_before_or_after_its_models(
+    toy: Path, tmp_path: Path, better: bool
+):
+    years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
+    paths = [Path(shutil.copy(toy, tmp_path)), years]
+    fitted = write_fitted({paths[0]: 0.3, paths[1]: 0.9}, better=better)
+    options = {"device": "cpu", "crops": True, "batch_size": 2}
+    crops = list(np.random.default_rng(0).integers(256, size=(5, 32, 32, 3), dtype=np.uint8))
+    plain = list(Predictor(paths, **options).predict(crops))
+    rows = list(Predictor(paths, ensemble=fitted, **options).predict(crops))
+    assert len(rows) == 15
+    joint = rows[::3] if better else rows[2::3]
+    assert [row for row in rows if row not in joint] == plain
+    answers = [load_model(path, "cpu").answer(np.stack(crops)) for path in paths]
+    wanted = fitted.combine(paths, answers)
+    for row, own, chances, age in zip(joint, plain[::2], wanted.groups, wanted.ages, strict=True):
+        assert (row.model, row.source, row.face) == ("ensemble", own.source, own.face)
+        assert list(row.probabilities.values()) == pytest.approx(chances, abs=1e-3)
+        assert row.age == pytest.approx(age, abs=0.1)
+        assert row.seen is None

@@ -19,7 +19,7 @@ from agecli.ages import Scheme
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, TrainConfig
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
-from agecli.inference import predictor
+from agecli.inference import sharing
 from agecli.models.resnet import DEPTHS, BasicBlock, Body
 from agecli.training import fastai, fastai_loaders, loop, pytorch, transformers
 from agecli.training.build import build_model
@@ -97,7 +97,7 @@ def call(arguments: list[object], out: Path, patch: pytest.MonkeyPatch) -> None:
     """Call the command line, and keep what this process prints."""
     from agecli.cli import app
 
-    patch.setattr(predictor, "ROUND", 2)
+    patch.setattr(sharing, "ROUND", 2)
     with out.with_suffix(f".{distributed.rank()}").open("w") as file, redirect_stdout(file):
         app([*map(str, arguments), "--device", "cpu"], standalone_mode=False)
 

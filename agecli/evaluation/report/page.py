@@ -153,7 +153,7 @@ def _about(suite: Suite) -> str:
         f"with the temperature in the file. {tables.describe_decisions(rows)}"
     )
     if suite.ensemble:
-        text += " The ensemble is the mean of the models' probabilities."
+        text += f" The ensemble: {suite.found.fitted or 'the mean of the probabilities'}."
     if note := suite.left_out_note:
         text += f" {note}"
     if any(row.may_have_seen for row in rows):

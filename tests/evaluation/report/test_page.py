@@ -10,9 +10,10 @@ import pytest
 
 from agecli.ages import Scheme
 from agecli.evaluation import metrics
+from agecli.evaluation.ensembles import make_ensemble
 from agecli.evaluation.report.page import write_page
 from agecli.evaluation.scoring import Evaluation
-from agecli.evaluation.suite import Suite, compare_models, make_ensemble
+from agecli.evaluation.suite import Suite, compare_models
 
 SCHEME = Scheme.parse("adience8")
 DATASET = SimpleNamespace(
