@@ -252,4 +252,4 @@ class Answers:
 
     def limits(self, sides: ArrayLike, coverage: float = COVERAGE) -> Limits | None:
         """Return the age sets of faces with sides (N,), or one, as `Sets.limits` does."""
-        return self.sets and self.sets.limits(self, sides, coverage)
+        return self.sets.limits(self, sides, coverage) if self.sets else None

@@ -7,19 +7,18 @@ validation images, so that however good the model is, as many of new images like
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from agecli.decision import Share
 
 if TYPE_CHECKING:
     from agecli.ages import Answers, FloatArray, IntArray
 
-Coverage = Literal["0.8", "0.9", "0.95"]
-COVERAGES = tuple(map(float, get_args(Coverage)))
+COVERAGES = (0.8, 0.9, 0.95)
 COVERAGE = 0.9
 """What is asked for by default."""
 SIDES = (48, 96)
@@ -29,7 +28,7 @@ own, and so wider ones."""
 Score = Annotated[float, Meta(ge=0, le=1)]
 Row = tuple[Score, Score, Score]
 """Thresholds for COVERAGES."""
-Rows = tuple[Row, Row, Row]
+Rows = Annotated[tuple[Row, ...], Meta(min_length=len(SIDES) + 1, max_length=len(SIDES) + 1)]
 """Of faces in the size classes, the smallest first."""
 
 
@@ -51,11 +50,14 @@ class Sets:
     groups: Rows
     years: Rows | None = None
     """None of a model that knows none, or was shown none."""
+    unsure: Score = 0.0
+    """A probability of the answered group below which the answer is worth no more than always
+    answering the most frequent group."""
 
     def limits(self, answers: Answers, sides: ArrayLike, coverage: float = COVERAGE) -> Limits:
         """Return the sets of answers for N faces. sides: as for `within`."""
         groups = self.within(answers.groups, answers.decided, sides, coverage)
-        if self.years is None:
+        if self.years is None or not answers.knows_years:
             return Limits(groups, None)
         inside = year_scores(answers.distribution) <= _threshold(self.years, sides, coverage)
         return Limits(groups, _ends(inside))
@@ -96,7 +98,7 @@ def size_class(sides: ArrayLike) -> IntArray:
     return np.searchsorted(SIDES, sides, side="right")
 
 
-def check_sets(sets: Sets, groups: int, *, knows_years: bool) -> None:
+def check_sets(sets: Sets, groups: int, *, knows_years: bool = True) -> None:
     """Raise ValueError for thresholds that are none for so many groups, or for such a model."""
     if len(sets.shares) != groups:
         raise ValueError(f"sets: {len(sets.shares)} shares, not {groups}")
@@ -113,7 +115,7 @@ def _threshold(rows: Rows, sides: ArrayLike, coverage: float) -> FloatArray:
     return column[size_class(np.atleast_1d(sides))][:, None]
 
 
-def _ends(inside: IntArray) -> IntArray:
+def _ends(inside: NDArray[np.bool_]) -> IntArray:
     """Return the first and last places (N, 2) that are inside (N, K)."""
     last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
     return np.stack([inside.argmax(axis=1), last], axis=1)

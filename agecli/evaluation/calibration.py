@@ -60,24 +60,26 @@ def fit_temperature(answers: Answers, ages: IntArray) -> float:
 
 
 def calibrate(
-    metadata: Metadata, answers: Answers, smaller: Sequence[Answers], ages: IntArray
+    metadata: Metadata,
+    answers: Answers,
+    smaller: Sequence[Answers],
+    perturbed: Answers,
+    ages: IntArray,
 ) -> Metadata:
     """Return what a weights file says with temperature, rule of decision and sets fitted.
 
     answers: for N validation images, at temperature 1; smaller: for the same, with faces of the
-    smaller size classes, the smallest first; ages: (N,) or (N, 2).
+    smaller size classes, the smallest first; perturbed: for the same, perturbed; ages: (N,) or
+    (N, 2).
     """
     temperature = fit_temperature(answers, ages)
-    *smaller, answers = (
+    *smaller, answers, perturbed = (
         replace(one, distribution=rescale(one.distribution, temperature))
-        for one in (*smaller, answers)
+        for one in (*smaller, answers, perturbed)
     )
-    return replace(
-        metadata,
-        temperature=temperature,
-        decision=fit_decision(answers, ages),
-        sets=fit_sets([*smaller, answers], ages),
-    )
+    decision = fit_decision(answers, ages)
+    sets = fit_sets([*smaller, answers], replace(perturbed, decision=decision), ages)
+    return replace(metadata, temperature=temperature, decision=decision, sets=sets)
 
 
 def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
@@ -117,11 +119,12 @@ def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     return rules[cheap[(own[best] - own <= error).argmax()]]
 
 
-def fit_sets(sizes: Sequence[Answers], ages: IntArray) -> Sets | None:
+def fit_sets(sizes: Sequence[Answers], perturbed: Answers, ages: IntArray) -> Sets | None:
     """Return the thresholds under which the sets cover the ages of as many images as they promise.
 
-    sizes: calibrated answers for the same N images in each size class; ages: (N,) or (N, 2), of
-    which those count that have a group, or a year. None where no image has a group.
+    sizes: calibrated answers for the same N images in each size class; perturbed: for the same,
+    perturbed; ages: (N,) or (N, 2), of which those count that have a group, or a year. None where
+    no image has a group.
     """
     first = sizes[0]
     truth, years = first.scheme.groups_of(ages), years_of(ages)
@@ -131,11 +134,26 @@ def fit_sets(sizes: Sequence[Answers], ages: IntArray) -> Sets | None:
     truth = truth[known]
     shares = _shares(truth, len(first.scheme))
     groups = [_thresholds(group_scores(one.groups[known], shares), truth) for one in sizes]
-    if not first.knows_years or not dated.any():
-        return Sets(shares, tuple(groups))
-    year = np.clip(years[dated], 0, YEARS - 1).astype(np.int64)
-    rows = [_thresholds(year_scores(one.distribution[dated]), year) for one in sizes]
-    return Sets(shares, tuple(groups), tuple(rows))
+    rows = None
+    if first.knows_years and dated.any():
+        year = np.clip(years[dated], 0, YEARS - 1).astype(np.int64)
+        rows = tuple(_thresholds(year_scores(one.distribution[dated]), year) for one in sizes)
+    unsure = _unsure(perturbed.groups[known], perturbed.decided[known], truth)
+    return Sets(shares, tuple(groups), rows, unsure)
+
+
+def _unsure(chances: FloatArray, decided: IntArray, truth: IntArray) -> float:
+    """Return the probability below which answers (N,) are right less often than the majority's.
+
+    Of all thresholds it is the one under which most would be gained by answering the group with
+    most images instead; 0 where nothing would. chances: (N, groups).
+    """
+    sure = chances[np.arange(len(truth)), decided]
+    order = np.argsort(sure, kind="stable")
+    majority = np.bincount(truth).max() / len(truth)
+    gained = np.append(0, (majority - (decided == truth)[order]).cumsum())  # by the first 0..N
+    best = int(gained.argmax())
+    return float(np.append(sure[order], 1)[best]) if best else 0.0
 
 
 def _thresholds(scores: FloatArray, truth: IntArray) -> Row:

@@ -72,6 +72,16 @@ def perturb(
     )
 
 
+def perturb_in_turn(chips: NDArray[np.uint8], rows: IntArray) -> NDArray[np.uint8]:
+    """Perturb chips (N, S, S, 3) of rows (N,), each in one way: all take turns by rows."""
+    ways = [(one, strength) for one in PERTURBATIONS for strength in one.strengths]
+    changed = [
+        perturb(picture[None], row[None], *ways[row % len(ways)])
+        for picture, row in zip(surround(chips), np.asarray(rows), strict=True)
+    ]
+    return middle(np.concatenate(changed))
+
+
 def shrink_faces(
     chips: NDArray[np.uint8], rows: IntArray, sides: Sequence[int]
 ) -> NDArray[np.uint8]:

@@ -181,8 +181,8 @@ def score_weights(
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import calibrate
-    from agecli.evaluation.perturbations import SMALL_FACES, shrink_faces
-    from agecli.evaluation.scoring import evaluate_model
+    from agecli.evaluation.perturbations import SMALL_FACES, perturb_in_turn, shrink_faces
+    from agecli.evaluation.scoring import Change, evaluate_model
     from agecli.inference.predictor import load_model
 
     final = metadata or read_metadata(path)
@@ -193,11 +193,11 @@ def score_weights(
         if validation is None:
             answered = evaluate("val")
             validation = model.interpret(answered.distribution), answered.ages
-        shrunk = [
-            evaluate("val", change=partial(shrink_faces, sides=sides)) for sides in SMALL_FACES
-        ]
-        smaller = [model.interpret(one.distribution) for one in shrunk]
-        final = calibrate(final, validation[0], smaller, validation[1])
+        changes: list[Change] = [partial(shrink_faces, sides=sides) for sides in SMALL_FACES]
+        changes.append(perturb_in_turn)
+        changed = [evaluate("val", change=change).distribution for change in changes]
+        *smaller, perturbed = map(model.interpret, changed)
+        final = calibrate(final, validation[0], smaller, perturbed, validation[1])
         model.metadata = replace(
             model.metadata, temperature=final.temperature, decision=final.decision,
             sets=final.sets,

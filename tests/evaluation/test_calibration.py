@@ -115,7 +115,7 @@ def test_a_model_whose_answers_lie_to_both_sides_of_the_truth_takes_the_median()
 
 
 def test_a_lucky_draw_does_not_hide_what_a_rule_costs():
-    """The median is right here, and by its own probabilities in 28 of 100 cases; its neighbours in 36."""
+    """The median is right here, and by its own probabilities in 28 of 100 cases."""
     truth = np.random.default_rng(5).integers(1, 7, size=2000)
     parts = [p * np.eye(8)[truth + n] for p, n in ((0.36, -1), (0.28, 0), (0.36, 1))]
     answers = Answers(sum(parts), SCHEME, knows_years=False)
@@ -137,16 +137,20 @@ def test_a_dear_rule_is_not_taken():
 
 def test_the_rule_is_fitted_to_calibrated_probabilities():
     logits, ages = drawn(1.7)
-    fitted = calibrate(METADATA, groups(logits), [groups(logits)] * 2, ages)
+    fitted = calibrate(METADATA, groups(logits), [groups(logits)] * 2, groups(logits), ages)
     assert fitted.temperature == fit_temperature(groups(logits), ages)
     calibrated = Answers(softmax(logits, fitted.temperature), SCHEME, knows_years=False)
     assert fitted.decision == fit_decision(calibrated, ages)
-    assert fitted.sets == fit_sets([calibrated] * 3, ages)
+    sets = fit_sets([calibrated] * 3, replace(calibrated, decision=fitted.decision), ages)
+    np.testing.assert_allclose(fitted.sets.groups, sets.groups)
+    assert fitted.sets.unsure == pytest.approx(sets.unsure)
 
 
 def test_sets_cover_as_many_new_images_as_they_promise():
     (logits, ages), (fresh, new) = drawn(1.7), drawn(1.7, seed=1)
-    sets = fit_sets([groups(logits)] * 3, ages)  # sharper than the truth: it does not matter
+    sets = fit_sets(
+        [groups(logits)] * 3, groups(logits), ages
+    )  # sharper than the truth: it does not matter
     truth = SCHEME.groups_of(new)
     for coverage in COVERAGES:
         answers = replace(groups(fresh), sets=sets)
@@ -164,7 +168,7 @@ def test_years_cover_as_many_new_images_as_they_promise():
         true + random.normal(0, 8, size=true.shape), 5, 95
     )  # by a model that is too sure
     first, second = (Answers(label_distribution(one), SCHEME, knows_years=True) for one in told)
-    sets = fit_sets([first] * 3, true[0])
+    sets = fit_sets([first] * 3, first, true[0])
     for coverage in COVERAGES:
         low, high = replace(second, sets=sets).limits(200, coverage).years.T
         covered = ((low <= true[1]) & (true[1] <= high)).mean()
@@ -174,13 +178,31 @@ def test_years_cover_as_many_new_images_as_they_promise():
 def test_few_images_promise_nothing_they_cannot_hold():
     """Nine images bound the tenth with 90 %, and with no more."""
     logits, ages = drawn(1.0)
-    sets = fit_sets([groups(logits[:9])] * 3, ages[:9])
+    sets = fit_sets([groups(logits[:9])] * 3, groups(logits[:9]), ages[:9])
     low, middle, high = sets.groups[0]
     assert low <= middle < high == 1
-    assert fit_sets([groups(logits[:3])] * 3, np.array([22, 23, 3])) is None
+    few = groups(logits[:3])
+    assert fit_sets([few] * 3, few, np.array([22, 23, 3])) is None
 
 
 def test_ranges_have_no_years_to_fit():
     ranges = np.tile([25, 32], (50, 1))
-    sets = fit_sets([Answers(label_distribution(np.full(50, 29)), SCHEME, True)] * 3, ranges)
-    assert sets.years is None
+    known = Answers(label_distribution(np.full(50, 29)), SCHEME, knows_years=True)
+    assert fit_sets([known] * 3, known, ranges).years is None
+
+
+def test_unsure_is_what_is_right_less_often_than_the_majority():
+    """Of the sure half 8 of 10 are right, of the rest 3 of 10; 6 of 10 images are of one group."""
+    truth = np.repeat([4, 5, 4, 5], [300, 200, 300, 200])
+    right = np.arange(1000) % 10 < np.repeat([8, 3], 500)
+    answer = np.where(right, truth, 7)
+    sure = np.repeat([0.9, 0.5], 500)
+    chances = np.full((1000, 8), 0.001)
+    chances[np.arange(1000), answer] = sure
+    chances[:, 0] += 1 - chances.sum(axis=1)
+    perturbed = Answers(chances, SCHEME, knows_years=False)
+    chances[500:, 0] = 0  # so that the answer stays the likeliest
+    sets = fit_sets([perturbed] * 3, perturbed, YOUNGEST[truth])
+    assert 0.5 < sets.unsure <= 0.9
+    always = replace(perturbed, distribution=np.eye(8)[truth])
+    assert fit_sets([always] * 3, always, YOUNGEST[truth]).unsure == 0
