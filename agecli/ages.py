@@ -145,6 +145,17 @@ class Scheme:
         overlap = np.minimum(last, high[:, None]) - np.maximum(first, low[:, None]) + 1
         return np.maximum(overlap, 0)
 
+    def near_shares(self, ages: ArrayLike) -> FloatArray:
+        """Return the share of an age's years that are nearest to each group, (N, groups).
+
+        ages: years (N,), or labels (N, 2).
+        """
+        low, high = _ends(ages)
+        nearest = self.nearest_groups(np.arange(YEARS))[:, None] == np.arange(len(self))
+        before = np.pad(nearest.cumsum(axis=0), ((1, 0), (0, 0)))  # (YEARS + 1, groups)
+        years = np.maximum(high + 1 - low, 1)[:, None]
+        return ((before[high + 1] - before[low]) / years).astype(np.float32)
+
     def year_matrix(self) -> FloatArray:
         """Return the 0/1 matrix (YEARS, groups) that sums year probabilities into groups."""
         groups = self.groups_of(np.arange(YEARS))

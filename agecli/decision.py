@@ -72,16 +72,17 @@ def between(
     (groups,); group: the answered one.
     """
     said = {group, int(chances.argmax())}
-    year = None if age is None else np.rint([age]).astype(np.int64)  # as it is shown
+    year = None if age is None else round(float(age))  # as it is shown
     near = {group} if year is None else _around(year, scheme)
     if said <= near:
         return (None if len(near) == 1 else (min(near), max(near))), False
     if year is not None:
-        said.add(int(scheme.nearest_groups(year)[0]))
+        said.add(int(scheme.nearest_groups([year])[0]))
     return (min(said), max(said)), True
 
 
-def _around(year: IntArray, scheme: Scheme) -> set[int]:
-    """Return the group of a year (1,), or of a gap both that are next to it, if there are two."""
-    first, last = np.array(scheme.bounds).T
-    return {int((last < year).sum()), int((first <= year).sum()) - 1} & set(range(len(scheme)))
+def _around(year: int, scheme: Scheme) -> set[int]:
+    """Return the group of a year, or of a gap both that are next to it, if there are two."""
+    ended = sum(last < year for _, last in scheme.bounds)
+    begun = sum(first <= year for first, _ in scheme.bounds)
+    return {ended, begun - 1} & set(range(len(scheme)))

@@ -10,7 +10,7 @@ from agecli.inference.stability import PERTURBATIONS
 from .compare import Comparison
 from .render import dash, render
 
-COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def results(comparison: Comparison) -> str:

@@ -96,11 +96,12 @@ def test_from_scratch_no_epoch_trains_the_head_alone_unless_asked():
     assert ResNetConfig(init="none", freeze_epochs=2).frozen_epochs == 2
 
 
+ALL_SETTLED = {"model", "mean", "std", "soft_labels_sha256"}
 SETTLED = {
-    "cnn": {"model", "mean", "std"},
-    "capsnet": {"model", "mean", "std", "objective"},
-    "resnet": {"model", "mean", "std", "schedule"},
-    "dinov2": {"model", "mean", "std", "revision"},
+    "cnn": ALL_SETTLED,
+    "capsnet": ALL_SETTLED | {"objective"},
+    "resnet": ALL_SETTLED | {"schedule"},
+    "dinov2": ALL_SETTLED | {"revision"},
 }
 """What is no option: it is the model's own, or found when the training starts."""
 

@@ -76,6 +76,7 @@ def test_it_goes_on_where_it_was_and_skips_what_is_finished(archive, tmp_path, m
     assert metrics.startswith(stopped) and metrics.count("\n") == 2  # epochs, as it had begun
     metadata = read_metadata(release / "weights/cnn.safetensors")
     assert metadata.training["data"] == ["Drawn", "groups"]
+    assert metadata.licence == "research use only: trained on Drawn and groups"
     fitted = find_fitted([release / f"weights/{name}.safetensors" for name in ("cnn", "capsnet")])
     assert fitted.fitted and fitted.fitted.n >= 10
     readme = (release / "weights/README.md").read_text()

@@ -88,6 +88,14 @@ Conflicts = Annotated[
 Folds = Annotated[
     int, typer.Option(metavar="N", help="Deal folds for `train --fold`, too; 0 = the data's own.")
 ]
+Doubtful = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Images that do not train, since their labels are doubted: a text file with an id of "
+        "manifest.csv a line, or a CSV file with the column id.",
+    ),
+]
 Audit = Annotated[
     int, typer.Option(min=1, max=2, help="How near duplicates are found; 1 makes earlier splits.")
 ]
@@ -108,6 +116,7 @@ def prepare(
     seed: Seed = PrepareConfig.seed,
     conflicts: Conflicts = PrepareConfig.conflicts,
     folds: Folds = PrepareConfig.folds,
+    doubtful: Doubtful = None,
     audit: Audit = PrepareConfig.audit,
     workers: Workers = None,
     force: Force = False,
@@ -138,7 +147,7 @@ def prepare(
     sources, target = _split_arguments(source)
     with stage_bars() as progress:
         receipt = library.prepare(
-            sources, target, settings, labels=csv, names=names, layout=layout,
+            sources, target, settings, labels=csv, names=names, layout=layout, doubtful=doubtful,
             slices=[] if slices is None else [name.strip() for name in slices.split(",")],
             crop=crop, judge=judge, workers=workers, force=force, progress=progress,
         )  # fmt: skip

@@ -26,12 +26,13 @@ from agecli.data.split import (
 CONFLICT_YEARS = 5
 """Copies whose ages lie farther apart are in conflict."""
 
-CONFLICT = 3
+CONFLICT, DOUBTFUL = 3, 4
 REASONS = (
     "",
     "its copy or person is in val",
     "its copy or person is in test",
     f"copies more than {CONFLICT_YEARS} years apart",
+    "doubtful",
 )
 """Why an image that can be used is left out, by number; a leak's is that of the stricter split."""
 LEAKS = REASONS[1:3]
@@ -58,6 +59,8 @@ class Known:
     """(N,) the data's own, as places in `SPLITS`; -1 where it has none."""
     folds: Array
     """(N,) the data's own, from 0; -1 where it has none."""
+    doubtful: NDArray[np.bool_]
+    """(N,) the label is doubted: it does not train."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def decide(known: Known, config: PrepareConfig) -> Decided:
     if config.conflicts == "drop":
         spans = age_spans(known.clusters[usable], known.ages[usable])
         reasons[usable[(spans > CONFLICT_YEARS) & (splits[usable] == TRAIN)]] = CONFLICT
+    reasons[known.doubtful & (splits == TRAIN)] = DOUBTFUL
     strictest = _highest(families, splits, usable)[families[usable]]
     leaks = strictest > splits[usable]
     reasons[usable[leaks]] = strictest[leaks]

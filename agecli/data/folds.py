@@ -35,7 +35,7 @@ def of_fold(
     used = (manifest.splits != "") & np.isin(manifest.excluded, REASONS)
     if within_train:
         used &= (manifest.splits == "train") & ~np.isin(manifest.excluded, LEAKS)
-    decided = decide_fold(_known(manifest, used), fold, config)
+    decided = decide_fold(_known(manifest, receipt, used), fold, config)
     splits = np.array([*SPLITS, ""])[decided.splits]  # of -1, the last
     reasons = np.array(REASONS)[decided.reasons]
     pairs = manifest.digests[used].tolist(), splits[used].tolist()
@@ -45,7 +45,7 @@ def of_fold(
     )  # fmt: skip
 
 
-def _known(manifest: Manifest, used: NDArray[np.bool_]) -> Known:
+def _known(manifest: Manifest, receipt: Receipt, used: NDArray[np.bool_]) -> Known:
     """Number what decides on the images. Raises ValueError for a sha256 that is none."""
     count = len(manifest.ids)
     digests = np.frombuffer(bytes.fromhex("".join(manifest.digests)), np.uint8)
@@ -61,7 +61,14 @@ def _known(manifest: Manifest, used: NDArray[np.bool_]) -> Known:
         persons=np.where(manifest.persons != "", persons, -1),
         splits=np.full(count, -1, np.int8),
         folds=manifest.folds,
+        doubtful=_doubtful(manifest, receipt),
     )
+
+
+def _doubtful(manifest: Manifest, receipt: Receipt) -> NDArray[np.bool_]:
+    images = zip(manifest.sources.tolist(), manifest.ids.tolist(), strict=True)
+    named = set(receipt.doubtful)
+    return np.array([image in named for image in images], dtype=bool)
 
 
 def _numbers(texts: np.ndarray) -> Array:

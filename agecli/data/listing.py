@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agecli.ages import Age
 from agecli.data import slices, sources
+from agecli.data.doubtful import Doubtful
 from agecli.data.labels import Label
 from agecli.data.layouts import csv, names
 from agecli.data.layouts.base import Layout, Reader, Source
@@ -96,6 +97,8 @@ class Listing(NamedTuple):
     """Files that are no pictures."""
     closed: dict[str, str]
     """Folders that could not be opened, and why."""
+    doubtful: Doubtful = Doubtful([], [], 0)
+    """Pictures whose labels are doubted."""
 
 
 def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Listing:

@@ -17,6 +17,7 @@ from agecli.data import audit, framing, store
 from agecli.data.columns import Column
 from agecli.data.decide import REASONS, Decided, Known, decide
 from agecli.data.decoding import DIGEST, Decoder, Task, warm_up
+from agecli.data.doubtful import read_doubtful
 from agecli.data.framing import Crop, Judge
 from agecli.data.listing import Asked, Listed, Listing, Pictures, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
@@ -42,6 +43,7 @@ def prepare(
     labels: Path | None = None,
     names: str | None = None,
     layout: str | None = None,
+    doubtful: Path | None = None,
     slices: Sequence[str] = (),
     crop: Crop | None = None,
     judge: Judge | None = None,
@@ -52,22 +54,28 @@ def prepare(
     """Make the data set `out` of folders and archives, and return its receipt.
 
     How a source carries its labels is recognised by what is in it, or said by one of labels (a CSV
-    file), names (a pattern of file names) and layout (a known one's name).
-    slices: columns of tables that are kept, to evaluate by their values. crop: a picklable
-    function that finds the face in a photograph, as `faces.crop_largest`; judge: tells the sources
-    for which that is needed, as `faces.judge`, in place of all. workers: processes, by default one
-    per CPU. The folder appears under its name only when it is whole.
+    file), names (a pattern of file names) and layout (a known one's name). doubtful: a file with
+    the ids of images that shall not train. slices: columns of tables that are kept, to evaluate by
+    their values. crop: a picklable function that finds the face in a photograph, as
+    `faces.crop_largest`; judge: tells the sources for which that is needed, as `faces.judge`, in
+    place of all. workers: processes, by default one per CPU. The folder appears under its name only
+    when it is whole.
     Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
     """
     given = [sources] if isinstance(sources, Path | str) else sources
     origins, out = [Path(source) for source in given], Path(out)
     config = config or PrepareConfig()
-    check_free(out, force=force, inputs=[*origins, *([labels] if labels else [])])
+    check_free(out, force=force, inputs=[*origins, *filter(None, (labels, doubtful))])
     with staged(out) as folder, WorkerPool(workers or default_workers()) as pool:
         work = folder / WORK
         work.mkdir()
         with pool.starting(warm_up):
             listing = list_pictures(origins, work, Asked(labels, names, layout, tuple(slices)))
+        if doubtful:
+            images = ((item.source, item.id) for item in listing.pictures)
+            doubted = read_doubtful(doubtful, images)
+            missing = listing.missing + doubted.unknown
+            listing = listing._replace(doubtful=doubted, missing=missing)
         read = framing.decide(listing.origins, listing.samples, crop, judge)
         listing = listing._replace(origins=read)
         with room_in(folder, out, store.needed(len(listing.pictures), config)):
@@ -86,7 +94,7 @@ def _make(
     traces = Column(folder / WORK / "traces", measure.TRACE, count)
     digests = Column(folder / WORK / "digests", DIGEST, count)
     decoder = Decoder(images, digests, traces, measure.fingerprint, measure.traces, crop)
-    labels, reasons = _Labels(), _Reasons(count)
+    labels, reasons = _Labels(listing.doubtful.rows), _Reasons(count)
     progress("decode", 0, count)
     tasks = _tasks(listing, labels)
     pieces = iter(lambda: list(islice(tasks, _BATCH)), [])
@@ -112,9 +120,10 @@ def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:
 
 
 class _Labels:
-    """The labels of the pictures as numbers, in some bytes each."""
+    """The labels of the pictures as numbers, in some bytes each; doubtful: rows of such."""
 
-    def __init__(self) -> None:
+    def __init__(self, doubtful: list[int]) -> None:
+        self.doubtful = doubtful
         self.ages, self.splits, self.folds = array("h"), array("b"), array("i")
         self.sources, self.persons = array("i"), array("i")
         self._numbers: dict[str | tuple[str, str], int] = {}
@@ -141,6 +150,7 @@ class _Labels:
             persons=np.asarray(self.persons),
             splits=np.asarray(self.splits),
             folds=np.asarray(self.folds),
+            doubtful=np.isin(np.arange(len(clusters)), self.doubtful),
         )
 
 
@@ -185,7 +195,7 @@ def _write(
         excluded=reasons.counts(), unreadable=_unreadable(listing.pictures, decided, reasons),
         repaired_names=listing.repaired, origins=[*listing.origins.values()],
         missing=listing.missing, unused_columns=listing.unused, skipped=listing.skipped,
-        closed=listing.closed,
+        closed=listing.closed, doubtful=listing.doubtful.images,
     )  # fmt: skip
     receipt.write(folder / store.RECEIPT)
     return receipt

@@ -93,6 +93,8 @@ class Receipt:
     """Of the tables: what they say counts for nothing."""
     skipped: list[str] = field(default_factory=list)
     """Files of the sources that are no pictures."""
+    doubtful: list[tuple[str, str]] = field(default_factory=list)
+    """Sources and ids of the images whose labels are doubted: they do not train, in any fold."""
     excluded: dict[str, int] = field(default_factory=dict)
     """Images that are left out, by reason."""
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class Receipt:
         cls, known: Known, splits: Array, used: NDArray[np.bool_], config: PrepareConfig, *,
         manifest: str, excluded: dict[str, int], unreadable: dict[str, str],
         repaired_names: list[str], origins: list[Origin], missing: int, unused_columns: list[str],
-        skipped: list[str], closed: dict[str, str],
+        skipped: list[str], closed: dict[str, str], doubtful: list[tuple[str, str]],
     ) -> Receipt:  # fmt: skip
         """Count what is known of each image, its place in SPLITS, and whether it is used."""
         scheme = Scheme.parse(config.scheme)
@@ -124,6 +126,7 @@ class Receipt:
             missing=missing,
             unused_columns=unused_columns,
             skipped=skipped,
+            doubtful=doubtful,
             excluded=excluded,
             unreadable=unreadable
             | {folder: f"unreadable: {reason}" for folder, reason in closed.items()},

@@ -101,16 +101,17 @@ def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[i
 
 def _check_name(named: Named, cells: dict[str, str], split_hash: str) -> Fault | None:
     """Add a row's image to those that are named; return what is wrong with it."""
+    id = cells.get("id", "")
     if cells.get("split_hash", "") not in ("", split_hash):
         return Fault(
             "the model that answered may have seen images that this training is judged by: "
-            "`agecli train --fold K --within-train` makes models that have not", cells["id"],
+            "`agecli train --fold K --within-train` makes models that have not", id,
         )  # fmt: skip
-    if not cells["id"]:
+    if not id:
         return Fault("each line needs the id of an image, as in manifest.csv", "")
-    if named.add(cells["id"], cells.get("source", "")):
+    if named.add(id, cells.get("source", "")):
         return None
-    return Fault("an image has one row: keep the right one", cells["id"])
+    return Fault("an image has one row: keep the right one", id)
 
 
 def _distribution(cells: list[str]) -> list[float] | Fault:

@@ -85,7 +85,7 @@ class OutOfFold:
             "label": str(Age(*self.dataset.ages[row].tolist())),
             "group": "" if group == NO_GROUP else labels[group],
             "answered_age": "" if ages is None else round(float(ages[place]), 1),
-            "answered_group": labels[int(self.answers.groups[place].argmax())],
+            "answered_group": labels[self.answers.decided[place]],
             "disagreement": round(1 - float(self.agreement[place]), 4),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from agecli.faces.geometry import square_around
 
 SEED = 7
 """Decides, with an image's row, to which side it is turned and shifted."""
-SMALL_FACES = ((16, 24, 32, 40), (48, 60, 72, 84))
-"""Sides in pixels of faces in the size classes of `agecli.sets`, but of the largest."""
 COVER = (127, 127, 127)
 """The grey of what hides a part of a face."""
 
 Random = np.random.Generator
+Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
+"""Changes images (N, S, S, 3) of a data set's rows (N,)."""
 
 
 @dataclass(frozen=True)
@@ -174,3 +175,11 @@ PERTURBATIONS = (
         {"eyes": (0.12, 0.2, 0.88, 0.37), "mouth": (0.25, 0.63, 0.75, 0.83)}, clean=None,
     ),
 )  # fmt: skip
+
+CALIBRATION_VIEWS: tuple[Change, ...] = (
+    partial(shrink_faces, sides=(16, 24, 32, 40)),
+    partial(shrink_faces, sides=(48, 60, 72, 84)),
+    perturb_in_turn,
+)
+"""What becomes of validation images when age sets are fitted: beside the images as they are, faces
+of the smaller size classes of `agecli.sets`, the smallest first, and perturbed ones."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
-from agecli.config import FLIP, TrainConfig
+from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.data.store import ALL, name_split
 from agecli.decision import LIKELIEST, Decision
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
+from agecli.evaluation.coverage import Coverage, measure_coverage, risk_figures
+from agecli.evaluation.perturbations import Change
 from agecli.evaluation.significance import Slice, bootstrap_interval, slices, worst_slice
+from agecli.sets import COVERAGES, Sets
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 
 ImageProgress = Callable[[int, int], None]
 """Called with the images done and the images there are."""
-Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
-"""Changes images (B, S, S, 3) of a data set's rows (B,)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Evaluation:
     """That of the weights file."""
     decision: Decision = LIKELIEST
     """That of the weights file, by which groups are answered."""
+    sets: Sets | None = None
+    """Those of the weights file."""
+    side: float = math.inf
+    """Of the faces' boxes, in pixels."""
     fold: int | None = None
     """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
@@ -84,6 +90,26 @@ class Evaluation:
     def truth(self) -> IntArray:
         """(N,) true groups, NO_GROUP for gap ages."""
         return self.scheme.groups_of(self.ages)
+
+    @cached_property
+    def sure(self) -> FloatArray:
+        """(N,) probabilities of the answered groups."""
+        return self.probabilities[np.arange(len(self.answers)), self.answers]
+
+    @cached_property
+    def coverages(self) -> list[Coverage]:
+        """How the age sets do, for each of COVERAGES; empty where there are no sets."""
+        answers = Answers(
+            self.distribution, self.scheme, self.knows_years, self.decision, self.sets
+        )
+        measure = partial(measure_coverage, answers, self.ages, self.columns, self.side)
+        return [one for one in map(measure, COVERAGES) if one]
+
+    @cached_property
+    def risk(self) -> dict[str, float]:
+        """What is gained by answering only where the model is surest."""
+        known = self.truth != NO_GROUP
+        return risk_figures(self.sure[known], (self.answers == self.truth)[known])
 
     @cached_property
     def errors(self) -> FloatArray:
@@ -151,6 +177,9 @@ class Evaluation:
             "temperature": self.temperature,
             "decision": asdict(self.decision) | {"shares": list(self.decision.shares)},
             "ece_raw": self.ece_raw,
+            **self.risk,
+            **{name: value for one in self.coverages for name, value in one.figures().items()},
+            "coverages": [one.plain() for one in self.coverages],
             "images_per_second": self.images_per_second,
             "bytes": self.bytes,
             "slices": [asdict(part) for part in self.slices],
@@ -229,6 +258,8 @@ def evaluate_model(
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         decision=model.metadata.decision,
+        sets=model.metadata.sets,
+        side=dataset.images.shape[1] / (1 + 2 * FACE_MARGIN),
         fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

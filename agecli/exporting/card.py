@@ -23,8 +23,6 @@ from agecli.weights import Metadata
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
-UTKFACE = "UTKFace"
-
 _CARD = "---\n{{ card_data }}\n---\n\n{{ body }}"
 _STORED = {
     "fp32": "32-bit floats",
@@ -46,12 +44,11 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
     ]
     body = fill_markdown(
         Path(__file__).with_name("card.md.j2"), meta=metadata, training=metadata.training,
-        file=file, stored=_STORED[precision], parity=parity, sources=_sources(metadata),
+        file=file, stored=_STORED[precision], parity=parity, sources=sources_of(metadata),
         predict=pasteable("agecli", "predict", "face.jpg", "--weights", file), mark=card_mark(file),
         scores=scores and scores_grid(scores), groups=scores and groups_grid(scores),
         slices=slice_grid([part for part in slices if part.by != "age group"]),
         robustness="robustness" in metrics and kept_robustness_grid(metrics["robustness"]),
-        utkface=UTKFACE,
     )  # fmt: skip
     return ModelCard.from_template(_front(metadata, scores), template_str=_CARD, body=body).content
 
@@ -74,7 +71,7 @@ def _front(metadata: Metadata, scores: Scores | None) -> ModelCardData:
     results = [
         EvalResult(
             task_type="image-classification", task_name="age group", dataset_type="face",
-            dataset_name=_sources(metadata), dataset_split="test", metric_type=kind,
+            dataset_name=", ".join(sources_of(metadata)), dataset_split="test", metric_type=kind,
             metric_name=f"{kind} ({key})", metric_value=round(value, 4),
         )
         for key, kind in names.items() if scores and (value := getattr(scores, key)) is not None
@@ -90,5 +87,6 @@ def _front(metadata: Metadata, scores: Scores | None) -> ModelCardData:
     )
 
 
-def _sources(metadata: Metadata) -> str:
-    return ", ".join(metadata.training.get("data") or [UTKFACE])
+def sources_of(metadata: Metadata) -> list[str]:
+    """Return the names of the data sets that a model was trained on."""
+    return metadata.training.get("data") or ["UTKFace"]

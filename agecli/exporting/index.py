@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from agecli.errors import WeightsError, pasteable
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.render import fill_markdown
 from agecli.evaluation.report.tables import megabytes, share, span, years
-from agecli.exporting.card import UTKFACE, scores_of
+from agecli.exporting.card import scores_of, sources_of
 from agecli.inference.fitted import find_fitted
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
@@ -38,7 +39,8 @@ def folder_readme(folder: Path) -> str:
         models=_models(models), ensemble=find_fitted(files).fitted,
         said=list({(one.n, one.majority_group, one.majority) for one in scores}),
         remembers=[f"`{path.name}`" for path, metadata in models.items() if metadata.fingerprints],
-        trainings=[one for one in trainings if one[2]], utkface=UTKFACE,
+        trainings=[one for one in trainings if one[2]],
+        sources=list(dict.fromkeys(chain(*map(sources_of, models.values())))),
     )  # fmt: skip
 
 

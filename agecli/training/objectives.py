@@ -58,10 +58,10 @@ class Objective(nn.Module):
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
         self.knows_years = knows_years(config.objective)
-        weights = balance_weights(scheme.nearest_groups(train_ages), len(scheme), config.balance)
-        nearest = scheme.nearest_groups(every_label()).reshape(YEARS, YEARS)
+        weights = balance_weights(scheme.near_shares(train_ages), config.balance)  # (groups,)
+        weight = (scheme.near_shares(every_label()) @ weights).reshape(YEARS, YEARS)
         self.register_buffer("group", torch.from_numpy(scheme.range_groups()))
-        self.register_buffer("weight", torch.from_numpy(weights[nearest]))
+        self.register_buffer("weight", torch.from_numpy(weight))
         self.register_buffer("groups_of_years", torch.from_numpy(scheme.year_matrix()))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
@@ -242,13 +242,14 @@ def _ends(ages: Tensor) -> Ends:
     return (years, years) if years.ndim == 1 else (years[:, 0], years[:, 1])
 
 
-def balance_weights(groups: NDArray, count: int, balance: str) -> NDArray[np.float32]:
+def balance_weights(shares: NDArray, balance: str) -> NDArray[np.float32]:
     """Compute the weight of each group's images: 1 (none), ∝ 1/√n (sqrt) or ∝ 1/n (full).
 
-    groups: (N,) indices. The mean weight over the images is 1; absent groups get 1.
+    shares: (N, groups), by which an image counts for the groups; 1 in all. The mean weight over the
+    images is 1; absent groups get 1.
     """
-    n = np.bincount(groups, minlength=count).astype(np.float64)
+    n = shares.sum(axis=0, dtype=np.float64)
     power = {"none": 0.0, "sqrt": 0.5, "full": 1.0}[balance]
-    weights = np.where(n > 0, np.maximum(n, 1) ** -power, 0)
+    weights = np.where(n > 0, np.maximum(n, 1e-9) ** -power, 0)
     mean = (weights * n).sum() / max(n.sum(), 1)
     return np.where(n > 0, weights / max(mean, 1e-12), 1).astype(np.float32)

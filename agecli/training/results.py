@@ -19,7 +19,7 @@ from agecli.ages import Answers, IntArray
 from agecli.config import DETECTOR, FACE_MARGIN, PLACE, TrainConfig
 from agecli.data.seen import VERSION, Prints
 from agecli.data.store import Dataset
-from agecli.errors import DataError, TrainingError
+from agecli.errors import DataError, TrainingError, brief
 from agecli.metadata import Origin
 from agecli.training.build import architecture_of
 from agecli.training.initial import fingerprints_of_run
@@ -146,6 +146,9 @@ class Results:
             split_hash=dataset.split_hash,
             fingerprints=0 if self.fingerprints is None else VERSION,
             backbone=self.backbone,
+            licence=brief(
+                f"research use only: trained on {' and '.join(dataset.receipt.sources) or 'faces'}"
+            ),
             training={
                 "data": dataset.receipt.sources,
                 "train_images": len(self.session.rows["train"]),
@@ -181,8 +184,8 @@ def score_weights(
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import calibrate
-    from agecli.evaluation.perturbations import SMALL_FACES, perturb_in_turn, shrink_faces
-    from agecli.evaluation.scoring import Change, evaluate_model
+    from agecli.evaluation.perturbations import CALIBRATION_VIEWS
+    from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
     final = metadata or read_metadata(path)
@@ -193,9 +196,7 @@ def score_weights(
         if validation is None:
             answered = evaluate("val")
             validation = model.interpret(answered.distribution), answered.ages
-        changes: list[Change] = [partial(shrink_faces, sides=sides) for sides in SMALL_FACES]
-        changes.append(perturb_in_turn)
-        changed = [evaluate("val", change=change).distribution for change in changes]
+        changed = [evaluate("val", change=view).distribution for view in CALIBRATION_VIEWS]
         *smaller, perturbed = map(model.interpret, changed)
         final = calibrate(final, validation[0], smaller, perturbed, validation[1])
         model.metadata = replace(

@@ -23,6 +23,7 @@ def _known(count, **columns):
         ages=np.repeat(np.arange(count)[:, None] % 100, 2, axis=1),
         digests=np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32),
         sources=np.zeros(count, int), persons=none, splits=none, folds=none,
+        doubtful=np.zeros(count, bool),
     )  # fmt: skip
     return replace(known, **{name: np.asarray(values) for name, values in columns.items()})
 
@@ -52,6 +53,22 @@ def test_own_splits_are_kept_and_leaks_left_out():
     assert decided.splits.tolist() == splits
     val, test = (f"its copy or person is in {split}" for split in ("val", "test"))
     assert _reasons(decided) == [val, "", "", test, test, "", "", ""]
+
+
+def test_what_is_doubtful_does_not_train_and_moves_nothing():
+    plain, doubted = _known(1000), _known(1000, doubtful=np.arange(1000) % 2 == 0)
+    before, decided = (
+        decide(plain, replace(CONFIG, folds=4)),
+        decide(doubted, replace(CONFIG, folds=4)),
+    )
+    assert (before.splits == decided.splits).all() and (before.folds == decided.folds).all()
+    train = decided.splits == TRAIN
+    assert {*np.array(_reasons(decided))[train & doubted.doubtful]} == {"doubtful"}
+    assert not decided.reasons[~train | ~doubted.doubtful].any()
+    of_fold = decide_fold(replace(doubted, folds=decided.folds), 1, CONFIG)
+    assert not of_fold.reasons[decided.folds == 1].any()
+    left = (of_fold.splits == TRAIN) & doubted.doubtful
+    assert (np.array(_reasons(of_fold))[left] == "doubtful").all() and left.sum() > 300
 
 
 def test_own_splits_without_validation_get_a_tenth_of_training():

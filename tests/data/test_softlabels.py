@@ -83,6 +83,9 @@ def test_columns_that_are_missing_are_named(dataset: Dataset, tmp_path: Path):
     path = write(tmp_path / "a.csv", ["id", *GROUPS[:-2]], ["x", 1])
     with pytest.raises(DataError, match=r"a.csv has no column 48-53 and 60\+: give one for each"):
         read_soft_labels(path, dataset)
+    path = write(tmp_path / "a.csv", [*GROUPS, "id"], votes(1))
+    with pytest.raises(DataError, match=r"a.csv line 2 \(''\): each line needs the id"):
+        read_soft_labels(path, dataset)
     path = write(tmp_path / "a.csv", ["path", *GROUPS], ["x", 1])
     with pytest.raises(DataError, match=r"a.csv has no column id"):
         read_soft_labels(path, dataset)

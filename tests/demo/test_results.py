@@ -87,7 +87,7 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
     assert re.search(r'class="group">(.*?)<', first)[1] == group
     assert ("Two models together" in first.split('class="group"')[0]) == better
     assert ("the best on validation" in first) != better
-    assert "None of two say 4–6; the others are in a neighbouring group." in first
+    assert "None of two says 4–6; the others are in a neighbouring group." in first
     assert ("Two models together say 4–6." in first) != better
 
 
@@ -142,7 +142,7 @@ def test_csv_is_safe_for_spreadsheets():
     lines = to_csv(rows).splitlines()
     assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
     assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,False,,ok,,0.8,0.1,0.1"
-    assert lines[2].startswith("'=1+1" + 17 * "," + "unreadable,not a picture")
+    assert lines[2].startswith("'=1+1" + 19 * "," + "unreadable,not a picture")
 
 
 def test_the_number_of_pictures_is_bounded():

@@ -115,7 +115,7 @@ def test_a_model_whose_answers_lie_to_both_sides_of_the_truth_takes_the_median()
 
 
 def test_a_lucky_draw_does_not_hide_what_a_rule_costs():
-    """The median is right here, and by its own probabilities in 28 of 100 cases."""
+    """The median is always right here, and by the probabilities in 28 of 100 cases."""
     truth = np.random.default_rng(5).integers(1, 7, size=2000)
     parts = [p * np.eye(8)[truth + n] for p, n in ((0.36, -1), (0.28, 0), (0.36, 1))]
     answers = Answers(sum(parts), SCHEME, knows_years=False)

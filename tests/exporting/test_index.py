@@ -32,6 +32,13 @@ def test_a_row_per_file_holds_its_own_figures(tmp_path: Path):
     assert "0123456789abcdef" in text
 
 
+def test_the_licence_names_all_data_sets(tmp_path: Path):
+    write_model(tmp_path / "a.safetensors", training=config_of())
+    assert "\nTrained on UTKFace, which is for **non-comm" in folder_readme(tmp_path)
+    write_model(tmp_path / "b.safetensors", training=config_of() | {"data": ["UTKFace", "groups"]})
+    assert "\nTrained on UTKFace and groups, which are for **non-comm" in folder_readme(tmp_path)
+
+
 def test_it_says_which_files_know_what_they_have_seen(tmp_path: Path):
     write_model(tmp_path / "a.safetensors")
     assert "fingerprint" not in folder_readme(tmp_path)

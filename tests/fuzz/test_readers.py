@@ -1,17 +1,22 @@
 """Whatever a picture, a table or a weights file holds, its reader returns, or raises its error."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from agecli.ages import OLDEST, Age
+from agecli.data.doubtful import read_doubtful
 from agecli.data.images import read_image
 from agecli.data.labels import Label, read_age
 from agecli.data.layouts.csv import FORMS
 from agecli.data.layouts.names import compile_pattern
+from agecli.data.softlabels import SoftLabels, read_soft_labels
+from agecli.data.store import Dataset, open_dataset
 from agecli.data.tables import read_tables
 from agecli.errors import DataError, ImageError, UsageError, WeightsError
 from agecli.weights import load_weights
@@ -38,6 +43,11 @@ values = some.recursive(
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Toys:
     return Toys(tmp_path_factory.mktemp("toys"))
+
+
+@pytest.fixture(scope="module")
+def toy_dataset(dataset_folder: Path) -> Dataset:
+    return open_dataset(dataset_folder)
 
 
 def edited(data: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
@@ -106,6 +116,31 @@ def test_a_table(data: some.DataObject):
             if isinstance(label, Label):
                 assert Age.parse(str(label.age)) == label.age
                 assert label.split in ("", "train", "val", "test")
+
+
+SOFT = b"id,source,split_hash,0-2,4-6,8-13,15-20,25-32,38-43,48-53,60+\n" + b"".join(
+    b"%d.jpg,A,,0.5,0.25,0,0,0,0,0.125,0.125\n" % number for number in range(4)
+)
+
+
+@pytest.mark.slow
+@reading
+@given(data=some.data())
+def test_files_that_name_images(toy_dataset: Dataset, tmp_path_factory, data: some.DataObject):
+    path = tmp_path_factory.getbasetemp() / "soft.csv"
+    path.write_bytes(edited(SOFT, data.draw(edits)))
+    for read in (
+        lambda: read_soft_labels(path, toy_dataset),
+        lambda: read_doubtful(path, [("A", "1.jpg"), ("B", "1.jpg")]),
+    ):
+        try:
+            found = read()
+        except DataError as error:
+            assert "\n" not in str(error)
+            assert len(str(error)) < 2000
+        else:
+            if isinstance(found, SoftLabels):
+                np.testing.assert_allclose(found.table[:-1].sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -145,11 +145,15 @@ def test_every_group_is_learned_from_ranges_that_have_none_of_their_own():
     assert (logits.grad.min(dim=0).values < 0).all()  # some image asks for more of each
 
 
-def test_a_range_weighs_as_the_group_with_most_of_it():
-    ages = np.array([(0, 2)] * 3 + [(20, 29)])
+def test_a_range_weighs_as_the_groups_that_its_years_are_nearest_to():
+    ages = np.array([(0, 2)] * 3 + [(20, 29)])  # of 20 to 29, three are nearest to 15-20
     weight = AgeObjective(CnnConfig(balance="full"), SCHEME, ages).weight
-    full = balance_weights(np.array([0, 0, 0, 4]), 8, "full")
-    assert weight[[0, 20, 21], [2, 29, 24]].tolist() == full[[0, 4, 3]].tolist()
+    assert weight[0, 2].item() == pytest.approx(4 / 3 / 3)
+    rare, common = 4 / 3 / 0.3, 4 / 3 / 0.7
+    assert weight[20, 22].item() == pytest.approx(rare)
+    assert weight[26, 30].item() == pytest.approx(common)
+    assert weight[20, 29].item() == pytest.approx(0.3 * rare + 0.7 * common)
+    assert (3 * weight[0, 2] + weight[20, 29]).item() == pytest.approx(4)  # mean 1
 
 
 def test_half_precision_is_scored_in_full():
@@ -161,7 +165,7 @@ def test_half_precision_is_scored_in_full():
 def test_a_gap_age_weighs_as_its_nearest_group():
     ages = np.array([1, 1, 1, 5, 28, 28])
     weight = AgeObjective(CnnConfig(balance="full"), SCHEME, ages).weight
-    full = balance_weights(np.array([0, 0, 0, 1, 4, 4]), 8, "full")
+    full = balance_weights(np.eye(8)[[0, 0, 0, 1, 4, 4]], "full")
     years = [0, 3, 6, 7, 24, 37]
     assert weight[years, years].tolist() == full[[0, 0, 1, 1, 4, 5]].tolist()
 
@@ -173,17 +177,18 @@ def test_groups_leaves_gap_ages_out(name, used):
 
 def test_balance_full_gives_every_group_the_same_say():
     groups = np.array([0] * 9 + [1] * 1)
-    np.testing.assert_allclose(balance_weights(groups, 2, "none"), [1, 1])
-    full = balance_weights(groups, 2, "full")
+    shares = np.eye(2)[groups]
+    np.testing.assert_allclose(balance_weights(shares, "none"), [1, 1])
+    full = balance_weights(shares, "full")
     assert full[0] * 9 == pytest.approx(full[1] * 1)
-    sqrt = balance_weights(groups, 2, "sqrt")
+    sqrt = balance_weights(shares, "sqrt")
     assert sqrt[1] / sqrt[0] == pytest.approx(3)
     for weights in (full, sqrt):
         assert weights[groups].mean() == pytest.approx(1)
 
 
 def test_an_absent_group_weighs_one():
-    assert balance_weights(np.array([0, 0]), 3, "full").tolist() == [1, 1, 1]
+    assert balance_weights(np.eye(3)[[0, 0]], "full").tolist() == [1, 1, 1]
 
 
 def test_ranges_weigh_as_much_as_is_asked_for():
