@@ -158,8 +158,8 @@ def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
     heads = [line for line in shown.stdout.splitlines() if "face at" in line]
     assert ["together" in head for head in heads] == [name == "ensemble" for name in names]
     (head,) = (head for head in heads if "together" in head)
-    said = f"{joint['group']}, about {joint['age']:.0f} years, {joint['probability']:.0%}, "
-    assert f", together: {said}" in head
+    assert f", together: {joint['group']}, about {joint['age']:.0f} years, " in head
+    assert f", {joint['probability']:.0%}, 2 of 2 agree" in head
     assert f"{joint['probability']:.1%}" in shown.stdout
 
 
