@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agecli.errors import AgecliError as AgecliError
     from agecli.evaluation.suite import evaluate as evaluate
     from agecli.exporting.export import export as export
-    from agecli.inference.predictor import Prediction as Prediction
+    from agecli.inference.prediction import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
     from agecli.training.train import resume as resume
     from agecli.training.train import train as train
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AgecliError": "agecli.errors",
-    "Prediction": "agecli.inference.predictor",
+    "Prediction": "agecli.inference.prediction",
     "Predictor": "agecli.inference.predictor",
     "evaluate": "agecli.evaluation.suite",
     "export": "agecli.exporting.export",

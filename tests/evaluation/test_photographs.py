@@ -23,7 +23,7 @@ from agecli.evaluation.report.tables import photographs_grids
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.geometry import overlap
 from agecli.inference.model import Model
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 AGES = [28, 28, 65, 1]
