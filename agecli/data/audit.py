@@ -115,7 +115,10 @@ def repeated_heads(digests: Digests, usable: NDArray[np.bool_]) -> NDArray[np.ui
 
     They tell files apart, but for those that were made to be alike.
     """
-    heads = np.concatenate([some for _, some in _heads(digests, usable)])
+    heads, known = np.empty(np.count_nonzero(usable), np.uint64), 0
+    for _, some in _heads(digests, usable):
+        heads[known : known + len(some)] = some
+        known += len(some)
     heads.sort()
     return np.unique(heads[1:][heads[1:] == heads[:-1]])
 

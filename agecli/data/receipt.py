@@ -165,7 +165,7 @@ def _count_groups(
 def _count_clusters(known: Known) -> Clusters:
     usable = known.clusters >= 0
     clusters = known.clusters[usable]
-    sizes = np.bincount(clusters)
+    sizes = np.bincount(clusters).astype(np.int32)
     spans = np.zeros(len(sizes), np.int16)
     spans[clusters] = age_spans(clusters, known.ages[usable])
     return Clusters(
