@@ -61,6 +61,8 @@ class Results:
             session.run.log(f"training on {session.place}, {images['train']} images{how}")
             # On all that validate, the temperature will be fitted, whatever --limit says.
             rows = np.concatenate([session.rows["train"], session.dataset.rows("val")])
+            if session.soft:
+                rows = np.concatenate([rows, session.soft.seen])
             self.fingerprints = fingerprints_of_run(
                 session.config, session.run, session.dataset, rows
             )

@@ -37,9 +37,9 @@ _LIMITS = (
     "are answered; sure half: exact accuracy on the half that the model is surest of."
 )
 _DOUBTFUL = (
-    "Each image is answered by the model whose fold it is in, which has not seen it. The label's "
-    "probability is that of its group, or of the groups that it touches; of a gap age, of those on "
-    "both sides."
+    "Each image is answered by the model whose fold it is in, which has not seen it, with its "
+    "likeliest group. p(label): the probability of the label's group, or of the groups that it "
+    "touches; of a gap age, of those on both sides."
 )
 
 
