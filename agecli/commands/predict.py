@@ -151,8 +151,9 @@ def predict(
         typer.echo(f"agecli: {found.note}", err=True)
     predictor = Predictor(
         found.fitted.sort(paths) if found.fitted else paths, ensemble=found.fitted,
-        coverage=COVERAGE if coverage is None else coverage, device=device, crops=crops, fallback=fallback, align=align,
-        min_face_score=min_face_score, flip=flip, batch_size=batch_size,
+        coverage=COVERAGE if coverage is None else coverage, device=device, crops=crops,
+        fallback=fallback, align=align, min_face_score=min_face_score, flip=flip,
+        batch_size=batch_size,
         workers=sources.workers if workers is None else workers,
     )  # fmt: skip
     progress = FaceProgress(None if webcam else len(sources.paths), sources.moving)
