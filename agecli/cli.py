@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__, distributed, memory
-from agecli.commands import evaluate, export, predict, prepare, train, tune
+from agecli.commands import doctor, evaluate, export, predict, prepare, train, tune
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
@@ -46,6 +46,7 @@ tune.add_commands(search)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
