@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agecli import distributed
+from agecli.commands import _completion as completion
 from agecli.commands import _options as options
 from agecli.commands._options import flag
 from agecli.config import FLIP, TrainConfig
@@ -46,12 +47,18 @@ SEEN = {
 Weights = Annotated[
     list[Path],
     typer.Argument(
-        metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
+        metavar="WEIGHTS",
+        help="Weights files, run folders, or released models by name.",
+        autocompletion=completion.weights,
     ),
 ]
 DataSets = Annotated[
     list[Path],
-    typer.Option(metavar="DIR", help="Data set of `agecli prepare`; may be repeated."),
+    typer.Option(
+        metavar="DIR",
+        help="Data set of `agecli prepare`; may be repeated.",
+        autocompletion=completion.datasets,
+    ),
 ]
 DATA = [Path(TrainConfig.data)]
 Split = Annotated[
