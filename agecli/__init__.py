@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agecli.evaluation.suite import evaluate as evaluate
     from agecli.exporting.export import export as export
     from agecli.health import doctor as doctor
-    from agecli.inference.predictor import Prediction as Prediction
+    from agecli.inference.prediction import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
     from agecli.training.train import resume as resume
     from agecli.training.train import train as train
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AgecliError": "agecli.errors",
-    "Prediction": "agecli.inference.predictor",
+    "Prediction": "agecli.inference.prediction",
     "Predictor": "agecli.inference.predictor",
     "doctor": "agecli.health",
     "evaluate": "agecli.evaluation.suite",

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agecli.decision import LIKELIEST, Decision
 from agecli.errors import UsageError, brief
+from agecli.sets import COVERAGE, Limits, Sets
 
 YEARS = 101  # a year distribution covers the ages 0 to 100; older ages count as 100
 OLDEST = 120
@@ -239,6 +240,8 @@ class Answers:
     scheme: Scheme
     knows_years: bool
     decision: Decision = LIKELIEST
+    sets: Sets | None = None
+    """None where none were fitted."""
 
     @cached_property
     def groups(self) -> FloatArray:
@@ -257,3 +260,7 @@ class Answers:
     def decided(self) -> IntArray:
         """The answered groups, (N,)."""
         return self.decision.decide(self.groups)
+
+    def limits(self, sides: ArrayLike, coverage: float = COVERAGE) -> Limits | None:
+        """Return the age sets of faces with sides (N,), or one, as `Sets.limits` does."""
+        return self.sets.limits(self, sides, coverage) if self.sets else None

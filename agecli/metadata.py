@@ -15,6 +15,7 @@ from agecli.errors import UsageError
 from agecli.models.backbone import check_backbone
 from agecli.reading import convert, decode
 from agecli.registry import MODELS
+from agecli.sets import Sets, check_sets
 
 FORMAT = 1
 MOST_TRAININGS = 100
@@ -122,6 +123,8 @@ class Metadata:
     temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
     decision: Decision = LIKELIEST
     """The rule for the answered group."""
+    sets: Sets | None = None
+    """Thresholds of the age sets; None in files of earlier versions."""
     split_hash: Text = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     """On the test split, with n; empty until it was evaluated."""
@@ -186,6 +189,8 @@ def _check(metadata: Metadata) -> Metadata:
     except UsageError as error:
         raise ValueError(str(error).removeprefix("--")) from error
     check_decision(metadata.decision, len(scheme))
+    if metadata.sets:
+        check_sets(metadata.sets, len(scheme), knows_years=metadata.knows_years)
     architecture = metadata.architecture
     settings = {name: value for name, value in architecture.items() if name not in BUILT_IN}
     known = {setting.name for setting in fields(CONFIGS[metadata.model])}

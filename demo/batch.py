@@ -12,7 +12,8 @@ from typing import TypeVar
 from agecli.errors import AgecliError
 from agecli.faces import Face
 from agecli.inference.ensemble import Ensemble, lead
-from agecli.inference.predictor import Prediction, Predictor, Said
+from agecli.inference.prediction import Prediction
+from agecli.inference.predictor import Predictor, Said
 from agecli.inference.rows import csv_header, csv_row
 
 from .models import Contender, add_ensemble

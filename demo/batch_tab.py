@@ -13,7 +13,7 @@ import gradio as gr
 from agecli.faces import Face
 from agecli.faces.drawing import draw_faces
 from agecli.inference.fitted import ENSEMBLE
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 from .batch import MOST, answer, check, leads, to_csv, to_json
 from .models import Contender, make_reader

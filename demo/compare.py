@@ -12,7 +12,8 @@ from agecli.errors import AgecliError
 from agecli.inference.ensemble import Ensemble, lead, together
 from agecli.inference.explain import Explanation, explain
 from agecli.inference.pictures import Reading
-from agecli.inference.predictor import Prediction, Said
+from agecli.inference.prediction import Prediction
+from agecli.inference.predictor import Said
 from agecli.inference.stability import read_perturbed
 
 from .models import Contender, add_ensemble

@@ -14,7 +14,8 @@ from agecli.errors import AgecliError, WeightsError
 from agecli.inference.fitted import Found, find_fitted
 from agecli.inference.model import Model
 from agecli.inference.pictures import Reading, View
-from agecli.inference.predictor import Prediction, Predictor, Said, with_ensemble
+from agecli.inference.prediction import Prediction
+from agecli.inference.predictor import Predictor, Said, with_ensemble
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
 from .threads import run

@@ -28,7 +28,7 @@ from agecli.files import growing
 from agecli.inference.ensemble import Ensemble, together
 from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.pictures import STDIN
-from agecli.inference.predictor import Prediction, labels_of
+from agecli.inference.prediction import Prediction, labels_of
 from agecli.inference.rows import csv_header, csv_row
 from agecli.video.frames import read_frame
 
@@ -74,15 +74,15 @@ def show_predictions(
             answered = False
             for _, group in groupby(rows, key=lambda row: row.track):
                 seen = list(group)  # a picture's rows, or those of one face of a video
-                if answered and seen[0].status != "ok":
+                if answered and seen[0].status == "unreadable":
                     progress.warn(f"{source}: {seen[0].error}; what was read is answered")
                 elif listing:
                     listing(seen)
                 for sink in sinks:
                     sink(seen)
-                if seen[0].status == "ok":
-                    answered = True
-                    faces += len({row.face for row in seen})
+                told = {row.face for row in seen if row.status == "ok"}
+                answered = answered or bool(told)
+                faces += len(told)
             unanswered += not answered
             progress.finish(source)
     if many:
@@ -97,13 +97,15 @@ def show_predictions(
 def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
     """Print one picture's answers: per face and model, a bar per group; and what all say."""
     for number, row in enumerate(rows):
-        if row.status != "ok":
-            console.print(Text(f"{printable(row.source)}: {row.error}"), soft_wrap=True)
-            continue
         if number:
             console.print()
+        if row.status != "ok":
+            where = _where(row) if row.model else printable(row.source)
+            console.print(Text(f"{where}: {row.error}"), soft_wrap=True)
+            continue
         answers = [other for other in rows if other.face == row.face]
-        joint = together(answers) if len(answers) > 1 else None
+        told = all(other.status == "ok" for other in answers)
+        joint = together(answers) if len(answers) > 1 and told else None
         if joint and row.model == ENSEMBLE:
             _head(console, row, "together", joint, _agree(joint))
         else:
@@ -131,13 +133,18 @@ def _head(
     more: str = "",
 ) -> None:
     """Print whose answer for a row's face follows, and the answer."""
-    where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
     years = "" if answer.age is None else f", about {answer.age:.0f} years"
     said = Text(f"{answer.group}{years}", "bold")
     more = (f", {answer.doubt}" if answer.doubt else "") + more
+    more += f"; {answer.span}" if answer.span else ""
     more += SEEN * bool(row is answer and row.seen)
-    name = Text(f"{printable(row.source)}, {where}, {who}: ")
-    console.print(name, said, Text(more), sep="", soft_wrap=True)
+    console.print(Text(f"{_where(row, who)}: "), said, Text(more), sep="", soft_wrap=True)
+
+
+def _where(row: Prediction, who: str | None = None) -> str:
+    """Say whose answer a row's is, and for which face."""
+    where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
+    return f"{printable(row.source)}, {where}, {who or row.model}"
 
 
 def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
@@ -156,6 +163,7 @@ def _lines(console: Console, sources: Sequence[Path], top: int | None) -> Sink:
                 line.append(f"  {group:>5} {chance:4.0%}", "bold")
             line.append("" if row.age is None else f"  {row.age:3.0f} y")
             line.append(f"  {row.doubt}" if row.doubt else "", "dim")
+            line.append(f"  {row.span}" if row.span else "")
             line.append(f"  {row.model}" if row.model else "", "dim")
             line.append("  (seen in training)" if row.seen else "", "yellow")
             if track := row.track:
@@ -217,7 +225,8 @@ def _annotator(folder: Path, sources: Sources) -> Sink:
     pictures = Marked(folder, sources.paths)
 
     def write(rows: list[Prediction]) -> None:
-        if rows[0].status != "ok":
+        rows = [row for row in rows if row.status == "ok"]
+        if not rows:
             return
         source = Path(rows[0].source)
         if track := rows[0].track:

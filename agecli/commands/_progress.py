@@ -21,7 +21,7 @@ from rich.text import Text
 from agecli.commands._console import err
 
 if TYPE_CHECKING:
-    from agecli.inference.predictor import Prediction
+    from agecli.inference.prediction import Prediction
     from agecli.video.frames import Frame
 
 

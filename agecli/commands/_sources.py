@@ -17,7 +17,8 @@ from agecli.commands._console import say, shortened
 from agecli.data.images import MAX_BYTES
 from agecli.errors import UsageError
 from agecli.inference.pictures import STDIN, find_pictures, worker_count
-from agecli.inference.predictor import Prediction, Predictor
+from agecli.inference.prediction import Prediction
+from agecli.inference.predictor import Predictor
 from agecli.inference.sharing import predict_distributed
 from agecli.video.frames import Frame, frame_rate, is_video, need_decoder, read_camera
 from agecli.video.people import Watch, predict_files, predict_video

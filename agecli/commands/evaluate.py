@@ -229,7 +229,7 @@ def _show(
     from agecli.commands._console import out
     from agecli.commands._tables import lay_out
     from agecli.data.store import name_split
-    from agecli.evaluation.report import tables
+    from agecli.evaluation.report import sets, tables
 
     if as_json:
         for line in (line for suite in suites.values() for line in suite.lines()):
@@ -246,7 +246,7 @@ def _show(
         if len(suites) == 1:
             _show_models(suite, where)
         grids = [tables.folds_grid(suite.folds)] if suite.folds else []
-        grids += tables.pairs_grids(suite.pairs)
+        grids += [*sets.sets_grids(suite.rows), *tables.pairs_grids(suite.pairs)]
         if len(suite.rows) > 1 or len(suites) > 1:
             grids.append(tables.slices_grid(suite.rows, wide=False))
         if suite.robustness:

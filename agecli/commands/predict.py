@@ -14,6 +14,7 @@ from agecli.commands._options import flag
 from agecli.config import FLIP, FPS, MIN_FACE_SCORE, TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import DEFAULT_MODEL
+from agecli.sets import COVERAGE
 
 EXAMPLES = """\b
 Examples:
@@ -56,6 +57,17 @@ Top = Annotated[
         min=1,
         help="Show only K groups: the answered one, and the most probable others.",
     ),
+]
+Coverage = Annotated[
+    float,
+    Option(
+        metavar="0.8|0.9|0.95",
+        help="How often the true age is to be in the groups and years that may be, too.",
+    ),
+]
+Abstain = Annotated[
+    bool,
+    flag("abstain", "Give no answer where it is worth no more than the most frequent group."),
 ]
 Annotate = Annotated[
     Path | None,
@@ -100,6 +112,8 @@ def predict(
     as_json: Json = False,
     csv: Csv = None,
     top: Top = None,
+    coverage: Coverage = COVERAGE,
+    abstain: Abstain = False,
     annotate: Annotate = None,
     webcam: Webcam = False,
     camera: Camera = 0,
@@ -121,13 +135,14 @@ def predict(
     files.
 
     Exit codes: 0 every picture has an answer; 3 some have none, their rows say
-    why (no face found, unreadable); 1 failure; 2 wrong usage.
+    why (no face found, unreadable, unsure); 1 failure; 2 wrong usage.
     """
     from agecli.commands._outputs import check
     from agecli.commands._predictions import show_predictions
     from agecli.commands._progress import FaceProgress
     from agecli.commands._sources import find_sources
     from agecli.inference.fitted import find_fitted
+    from agecli.inference.prediction import abstained
     from agecli.inference.predictor import Predictor
     from agecli.weights import find_weights
 
@@ -144,12 +159,14 @@ def predict(
         typer.echo(f"agecli: {found.note}", err=True)
     predictor = Predictor(
         found.fitted.sort(paths) if found.fitted else paths, ensemble=found.fitted,
-        device=device, crops=crops, fallback=fallback, align=align, min_face_score=min_face_score,
-        flip=flip, batch_size=batch_size, workers=sources.workers if workers is None else workers,
+        coverage=coverage, device=device, crops=crops, fallback=fallback, align=align,
+        min_face_score=min_face_score, flip=flip, batch_size=batch_size,
+        workers=sources.workers if workers is None else workers,
     )  # fmt: skip
     progress = FaceProgress(None if webcam else len(sources.paths), sources.moving)
+    answers = sources.predict(predictor, progress.watch)
     unanswered = show_predictions(
-        sources.predict(predictor, progress.watch), sources, predictor.groups, progress,
+        map(abstained, answers) if abstain else answers, sources, predictor.groups, progress,
         as_json=as_json, top=top, csv_path=csv, annotate=annotate,
     )  # fmt: skip
     if unanswered:

@@ -44,10 +44,17 @@ class SoftLabels:
     """(N,) the row of each image in the table; -1, the last, where it has none."""
     unknown: int
     """Rows that name no image."""
+    by_models: bool = False
+    """They are out-of-fold answers, of models that have seen the other images among these."""
 
     def of(self, rows: IntArray) -> FloatArray:
         """Return those of the images of rows (B,), (B, YEARS or groups); zeros where none is."""
         return self.table[self.places[rows]]
+
+    @property
+    def seen(self) -> IntArray:
+        """The rows (n,) of the images that the models behind them have seen."""
+        return np.flatnonzero(self.places >= 0) if self.by_models else np.empty(0, np.int64)
 
     def count(self, rows: IntArray) -> int:
         """Count the images of rows (n,) that have one."""
@@ -82,7 +89,8 @@ def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
     table[:-1] = np.frombuffer(values, np.float32).reshape(-1, len(places))
     table[:-1] /= table[:-1].sum(axis=1, keepdims=True)
     found = np.array([*map(named.place, dataset.ids.tolist(), dataset.sources.tolist())], np.int32)
-    return SoftLabels(sha256(content).hexdigest(), table, found, named.unknown)
+    digest, by_models = sha256(content).hexdigest(), "split_hash" in header
+    return SoftLabels(digest, table, found, named.unknown, by_models)
 
 
 def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[int]:

@@ -1,19 +1,21 @@
-"""What is fitted on validation images once the weights are: temperature, and rule of decision.
+"""What is fitted on validation images once the weights are: temperature, rule of decision, sets.
 
 The temperature is one number that makes probabilities say how often they are right; the rule makes
-one group of them.
+one group of them, and the sets are the groups and years that the answer may as well be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, softmax
+from agecli.ages import NO_GROUP, YEARS, Answers, FloatArray, IntArray, softmax, years_of
 from agecli.decision import LIKELIEST, MEDIAN, Decision
 from agecli.evaluation.metrics import confusion_matrix, macro_f1
 from agecli.metadata import Metadata
+from agecli.sets import COVERAGES, Row, Sets, group_scores, year_scores
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures between which the best is searched."""
@@ -57,14 +59,27 @@ def fit_temperature(answers: Answers, ages: IntArray) -> float:
     return float(np.exp(best.x))
 
 
-def calibrate(metadata: Metadata, answers: Answers, ages: IntArray) -> Metadata:
-    """Return what a weights file says with temperature and rule of decision fitted.
+def calibrate(
+    metadata: Metadata,
+    answers: Answers,
+    smaller: Sequence[Answers],
+    perturbed: Answers,
+    ages: IntArray,
+) -> Metadata:
+    """Return what a weights file says with temperature, rule of decision and sets fitted.
 
-    answers: for N validation images, at temperature 1; ages: (N,) or (N, 2).
+    answers: for N validation images, at temperature 1; smaller: for the same, with faces of the
+    smaller size classes, the smallest first; perturbed: for the same, perturbed; ages: (N,) or
+    (N, 2).
     """
     temperature = fit_temperature(answers, ages)
-    answers = replace(answers, distribution=rescale(answers.distribution, temperature))
-    return replace(metadata, temperature=temperature, decision=fit_decision(answers, ages))
+    *smaller, answers, perturbed = (
+        replace(one, distribution=rescale(one.distribution, temperature))
+        for one in (*smaller, answers, perturbed)
+    )
+    decision = fit_decision(answers, ages)
+    sets = fit_sets([*smaller, answers], replace(perturbed, decision=decision), ages)
+    return replace(metadata, temperature=temperature, decision=decision, sets=sets)
 
 
 def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
@@ -83,8 +98,7 @@ def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     if not known.any():
         return LIKELIEST
     chances, truth = answers.groups[known], truth[known]
-    images = np.bincount(truth, minlength=groups) + 1  # a group may have none
-    shares = tuple((images / images.sum()).tolist())
+    shares = _shares(truth, groups)
     rules = [LIKELIEST, MEDIAN, *(Decision("adjusted", tau, shares) for tau in TAUS)]
     answered = np.array([rule.decide(chances) for rule in rules])  # (rules, N)
     exact = (answered == truth).mean(axis=1)
@@ -103,6 +117,60 @@ def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     best = own.argmax()
     error = (draws[:, [best]] - draws).std(axis=0)  # (rules,), of their distance to the best
     return rules[cheap[(own[best] - own <= error).argmax()]]
+
+
+def fit_sets(sizes: Sequence[Answers], perturbed: Answers, ages: IntArray) -> Sets | None:
+    """Return the thresholds under which the sets cover the ages of as many images as they promise.
+
+    sizes: calibrated answers for the same N images in each size class; perturbed: for the same,
+    perturbed; ages: (N,) or (N, 2), of which those count that have a group, or a year. None where
+    no image has a group.
+    """
+    first = sizes[0]
+    truth, years = first.scheme.groups_of(ages), years_of(ages)
+    known, dated = truth != NO_GROUP, np.isfinite(years)
+    if not known.any():
+        return None
+    truth = truth[known]
+    shares = _shares(truth, len(first.scheme))
+    groups = [_thresholds(group_scores(one.groups[known], shares), truth) for one in sizes]
+    rows = None
+    if first.knows_years and dated.any():
+        year = np.clip(years[dated], 0, YEARS - 1).astype(np.int64)
+        rows = tuple(_thresholds(year_scores(one.distribution[dated]), year) for one in sizes)
+    unsure = _unsure(perturbed.groups[known], perturbed.decided[known], truth)
+    return Sets(shares, tuple(groups), rows, unsure)
+
+
+def _unsure(chances: FloatArray, decided: IntArray, truth: IntArray) -> float:
+    """Return the probability below which answers (N,) are right less often than the majority's.
+
+    Of all thresholds it is the one under which most would be gained by answering the group with
+    most images instead; 0 where nothing would. chances: (N, groups).
+    """
+    sure = chances[np.arange(len(truth)), decided]
+    order = np.argsort(sure, kind="stable")
+    majority = np.bincount(truth).max() / len(truth)
+    gained = np.append(0, (majority - (decided == truth)[order]).cumsum())  # by the first 0..N
+    best = int(gained.argmax())
+    return float(np.append(sure[order], 1)[best]) if best else 0.0
+
+
+def _thresholds(scores: FloatArray, truth: IntArray) -> Row:
+    """Return the scores (N, K) that so many of the true places (N,) reach as COVERAGES promise.
+
+    The quantile counts the next image, too; of too few images it is 1, and the sets hold all.
+    """
+    own = np.sort(scores[np.arange(len(truth)), truth])
+    places = [int(np.ceil((len(own) + 1) * coverage)) for coverage in COVERAGES]
+    low, middle, high = (float(own[place - 1]) if place <= len(own) else 1.0 for place in places)
+    return low, middle, high
+
+
+def _shares(truth: IntArray, groups: int) -> tuple[float, ...]:
+    """Return each group's share of images with groups (N,); none is 0, though it may have none."""
+    images = np.bincount(truth, minlength=groups) + 1
+    return tuple((images / images.sum()).tolist())
 
 
 def _logits(distribution: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from agecli.ages import NO_GROUP, YEARS, Answers, FloatArray, IntArray, softmax
 from agecli.decision import MEDIAN
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
-from agecli.evaluation.calibration import fit_decision
+from agecli.evaluation.calibration import fit_decision, fit_sets
 from agecli.evaluation.scoring import Evaluation
 from agecli.evaluation.significance import CERTAIN, mcnemar
 from agecli.files import Output, check_outputs, marked
@@ -57,7 +57,7 @@ def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -
     return replace(
         first, name=ENSEMBLE, model=ENSEMBLE, title=title, weights=None,
         distribution=read.distribution, probabilities=read.groups, answered=answered,
-        temperature=1.0, knows_years=read.knows_years, decision=read.decision,
+        temperature=1.0, knows_years=read.knows_years, decision=read.decision, sets=read.sets,
         scores=metrics.score(read.groups, first.ages, first.scheme, answered, read.decided),
         images_per_second=1 / rates, same_split=all(result.same_split for result in results),
         left_out=None if any(result.may_have_seen for result in results) else left_out,
@@ -82,12 +82,15 @@ def check_fit(paths: Sequence[Path], split: str, *, force: bool) -> Path:
     return file
 
 
-def fit_ensemble(results: Sequence[Evaluation], split_hash: str) -> Fitted:
+def fit_ensemble(
+    results: Sequence[Evaluation], changed: Sequence[Sequence[Evaluation]], split_hash: str
+) -> Fitted:
     """Fit an ensemble to models on the same validation images; its members are the best first.
 
     Each model's power is that under which the true groups are likeliest; those that add nothing get
     0. Whether it is better than the best model is told by images left out of the fit, in parts.
-    Raises UsageError for models of different groups, DataError for too few images.
+    changed: what the models answer under each of the CALIBRATION_VIEWS, for the age sets. Raises
+    UsageError for models of different groups, DataError for too few images.
     """
     if not _alike(results):
         raise UsageError("--fit-ensemble: the models have different age groups or folds")
@@ -108,9 +111,13 @@ def fit_ensemble(results: Sequence[Evaluation], split_hash: str) -> Fitted:
     ]
     figures = {name: value for name, value in scores.plain().items() if name in FIGURES}
     better = p < CERTAIN and scores.exact > best.scores.exact
-    return Fitted(
+    fitted = Fitted(
         members, better, p, figures, scores.n, split_hash, best.scheme.labels, left_out.decision
     )
+    clean, *smaller, perturbed = (
+        fitted.combine([_file(one) for one in view], _answers(view)) for view in (results, *changed)
+    )
+    return replace(fitted, sets=fit_sets([*smaller, clean], perturbed, best.ages))
 
 
 def fit_powers(answers: Sequence[Answers], truth: IntArray) -> FloatArray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from agecli.ages import IntArray
+from agecli.config import FACE_MARGIN
 from agecli.faces.crops import cut
 from agecli.faces.geometry import square_around
 
@@ -21,6 +23,8 @@ COVER = (127, 127, 127)
 """The grey of what hides a part of a face."""
 
 Random = np.random.Generator
+Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
+"""Changes images (N, S, S, 3) of a data set's rows (N,)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,29 @@ def perturb(
     )
 
 
+def perturb_in_turn(chips: NDArray[np.uint8], rows: IntArray) -> NDArray[np.uint8]:
+    """Perturb chips (N, S, S, 3) of rows (N,), each in one way: all take turns by rows."""
+    ways = [(one, strength) for one in PERTURBATIONS for strength in one.strengths]
+    changed = [
+        perturb(picture[None], row[None], *ways[row % len(ways)])
+        for picture, row in zip(surround(chips), np.asarray(rows), strict=True)
+    ]
+    return middle(np.concatenate(changed))
+
+
+def shrink_faces(
+    chips: NDArray[np.uint8], rows: IntArray, sides: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Show chips (N, S, S, 3) with the pixels of faces of some sides, which take turns by rows."""
+    whole = np.array(sides)[rows % len(sides)] * (1 + 2 * FACE_MARGIN)
+    return np.stack(
+        [
+            np.asarray(_resize(Image.fromarray(chip), min(round(side), chip.shape[0])))
+            for chip, side in zip(chips, whole, strict=True)
+        ]
+    )
+
+
 def _turn(picture: Image.Image, degrees: float, random: Random) -> Image.Image:
     """Turn to one side or the other."""
     return _frame(picture, angle=degrees * random.choice((-1, 1)))
@@ -97,7 +124,12 @@ def _frame(
 
 def _shrink(picture: Image.Image, side: int, _: Random) -> Image.Image:
     """Show a face of few pixels."""
-    small = picture.resize((2 * side, 2 * side), Image.Resampling.BILINEAR)
+    return _resize(picture, 2 * side)
+
+
+def _resize(picture: Image.Image, side: int) -> Image.Image:
+    """Leave a square picture so many pixels, and enlarge it again."""
+    small = picture.resize((side, side), Image.Resampling.BILINEAR)
     return small.resize(picture.size, Image.Resampling.BILINEAR)
 
 
@@ -143,3 +175,11 @@ PERTURBATIONS = (
         {"eyes": (0.12, 0.2, 0.88, 0.37), "mouth": (0.25, 0.63, 0.75, 0.83)}, clean=None,
     ),
 )  # fmt: skip
+
+CALIBRATION_VIEWS: tuple[Change, ...] = (
+    partial(shrink_faces, sides=(16, 24, 32, 40)),
+    partial(shrink_faces, sides=(48, 60, 72, 84)),
+    perturb_in_turn,
+)
+"""What becomes of validation images when age sets are fitted: beside the images as they are, faces
+of the smaller size classes of `agecli.sets`, the smallest first, and perturbed ones."""

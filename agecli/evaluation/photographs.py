@@ -20,7 +20,8 @@ from agecli.faces.geometry import Box, overlap, square_around
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
     from agecli.faces import Face
-    from agecli.inference.predictor import Prediction, Predictor
+    from agecli.inference.prediction import Prediction
+    from agecli.inference.predictor import Predictor
 
 SEED = 7
 COUNT = 500

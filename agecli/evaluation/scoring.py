@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from agecli import distributed
 from agecli.ages import NO_GROUP, Answers, FloatArray, IntArray, Scheme, years_of
-from agecli.config import FLIP, TrainConfig
+from agecli.config import FACE_MARGIN, FLIP, TrainConfig
 from agecli.data.store import ALL, name_split
 from agecli.decision import LIKELIEST, Decision
 from agecli.errors import DataError
 from agecli.evaluation import metrics
 from agecli.evaluation.calibration import rescale
+from agecli.evaluation.coverage import Coverage, measure_coverage, risk_figures
+from agecli.evaluation.perturbations import Change
 from agecli.evaluation.significance import Slice, bootstrap_interval, slices, worst_slice
+from agecli.sets import COVERAGES, Sets
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -65,6 +69,10 @@ class Evaluation:
     """That of the weights file."""
     decision: Decision = LIKELIEST
     """That of the weights file, by which groups are answered."""
+    sets: Sets | None = None
+    """Those of the weights file."""
+    side: float = math.inf
+    """Of the faces' boxes, in pixels."""
     fold: int | None = None
     """That whose images these are; None where they are the plain split's."""
     images_per_second: float = 0.0
@@ -82,6 +90,26 @@ class Evaluation:
     def truth(self) -> IntArray:
         """(N,) true groups, NO_GROUP for gap ages."""
         return self.scheme.groups_of(self.ages)
+
+    @cached_property
+    def sure(self) -> FloatArray:
+        """(N,) probabilities of the answered groups."""
+        return self.probabilities[np.arange(len(self.answers)), self.answers]
+
+    @cached_property
+    def coverages(self) -> list[Coverage]:
+        """How the age sets do, for each of COVERAGES; empty where there are no sets."""
+        answers = Answers(
+            self.distribution, self.scheme, self.knows_years, self.decision, self.sets
+        )
+        measure = partial(measure_coverage, answers, self.ages, self.columns, self.side)
+        return [one for one in map(measure, COVERAGES) if one]
+
+    @cached_property
+    def risk(self) -> dict[str, float]:
+        """What is gained by answering only where the model is surest."""
+        known = self.truth != NO_GROUP
+        return risk_figures(self.sure[known], (self.answers == self.truth)[known])
 
     @cached_property
     def errors(self) -> FloatArray:
@@ -149,6 +177,9 @@ class Evaluation:
             "temperature": self.temperature,
             "decision": asdict(self.decision) | {"shares": list(self.decision.shares)},
             "ece_raw": self.ece_raw,
+            **self.risk,
+            **{name: value for one in self.coverages for name, value in one.figures().items()},
+            "coverages": [one.plain() for one in self.coverages],
             "images_per_second": self.images_per_second,
             "bytes": self.bytes,
             "slices": [asdict(part) for part in self.slices],
@@ -181,11 +212,13 @@ def evaluate_model(
     flip: bool = FLIP,
     batch_size: int = TrainConfig.batch_size,
     parallel: bool = False,
+    change: Change = lambda images, rows: images,
     progress: ImageProgress = lambda done, total: None,
 ) -> Evaluation:
     """Score a model on the images of a split that are not excluded.
 
-    flip: average the answers for each image and its mirror image. parallel: all processes of a
+    flip: average the answers for each image and its mirror image. change: what becomes of the
+    images before. parallel: all processes of a
     launch call this, and take turns at the batches. Raises DataError where no image
     of the split has an age in one of the model's groups, WeightsError where the answers are NaN.
     """
@@ -198,7 +231,8 @@ def evaluate_model(
     began = time.monotonic()
     for start in range(rank * batch_size, len(rows), world * batch_size):
         batch = rows[start : start + batch_size]
-        answers[start] = model.distributions(np.take(dataset.images, batch, axis=0), flip=flip)
+        images = change(np.take(dataset.images, batch, axis=0), batch)
+        answers[start] = model.distributions(images, flip=flip)
         progress(min(start + world * batch_size, len(rows)), len(rows))
     if parallel:
         answers = dict(part for process in distributed.gather(answers) for part in process.items())
@@ -224,6 +258,8 @@ def evaluate_model(
         knows_years=model.metadata.knows_years,
         temperature=model.metadata.temperature,
         decision=model.metadata.decision,
+        sets=model.metadata.sets,
+        side=dataset.images.shape[1] / (1 + 2 * FACE_MARGIN),
         fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

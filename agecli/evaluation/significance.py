@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
 from typing import Literal
@@ -113,18 +114,27 @@ def slices(
     the images, (N,) each, empty where unknown.
     There are no figures for fewer than SMALLEST_SLICE images.
     """
+    error = answers - scheme.groups_of(ages)
+    return [_slice(by, value, error[own]) for by, value, own in parts(ages, scheme, columns)]
+
+
+def parts(
+    ages: IntArray, scheme: Scheme, columns: dict[str, NDArray[np.str_]]
+) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield each column and value, and each age group, with which images (N,) with a group it has.
+
+    ages, columns: as for `slices`.
+    """
     truth = scheme.groups_of(ages)
     known = truth != NO_GROUP
     labels = np.array(scheme.labels)
     every = columns | {"age group": np.where(known, labels[truth], "")}
-    found = []
     for by, column in every.items():
         order = scheme.labels if by == "age group" else sorted(set(column[known]) - {""})
         for value in order:
             chosen = known & (column == value)
             if chosen.any():
-                found.append(_slice(by, str(value), answers[chosen] - truth[chosen]))
-    return found
+                yield by, str(value), chosen
 
 
 def _slice(by: str, value: str, error: IntArray) -> Slice:

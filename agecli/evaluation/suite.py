@@ -32,6 +32,7 @@ from agecli.evaluation.folds import (
 )
 from agecli.evaluation.gates import check_gate, parse_gate
 from agecli.evaluation.names import model_names
+from agecli.evaluation.perturbations import CALIBRATION_VIEWS
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
 from agecli.evaluation.scoring import Evaluation, evaluate_model
 from agecli.evaluation.significance import Difference, exact_difference, years_difference
@@ -190,7 +191,12 @@ def evaluate(
     gone = [count for count in by_fold.values() if count is not None]
     found = find_fitted(paths)
     if kept:
-        found = Found(fit_ensemble(results, dataset.split_hash), kept)
+        options |= {"parallel": True}
+        changed = [
+            [evaluate_model(one, dataset, split, change=view, **options) for one in models]
+            for view in CALIBRATION_VIEWS
+        ]
+        found = Found(fit_ensemble(results, changed, dataset.split_hash), kept)
         if found.fitted and distributed.is_main():
             found.fitted.write(kept)
     suite = Suite(

@@ -9,9 +9,12 @@ import numpy as np
 
 from agecli.decision import MEDIAN
 from agecli.inference.fitted import ENSEMBLE
-from agecli.inference.predictor import Prediction, doubt, label, name_answer
+from agecli.inference.prediction import Prediction, doubt, label, name_answer, span
 
-NAMED = ("group", "probability", "probabilities", "age", "between", "torn")
+NAMED = (
+    "group", "probability", "probabilities", "age", "between", "torn", "set", "age_low", "age_high",
+    "coverage", "sure",
+)  # fmt: skip
 """What an ensemble's answer has of a model's."""
 
 
@@ -33,6 +36,12 @@ class Ensemble:
     models: int
     spread: int
     """Groups between the youngest and the oldest answer; 0 where all answers are the same."""
+    set: tuple[str, ...] | None = None
+    age_low: int | None = None
+    age_high: int | None = None
+    coverage: float | None = None
+    sure: bool | None = None
+    """These as those of `Prediction`; a plain mean has no thresholds, and none of them."""
 
     @property
     def label(self) -> str:
@@ -43,6 +52,11 @@ class Ensemble:
     def doubt(self) -> str:
         """Between which groups the answer lies, as `Prediction.doubt`."""
         return doubt(self.between, torn=self.torn)
+
+    @property
+    def span(self) -> str:
+        """The set and its years in words, as `Prediction.span`."""
+        return span(self.set, self.age_low, self.age_high, self.coverage)
 
 
 def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:

@@ -19,6 +19,7 @@ from agecli.errors import brief
 from agecli.files import write_text
 from agecli.metadata import Count, Text
 from agecli.reading import read_json
+from agecli.sets import Sets, check_sets
 
 ENSEMBLE = "ensemble"
 """What stands in place of a model's name."""
@@ -67,6 +68,8 @@ class Fitted:
     """The groups of all members, young to old."""
     decision: Decision = LIKELIEST
     """The rule for the answered group."""
+    sets: Sets | None = None
+    """Thresholds of the age sets; None in files of earlier versions."""
     agecli_version: Text = __version__
     format: Annotated[int, Meta(ge=1)] = FORMAT
 
@@ -91,7 +94,7 @@ class Fitted:
         """Answer with what the members' weights files answer for the same images."""
         powers = {member.file: member.power for member in self.members}
         joint = combine(answers, [powers[path.name] for path in paths])
-        return replace(joint, decision=self.decision)
+        return replace(joint, decision=self.decision, sets=self.sets)
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -139,6 +142,8 @@ def _read(file: Path, paths: Sequence[Path]) -> Fitted:
     if sorted(members) != sorted(path.name for path in paths):
         raise ValueError(f"it is of other models ({', '.join(members)})")
     check_decision(fitted.decision, len(fitted.scheme))
+    if fitted.sets:
+        check_sets(fitted.sets, len(fitted.scheme))
     for path in paths:
         if sha256_of(path) != members[path.name]:
             raise ValueError(f"{path.name} has changed since it was fitted")

@@ -49,7 +49,7 @@ class Model(ABC):
         if not np.isfinite(distribution).all():
             raise WeightsError(f"{self.path} answers NaN, its training went astray: train it again")
         meta = self.metadata
-        return Answers(distribution, self.scheme, meta.knows_years, meta.decision)
+        return Answers(distribution, self.scheme, meta.knows_years, meta.decision, meta.sets)
 
     def answer(self, images: np.ndarray, flip: bool = FLIP, batch_size: int = 64) -> Answers:
         """Answer for face crops (N, S, S, 3), a batch at a time; otherwise as `distributions`."""

@@ -18,15 +18,16 @@ import numpy as np
 from PIL import Image
 
 from agecli import distributed
-from agecli.config import MIN_FACE_SCORE, Align, Fallback
-from agecli.data.images import read_image, square
+from agecli.config import FACE_MARGIN, MIN_FACE_SCORE, Align, Fallback
+from agecli.data.images import read_image, reduction, square
 from agecli.data.kinds import FORMATS, PICTURES, kind_of_file, list_files
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError, ImageError, UsageError
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.detector import LEAST_SIDE
+from agecli.faces.geometry import side
 
-Status = Literal["ok", "no_face", "unreadable"]
+Status = Literal["ok", "no_face", "unreadable", "unsure"]
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A file's path or content, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
 View = tuple[int, float]
@@ -75,6 +76,14 @@ class Reading:
     """None is the whole picture, where no face was searched for or found."""
     crops: dict[View, np.ndarray] = field(default_factory=dict)
     """uint8 (faces, size, size, 3)"""
+    shorter: int = 0
+    """The picture's shorter side in pixels."""
+
+    @property
+    def sides(self) -> list[float]:
+        """The sides of the faces' boxes in pixels; a whole picture is taken for a chip."""
+        whole = self.shorter / (1 + 2 * FACE_MARGIN)
+        return [side(face.box) if face else whole for face in self.faces]
 
 
 class Found(NamedTuple):
@@ -187,7 +196,8 @@ def _read(
         return Reading(name, "no_face", NO_FACE)
     faces = faces or [None]
     crops = {view: np.stack([crop_view(image, face, view) for face in faces]) for view in views}
-    return Reading(name, "ok", faces=faces, crops=crops)
+    shorter = min(image.size) * reduction(image)
+    return Reading(name, "ok", faces=faces, crops=crops, shorter=shorter)
 
 
 def _decodable(source: Picture) -> Path | bytes | Image.Image:

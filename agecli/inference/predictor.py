@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agecli.ages import Answers, Scheme
+from agecli.ages import Answers
 from agecli.config import (
     DETECTOR,
     EARLIER_DETECTORS,
@@ -21,58 +21,23 @@ from agecli.config import (
     Device,
     Fallback,
 )
-from agecli.decision import Decision, between
-from agecli.errors import WeightsError
+from agecli.decision import Decision
+from agecli.errors import UsageError, WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
-from agecli.faces.tracks import Track
 from agecli.inference.fitted import ENSEMBLE, Fitted
 from agecli.inference.model import Model
-from agecli.inference.pictures import DetectionConfig, Picture, Reading, Status, View, read_pictures
+from agecli.inference.pictures import DetectionConfig, Picture, Reading, View, read_pictures
+from agecli.inference.prediction import Prediction, name_answer
 from agecli.inference.pytorch import LoadedModel, find_device
 from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL
+from agecli.sets import COVERAGE, COVERAGES
 from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
 
+AGE_ENDS = ("age_low", "age_high")
 PICTURES_PER_FACE = 16
 """Of the pictures that wait until their faces fill a batch: more are not held back."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model, or an ensemble, says of one face; or that a picture has no answer, and why."""
-
-    source: str
-    face: Face | None = None
-    """None where the whole picture was used, or where there is no answer."""
-    model: str | None = None
-    group: str | None = None
-    """The answered age group: the most probable one, or by another rule of its weights file."""
-    probability: float | None = None
-    probabilities: dict[str, float] | None = None
-    """All groups, young to old."""
-    age: float | None = None
-    """Median age in years, where the model's objective gives it."""
-    between: tuple[str, str] | None = None
-    """Two groups between which the age lies, or the model is torn; None inside of one."""
-    torn: bool | None = None
-    """The answered or the likeliest group is none that the age lies in, or next to in a gap."""
-    seen: bool | None = None
-    """The model was trained on this crop or a near copy of it; None where its file does not say."""
-    status: Status = "ok"
-    error: str | None = None
-    track: Track | None = None
-    """Where in a video it was seen; None in a picture."""
-
-    @property
-    def label(self) -> str:
-        """The group, its probability and the age as a short text: "25-32 64%, 29 y"."""
-        return label(self.group, self.probability, self.age)
-
-    @property
-    def doubt(self) -> str:
-        """Between which groups the answer lies, in words; empty where it is inside one."""
-        return doubt(self.between, torn=bool(self.torn))
 
 
 class Predictor:
@@ -89,7 +54,8 @@ class Predictor:
     batch_size: faces per step of the model. workers: processes that read pictures and detect faces
     beside the model; a script that uses them needs the usual `if __name__ == "__main__":`.
     ensemble: as `find_fitted` found it for these weights; it answers, too, before the models where
-    it is better than each of them, and else after them.
+    it is better than each of them, and else after them. coverage: how often the true age is to be
+    in the age sets, as one of `agecli.sets.COVERAGES`.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
@@ -108,7 +74,11 @@ class Predictor:
         batch_size: int = 64,
         workers: int = 0,
         ensemble: Fitted | None = None,
+        coverage: float = COVERAGE,
     ) -> None:
+        if coverage not in COVERAGES:
+            *some, last = map(str, COVERAGES)
+            raise UsageError(f"--coverage: {coverage:g} is none of {', '.join(some)} and {last}")
         self._detection = DetectionConfig(crops, fallback, align, min_face_score)
         if isinstance(weights, str):
             self._paths = find_weights(weights)
@@ -121,7 +91,7 @@ class Predictor:
         if not crops:
             load_detector()  # in each worker again: here for its errors
         self._device, self._flip, self._workers = device, flip, workers
-        self._ensemble = ensemble
+        self._ensemble, self._coverage = ensemble, coverage
         self._batch_size = max(1, batch_size)
 
     @cached_property
@@ -189,8 +159,24 @@ class Predictor:
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
         seen: Sequence[bool | None] = model.has_seen(images) or [None] * len(images)
-        faces = [(reading.source, face) for reading in readings for face in reading.faces]
-        return Said(_rows(faces, model.name, answers, seen), answers)
+        asked = Asked(
+            [(reading.source, face) for reading in readings for face in reading.faces],
+            [side for reading in readings for side in reading.sides],
+            self._coverage,
+        )
+        return Said(_rows(asked, model.name, answers, seen), answers, asked)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The faces that models are asked about."""
+
+    faces: list[tuple[str, Face | None]]
+    """Each in its source."""
+    sides: list[float]
+    """Of their boxes, in pixels of the sources."""
+    coverage: float
+    """Wanted of the age sets."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +186,7 @@ class Said:
     rows: list[Prediction]
     answers: Answers
     """What the rows are made of."""
+    asked: Asked
 
 
 def with_ensemble(
@@ -216,65 +203,44 @@ def with_ensemble(
         known = [{row.seen for row in rows} for rows in faces]
         seen = [True if True in some else None if None in some else False for some in known]
         answers = fitted.combine(paths, [one.answers for one in said])
-        joint = _rows([(row.source, row.face) for row, *_ in faces], ENSEMBLE, answers, seen)
+        joint = _rows(said[0].asked, ENSEMBLE, answers, seen)
         columns.insert(fitted.place(len(columns)), joint)
     return columns
 
 
 def _rows(
-    faces: Sequence[tuple[str, Face | None]], name: str, answers: Answers,
-    seen: Sequence[bool | None],
-) -> list[Prediction]:  # fmt: skip
+    asked: Asked, name: str, answers: Answers, seen: Sequence[bool | None]
+) -> list[Prediction]:
     """Name the answers of a model for faces in pictures."""
-    ages = [None] * len(faces) if answers.ages is None else answers.ages
+    ages = [None] * len(seen) if answers.ages is None else answers.ages
+    spans = _spans(asked, answers)
     return [
         Prediction(
-            source, face, name, seen=known,
+            source, face, name, seen=known, **span,
             **name_answer(answers.scheme.labels, chances, age, answers.decision),
         )
-        for (source, face), known, chances, age in zip(
-            faces, seen, answers.groups, ages, strict=True
+        for (source, face), known, chances, age, span in zip(
+            asked.faces, seen, answers.groups, ages, spans, strict=True
         )
     ]  # fmt: skip
 
 
-def name_answer(
-    labels: Sequence[str], chances: np.ndarray, age: float | None, decision: Decision
-) -> dict[str, Any]:
-    """Return the fields of an answer, rounded: the decided group, all of them, and the age.
-
-    labels, chances: (groups,), young to old. age: in years, None where it is unknown.
-    """
-    group = int(decision.decide(chances[None])[0])
-    groups, torn = between(chances, age, group, Scheme.parse(labels))
-    return {
-        "group": labels[group],
-        "probability": round(float(chances[group]), 4),
-        "probabilities": {
-            label: round(float(p), 4) for label, p in zip(labels, chances, strict=True)
-        },
-        "age": None if age is None else round(float(age), 1),
-        "between": groups and (labels[groups[0]], labels[groups[1]]),
-        "torn": torn,
-    }
-
-
-def label(group: str | None, probability: float | None, age: float | None) -> str:
-    """Write an answer as it stands at a face: "25-32 64%, 29 y"."""
-    return f"{group} {probability:.0%}" + ("" if age is None else f", {age:.0f} y")
-
-
-def doubt(groups: Sequence[str] | None, *, torn: bool) -> str:
-    """Write the groups between which an answer lies: "between 25-32 and 38-43"."""
-    return f"{'torn ' * torn}between {groups[0]} and {groups[1]}" if groups else ""
-
-
-def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:
-    """Return what is to be written at each face, a line per model; see `faces.drawing`."""
-    labels: dict[Face | None, list[str]] = {}
-    for prediction in predictions:
-        labels.setdefault(prediction.face, []).append(prediction.label)
-    return labels
+def _spans(asked: Asked, answers: Answers) -> list[dict[str, Any]]:
+    """Return the fields of the age sets, and of whether the answers are sure; none without sets."""
+    sets, places = answers.sets, range(len(asked.faces))
+    if not sets:
+        return [{} for _ in places]
+    groups, years = sets.limits(answers, asked.sides, asked.coverage)
+    labels, chances = answers.scheme.labels, answers.groups
+    return [
+        {
+            "set": tuple(labels[groups[place, 0] : groups[place, 1] + 1]),
+            **({} if years is None else dict(zip(AGE_ENDS, years[place].tolist(), strict=True))),
+            "coverage": asked.coverage,
+            "sure": bool(chances[place, answers.decided[place]] >= sets.unsure),
+        }
+        for place in places
+    ]
 
 
 def load_model(path: Path, device: Device = "auto") -> Model:

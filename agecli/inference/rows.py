@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 COLUMNS = (
     "source", "left", "top", "right", "bottom", "angle", "score", "track", "frames", "first",
-    "last", "best", "model", "group", "probability", "age", "between", "torn", "seen",
+    "last", "best", "model", "group", "probability", "age", "between", "torn", "set",
+    "age_low", "age_high", "coverage", "sure", "seen",
     "status", "error",
 )  # fmt: skip
 """`score` is the face detector's, 0 to 1; `first`, `last`, `best` are seconds of a video."""
@@ -28,6 +29,8 @@ def csv_row(row: Prediction, groups: Sequence[str]) -> list[Any]:
     track = astuple(row.track) if row.track else [None] * 5
     return [
         row.source, *face, *track, row.model, row.group, row.probability, row.age,
-        row.between and "/".join(row.between), row.torn, row.seen, row.status, row.error,
+        row.between and "/".join(row.between), row.torn,
+        row.set and "/".join(row.set), row.age_low, row.age_high, row.coverage, row.sure, row.seen,
+        row.status, row.error,
         *map(chances.get, groups),
     ]  # fmt: skip

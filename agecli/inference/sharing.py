@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from agecli import distributed
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 ROUND = 64
 """Pictures per process that are answered before their answers are put together."""

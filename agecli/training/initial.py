@@ -29,6 +29,16 @@ def own_weights(name: str) -> Path | None:
     return Path(name) if is_ours(Path(name)) else None
 
 
+def only_weights(option: str, name: str) -> Path:
+    """Find the weights file that an option names. Raises UsageError for a folder of several."""
+    first, *others = named_weights(name)
+    if others:
+        raise UsageError(
+            f"{option}: {name} holds {1 + len(others)} weights files: give one of them"
+        )
+    return first
+
+
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
     """Raise UsageError for weights that may have seen images by which a training is judged."""
     split_hash = open_for(config).split_hash

@@ -16,7 +16,7 @@ from agecli.data.store import open_dataset
 from agecli.errors import UsageError
 from agecli.training.build import build_model, build_optimizer
 from agecli.training.devices import make_accelerator
-from agecli.training.initial import check_split, training_of
+from agecli.training.initial import check_split, only_weights, training_of
 from agecli.training.loop import Schedule, Trainer
 from agecli.training.memory_plan.budget import within_memory
 from agecli.training.observer import Observer
@@ -25,7 +25,7 @@ from agecli.training.runs import Run
 from agecli.training.session import Session, hash_seed
 from agecli.training.soft import settle_soft
 from agecli.training.synced import share_statistics
-from agecli.weights import Metadata, load_weights, named_weights
+from agecli.weights import Metadata, load_weights
 
 Start = Callable[[nn.Module], object]
 """Gives a new model the weights that a training begins with."""
@@ -114,7 +114,7 @@ def _load_initial(config: Initial, model: nn.Module) -> None:
 
     Raises UsageError for those of another model, or of a split that would leak into this one.
     """
-    path = named_weights(config.init)[0]
+    path = only_weights("--init", config.init)
     check_split("--init", path, config)
     start, metadata = load_weights(path)
     try:

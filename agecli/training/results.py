@@ -61,6 +61,8 @@ class Results:
             session.run.log(f"training on {session.place}, {images['train']} images{how}")
             # On all that validate, the temperature will be fitted, whatever --limit says.
             rows = np.concatenate([session.rows["train"], session.dataset.rows("val")])
+            if session.soft:
+                rows = np.concatenate([rows, session.soft.seen])
             self.fingerprints = fingerprints_of_run(
                 session.config, session.run, session.dataset, rows
             )
@@ -105,7 +107,7 @@ class Results:
     ) -> Metadata:
         """Calibrate the best weights and score them on the test split as users run them.
 
-        Temperature, rule of decision and figures are written into the file. score: this is the
+        What is calibrated, and the figures, are written into the file. score: this is the
         process that scores and writes, and no stage in front of another and no trial of a search.
         validation: what the weights answer there, where that is known for less than running the
         model. facts: what else the file shall say of its training.
@@ -177,13 +179,14 @@ def score_weights(
 ) -> Metadata:  # fmt: skip
     """Calibrate a weights file on validation and score it on the test split as users run it.
 
-    Temperature, rule of decision and figures are written into the file, beside the rest of the
-    metadata: the file's own by default. validation: what the weights answer there, where that is
-    known. Returns what the file then says.
+    Temperature, rule of decision, age sets and figures are written into the file, beside the rest
+    of the metadata: the file's own by default. validation: what the weights answer there, where
+    that is known. Returns what the file then says.
     """
     from safetensors.torch import load_file
 
     from agecli.evaluation.calibration import calibrate
+    from agecli.evaluation.perturbations import CALIBRATION_VIEWS
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import load_model
 
@@ -191,14 +194,17 @@ def score_weights(
     model = load_model(path, device)
     evaluate = partial(evaluate_model, model, dataset, batch_size=batch_size)
     with suppress(DataError):  # a small data set may have no such image with a group
+        model.metadata = replace(model.metadata, temperature=1.0)
         if validation is None:
-            model.metadata = replace(model.metadata, temperature=1.0)
             answered = evaluate("val")
             validation = model.interpret(answered.distribution), answered.ages
-        final = calibrate(final, *validation)
+        changed = [evaluate("val", change=view).distribution for view in CALIBRATION_VIEWS]
+        *smaller, perturbed = map(model.interpret, changed)
+        final = calibrate(final, validation[0], smaller, perturbed, validation[1])
         model.metadata = replace(
-            model.metadata, temperature=final.temperature, decision=final.decision
-        )
+            model.metadata, temperature=final.temperature, decision=final.decision,
+            sets=final.sets,
+        )  # fmt: skip
     with suppress(DataError):
         answered = evaluate("test")
         final = replace(final, metrics=answered.metrics())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from agecli.config import TrainConfig
+from agecli.data.named import read_file
 from agecli.data.softlabels import OPTION, SoftLabels, read_soft_labels
 from agecli.data.store import Dataset, open_for
 from agecli.errors import DataError
@@ -45,10 +47,11 @@ def open_soft_labels(config: TrainConfig, dataset: Dataset) -> SoftLabels | None
     """
     if not config.soft_labels:
         return None
-    soft = read_soft_labels(Path(config.soft_labels), dataset)
-    if config.soft_labels_sha256 not in ("", soft.sha256):
+    path = Path(config.soft_labels)
+    found = sha256(read_file(OPTION, path)).hexdigest()
+    if config.soft_labels_sha256 not in ("", found):
         raise DataError(
             f"{OPTION}: {config.soft_labels} is not the file that this training began with: put "
             "that back, or start a new run"
         )
-    return soft
+    return read_soft_labels(path, dataset)

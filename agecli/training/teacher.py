@@ -14,8 +14,8 @@ from agecli.data.store import open_dataset
 from agecli.errors import UsageError
 from agecli.models.blocks import to_channels_last
 from agecli.training.devices import autocast
-from agecli.training.initial import check_split
-from agecli.weights import load_weights, named_weights
+from agecli.training.initial import check_split, only_weights
+from agecli.weights import load_weights
 
 
 class Teacher(nn.Module):
@@ -26,7 +26,7 @@ class Teacher(nn.Module):
 
     def __init__(self, config: TrainConfig, scheme: Scheme) -> None:
         super().__init__()
-        path = named_weights(config.teacher)[0]
+        path = only_weights("--teacher", config.teacher)
         model, metadata = load_weights(path)
         self.model = to_channels_last(model).requires_grad_(False)
         self.config, self.side = config, metadata.image_size
@@ -54,7 +54,7 @@ class Teacher(nn.Module):
 def check_teacher(config: TrainConfig) -> None:
     """Raise UsageError for a --teacher of another split, other age groups or other images."""
     if config.teacher:
-        check_split("--teacher", named_weights(config.teacher)[0], config)
+        check_split("--teacher", only_weights("--teacher", config.teacher), config)
         Teacher(config, open_dataset(Path(config.data)).scheme)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, zip_longest
@@ -14,7 +15,8 @@ from agecli.decision import Decision
 from agecli.errors import ImageError
 from agecli.faces.tracks import Track, Tracker
 from agecli.inference.pictures import NO_FACE, STDIN, Status
-from agecli.inference.predictor import Prediction, Predictor, name_answer
+from agecli.inference.prediction import Prediction, name_answer
+from agecli.inference.predictor import Predictor
 from agecli.video.frames import Frame, is_video, read_video
 
 WHOLE = (0, 0, 1, 1)
@@ -35,7 +37,7 @@ class _Person:
 
     def see(self, seconds: float, rows: list[Prediction]) -> None:
         """Add a frame's answers, one per model."""
-        values = [np.array([*(row.probabilities or {}).values(), row.age or 0]) for row in rows]
+        values = [_numbers(row) for row in rows]
         self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.rows else values
         self.seen = [before or row.seen for row, before in zip_longest(rows, self.seen)]
         surest = not self.rows or _score(rows[0]) > _score(self.rows[0])
@@ -50,7 +52,9 @@ class _Person:
     def answers(self, source: str, decisions: Sequence[Decision]) -> list[Prediction]:
         """Return the mean of each model's answers, with the box in which the face was surest.
 
-        It is one that a model has seen where that holds in any frame.
+        It is one that a model has seen where that holds in any frame. Frames of one face are no
+        independent looks at it: its age set ends where those of the frames end on average, and it
+        is sure where most of them are.
         """
         answers = zip(self.rows, self.sums, self.seen, decisions, strict=True)
         return [self._mean(source, *answer) for answer in answers]
@@ -59,10 +63,25 @@ class _Person:
         self, source: str, row: Prediction, total: np.ndarray, seen: bool | None,
         decision: Decision,
     ) -> Prediction:  # fmt: skip
+        labels = list(row.probabilities or ())
         mean = total / self.track.frames
-        age = None if row.age is None else mean[-1]
-        named = name_answer(list(row.probabilities or ()), mean[:-1], age, decision)
+        chances, (age, first, last, low, high, sure) = np.split(mean, [len(labels)])
+        named = name_answer(labels, chances, None if row.age is None else age, decision)
+        if row.set:
+            own = labels.index(named["group"])
+            ends = min(math.floor(first), own), max(math.ceil(last), own)
+            named |= {"set": tuple(labels[ends[0] : ends[1] + 1]), "sure": bool(sure >= 0.5)}
+        if row.age_low is not None:
+            named |= {"age_low": math.floor(low), "age_high": math.ceil(high)}
         return replace(row, source=source, track=self.track, seen=seen, **named)
+
+
+def _numbers(row: Prediction) -> np.ndarray:
+    """Return what is averaged over frames: probabilities, age, ends of the set, whether sure."""
+    chances, groups = row.probabilities or {}, row.set or ()
+    ends = [list(chances).index(group) for group in (groups[:1] + groups[-1:])] or [0, 0]
+    ages = [row.age or 0, *ends, row.age_low or 0, row.age_high or 0]
+    return np.array([*chances.values(), *ages, bool(row.sure)])
 
 
 def predict_video(

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from agecli.data.seen import fingerprints
 from agecli.decision import MEDIAN
+from agecli.sets import Sets
 from agecli.weights import save_weights
 from tests.archives import draw_face
 from tests.conftest import Cli
@@ -86,6 +88,58 @@ def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
     assert [f"  {group} " in line and said in line for line in lines] == [True, True]
 
 
+ROWS = ((0.9, 0.9, 0.9), (0.88, 0.9, 0.9), (0.7, 0.88, 1.0))
+SETS = Sets((0.125,) * 8, ROWS, ROWS, unsure=0.0)
+
+
+def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
+    """An untrained model finds all groups nearly alike: at 95 % all are in its set."""
+    given = (
+        "predict",
+        PORTRAIT,
+        "--weights",
+        write_toy(tmp_path / "m.safetensors", outputs=101, sets=SETS),
+    )
+    (row,) = (json.loads(line) for line in cli(*given, "--json").stdout.splitlines())
+    assert row["coverage"] == 0.9 and row["sure"]
+    assert row["group"] in row["set"]
+    result = cli(*given, "--coverage", 0.95, "--json", "--csv", tmp_path / "ages.csv")
+    row = json.loads(result.stdout)
+    assert (row["set"], row["age_low"], row["age_high"]) == ([*row["probabilities"]], 0, 100)
+    (record,) = csv.DictReader((tmp_path / "ages.csv").open(newline=""))
+    assert record["set"].split("/") == row["set"]
+    assert [record[name] for name in ("age_low", "age_high", "coverage")] == ["0", "100", "0.95"]
+    said = "0-2 to 60+, 0-100 years (95 %)"
+    assert cli(*given, "--coverage", 0.95).stdout.splitlines()[0].endswith(f"; {said}")
+    copy = shutil.copy(PORTRAIT, tmp_path / "b.jpg")
+    lines = cli(*given, copy, "--coverage", "0.95").stdout.splitlines()
+    assert [said in line for line in lines] == [True, True]
+
+
+def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
+    cli: Cli, toy: Path, tmp_path: Path
+):
+    unsure = write_toy(tmp_path / "m.safetensors", outputs=101, sets=replace(SETS, unsure=0.9))
+    given = "predict", PORTRAIT, "--weights", unsure
+    assert cli(*given).returncode == 0
+    result = cli(*given, "--abstain", "--json", "--annotate", tmp_path / "marked")
+    row = json.loads(result.stdout)
+    assert result.returncode == 3
+    assert (row["status"], row["sure"], row["group"], row["age"]) == ("unsure", False, None, None)
+    assert "worth no more than" in row["error"] and row["face"]
+    assert list((tmp_path / "marked").iterdir()) == []
+    (line,) = cli(*given, "--abstain").stdout.splitlines()
+    assert line.startswith(f"{PORTRAIT}, face at ") and "cnn: unsure: " in line
+    both = tmp_path / "both"
+    both.mkdir()
+    for path, name in ((unsure, "a"), (toy, "b")):  # the file of the second one says nothing
+        shutil.copy(path, both / f"{name}.safetensors")
+    result = cli("predict", PORTRAIT, "--weights", both, "--abstain")
+    assert result.returncode == 0
+    assert ": unsure: " in result.stdout.splitlines()[0]
+    assert "together" not in result.stdout
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
     cli: Cli, toy: Path, tmp_path: Path, better: bool
@@ -104,8 +158,8 @@ def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
     heads = [line for line in shown.stdout.splitlines() if "face at" in line]
     assert ["together" in head for head in heads] == [name == "ensemble" for name in names]
     (head,) = (head for head in heads if "together" in head)
-    said = f"{joint['group']}, about {joint['age']:.0f} years, {joint['probability']:.0%}, "
-    assert f", together: {said}" in head
+    assert f", together: {joint['group']}, about {joint['age']:.0f} years, " in head
+    assert f", {joint['probability']:.0%}, 2 of 2 agree" in head
     assert f"{joint['probability']:.1%}" in shown.stdout
 
 

@@ -10,7 +10,7 @@ import pytest
 from agecli.faces import Face
 from agecli.inference.ensemble import lead, together
 from agecli.inference.pictures import Reading
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 from demo.batch import check, to_csv
 from demo.compare import Answer, Comparison
 from demo.models import Contender

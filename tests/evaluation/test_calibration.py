@@ -1,20 +1,24 @@
 """Temperature scaling against scipy's minimiser, and rules of decision where the best is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
-from agecli.ages import YEARS, Answers, Scheme, softmax
+from agecli.ages import YEARS, Answers, Scheme, label_distribution, softmax
 from agecli.decision import LIKELIEST, MEDIAN
 from agecli.evaluation.calibration import (
     MOST_LOST,
     calibrate,
     fit_decision,
+    fit_sets,
     fit_temperature,
     rescale,
 )
+from agecli.sets import COVERAGES, group_scores
 from tests.test_weights import METADATA
 
 SCHEME = Scheme.parse("adience8")
@@ -133,7 +137,72 @@ def test_a_dear_rule_is_not_taken():
 
 def test_the_rule_is_fitted_to_calibrated_probabilities():
     logits, ages = drawn(1.7)
-    fitted = calibrate(METADATA, groups(logits), ages)
+    fitted = calibrate(METADATA, groups(logits), [groups(logits)] * 2, groups(logits), ages)
     assert fitted.temperature == fit_temperature(groups(logits), ages)
     calibrated = Answers(softmax(logits, fitted.temperature), SCHEME, knows_years=False)
     assert fitted.decision == fit_decision(calibrated, ages)
+    sets = fit_sets([calibrated] * 3, replace(calibrated, decision=fitted.decision), ages)
+    np.testing.assert_allclose(fitted.sets.groups, sets.groups)
+    assert fitted.sets.unsure == pytest.approx(sets.unsure)
+
+
+def test_sets_cover_as_many_new_images_as_they_promise():
+    (logits, ages), (fresh, new) = drawn(1.7), drawn(1.7, seed=1)
+    sets = fit_sets(
+        [groups(logits)] * 3, groups(logits), ages
+    )  # sharper than the truth: it does not matter
+    truth = SCHEME.groups_of(new)
+    for coverage in COVERAGES:
+        answers = replace(groups(fresh), sets=sets)
+        low, high = answers.limits(200, coverage).groups.T
+        assert ((low <= truth) & (truth <= high)).mean() > coverage - 0.01
+    own = group_scores(groups(fresh).groups, sets.shares)[np.arange(len(truth)), truth]
+    shares = [(own <= threshold).mean() for threshold in sets.groups[2]]
+    assert shares == pytest.approx(COVERAGES, abs=0.01)
+
+
+def test_years_cover_as_many_new_images_as_they_promise():
+    random = np.random.default_rng(3)
+    true = random.integers(5, 96, size=(2, 4000))
+    told = np.clip(
+        true + random.normal(0, 8, size=true.shape), 5, 95
+    )  # by a model that is too sure
+    first, second = (Answers(label_distribution(one), SCHEME, knows_years=True) for one in told)
+    sets = fit_sets([first] * 3, first, true[0])
+    for coverage in COVERAGES:
+        low, high = replace(second, sets=sets).limits(200, coverage).years.T
+        covered = ((low <= true[1]) & (true[1] <= high)).mean()
+        assert covered == pytest.approx(coverage, abs=0.02)
+
+
+def test_few_images_promise_nothing_they_cannot_hold():
+    """Nine images bound the tenth with 90 %, and with no more."""
+    logits, ages = drawn(1.0)
+    sets = fit_sets([groups(logits[:9])] * 3, groups(logits[:9]), ages[:9])
+    low, middle, high = sets.groups[0]
+    assert low <= middle < high == 1
+    few = groups(logits[:3])
+    assert fit_sets([few] * 3, few, np.array([22, 23, 3])) is None
+
+
+def test_ranges_have_no_years_to_fit():
+    ranges = np.tile([25, 32], (50, 1))
+    known = Answers(label_distribution(np.full(50, 29)), SCHEME, knows_years=True)
+    assert fit_sets([known] * 3, known, ranges).years is None
+
+
+def test_unsure_is_what_is_right_less_often_than_the_majority():
+    """Of the sure half 8 of 10 are right, of the rest 3 of 10; 6 of 10 images are of one group."""
+    truth = np.repeat([4, 5, 4, 5], [300, 200, 300, 200])
+    right = np.arange(1000) % 10 < np.repeat([8, 3], 500)
+    answer = np.where(right, truth, 7)
+    sure = np.repeat([0.9, 0.5], 500)
+    chances = np.full((1000, 8), 0.001)
+    chances[np.arange(1000), answer] = sure
+    chances[:, 0] += 1 - chances.sum(axis=1)
+    perturbed = Answers(chances, SCHEME, knows_years=False)
+    chances[500:, 0] = 0  # so that the answer stays the likeliest
+    sets = fit_sets([perturbed] * 3, perturbed, YOUNGEST[truth])
+    assert 0.5 < sets.unsure <= 0.9
+    always = replace(perturbed, distribution=np.eye(8)[truth])
+    assert fit_sets([always] * 3, always, YOUNGEST[truth]).unsure == 0

@@ -122,7 +122,7 @@ def test_a_model_that_knows_nothing_does_not_count(results):
 
 
 def test_what_is_fitted_is_told_by_images_left_out(results):
-    fitted = fit_ensemble(results, "0123")
+    fitted = fit_ensemble(results, [results] * 3, "0123")
     assert [member.file for member in fitted.members][-1] == "poor.safetensors"
     exact = [member.exact for member in fitted.members]
     assert exact == sorted(exact, reverse=True) and exact[-1] == results[0].scores.exact
@@ -134,11 +134,14 @@ def test_what_is_fitted_is_told_by_images_left_out(results):
     assert fitted.figures["mae"] != together.scores.mae
     assert together.title == "fitted on validation images" and together.knows_years
     assert fitted.better == (fitted.p < 0.05)
+    assert fitted.sets.unsure < 1
+    (coverage,) = (one for one in together.coverages if one.wanted == 0.9)
+    assert coverage.whole.coverage >= 0.9 and coverage.years == pytest.approx(0.9, abs=0.01)
 
 
 def test_it_is_better_where_the_models_err_apart(tmp_path):
     several = [noisy(tmp_path / f"{n}.safetensors", n, 6) for n in range(1, 9)]
-    fitted = fit_ensemble(several, "")
+    fitted = fit_ensemble(several, [several] * 3, "")
     assert fitted.better and f"better than {Path(fitted.members[0].file).stem} alone" in str(fitted)
     best = max(several, key=lambda one: one.scores.exact)
     known = best.truth >= 0
@@ -149,7 +152,7 @@ def test_it_is_better_where_the_models_err_apart(tmp_path):
 
 def test_twice_the_same_model_is_no_better(tmp_path):
     twice = [noisy(tmp_path / f"{name}.safetensors", 1, 6) for name in ("one", "two")]
-    fitted = fit_ensemble(twice, "")
+    fitted = fit_ensemble(twice, [twice] * 3, "")
     assert not fitted.better and fitted.p > 0.05
     assert "not told apart from one alone" in str(fitted)
 
@@ -157,13 +160,13 @@ def test_twice_the_same_model_is_no_better(tmp_path):
 def test_what_cannot_be_fitted_is_said(results):
     other = replace(results[0], scheme=Scheme.parse("decades"))
     with pytest.raises(UsageError, match="different age groups"):
-        fit_ensemble([results[1], other], "")
+        fit_ensemble([results[1], other], [], "")
     few = [
         replace(one, ages=one.ages[:5], distribution=one.distribution[:5], rows=one.rows[:5])
         for one in results
     ]
     with pytest.raises(DataError, match=r"\d validation images have a group: too few"):
-        fit_ensemble(few, "")
+        fit_ensemble(few, [], "")
 
 
 @pytest.fixture(scope="module")

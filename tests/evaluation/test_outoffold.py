@@ -114,8 +114,11 @@ def test_the_most_doubtful_labels_are_shown(written: Path):
 
 def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_path: Path):
     path = written / "answers.csv"
-    trained = agecli.train("cnn", data=data, soft_labels=path, run=tmp_path / "run", **TOY)
+    dataset, few = open_dataset(data), TOY | {"limit": 20}
+    trained = agecli.train("cnn", data=data, soft_labels=path, run=tmp_path / "run", **few)
     assert trained.metadata.training["config"]["soft_labels"] == "answers.csv"
+    prints = read_fingerprints(trained.weights)  # of all that the models of folds have seen
+    assert Seen(prints).knows(fingerprints_of(dataset, dataset.rows("train"))).all()
     with pytest.raises(DataError, match="may have seen images that this training is judged by"):
         agecli.train("cnn", data=data, fold=0, soft_labels=path, run=tmp_path / "fold", **TOY)
 

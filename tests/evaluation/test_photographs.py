@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from agecli.ages import Scheme
+from agecli.decision import LIKELIEST
 from agecli.evaluation import photographs
 from agecli.evaluation.backgrounds import draw_background
 from agecli.evaluation.photographs import (
@@ -22,7 +23,7 @@ from agecli.evaluation.report.tables import photographs_grids
 from agecli.faces import Face, align, crop, detect
 from agecli.faces.geometry import overlap
 from agecli.inference.model import Model
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 AGES = [28, 28, 65, 1]
@@ -91,7 +92,7 @@ class Sure(Model):
     """Says 25-32 of every chip."""
 
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(knows_years=False)
+    metadata = SimpleNamespace(knows_years=False, decision=LIKELIEST)
 
     def __init__(self) -> None:
         """Have no file."""

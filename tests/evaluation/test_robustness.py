@@ -9,6 +9,7 @@ from PIL import Image
 
 from agecli import distributed
 from agecli.ages import Scheme
+from agecli.decision import LIKELIEST
 from agecli.errors import DataError
 from agecli.evaluation.perturbations import PERTURBATIONS, middle, surround
 from agecli.evaluation.report.grid import Worst
@@ -44,7 +45,7 @@ class Meter(Model):
     """Says 60+ where a chip is lighter than 150, 25-32 where not."""
 
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="meter", knows_years=False)
+    metadata = SimpleNamespace(model="meter", knows_years=False, decision=LIKELIEST)
 
     def __init__(self) -> None:
         self.batches: list[int] = []

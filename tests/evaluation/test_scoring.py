@@ -42,7 +42,7 @@ def dataset(tmp_path):
 def says(split_hash=SAME, knows_years=True):
     return SimpleNamespace(
         model="cnn", title="", split_hash=split_hash, temperature=1.0, knows_years=knows_years,
-        decision=LIKELIEST,
+        decision=LIKELIEST, sets=None,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from agecli.inference.ensemble import together
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 
 
 def say(model: str, chances: dict[str, float], age: float | None = None) -> Prediction:

@@ -21,9 +21,11 @@ from agecli.errors import AgecliError, DataError, UsageError, WeightsError
 from agecli.faces import Face
 from agecli.inference import pictures, predictor
 from agecli.inference.pictures import find_pictures, worker_count
-from agecli.inference.predictor import labels_of, load_model, name_answer
+from agecli.inference.prediction import labels_of, name_answer
+from agecli.inference.predictor import load_model
 from agecli.inference.pytorch import LoadedModel
 from agecli.models.cnn import CNN
+from agecli.sets import Sets
 from agecli.weights import Metadata, load_weights, save_weights
 from tests.inference.test_fitted import write_fitted
 from tests.launching import pretend
@@ -323,6 +325,27 @@ def test_the_rule_of_the_file_decides(tmp_path: Path):
         assert row.probability == chances[group]
         assert row.torn == (group != chances.argmax())
     assert group > 0
+
+
+def test_a_face_of_few_pixels_has_a_wider_set(tmp_path: Path):
+    """The same picture, smaller; and a whole picture counts as a face's chip."""
+    rows = ((0.999,) * 3, (0.9,) * 3, (0.0,) * 3)
+    path = write_toy(tmp_path / "m.safetensors", outputs=101, sets=Sets((0.125,) * 8, rows, rows))
+    image = Image.open(PORTRAIT)
+    widths = []
+    for side in (40, 60, 300):
+        predictor = Predictor([path], device="cpu", crops=True)
+        (row,) = predictor.predict([image.resize((side, side))])
+        widths.append((len(row.set), row.age_high - row.age_low))
+    assert widths[0] == (8, 100) and widths[1] > widths[2]
+    assert widths[2][0] == 1
+    (row,) = Predictor([path], device="cpu").predict([PORTRAIT])
+    assert row.face.box[2] - row.face.box[0] >= 96 and row.set == (row.group,)
+
+
+def test_a_coverage_that_was_not_fitted_is_refused(toy: Path):
+    with pytest.raises(UsageError, match=r"--coverage: 0.85 is none of 0.8, 0.9 and 0.95"):
+        Predictor([toy], coverage=0.85)
 
 
 def test_an_age_in_a_gap_lies_between_two_groups():

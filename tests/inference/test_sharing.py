@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agecli.inference import sharing
-from agecli.inference.predictor import Prediction
+from agecli.inference.prediction import Prediction
 from tests.launching import Threads
 
 

@@ -15,6 +15,7 @@ from agecli.errors import UsageError, WeightsError
 from agecli.training.initial import (
     check_split,
     fingerprints_of_run,
+    only_weights,
     own_weights,
     training_of,
 )
@@ -55,6 +56,14 @@ def test_a_file_of_a_newer_agecli_is_ours_and_cannot_be_begun_with(
 def test_a_folder_without_weights_is_said(tmp_path: Path):
     with pytest.raises(WeightsError, match="No weights file"):
         own_weights(str(tmp_path))
+
+
+def test_of_a_folder_of_several_one_must_be_named(weights: Path, tmp_path: Path):
+    assert only_weights("--init", str(weights.parent)) == weights
+    for name in ("a", "b"):
+        write_model(tmp_path / f"{name}.safetensors")
+    with pytest.raises(UsageError, match=r"--teacher: .* holds 2 weights files: give one of them"):
+        only_weights("--teacher", str(tmp_path))
 
 
 def test_a_run_that_has_begun_knows_what_came_before(weights: Path, tmp_path: Path):

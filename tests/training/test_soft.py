@@ -48,7 +48,7 @@ def test_soft_labels_are_learned(kind: str, dataset_folder: Path, tmp_path: Path
         for name, config in (("a", training.settle(plain)), ("b", taught))
     ]
     chances = [chance_of_oldest(run, dataset_folder) for run in runs]
-    assert chances[1] > 1.5 * chances[0]
+    assert chances[1] > 1.3 * chances[0]
     config = read_metadata(runs[1].best).training["config"]
     assert config["soft_labels"] == "soft.csv"
     assert len(config["soft_labels_sha256"]) == 64

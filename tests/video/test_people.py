@@ -18,6 +18,7 @@ from agecli.errors import ImageError
 from agecli.faces import Face
 from agecli.faces.tracks import GONE_AFTER
 from agecli.inference.pictures import STDIN
+from agecli.sets import Sets
 from agecli.video.frames import Frame
 from agecli.video.people import predict_files, predict_video
 from tests.archives import jpeg_bytes
@@ -240,6 +241,25 @@ def test_people_who_cross_leave_and_enter(toy: Path):
         np.testing.assert_allclose(list(row.probabilities.values()), mean, atol=6e-5)
         assert row.age == pytest.approx(age, abs=0.051)
         assert row.probability == max(row.probabilities.values())
+
+
+def test_many_frames_of_one_face_make_its_set_no_narrower(tmp_path: Path):
+    rows = ((0.9,) * 3, (0.88,) * 3, (0.87,) * 3)
+    sets = Sets((0.125,) * 8, rows, rows, unsure=0.5)
+    predictor = Predictor(
+        [write_toy(tmp_path / "m.safetensors", outputs=101, sets=sets)], device="cpu"
+    )
+    images = [scene((portraits()[0], 40 + 10 * n)) for n in range(6)]
+    each = [row for image in images for row in predictor.predict([image])]
+    frames = (Frame(number / 2, image) for number, image in enumerate(images))
+    (person,) = predict_video(predictor, frames, "v")
+    assert person.coverage == 0.9
+    assert person.sure == (2 * sum(row.sure for row in each) >= len(each))
+    widths = [row.age_high - row.age_low for row in each]
+    assert np.mean(widths) <= person.age_high - person.age_low <= max(widths) + 2
+    assert len(person.set) >= np.mean([len(row.set) for row in each])
+    assert person.group in person.set
+    assert min(row.age_low for row in each) <= person.age_low <= person.age
 
 
 def test_files_of_all_kinds_in_their_order(toy: Path, tmp_path: Path):

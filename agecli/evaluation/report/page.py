@@ -10,12 +10,13 @@ import numpy as np
 from agecli.ages import NO_GROUP, Age, years_of
 from agecli.data.store import Dataset, name_split
 from agecli.evaluation.outoffold import OutOfFold
-from agecli.evaluation.report import tables
+from agecli.evaluation.report import sets, tables
 from agecli.evaluation.report.grid import Grid
 from agecli.evaluation.report.plots import (
     plot_confusion,
     plot_errors,
     plot_reliability,
+    plot_risk,
     plot_robustness,
 )
 from agecli.evaluation.report.render import Bars, Faces, Page, Part, Plots, Section
@@ -30,16 +31,21 @@ _ACROSS = (
     "hold a row against those of the same data set, of which the last always answers one group."
 )
 
+_LIMITS = (
+    "An age set holds the true group, or year, as often as is promised, on images like those of "
+    "validation. AURC: the share of wrong answers among the surest, averaged over how many of them "
+    "are answered; sure half: exact accuracy on the half that the model is surest of."
+)
 _DOUBTFUL = (
-    "Each image is answered by the model whose fold it is in, which has not seen it. The label's "
-    "probability is that of its group, or of the groups that it touches; of a gap age, of those on "
-    "both sides."
+    "Each image is answered by the model whose fold it is in, which has not seen it, with its "
+    "likeliest group. p(label): the probability of the label's group, or of the groups that it "
+    "touches; of a gap age, of those on both sides."
 )
 
 
 def page_files(folder: Path, models: Sequence[str], data: Sequence[str]) -> list[Path]:
     """List the files that `write_page` may write, given the names of models and data sets."""
-    kinds = ("confusion", "reliability", "errors")
+    kinds = ("confusion", "reliability", "risk", "errors")
     plots = ["robustness.png", *(f"{name}-{kind}.png" for name in models for kind in kinds)]
     drawn = [place / plot for place in plot_folders(folder, data).values() for plot in plots]
     return [folder / "index.html", folder / "report.md", *drawn]
@@ -135,6 +141,7 @@ def _overview(suite: Suite) -> Iterator[Section]:
         )
         yield "Differences", [*tables.pairs_grids(suite.pairs), note]
     note = "Exact accuracy and its 95 % interval (Wilson). What else is known stands below."
+    yield "Limits", [*sets.sets_grids(suite.rows), sets.describe_worst(suite.rows) + _LIMITS]
     yield "Slices", [tables.slices_grid(suite.rows, wide=True), note]
 
 
@@ -183,21 +190,21 @@ def _extras(folder: Path, suite: Suite) -> Iterator[Section]:
 def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) -> list[Part]:
     """Lay out one model: plots, its slices, and the wrong answers that it was surest of."""
     name, labels, known = row.name, row.scheme.labels, row.truth != NO_GROUP
-    paths = [folder / f"{name}-{kind}.png" for kind in ("confusion", "reliability")]
+    paths = [folder / f"{name}-{kind}.png" for kind in ("confusion", "reliability", "risk")]
     title = f"{name}: {row.scores.exact:.1%} exact"
     plot_confusion(paths[0], row.scores.confusion, labels, title)
     plot_reliability(paths[1], row.probabilities[known], row.truth[known], name)
+    plot_risk(paths[2], row.sure[known], (row.answers == row.truth)[known], name)
     years = np.isfinite(row.errors)
     if years.any():
         paths.append(folder / f"{name}-errors.png")
-        plot_errors(paths[2], years_of(row.ages)[years], row.errors[years], name)
-    sure = row.probabilities[np.arange(len(row.answers)), row.answers]
+        plot_errors(paths[3], years_of(row.ages)[years], row.errors[years], name)
     wrong = np.flatnonzero(known & (row.answers != row.truth))
     mistakes = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
     faces = Faces()
-    for place in wrong[np.argsort(-sure[wrong])][:MISTAKES]:
+    for place in wrong[np.argsort(-row.sure[wrong])][:MISTAKES]:
         group, said, image = labels[row.truth[place]], labels[row.answers[place]], row.rows[place]
-        chance = tables.share(sure[place])
+        chance = tables.share(row.sure[place])
         mistakes.add(str(dataset.ids[image]), str(Age(*row.ages[place])), group, said, chance)
         faces.pictures.append((dataset.images[image], f"{group}, answered {said}"))
     note = "Bias: how many groups too old (+) or too young (-) the answers are on average."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agecli.evaluation.coverage import risks
 from agecli.evaluation.metrics import calibration_bins, calibration_error
 from agecli.evaluation.perturbations import PERTURBATIONS, Perturbation
 from agecli.evaluation.robustness import CLEAN, Robustness, Score
@@ -120,6 +121,27 @@ def plot_reliability(
     axes.set_ylabel("Share that is right", color=INK)
     axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
     axes.legend(frameon=False, labelcolor=INK, loc="upper left", markerscale=0.6)
+    save_figure(figure, path)
+
+
+def plot_risk(path: Path, sure: NDArray[np.floating], right: NDArray[np.bool_], title: str) -> None:
+    """Draw the share of wrong answers over how many are answered, the surest first, as PNG.
+
+    sure: (N,), by which they are sorted; right: (N,). Raises OSError where it cannot be written.
+    """
+    risk = risks(sure, right)
+    figure, axes = new_figure(6, 4.6, f"{title}: risk and coverage, AURC {risk.mean():.3f}")
+    answered = np.arange(1, len(risk) + 1) / len(risk)
+    axes.plot(100 * answered, 100 * risk, color=BLUE, linewidth=2)
+    half = (len(risk) - 1) // 2
+    axes.plot(100 * answered[half], 100 * risk[half], "o", color=ORANGE)
+    axes.annotate(
+        f"{risk[half]:.1%} of the surest half", (100 * answered[half], 100 * risk[half]),
+        xytext=(8, -14), textcoords="offset points", color=ORANGE,
+    )  # fmt: skip
+    axes.set_xlabel("Answered, the surest first, %", color=INK)
+    axes.set_ylabel("Wrong of these, %", color=INK)
+    axes.set(xlim=(0, 102), ylim=(0, None))
     save_figure(figure, path)
 
 

@@ -127,9 +127,9 @@ def _spread(spread: Spread | None, factor: int, digits: int) -> str:
 
 
 def doubtful_grid(answers: OutOfFold) -> Grid:
-    """Lay out the labels that the models of other folds contradict most, by the images' names."""
-    head = ["most doubtful labels", "label", "group", "answered", "age", "the label's probability"]
-    grid = Grid(head)
+    """Lay out the labels that the runs of their folds contradict most, by the images' names."""
+    head = ["image", "label", "group", "answered", "age", "p(label)"]
+    grid = Grid(head, "Most doubtful labels, by models that have not seen the images")
     for fact in answers.doubtful():
         chance = 1 - fact["disagreement"]
         grid.add(

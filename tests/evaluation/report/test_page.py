@@ -54,11 +54,11 @@ def page(tmp_path_factory: pytest.TempPathFactory):
 def test_the_page_needs_no_other_file(page):
     folder, files, _ = page
     text = files[0].read_text()
-    assert text.count("data:image/png;base64,") == 9
+    assert text.count("data:image/png;base64,") == 12
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)', text)
-    assert not outside and text.count("src=") == 9
+    assert not outside and text.count("src=") == 12
     anchors = set(re.findall(r'href="#([^"]*)"', text))
-    assert anchors == set(re.findall(r'<section id="([^"]*)"', text)) and len(anchors) == 7
+    assert anchors == set(re.findall(r'<section id="([^"]*)"', text)) and len(anchors) == 8
     assert "one, two on two &amp; two" in text and "race: &lt;b&gt;" in text
     assert "prefers-color-scheme: dark" in text and "@media print" in text
     assert sorted(path.name for path in files) == sorted(p.name for p in folder.iterdir())

@@ -1,0 +1,70 @@
+"""Age sets, and what is gained by no answer, as cells."""
+
+from __future__ import annotations
+
+from agecli.evaluation.coverage import Part
+from agecli.evaluation.report.grid import Grid, Worst
+from agecli.evaluation.report.tables import share, span
+from agecli.evaluation.scoring import Evaluation
+from agecli.sets import COVERAGE
+
+
+def sets_grids(rows: list[Evaluation]) -> list[Grid]:
+    """Lay out how the models' age sets do, in all and, where there are any, by slice."""
+    return [sets_grid(rows), *([coverage_grid(rows)] if any(row.coverages for row in rows) else [])]
+
+
+def sets_grid(rows: list[Evaluation]) -> Grid:
+    """Lay out how the models' sets do, a row for each coverage, and what the surest half gains."""
+    head = ["model", "promised", "covered", "95 %", "groups", "years", "width", "AURC", "sure half"]
+    grid = Grid(head, "Age sets, and the half of the answers that is surest")
+    for row in rows:
+        risk = [f"{row.risk['aurc']:.3f}", share(row.risk["exact_half"])]
+        for one in row.coverages:
+            width = "" if one.width is None else f"{one.width:.1f} y"
+            grid.add(
+                row.name, f"{one.wanted:.0%}", share(one.whole.coverage), span(one.whole.interval),
+                f"{one.whole.size:.2f}", "" if width == "" else share(one.years), width, *risk,
+            )  # fmt: skip
+            risk = ["", ""]
+        if not row.coverages:
+            grid.add(row.name, "no sets", *[""] * 5, *risk)
+    return grid
+
+
+def coverage_grid(rows: list[Evaluation]) -> Grid:
+    """Lay out how often the sets hold the true group in each slice, and their mean size."""
+    title = f"Coverage of the {COVERAGE:.0%} sets by slice (groups in a set)"
+    grid = Grid(["slice", "images"], title)
+    columns: list[dict[tuple[str, str], Part]] = []
+    worst: list[Part | None] = []
+    for row in rows:
+        for one in row.coverages:
+            if one.wanted == COVERAGE:
+                grid.head.append(row.name)
+                columns.append({(part.by, part.value): part for part in one.parts})
+                worst.append(one.worst)
+    for key in dict.fromkeys(key for column in columns for key in column):
+        own = [column.get(key) for column in columns]
+        cells = (_cell(part, part == low) for part, low in zip(own, worst, strict=True))
+        count = next(part.n for part in own if part)
+        grid.add(": ".join(key), f"{count:,}", *cells)
+    return grid
+
+
+def describe_worst(rows: list[Evaluation]) -> str:
+    """Say where each model's sets hold the true group least often."""
+    worst = [
+        f"{row.name} in {low.by} {low.value} ({low.coverage:.1%}, 95 %: {span(low.interval)})"
+        for row in rows
+        for one in row.coverages
+        if one.wanted == COVERAGE and (low := one.worst)
+    ]
+    return f"Least covered: {'; '.join(worst)}. " if worst else ""
+
+
+def _cell(part: Part | None, worst: bool) -> str:
+    if part is None:
+        return ""
+    text = f"{part.coverage:.1%} ({part.size:.2f})"
+    return Worst(text) if worst else text
