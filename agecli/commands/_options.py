@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,13 @@ from agecli.config.fields import (
     types_of,
 )
 
+DataSets = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="DIR", autocompletion=completion.datasets,
+        help="Data set of `agecli prepare`; may be repeated.",
+    ),
+]  # fmt: skip
 Device = Annotated[config.Device, typer.Option(help="Where to run.")]
 
 

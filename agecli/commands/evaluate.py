@@ -47,19 +47,10 @@ SEEN = {
 Weights = Annotated[
     list[Path],
     typer.Argument(
-        metavar="WEIGHTS",
+        metavar="WEIGHTS", autocompletion=completion.weights,
         help="Weights files, run folders, or released models by name.",
-        autocompletion=completion.weights,
     ),
-]
-DataSets = Annotated[
-    list[Path],
-    typer.Option(
-        metavar="DIR",
-        help="Data set of `agecli prepare`; may be repeated.",
-        autocompletion=completion.datasets,
-    ),
-]
+]  # fmt: skip
 DATA = [Path(TrainConfig.data)]
 Split = Annotated[
     Literal["test", "val", "train", "all"],
@@ -107,7 +98,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
 def evaluate(
     weights: Weights,
-    data: DataSets = DATA,
+    data: options.DataSets = DATA,
     split: Split = "test",
     as_json: options.Json = False,
     plots: Plots = None,
