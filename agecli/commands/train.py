@@ -55,7 +55,8 @@ def _own(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Continue a run with its own settings; --data, --device, --workers may be others.",
+            help="Continue a run with its own settings; --data, --device, --workers, --log-to may "
+            "be others.",
             autocompletion=completion.runs,
         ),
     ] = None,

@@ -37,7 +37,7 @@ Twice the time, and of no use to a model that was trained on mirrored images: cn
 74.1 % exact with it and 74.4 % without.
 """
 
-PLACE = ("data", "device", "workers")
+PLACE = ("data", "device", "workers", "log_to")
 """Settings of a training that say where and not what: they may change while it goes on."""
 
 MOST_ACCUMULATED = 4096
@@ -56,6 +56,9 @@ Augment = Literal["none", "light", "wild"]
 Arch = Literal["resnet18", "resnet34", "resnet50"]
 Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+LogTo = Literal[
+    "none", "tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive"
+]
 Fallback = Literal["none", "centre"]
 Align = Literal["none", "points"]
 Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
@@ -172,6 +175,9 @@ class TrainConfig:
     """Where to run."""
     workers: Annotated[int, Option("Run")] = 1
     """Threads that gather batches ahead of the training."""
+    log_to: Annotated[LogTo, Option("Run", "tensorboard|wandb|...")] = "none"
+    """Send figures to tensorboard, in RUN, or to wandb, mlflow, trackio, comet_ml, aim, clearml,
+    dvclive."""
     limit: Annotated[int, Option("Data")] = 0
     """Use only so many images of each split, for a trial; 0 = all."""
     mean: NoOption[tuple[float, ...]] = IMAGENET_MEAN
