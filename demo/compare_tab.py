@@ -49,7 +49,9 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
     An action is noted at once, and answered when its turn comes: if it is still the newest then.
     """
     tab, do = _Layout(), _Handlers(contenders, most_bytes, visitors)
-    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    hidden: dict[str, Any] = {
+        "api_visibility": "private", "show_progress": "hidden", "show_progress_on": tab.results,
+    }  # fmt: skip
     at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", "preprocess": False}
 
     def answer_after(noted: Any) -> None:
@@ -63,8 +65,7 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
     answer_after(tab.stage.choose(do.choose, None, tab.shown, **at_once, **hidden))
     for setting in tab.settings:
         answer_after(setting.change(do.ask_again, None, None, **at_once, **hidden))
-    for leave in (tab.stage.again, tab.upload.clear):
-        leave(do.leave, None, tab.shown, **at_once, **hidden)
+    tab.stage.again(do.leave, None, tab.shown, **at_once, **hidden)
 
 
 class _Layout:
