@@ -15,7 +15,7 @@ from agecli.faces.drawing import draw_faces
 from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.prediction import Prediction
 
-from .batch import MOST, answer, check, leads, to_csv, to_json
+from .batch import MOST, answer, check, faces_csv, leads, to_csv, to_json
 from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import Picture, Refused
@@ -28,6 +28,8 @@ WAITING = render(
     text="Every face in them gets a row per model, to read here or to take along as CSV or JSON.",
 )  # fmt: skip
 THUMBNAIL = 320
+BOM = "\ufeff"
+"""By which Excel knows UTF-8."""
 LATEST = 12
 """Pictures that are shown while others are answered."""
 CLICKS = """
@@ -139,7 +141,8 @@ def _page(tiles: Sequence[_Tile]) -> str:
         files=[
             (name, kind, base64.b64encode(text.encode()).decode())
             for name, kind, text in (
-                ("ages.csv", "text/csv", to_csv(rows)),
+                ("faces.csv", "text/csv", BOM + faces_csv([tile.rows for tile in tiles])),
+                ("ages.csv", "text/csv", BOM + to_csv(rows)),
                 ("ages.json", "application/json", to_json(rows)),
             )
         ],

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from agecli.data.images import read_image
+from agecli.inference.prediction import Prediction
 
+from .batch import answer_faces
 from .compare import Comparison, GivenUp, compare
 from .models import Contender, make_reader
 from .pictures import shrink
 from .reading import MARGINS, Picture, Refused, read_number, read_picture
 from .render import notice, render
-from .results import results
+from .results import results, said
 from .upload import File, read_upload
 from .visitors import Visitors
 
@@ -35,8 +38,8 @@ element.addEventListener('click', event => {
   if (button.dataset.example) trigger('example', {name: button.dataset.example});
   if (button.dataset.again) trigger('again');
   if (button.dataset.face) {
-    for (const other of element.querySelectorAll('[data-face]'))
-      other.setAttribute('aria-pressed', other === button);
+    for (const other of document.querySelectorAll('[data-face]'))
+      other.setAttribute('aria-pressed', other.dataset.face === button.dataset.face);
     trigger('choose', {face: Number(button.dataset.face)});
   }
 });
@@ -62,7 +65,8 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
     answer_after(tab.upload.input(do.open_upload, tab.upload, tab.shown, **at_once, **hidden))
     answer_after(tab.examples.example(do.open_example, None, tab.shown, **at_once, **hidden))
-    answer_after(tab.stage.choose(do.choose, None, tab.shown, **at_once, **hidden))
+    for faces in (tab.stage, tab.faces):
+        answer_after(faces.choose(do.choose, None, tab.shown, **at_once, **hidden))
     for setting in tab.settings:
         answer_after(setting.change(do.ask_again, None, None, **at_once, **hidden))
     tab.stage.again(do.leave, None, tab.shown, **at_once, **hidden)
@@ -81,6 +85,7 @@ class _Layout:
                     placeholder="Drop a picture here\nor click to choose one",
                 )  # fmt: skip
                 self.stage: Any = html(visible=False, js_on_load=CLICKS, elem_id="stage")
+                self.faces: Any = html(visible=False, js_on_load=CLICKS, elem_id="faces")
                 self.examples: Any = html(_examples(), js_on_load=CLICKS, elem_id="examples")
                 with gr.Column(visible=False, elem_id="controls") as controls:
                     self.crop = html(elem_id="crop")
@@ -97,7 +102,15 @@ class _Layout:
                     ]  # fmt: skip
             with gr.Column(scale=8, min_width=320):
                 self.results = html(WAITING, elem_id="results")
-        self.shown = [self.stage, self.examples, controls, self.upload, self.crop, self.results]
+        self.shown = [
+            self.stage,
+            self.examples,
+            controls,
+            self.upload,
+            self.crop,
+            self.faces,
+            self.results,
+        ]
 
 
 class _Handlers:
@@ -126,7 +139,8 @@ class _Handlers:
         self.visitors.find(request).open(read)
         return (
             gr.update(value=FINDING, visible=True), gr.update(visible=False),
-            gr.update(visible=False), gr.update(value=None, visible=False), "", self.skeleton,
+            gr.update(visible=False), gr.update(value=None, visible=False), "",
+            gr.update(value="", visible=False), self.skeleton,
         )  # fmt: skip
 
     def choose(self, event: gr.EventData, request: gr.Request) -> Any:
@@ -162,7 +176,13 @@ class _Handlers:
                 self.contenders, visitor.picture, visitor.face, read_number("margin", margin),
                 heat=bool(heat), stability=bool(stability), wanted=lambda: visitor.wish is wish,
             )  # fmt: skip
-            yield *UNCHANGED[:-2], _crop(comparison), results(comparison)
+            yield *UNCHANGED[:-3], _crop(comparison), gr.skip(), results(comparison)
+            if len(visitor.picture.faces) > 1 and not visitor.listed:
+                rows = answer_faces(self.contenders, visitor.picture)
+                if visitor.wish is wish:
+                    visitor.listed = True
+                    listed = _faces(visitor.picture, rows, visitor.face)
+                    yield *UNCHANGED[:-2], listed, gr.skip()
         except GivenUp:
             yield UNCHANGED
         except Refused as error:
@@ -170,7 +190,7 @@ class _Handlers:
 
 
 FINDING = render("finding")
-UNCHANGED = (gr.skip(),) * 6
+UNCHANGED = (gr.skip(),) * 7
 """For each component of `shown`."""
 
 
@@ -178,7 +198,7 @@ def _opened(picture: Picture) -> tuple[Any, ...]:
     """Return the page with a picture that is not yet answered for."""
     return (
         gr.update(value=_stage(picture)), gr.skip(), gr.update(visible=True), gr.skip(),
-        gr.skip(), gr.skip(),
+        gr.skip(), _faces(picture), gr.skip(),
     )  # fmt: skip
 
 
@@ -186,7 +206,7 @@ def _closed(said: str) -> tuple[Any, ...]:
     """Return the page without a picture, and something in the place of results."""
     return (
         gr.update(value="", visible=False), gr.update(visible=True), gr.update(visible=False),
-        gr.update(value=None, visible=True), "", said,
+        gr.update(value=None, visible=True), "", gr.update(value="", visible=False), said,
     )  # fmt: skip
 
 
@@ -197,6 +217,16 @@ def _stage(picture: Picture) -> str:
         "stage", image=shrink(picture.image()), faces=picture.faces, width=width, height=height,
         animated=picture.animated,
     )  # fmt: skip
+
+
+def _faces(picture: Picture, rows: Sequence[Prediction] = (), chosen: int = 0) -> Any:
+    """List the faces of a picture of several, with what is said of each once it is."""
+    if len(picture.faces) == 1:
+        return gr.update(value="", visible=False)
+    crops = picture.reading.crops[max(picture.reading.crops)]  # (faces, size, size, 3)
+    listed = list(said(rows)) or [(None, "")] * len(crops)
+    faces = [(shrink(Image.fromarray(c), 88), *one) for c, one in zip(crops, listed, strict=True)]
+    return gr.update(value=render("faces", faces=faces, chosen=chosen), visible=True)
 
 
 def _crop(comparison: Comparison) -> str:

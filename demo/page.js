@@ -1,8 +1,8 @@
 // What Gradio leaves unsaid: a camera or clipboard that is refused, a server that is gone.
 (() => {
   const say = text => {
-    const note = document.querySelector('.say') ?? document.body.appendChild(document.createElement('div'));
-    note.className = 'say notice';
+    const note = document.querySelector('.toast') ?? document.body.appendChild(document.createElement('div'));
+    note.className = 'toast notice';
     note.setAttribute('role', 'alert');
     note.textContent = text;
     clearTimeout(say.timer);

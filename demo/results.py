@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
-from agecli.inference.ensemble import Ensemble
+from agecli.inference.ensemble import Ensemble, lead, together
 from agecli.inference.prediction import Prediction
 from agecli.inference.stability import PERTURBATIONS
 
@@ -22,7 +23,8 @@ def results(comparison: Comparison) -> str:
         "results", ensemble=ensemble, first=comparison.first, answers=comparison.answers,
         count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
-        remarks=list(remarks(comparison.first, ensemble)), perturbed=crops,
+        remarks=list(remarks(comparison.first, ensemble)),
+        record=json.dumps(comparison.record(), indent=1), perturbed=crops,
         perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),
     )  # fmt: skip
 
@@ -43,6 +45,19 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
         f"{'say' if ensemble.agree > 1 else 'says'} {group}; "
         f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
     )
+
+
+def said(rows: Sequence[Prediction]) -> Iterator[tuple[Prediction | Ensemble | None, str]]:
+    """Yield what is said first of each face of a picture, and how many models say so."""
+    for face in dict.fromkeys(row.face for row in rows):
+        own = [row for row in rows if row.face == face]
+        first, ensemble = lead(own), together(own)
+        yield (
+            first,
+            f"{ensemble.agree} of {ensemble.models} agree"
+            if ensemble and ensemble.models > 1
+            else "",
+        )
 
 
 def remarks(first: Prediction | Ensemble | None, ensemble: Ensemble | None) -> Iterator[str]:

@@ -18,6 +18,9 @@ from .threads import AT_ONCE
 from .visitors import MOST
 
 HERE = Path(__file__).parent
+SCRIPTS = "".join(
+    f"<script>{(HERE / name).read_text('utf-8')}</script>" for name in ("page.js", "take.js")
+)
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
@@ -43,7 +46,7 @@ def serve(
         max_file_size=max_size * MB, prevent_thread_lock=True, quiet=not block,
         show_error=False, state_session_capacity=MOST, allowed_paths=[],
         enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=HERE / "style.css",
-        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
+        head=SCRIPTS,
         footer_links=["api"], favicon_path=HERE / "icon.svg",
     )  # fmt: skip
     threading.Thread(target=_warm_up, daemon=True).start()

@@ -35,6 +35,8 @@ class Visitor:
     """Reads the picture that is to be opened."""
     picture: Picture | None = None
     face: int = 0
+    listed: bool = False
+    """Whether all of its faces are answered for."""
     batch: object = None
     """The newest wish of the batch tab."""
     tiles: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Visitor:
         """Wish for another picture, or for none."""
         with self.lock:
             self.wish, self.read, self.picture, self.face = object(), read, None, 0
+            self.listed = False
 
     def take(self) -> object:
         """Return the newest wish, or None where it was taken."""

@@ -199,7 +199,7 @@ def test_a_batch_of_twenty_with_a_bad_one(visit: Visit, tmp_path: Path):
     assert page.locator(".gallery .bad").count() == 1
     with page.expect_download() as download:
         page.click("text=ages.csv")
-    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8-sig").splitlines()))
     assert [row["source"] for row in rows if row["status"] != "ok"] == ["bad.jpg"]
     with page.expect_download() as download:
         page.click("text=ages.json")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from demo.reading import Picture
-from tests.demo.conftest import Visit
+from tests.demo.conftest import TIMEOUT, Visit
 from tests.demo.pictures import PORTRAIT, crowd
 from tests.demo.test_api import serving
 from tests.exporting.models import write_model
@@ -89,7 +91,7 @@ def test_a_refusal_is_said(visit: Visit, button: str, words: str):
     page.click(f"#upload button[aria-label='{button}']")
     if "camera" in button:
         page.click("text=Click to Access Webcam")
-    page.wait_for_selector(f".say >> text={words}")
+    page.wait_for_selector(f".toast >> text={words}")
 
 
 REFUSE = """
@@ -105,7 +107,7 @@ def test_a_server_that_is_gone_is_said(browser: Any, address: str):
     page.wait_for_selector("[data-example]")
     page.context.set_offline(True)
     page.click("[data-example]")
-    page.wait_for_selector(".say >> text=The server does not answer")
+    page.wait_for_selector(".toast >> text=The server does not answer")
     page.close()
 
 
@@ -130,6 +132,51 @@ def test_a_batch_follows_its_files(visit: Visit, tmp_path: Path):
     page.click("#uploads [aria-label='Remove this file'] >> nth=0")
     page.wait_for_selector(".sum >> text=1 picture, 2 faces")
     assert PORTRAIT.name not in page.inner_text(".batch")
+
+
+def test_every_face_of_a_group_is_in_the_list(visit: Visit, tmp_path: Path):
+    page = visit(390)
+    upload(page, crowd(tmp_path / "many.jpg"))
+    page.wait_for_selector(".faces strong >> text=28: ", timeout=TIMEOUT)
+    listed = page.locator(".faces button")
+    assert listed.count() == page.locator(".stage .face").count() >= 28
+    listed.nth(27).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#crop img')?.alt.startsWith('Face 28,')")
+    for place in (".faces", ".stage"):
+        pressed = page.locator(f"{place} [aria-pressed=true]")
+        assert pressed.get_attribute("data-face") == "27"
+    assert page.evaluate("document.activeElement.dataset.face") == "27"
+
+
+def test_on_a_phone_the_answer_stands_below_the_picture(visit: Visit):
+    page = visit(390)
+    page.set_viewport_size({"width": 390, "height": 844})
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    tops = [
+        page.locator(place).bounding_box()["y"]
+        for place in (".stage", ".joint .group", ".joint .agree", "#controls")
+    ]
+    assert tops == sorted(tops)
+    assert tops[2] < 844
+
+
+def test_an_answer_is_taken_along(visit: Visit):
+    page = visit()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    page.click("text=Copy as JSON")
+    page.wait_for_selector("text=Copied")
+    record = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert record["picture"] == PORTRAIT.name
+    assert record["together"]["group"] == page.get_attribute(".joint", "data-group")
+    with page.expect_download() as download:
+        page.click("text=Save as picture")
+    with Image.open(download.value.path()) as card:
+        assert (card.format, card.size) == ("PNG", (1080, 566))
+        assert len(card.convert("RGB").crop((60, 60, 310, 310)).getcolors(10**5)) > 1000  # the face
 
 
 @pytest.fixture
