@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
@@ -13,7 +12,7 @@ import gradio as gr
 from .batch import answer, check
 from .compare import compare as compare_models
 from .models import Contender, make_reader
-from .reading import Refused, read_picture
+from .reading import Refused, read_number, read_picture
 from .upload import read_upload
 
 
@@ -29,7 +28,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
         if picture is None:
             raise Refused("Give a picture.")
         opened = read_picture(*read_upload(picture), reader, most_bytes)
-        number, added = _number("face", face), _number("margin", margin)
+        number, added = read_number("face", face), read_number("margin", margin)
         if number not in range(len(opened.faces)):
             count = len(opened.faces)
             raise Refused(f"There is no face {number:g}: {count} found, counted from 0.")
@@ -66,14 +65,3 @@ def _refusals(function: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(str(error), print_exception=False) from error
 
     return call
-
-
-def _number(name: str, value: Any) -> float:
-    """Take a number, which comes as the client sent it."""
-    try:
-        number = float(value or 0)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise Refused(f"{name} has to be a number.")
-    return number

@@ -22,6 +22,8 @@ if not __package__:
 
 MAX_SIZE = 20
 """MB of a picture at most."""
+LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
+"""Names of this machine, by which it asks itself."""
 WAITING = 100
 """Requests that may wait; more are turned away."""
 
@@ -39,6 +41,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public link through gradio.live")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
+    parser.add_argument("--root-path", metavar="PATH", help="where a proxy has it, such as /ages")
+    parser.add_argument(
+        "--allowed-host", nargs="+", default=[], metavar="NAME",
+        help="names it may be asked by; by default its own where it listens for this machine "
+        "alone, and any where it listens for others",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frame-ancestors", nargs="+", metavar="ORIGIN",
+        default=["https://huggingface.co" if "SPACE_ID" in os.environ else "'self'"],
+        help="pages that may show it in a frame, such as https://example.org",
+    )  # fmt: skip
     parser.add_argument(
         "--max-size", type=int, default=MAX_SIZE, metavar="MB",
         help="largest picture file (%(default)s)",
@@ -50,6 +63,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if wanted.max_size < 1:
         parser.error("--max-size: give at least 1 MB")
     return wanted
+
+
+def allowed_hosts(wanted: argparse.Namespace) -> list[str]:
+    """Return the names that the server may be asked by; none for any."""
+    host = wanted.host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL[0]
+    if host not in LOCAL or wanted.share or wanted.allowed_host:
+        return [name.lower() for name in wanted.allowed_host and (*wanted.allowed_host, *LOCAL)]
+    return [*LOCAL]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve(
                 contenders, host=wanted.host, port=wanted.port, share=wanted.share,
                 auth=tuple(wanted.auth.split(":", 1)) if wanted.auth else None,
+                root_path=wanted.root_path, hosts=allowed_hosts(wanted),
+                frames=" ".join(wanted.frame_ancestors),
                 max_size=wanted.max_size, waiting=WAITING,
             )  # fmt: skip
         except OSError as error:

@@ -41,20 +41,24 @@ def answer(
     """Answer for all faces of a picture: a row per face and model, or one that says why not."""
     try:
         picture = read_picture(*file, reader, most_bytes)
-        said: dict[Contender, Said] = {}
-        for contender in contenders:
-            try:
-                own, _ = contender.answer([picture.reading])
-            except AgecliError:
-                continue  # shown as broken in the other tabs
-            named = [replace(row, model=contender.name) for row in own.rows]
-            said[contender] = replace(own, rows=named)
-        if not said:
-            raise Refused(NO_MODEL)
+        return picture, answer_faces(contenders, picture)
     except Refused as error:
         return None, [Prediction(file[0], status=error.status, error=str(error))]
-    faces = zip(*add_ensemble(said), strict=True)
-    return picture, [row for face in faces for row in face]
+
+
+def answer_faces(contenders: Sequence[Contender], picture: Picture) -> list[Prediction]:
+    """Return a row per face and model. Raises Refused where no model answers."""
+    said: dict[Contender, Said] = {}
+    for contender in contenders:
+        try:
+            own, _ = contender.answer([picture.reading])
+        except AgecliError:
+            continue  # shown as broken in the other tabs
+        named = [replace(row, model=contender.name) for row in own.rows]
+        said[contender] = replace(own, rows=named)
+    if not said:
+        raise Refused(NO_MODEL)
+    return [row for face in zip(*add_ensemble(said), strict=True) for row in face]
 
 
 def leads(
@@ -73,6 +77,30 @@ def to_csv(rows: Sequence[Prediction]) -> str:
     writer.writerow(csv_header(groups))
     for row in rows:
         writer.writerow(csv_row(replace(row, source=_safe(row.source)), groups))
+    return text.getvalue()
+
+
+def faces_csv(pictures: Sequence[Sequence[Prediction]]) -> str:
+    """Write a row per face: its picture's number in the gallery, and what is said first of it.
+
+    pictures: the rows of each, in the order of the gallery.
+    """
+    models = list(dict.fromkeys(row.model for rows in pictures for row in rows if row.model))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        ["number", "source", "face", "group", "probability", "age", *models, "status", "error"]
+    )
+    for number, rows in enumerate(pictures, 1):
+        source = _safe(rows[0].source)
+        if rows[0].status != "ok":
+            writer.writerow([number, source, *[""] * (4 + len(models)), rows[0].status,
+                             rows[0].error])  # fmt: skip
+        for face, (box, first) in enumerate(leads(rows), 1):
+            own = {row.model: row.group for row in rows if row.face == box}
+            said = [first.group, first.probability, first.age] if first else [""] * 3
+            writer.writerow([number, source, face, *said, *(own.get(model) for model in models),
+                             "ok", ""])  # fmt: skip
     return text.getvalue()
 
 

@@ -15,47 +15,89 @@ from agecli.faces.drawing import draw_faces
 from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.prediction import Prediction
 
-from .batch import MOST, answer, check, leads, to_csv, to_json
+from .batch import MOST, answer, check, faces_csv, leads, to_csv, to_json
 from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import Picture, Refused
 from .render import notice, render
 from .upload import read_upload
+from .visitors import Visitors
 
 WAITING = render(
     "empty", lead=f"Add up to {MOST} pictures.",
     text="Every face in them gets a row per model, to read here or to take along as CSV or JSON.",
 )  # fmt: skip
 THUMBNAIL = 320
+BOM = "\ufeff"
+"""By which Excel knows UTF-8."""
+LATEST = 12
+"""Pictures that are shown while others are answered."""
+CLICKS = """
+element.addEventListener('click', event => {
+  if (event.target.closest('[data-stop]')) trigger('stop');
+});
+"""
 
 
-def build(contenders: Sequence[Contender], most_bytes: int) -> None:
+def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) -> None:
     """Lay out the tab, and connect it."""
     reader = make_reader(contenders)
     files = gr.File(
         label="Pictures", file_count="multiple", height=180, elem_id="uploads",
         file_types=["image", ".heic", ".heif", ".avif"],
     )  # fmt: skip
-    results = gr.HTML(WAITING, apply_default_css=False, elem_id="table")
+    results: Any = gr.HTML(WAITING, apply_default_css=False, elem_id="table", js_on_load=CLICKS)
 
-    def run(uploads: list[dict[str, Any]] | None) -> Iterator[str]:
+    def note(request: gr.Request) -> None:
+        visitors.find(request).batch = object()
+
+    def run(uploads: list[dict[str, Any]] | None, request: gr.Request) -> Iterator[Any]:
+        visitor = visitors.find_again(request)
+        if not visitor:
+            return
+        wish, tiles = visitor.batch, visitor.tiles
+        if not uploads:
+            tiles.clear()
+            yield WAITING
+            return
         try:
-            pictures = [read_upload(upload) for upload in check(uploads)]
+            # What was answered before a file came or went stays as it is.
+            new = {
+                upload["path"]: read_upload(upload)
+                for upload in check(uploads)
+                if upload["path"] not in tiles
+            }
         except Refused as error:
             yield notice(str(error))
             return
-        answered = []
-        for number, file in enumerate(pictures):
-            yield render("progress", done=number, total=len(pictures), name=file[0])
+        for number, (path, file) in enumerate(new.items()):
+            yield render(
+                "progress", done=number, total=len(new), name=file[0],
+                tiles=[tiles[done] for done in list(new)[max(0, number - LATEST) : number]],
+            )  # fmt: skip
             picture, rows = answer(contenders, reader, file, most_bytes)
-            answered.append(_tile(picture, rows))
-        yield _page(answered)
+            if visitor.batch is not wish:
+                yield gr.skip()
+                return
+            tiles[path] = _tile(picture, rows)
+        for gone in set(tiles) - {upload["path"] for upload in uploads}:
+            del tiles[gone]
+        yield _page([tiles[upload["path"]] for upload in uploads])
 
-    common: dict[str, Any] = {
-        "api_visibility": "private", "concurrency_id": "models", "show_progress": "hidden",
-    }  # fmt: skip
-    files.upload(run, files, results, preprocess=False, **common)
-    files.clear(lambda: WAITING, None, results, api_visibility="private", queue=False)
+    def stop(request: gr.Request) -> tuple[Any, str]:
+        visitor = visitors.find(request)
+        visitor.batch = object()
+        visitor.tiles.clear()
+        return None, WAITING
+
+    common: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple"}
+    for changed in (files.upload, files.delete, files.clear):
+        changed(note, None, None, **at_once, **common).then(
+            run, files, results, preprocess=False, concurrency_id="models",
+            trigger_mode="multiple", **common,
+        )  # fmt: skip
+    results.stop(stop, None, [files, results], **at_once, **common)
 
 
 @dataclass(frozen=True)
@@ -99,7 +141,8 @@ def _page(tiles: Sequence[_Tile]) -> str:
         files=[
             (name, kind, base64.b64encode(text.encode()).decode())
             for name, kind, text in (
-                ("ages.csv", "text/csv", to_csv(rows)),
+                ("faces.csv", "text/csv", BOM + faces_csv([tile.rows for tile in tiles])),
+                ("ages.csv", "text/csv", BOM + to_csv(rows)),
                 ("ages.json", "application/json", to_json(rows)),
             )
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -77,6 +77,10 @@ class Comparison:
         }
 
 
+class GivenUp(Exception):
+    """Nobody wants the answer any more."""
+
+
 def compare(
     contenders: Sequence[Contender],
     picture: Picture,
@@ -85,17 +89,25 @@ def compare(
     *,
     heat: bool = False,
     stability: bool = False,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Comparison:
     """Ask every model about one face of a picture.
 
     margin: added to the margins the models were trained with, in box sides. heat: also where each
-    looked. stability: also its answers for small perturbations of the face.
+    looked. stability: also its answers for small perturbations of the face. wanted: whether
+    the answer still is; raises GivenUp where it is not.
     """
     face = min(max(face, 0), len(picture.faces) - 1)
     margin = min(max(margin, MARGINS[0]), MARGINS[1])
     reading = picture.crop(face, margin)
     perturbed = _perturbed(picture, face, margin) if stability else None
-    answers = [_ask(contender, reading, heat, perturbed) for contender in contenders]
+    answers = []
+    for contender in contenders:
+        if not wanted():
+            raise GivenUp
+        answers.append(_ask(contender, reading, heat, perturbed))
+    if not wanted():
+        raise GivenUp
     largest = max(reading.crops)
     said = {answer.contender: answer.said for answer in answers if answer.said}
     rows = [row for (row,) in add_ensemble(said)]

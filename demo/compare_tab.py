@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from agecli.data.images import read_image
+from agecli.inference.prediction import Prediction
 
-from .compare import Comparison, compare
+from .batch import answer_faces
+from .compare import Comparison, GivenUp, compare
 from .models import Contender, make_reader
 from .pictures import shrink
-from .reading import MARGINS, Picture, Refused, read_picture
+from .reading import MARGINS, Picture, Refused, read_number, read_picture
 from .render import notice, render
-from .results import results
+from .results import results, said
 from .upload import File, read_upload
+from .visitors import Visitors
 
 EXAMPLES = Path(__file__).with_name("examples")
 SOURCES = {"astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain")}
 """What example pictures show, and where they come from."""
-
-IN_MEMORY = 3600
-"""Seconds after which a picture is forgotten, though its page is still open."""
 
 WAITING = render(
     "empty", lead="Add a picture of a face.",
@@ -37,39 +38,38 @@ element.addEventListener('click', event => {
   if (button.dataset.example) trigger('example', {name: button.dataset.example});
   if (button.dataset.again) trigger('again');
   if (button.dataset.face) {
-    for (const other of element.querySelectorAll('[data-face]'))
-      other.setAttribute('aria-pressed', other === button);
+    for (const other of document.querySelectorAll('[data-face]'))
+      other.setAttribute('aria-pressed', other.dataset.face === button.dataset.face);
     trigger('choose', {face: Number(button.dataset.face)});
   }
 });
 """
 
 
-def build(contenders: Sequence[Contender], most_bytes: int) -> None:
-    """Lay out the tab, and connect it."""
-    tab, do = _Layout(), _Handlers(contenders, most_bytes)
-    crop_and_results = [tab.crop, tab.results]
-    common: dict[str, Any] = {
-        "api_visibility": "private", "concurrency_id": "models", "show_progress": "minimal",
-        "show_progress_on": tab.results,
+def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) -> None:
+    """Lay out the tab, and connect it.
+
+    An action is noted at once, and answered when its turn comes: if it is still the newest then.
+    """
+    tab, do = _Layout(), _Handlers(contenders, most_bytes, visitors)
+    hidden: dict[str, Any] = {
+        "api_visibility": "private", "show_progress": "hidden", "show_progress_on": tab.results,
     }  # fmt: skip
-    tab.upload.input(
-        do.open_upload, [tab.upload, *tab.settings], tab.shown, preprocess=False,
-        trigger_mode="always_last",  # an emptied upload is told of, too: a paste may follow at once
-        **common,
-    )  # fmt: skip
-    tab.examples.example(do.open_example, tab.settings, tab.shown, **common)
-    tab.stage.choose(
-        do.choose, [tab.picture, *tab.settings], [tab.face, *crop_and_results], **common
-    )
-    tab.stage.again(
-        lambda: _closed(WAITING), None, tab.shown, api_visibility="private", queue=False
-    )
-    for setting in tab.settings:
-        setting.change(
-            do.show, [tab.picture, tab.face, *tab.settings], crop_and_results,
-            trigger_mode="always_last", **common,
+    at_once: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", "preprocess": False}
+
+    def answer_after(noted: Any) -> None:
+        noted.then(
+            do.answer, tab.settings, tab.shown, preprocess=False, trigger_mode="multiple",
+            concurrency_id="models", **hidden,
         )  # fmt: skip
+
+    answer_after(tab.upload.input(do.open_upload, tab.upload, tab.shown, **at_once, **hidden))
+    answer_after(tab.examples.example(do.open_example, None, tab.shown, **at_once, **hidden))
+    for faces in (tab.stage, tab.faces):
+        answer_after(faces.choose(do.choose, None, tab.shown, **at_once, **hidden))
+    for setting in tab.settings:
+        answer_after(setting.change(do.ask_again, None, None, **at_once, **hidden))
+    tab.stage.again(do.leave, None, tab.shown, **at_once, **hidden)
 
 
 class _Layout:
@@ -77,7 +77,6 @@ class _Layout:
 
     def __init__(self) -> None:
         html = partial(gr.HTML, apply_default_css=False)
-        self.picture, self.face = gr.State(None, time_to_live=IN_MEMORY), gr.State(0)
         with gr.Row(elem_classes="compare"):
             with gr.Column(scale=4, min_width=300, elem_classes="side"):
                 self.upload = gr.Image(
@@ -86,6 +85,7 @@ class _Layout:
                     placeholder="Drop a picture here\nor click to choose one",
                 )  # fmt: skip
                 self.stage: Any = html(visible=False, js_on_load=CLICKS, elem_id="stage")
+                self.faces: Any = html(visible=False, js_on_load=CLICKS, elem_id="faces")
                 self.examples: Any = html(_examples(), js_on_load=CLICKS, elem_id="examples")
                 with gr.Column(visible=False, elem_id="controls") as controls:
                     self.crop = html(elem_id="crop")
@@ -102,65 +102,111 @@ class _Layout:
                     ]  # fmt: skip
             with gr.Column(scale=8, min_width=320):
                 self.results = html(WAITING, elem_id="results")
-        self.shown = [self.picture, self.face, self.stage, self.examples, controls, self.upload,
-                      self.crop, self.results]  # fmt: skip
+        self.shown = [
+            self.stage,
+            self.examples,
+            controls,
+            self.upload,
+            self.crop,
+            self.faces,
+            self.results,
+        ]
 
 
 class _Handlers:
-    """What the tab does; `wanted` are its settings' values: margin, heat, stability."""
+    """What the tab does: the wishes, each of which is noted in a moment, and their answer."""
 
-    def __init__(self, contenders: Sequence[Contender], most_bytes: int) -> None:
-        self.contenders, self.most_bytes = contenders, most_bytes
+    def __init__(
+        self, contenders: Sequence[Contender], most_bytes: int, visitors: Visitors
+    ) -> None:
+        self.contenders, self.most_bytes, self.visitors = contenders, most_bytes, visitors
         self.reader = make_reader(contenders)
+        names = [contender.name for contender in contenders if not contender.error]
+        self.skeleton = render("skeleton", names=names)
 
-    def open_upload(self, value: dict[str, Any] | None, *wanted: Any) -> tuple[Any, ...]:
-        """Show an upload and its answers, or why there are none."""
-        return UNCHANGED if value is None else self._open(lambda: read_upload(value), *wanted)
+    def open_upload(self, value: Any, request: gr.Request) -> Any:
+        """Note an upload."""
+        return UNCHANGED if value is None else self._open(lambda: read_upload(value), request)
 
-    def open_example(self, event: gr.EventData, *wanted: Any) -> tuple[Any, ...]:
-        """Show an example and its answers."""
+    def open_example(self, event: gr.EventData, request: gr.Request) -> Any:
+        """Note an example."""
         name = str(event._data["name"])
         if name not in SOURCES:
             return UNCHANGED
-        return self._open(lambda: (name, (EXAMPLES / name).read_bytes()), *wanted)
+        return self._open(lambda: (name, (EXAMPLES / name).read_bytes()), request)
 
-    def choose(self, event: gr.EventData, opened: Picture | None, *wanted: Any) -> tuple[Any, ...]:
-        """Answer for the face that was clicked."""
-        number = int(event._data["face"])
-        return number, *self.show(opened, number, *wanted)
-
-    def show(self, opened: Picture | None, number: int, *wanted: Any) -> tuple[str, str]:
-        """Answer for a face: what the models see of it, and what they say."""
-        if opened is None:  # a session that has expired
-            gone = "The picture is gone, as pictures are not kept. Choose it again."
-            return gr.skip(), notice(gone)
-        margin, heat, stability = wanted
-        comparison = compare(
-            self.contenders, opened, number, margin, heat=heat, stability=stability
-        )
-        return _crop(comparison), results(comparison)
-
-    def _open(self, read: Callable[[], File], *wanted: Any) -> tuple[Any, ...]:
-        try:
-            opened = read_picture(*read(), self.reader, self.most_bytes)
-        except Refused as error:
-            return _closed(notice(str(error)))
+    def _open(self, read: Callable[[], File], request: gr.Request) -> Any:
+        self.visitors.find(request).open(read)
         return (
-            opened, 0, gr.update(value=_stage(opened), visible=True), gr.update(visible=False),
-            gr.update(visible=True), gr.update(value=None, visible=False),
-            *self.show(opened, 0, *wanted),
+            gr.update(value=FINDING, visible=True), gr.update(visible=False),
+            gr.update(visible=False), gr.update(value=None, visible=False), "",
+            gr.update(value="", visible=False), self.skeleton,
         )  # fmt: skip
 
+    def choose(self, event: gr.EventData, request: gr.Request) -> Any:
+        """Note the face that was clicked."""
+        self.visitors.find(request).ask(int(event._data["face"]))
+        return *UNCHANGED[:-1], self.skeleton
 
-UNCHANGED = (gr.skip(),) * 8
+    def ask_again(self, request: gr.Request) -> None:
+        """Note that the settings have changed."""
+        self.visitors.find(request).ask()
+
+    def leave(self, request: gr.Request) -> Any:
+        """Forget the picture."""
+        self.visitors.find(request).open(None)
+        return _closed(WAITING)
+
+    def answer(self, margin: Any, heat: Any, stability: Any, request: gr.Request) -> Iterator[Any]:
+        """Fulfil the newest wish, if nobody has; give it up where a newer one comes."""
+        visitor = self.visitors.find_again(request)
+        wish = visitor.take() if visitor else None
+        if not visitor or not wish:
+            yield UNCHANGED
+            return
+        try:
+            if read := visitor.read:
+                picture = read_picture(*read(), self.reader, self.most_bytes)
+                if not visitor.opened(wish, picture):
+                    raise GivenUp
+                yield _opened(picture)
+            if not visitor.picture:
+                raise Refused("The picture is gone, as pictures are not kept. Choose it again.")
+            comparison = compare(
+                self.contenders, visitor.picture, visitor.face, read_number("margin", margin),
+                heat=bool(heat), stability=bool(stability), wanted=lambda: visitor.wish is wish,
+            )  # fmt: skip
+            yield *UNCHANGED[:-3], _crop(comparison), gr.skip(), results(comparison)
+            if len(visitor.picture.faces) > 1 and not visitor.listed:
+                rows = answer_faces(self.contenders, visitor.picture)
+                if visitor.wish is wish:
+                    visitor.listed = True
+                    listed = _faces(visitor.picture, rows, visitor.face)
+                    yield *UNCHANGED[:-2], listed, gr.skip()
+        except GivenUp:
+            yield UNCHANGED
+        except Refused as error:
+            yield _closed(notice(str(error))) if visitor.opened(wish, None) else UNCHANGED
+
+
+FINDING = render("finding")
+UNCHANGED = (gr.skip(),) * 7
 """For each component of `shown`."""
+
+
+def _opened(picture: Picture) -> tuple[Any, ...]:
+    """Return the page with a picture that is not yet answered for."""
+    return (
+        gr.update(value=_stage(picture)), gr.skip(), gr.update(visible=True), gr.skip(),
+        gr.skip(), _faces(picture), gr.skip(),
+    )  # fmt: skip
 
 
 def _closed(said: str) -> tuple[Any, ...]:
     """Return the page without a picture, and something in the place of results."""
     return (
-        None, 0, gr.update(value="", visible=False), gr.update(visible=True),
-        gr.update(visible=False), gr.update(value=None, visible=True), "", said,
+        gr.update(value="", visible=False), gr.update(visible=True), gr.update(visible=False),
+        gr.update(value=None, visible=True), "", gr.update(value="", visible=False), said,
     )  # fmt: skip
 
 
@@ -171,6 +217,16 @@ def _stage(picture: Picture) -> str:
         "stage", image=shrink(picture.image()), faces=picture.faces, width=width, height=height,
         animated=picture.animated,
     )  # fmt: skip
+
+
+def _faces(picture: Picture, rows: Sequence[Prediction] = (), chosen: int = 0) -> Any:
+    """List the faces of a picture of several, with what is said of each once it is."""
+    if len(picture.faces) == 1:
+        return gr.update(value="", visible=False)
+    crops = picture.reading.crops[max(picture.reading.crops)]  # (faces, size, size, 3)
+    listed = list(said(rows)) or [(None, "")] * len(crops)
+    faces = [(shrink(Image.fromarray(c), 88), *one) for c, one in zip(crops, listed, strict=True)]
+    return gr.update(value=render("faces", faces=faces, chosen=chosen), visible=True)
 
 
 def _crop(comparison: Comparison) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL import Image
 
@@ -23,6 +25,8 @@ REASONS: dict[ImageFault, str] = {
 
 NO_MODEL = "No model can be used here: the Models tab says why."
 
+MB = 2**20
+"""Bytes of a megabyte, as Gradio counts them."""
 MARGINS = (-0.1, 0.4)
 """What may be added to the margins of crops, in sides of the face's box."""
 
@@ -91,7 +95,7 @@ def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
     """Decode an upload within the limits; tell whether it is an animation. Raises Refused."""
     if len(data) > most_bytes:
         raise Refused(
-            f"This file has {len(data) / 1e6:.0f} MB; the most is {most_bytes / 1e6:.0f} MB. "
+            f"This file has {len(data) / MB:.1f} MB; the most is {most_bytes / MB:.0f} MB. "
             "Save the picture smaller and try again."
         )
     try:
@@ -106,3 +110,14 @@ def _reason(error: ImageError) -> str:
     if error.fault == "too_large":
         return f"This picture is too large ({error})."
     return REASONS.get(error.fault, REASONS["broken"])
+
+
+def read_number(name: str, value: Any) -> float:
+    """Take a number, which comes as the client sent it."""
+    try:
+        number = float(value or 0)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise Refused(f"{name} has to be a number.")
+    return number

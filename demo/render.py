@@ -47,7 +47,9 @@ def share(chance: float) -> str:
 
 def years(age: float | None, after: str = "") -> str:
     """Write an age, where it is known, with what follows it."""
-    return "" if age is None else f"about {age:.0f} years{after}"
+    if age is None:
+        return ""
+    return f"about {age:.0f} {'year' if round(age) == 1 else 'years'}{after}"
 
 
 def short(count: int) -> str:

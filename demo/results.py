@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 
-from agecli.inference.ensemble import Ensemble
+from agecli.inference.ensemble import Ensemble, lead, together
+from agecli.inference.prediction import Prediction
 from agecli.inference.stability import PERTURBATIONS
 
 from .compare import Comparison
@@ -21,7 +23,8 @@ def results(comparison: Comparison) -> str:
         "results", ensemble=ensemble, first=comparison.first, answers=comparison.answers,
         count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
-        perturbed=crops,
+        remarks=list(remarks(comparison.first, ensemble)),
+        record=json.dumps(comparison.record(), indent=1), perturbed=crops,
         perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),
     )  # fmt: skip
 
@@ -42,6 +45,38 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
         f"{'say' if ensemble.agree > 1 else 'says'} {group}; "
         f"{'the other is' if len(far) == 1 else 'the others are'} {how}."
     )
+
+
+def said(rows: Sequence[Prediction]) -> Iterator[tuple[Prediction | Ensemble | None, str]]:
+    """Yield what is said first of each face of a picture, and how many models say so."""
+    for face in dict.fromkeys(row.face for row in rows):
+        own = [row for row in rows if row.face == face]
+        first, ensemble = lead(own), together(own)
+        yield (
+            first,
+            f"{ensemble.agree} of {ensemble.models} agree"
+            if ensemble and ensemble.models > 1
+            else "",
+        )
+
+
+def remarks(first: Prediction | Ensemble | None, ensemble: Ensemble | None) -> Iterator[str]:
+    """Explain what may puzzle in the first answer: an age in no group, or a group that few say."""
+    if not first or not ensemble:
+        return
+    if first.between and not first.torn:
+        younger, older = (dash(group) for group in first.between)
+        yield (
+            f"The groups leave gaps: there is none between {younger} and {older}, so that such an "
+            "age gets the likelier of the two."
+        )
+    if first.torn:
+        yield "The likeliest group and the likeliest age do not go together here."
+    if first == ensemble and 2 * ensemble.agree < ensemble.models:
+        yield (
+            "Together, probabilities count and not votes: a group that most models find likely "
+            "can come first, though few put it first."
+        )
 
 
 def _count(number: int) -> str:

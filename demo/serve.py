@@ -9,35 +9,44 @@ from typing import Any
 
 import gradio as gr
 
+from .guard import app_options
 from .models import Contender
 from .page import build
+from .reading import MB
 from .theme import THEME
 from .threads import AT_ONCE
+from .visitors import MOST
 
 HERE = Path(__file__).parent
-SESSIONS = 100
-"""Visitors whose picture stays in memory; the one who has been here the longest loses it first."""
+SCRIPTS = "".join(
+    f"<script>{(HERE / name).read_text('utf-8')}</script>" for name in ("page.js", "take.js")
+)
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
 
 def serve(
     contenders: Sequence[Contender], *, host: str | None, port: int | None, share: bool = False,
-    auth: tuple[str, str] | None = None, max_size: int, waiting: int,
+    auth: tuple[str, str] | None = None, root_path: str | None = None,
+    hosts: Sequence[str] = (), frames: str = "'self'", max_size: int, waiting: int,
     kept: int = KEPT, block: bool = True,
 ) -> gr.Blocks:  # fmt: skip
     """Serve the demo at host:port, until stopped or, without `block`, in the background.
 
-    host: by default GRADIO_SERVER_NAME, or this machine alone. max_size: MB of a picture at most.
+    host: by default GRADIO_SERVER_NAME, or this machine alone. root_path: where a proxy has it.
+    hosts: names it may be asked by; without, any. frames: pages that may show it in a frame, as in
+    a Content-Security-Policy. max_size: MB of a picture at most.
     waiting: requests that may wait. kept: seconds an uploaded file is kept.
     """
-    blocks = build(contenders, most_bytes=max_size * 10**6, kept=kept)
+    blocks = build(contenders, most_bytes=max_size * MB, kept=kept)
     blocks.queue(max_size=waiting, default_concurrency_limit=AT_ONCE)
     blocks.launch(
         server_name=host, server_port=port, share=share, auth=auth,
-        max_file_size=max_size * 10**6, prevent_thread_lock=True, quiet=not block,
-        show_error=False, state_session_capacity=SESSIONS, allowed_paths=[],
+        root_path=root_path, app_kwargs=app_options(hosts, frames),
+        max_file_size=max_size * MB, prevent_thread_lock=True, quiet=not block,
+        show_error=False, state_session_capacity=MOST, allowed_paths=[],
         enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=HERE / "style.css",
+        head=SCRIPTS,
         footer_links=["api"], favicon_path=HERE / "icon.svg",
     )  # fmt: skip
     threading.Thread(target=_warm_up, daemon=True).start()

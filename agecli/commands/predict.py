@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agecli import config, distributed
+from agecli.commands import _completion as completion
 from agecli.commands import _options as options
 from agecli.commands._options import flag
 from agecli.config import FLIP, FPS, MIN_FACE_SCORE, TrainConfig
@@ -80,11 +81,18 @@ Seconds = Annotated[
 Model = Annotated[
     str | None,
     Option(
-        metavar="NAME|all", help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights."
+        metavar="NAME|all",
+        help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights.",
+        autocompletion=completion.models,
     ),
 ]
 Weights = Annotated[
-    Path | None, Option(metavar="FILE|DIR", help="Other weights than the released ones; ONNX, too.")
+    Path | None,
+    Option(
+        metavar="FILE|DIR",
+        help="Other weights than the released ones; ONNX, too.",
+        autocompletion=completion.weights,
+    ),
 ]
 Flip = Annotated[bool, Option(help="Average each face's answer with its mirror image's.")]
 Workers = Annotated[

@@ -23,7 +23,7 @@ from tests.exporting.models import write_model
 
 
 @contextmanager
-def serving(folder: Path, *names: str | Path, kept: int) -> Iterator[Any]:
+def serving(folder: Path, *names: str | Path, kept: int, **more: Any) -> Iterator[Any]:
     """Serve models; uploads go to a folder and are kept for some seconds."""
     from demo.models import find_contenders
     from demo.serve import serve
@@ -32,7 +32,7 @@ def serving(folder: Path, *names: str | Path, kept: int) -> Iterator[Any]:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         blocks = serve(
             find_contenders(names, "cpu"), host="127.0.0.1", port=None, max_size=2, waiting=100,
-            kept=kept, block=False,
+            kept=kept, block=False, **more,
         )  # fmt: skip
         yield blocks
         blocks.close()

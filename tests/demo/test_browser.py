@@ -6,108 +6,20 @@ import base64
 import csv
 import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from PIL import Image
 
 from agecli.weights import find_weights, read_metadata, released_folder
 from tests.conftest import Cli
-from tests.demo.pictures import PORTRAIT, ROOT, animation, crowd, write_troubles
+from tests.demo.conftest import TIMEOUT, Visit
+from tests.demo.pictures import PORTRAIT, animation, crowd, write_troubles
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("AGECLI_CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium: AGECLI_CHROMIUM names none"),
-]
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-quic",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
+pytestmark = pytest.mark.browser
 SLOW = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
-TIMEOUT = 120_000
-"""Milliseconds: other work may share the machine."""
-Visit = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve the released models as a user does."""
-    log = tmp_path_factory.mktemp("demo") / "log.txt"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, ROOT / "demo" / "app.py", "--port", str(port), "--max-size", "3"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 600
-        while True:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the server did not start"
-            try:
-                urlopen(url).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-    assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start Chromium; its camera shows the portrait."""
-    camera = tmp_path_factory.mktemp("camera") / "portrait.mjpeg"
-    camera.write_bytes(PORTRAIT.read_bytes())
-    flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:
-    """Open the page; at the end, its console has to be free of errors, and nobody else asked."""
-    wrong: list[str] = []
-    pages = []
-
-    def go(width: int = 1280, scheme: str = "light") -> Any:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
-                                reduced_motion="reduce")  # fmt: skip
-        page.set_default_timeout(TIMEOUT)
-        # A reload aborts the stream on which Gradio tells the page of its events.
-        page.on("console", lambda m: wrong.append(m.text)
-                if m.type == "error" and "aborted" not in m.text else None)  # fmt: skip
-        page.on("pageerror", lambda error: None if "aborted" in str(error)
-                else wrong.append(str(error)))  # fmt: skip
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
-                else wrong.append(f"asked {r.url}"))  # fmt: skip
-        page.goto(address)
-        page.wait_for_selector("#upload input[type=file]", state="attached")
-        pages.append(page)
-        return page
-
-    yield go
-    for page in pages:
-        page.close()
-    assert not wrong
 
 
 def upload(page: Any, path: Path) -> None:
@@ -287,7 +199,7 @@ def test_a_batch_of_twenty_with_a_bad_one(visit: Visit, tmp_path: Path):
     assert page.locator(".gallery .bad").count() == 1
     with page.expect_download() as download:
         page.click("text=ages.csv")
-    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8-sig").splitlines()))
     assert [row["source"] for row in rows if row["status"] != "ok"] == ["bad.jpg"]
     with page.expect_download() as download:
         page.click("text=ages.json")

@@ -1,5 +1,6 @@
 """What the page says, from answers made by hand."""
 
+import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from agecli.faces import Face
 from agecli.inference.ensemble import lead, together
 from agecli.inference.pictures import Reading
 from agecli.inference.prediction import Prediction
-from demo.batch import check, to_csv
+from demo.batch import check, faces_csv, to_csv
 from demo.compare import Answer, Comparison
 from demo.models import Contender
 from demo.pictures import heat_over
@@ -94,15 +95,15 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
 def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):
     text = results(compared(contender, say(0.001, 0.25, 0.749, age=9.6), error="No <good>"))
     for words in ("8–13", "75% sure", "about 10 years", "12 ms", "&lt;1%", "25%",
-                  "75.0% exact on 1,516 test pictures", "A &lt;title&gt;", "No &lt;good&gt;",
-                  "sees 32×32 px", f"sha256 {contender.digest}"):  # fmt: skip
+                  "Right for 75% of 1,516 test pictures", "A &lt;title&gt;", "No &lt;good&gt;",
+                  "sees faces of 32 pixels", f"sha256 {contender.digest}"):  # fmt: skip
         assert words in text, words
     assert "<title>" not in text
     assert "<good>" not in text
 
 
 def test_an_answer_between_groups_says_so(contender: Contender):
-    assert "between" not in results(compared(contender, say(0.1, 0.7, 0.2, age=5)))
+    assert "between " not in results(compared(contender, say(0.1, 0.7, 0.2, age=5)))
     torn = replace(say(0.4, 0.1, 0.5, age=4.6), between=("4-6", "8-13"), torn=True)
     text = results(compared(contender, torn))
     assert text.count("torn between 4–6 and 8–13") == 2  # the model, and all together
@@ -160,6 +161,47 @@ def test_csv_is_safe_for_spreadsheets():
     assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
     assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,False,,,,,,,ok,,0.8,0.1,0.1"
     assert lines[2].startswith("'=1+1" + 24 * "," + "unreadable,not a picture")
+
+
+def test_a_row_per_face_has_the_gallerys_number_and_the_first_answer():
+    other = Face((40, 2, 60, 32), 0.9)
+    many = [
+        replace(say(0.8, 0.1, 0.1), model="a"), replace(say(0.1, 0.8, 0.1), model="b"),
+        replace(say(0.1, 0.1, 0.8), model="a", face=other),
+        replace(say(0.2, 0.1, 0.7), model="b", face=other),
+    ]  # fmt: skip
+    bad = [Prediction("=1+1", status="unreadable", error="not a picture")]
+    rows = list(csv.DictReader(faces_csv([bad, many]).splitlines()))
+    assert [(row["number"], row["face"]) for row in rows] == [("1", ""), ("2", "1"), ("2", "2")]
+    assert (rows[0]["source"], rows[0]["error"]) == ("'=1+1", "not a picture")
+    assert (rows[2]["group"], rows[2]["a"], rows[2]["b"]) == ("8-13", "8-13", "8-13")
+    first = lead(many[:2])
+    assert first and rows[1]["group"] == first.group
+    assert float(rows[1]["probability"]) == first.probability
+    assert (rows[1]["a"], rows[1]["b"]) == ("0-2", "4-6")
+
+
+def test_what_may_puzzle_is_explained(contender: Contender):
+    gap = replace(say(0.1, 0.7, 0.2, age=7), between=("4-6", "8-13"))
+    assert "there is none between 4–6 and 8–13" in results(compared(contender, gap))
+    few = [say(0.6, 0.4, 0), say(0, 0.4, 0.6)]
+    assert "probabilities count and not votes" in results(compared(contender, *few))
+    both = results(compared(contender, say(0.1, 0.7, 0.2), say(0.1, 0.6, 0.3)))
+    assert "remark" not in both
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(1.2, "about 1 year<"), (1.6, "about 2 years<"), (0.3, "about 0 years<")],
+)
+def test_ages_have_their_number(contender: Contender, age: float, words: str):
+    assert words in results(compared(contender, say(0.9, 0.05, 0.05, age=age)))
+
+
+def test_nothing_short_of_sure_is_called_so(contender: Contender):
+    text = results(compared(contender, say(0.999, 0.0005, 0.0005)))
+    assert "&gt;99% sure" in text
+    assert "100% sure" not in text
 
 
 def test_the_number_of_pictures_is_bounded():
