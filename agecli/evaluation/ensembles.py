@@ -114,10 +114,10 @@ def fit_ensemble(
     fitted = Fitted(
         members, better, p, figures, scores.n, split_hash, best.scheme.labels, left_out.decision
     )
-    clean, *smaller, perturbed = (
-        fitted.combine([_file(one) for one in view], _answers(view)) for view in (results, *changed)
+    *smaller, perturbed = (
+        fitted.combine([_file(one) for one in view], _answers(view)) for view in changed
     )
-    return replace(fitted, sets=fit_sets([*smaller, clean], perturbed, best.ages))
+    return replace(fitted, sets=fit_sets([*smaller, left_out], perturbed, best.ages))
 
 
 def fit_powers(answers: Sequence[Answers], truth: IntArray) -> FloatArray:

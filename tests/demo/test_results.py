@@ -138,6 +138,23 @@ def test_heat_is_brightest_where_it_is_most():
     assert shown[4, 4].sum() > shown[60, 60].sum() + 200
 
 
+def test_the_set_is_marked_on_every_axis(contender: Contender):
+    row = replace(
+        say(0.5, 0.4, 0.1, age=3), set=("0-2", "4-6"), age_low=1, age_high=6, coverage=0.9
+    )
+    page = results(compared(contender, row, replace(say(0.6, 0.3, 0.1, age=2))))
+    bars = re.findall(r'<tr class="([^"]*)">\s*<th scope="row">([^<]*)', page)
+    assert [(group, "in" in classes.split()) for classes, group in bars] == [
+        ("0–2", True), ("4–6", True), ("8–13", False),
+        ("0–2", False), ("4–6", False), ("8–13", False),
+    ]  # fmt: skip
+    assert page.count("0–2 or 4–6, 1–6 years (90 %)") == 1  # a plain mean has no set
+    alone = results(compared(contender, row))
+    assert alone.count("0–2 or 4–6, 1–6 years (90 %)") == 2
+    axis = re.findall(r'<li class="([^"]*)" style', alone)
+    assert ["in" in classes.split() for classes in axis] == [True, True, False]
+
+
 def test_csv_is_safe_for_spreadsheets():
     rows = [say(0.8, 0.1, 0.1), Prediction("=1+1", status="unreadable", error="not a picture")]
     lines = to_csv(rows).splitlines()

@@ -10,25 +10,33 @@ from agecli.sets import COVERAGE
 
 
 def sets_grids(rows: list[Evaluation]) -> list[Grid]:
-    """Lay out how the models' age sets do, in all and, where there are any, by slice."""
-    return [sets_grid(rows), *([coverage_grid(rows)] if any(row.coverages for row in rows) else [])]
+    """Lay out what answering less gains and, where there are any, how the models' age sets do."""
+    grids = [sets_grid(rows), coverage_grid(rows)] if any(row.coverages for row in rows) else []
+    return [risk_grid(rows), *grids]
+
+
+def risk_grid(rows: list[Evaluation]) -> Grid:
+    """Lay out what answering only where a model is surest would gain."""
+    grid = Grid(["model", "AURC", "exact", "exact on the surest half"], "Answering less")
+    for row in rows:
+        half = share(row.risk["exact_half"])
+        grid.add(row.name, f"{row.risk['aurc']:.3f}", share(row.scores.exact), half)
+    return grid
 
 
 def sets_grid(rows: list[Evaluation]) -> Grid:
-    """Lay out how the models' sets do, a row for each coverage, and what the surest half gains."""
-    head = ["model", "promised", "covered", "95 %", "groups", "years", "width", "AURC", "sure half"]
-    grid = Grid(head, "Age sets, and the half of the answers that is surest")
+    """Lay out how the models' sets do, a row for each coverage."""
+    head = ["model", "promise", "groups", "95 %", "size", "years", "size"]
+    grid = Grid(head, "Age sets: how often they hold the true group and year")
     for row in rows:
-        risk = [f"{row.risk['aurc']:.3f}", share(row.risk["exact_half"])]
         for one in row.coverages:
             width = "" if one.width is None else f"{one.width:.1f} y"
             grid.add(
                 row.name, f"{one.wanted:.0%}", share(one.whole.coverage), span(one.whole.interval),
-                f"{one.whole.size:.2f}", "" if width == "" else share(one.years), width, *risk,
+                f"{one.whole.size:.2f}", "" if width == "" else share(one.years), width,
             )  # fmt: skip
-            risk = ["", ""]
         if not row.coverages:
-            grid.add(row.name, "no sets", *[""] * 5, *risk)
+            grid.add(row.name, "no sets", *[""] * 5)
     return grid
 
 

@@ -17,7 +17,7 @@ SETS = Sets((0.125,) * 8, (ROW,) * 3)
 
 def test_models_with_sets_and_without_stand_beside_each_other():
     rows = [replace(make_result("one", 1), sets=SETS), make_result("two", 2)]
-    whole, parts = sets_grids(rows)
+    risk, whole, parts = sets_grids(rows)
     cells = [row.cells for row in whole.rows]
     assert [row[:2] for row in cells] == [
         ("one", "80%"), ("one", "90%"), ("one", "95%"), ("two", "no sets"),
@@ -25,7 +25,7 @@ def test_models_with_sets_and_without_stand_beside_each_other():
     ninety = rows[0].coverages[1]
     assert cells[1][2] == f"{ninety.whole.coverage:.1%}"
     assert cells[1][4:7] == (f"{ninety.whole.size:.2f}", "", "")  # it knows no years
-    assert cells[0][-1] == f"{rows[0].risk['exact_half']:.1%}"
+    assert risk.rows[0].cells[-1] == f"{rows[0].risk['exact_half']:.1%}"
     assert parts.head == ["slice", "images", "one"]
     (worst,) = (row.cells for row in parts.rows if isinstance(row.cells[-1], Worst))
     low = ninety.worst
