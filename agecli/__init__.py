@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agecli.errors import AgecliError as AgecliError
     from agecli.evaluation.suite import evaluate as evaluate
     from agecli.exporting.export import export as export
+    from agecli.health import doctor as doctor
     from agecli.inference.prediction import Prediction as Prediction
     from agecli.inference.predictor import Predictor as Predictor
     from agecli.training.train import resume as resume
@@ -23,6 +24,7 @@ _HOMES = {
     "AgecliError": "agecli.errors",
     "Prediction": "agecli.inference.prediction",
     "Predictor": "agecli.inference.predictor",
+    "doctor": "agecli.health",
     "evaluate": "agecli.evaluation.suite",
     "export": "agecli.exporting.export",
     "prepare": "agecli.data.prepare",

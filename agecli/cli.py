@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__, distributed, memory
-from agecli.commands import evaluate, export, predict, prepare, train, tune
+from agecli.commands import doctor, evaluate, export, predict, prepare, train, tune
+from agecli.commands._help import Command, Group
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
@@ -27,25 +28,28 @@ PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.
 
 app = typer.Typer(
     name="agecli",
+    cls=Group,
     help="Tell the age group from a face picture: prepare, train, tune, evaluate, export, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: Rich's takes three times as long to import
-    add_completion=False,
+    rich_markup_mode=None,  # our help is by Rich: _help
 )
-training = typer.Typer(help="Train a model on a prepared data set.", no_args_is_help=True)
+training = typer.Typer(
+    cls=train.TrainCommands, help="Train a model on a prepared data set.", no_args_is_help=True
+)
 search = typer.Typer(
-    help="Search the settings with which a model trains best.", no_args_is_help=True
+    cls=tune.TuneCommands,
+    help="Search the settings with which a model trains best.",
+    no_args_is_help=True,
 )
 
-app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
+app.command(cls=Command, epilog=prepare.EXAMPLES)(prepare.prepare)
 app.add_typer(training, name="train")
-train.add_commands(training)
 app.add_typer(search, name="tune")
-tune.add_commands(search)
-app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command(epilog=export.EXAMPLES)(export.export)
-app.command(epilog=predict.EXAMPLES)(predict.predict)
+app.command(cls=Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(cls=Command, epilog=export.EXAMPLES)(export.export)
+app.command(cls=Command, epilog=predict.EXAMPLES)(predict.predict)
+app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:

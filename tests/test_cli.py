@@ -16,7 +16,7 @@ HEAVY = (
 COMMANDS = [
     "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
     "tune", "tune cnn", "tune capsnet", "tune resnet", "tune dinov2",
-    "evaluate", "export", "predict",
+    "evaluate", "export", "predict", "doctor",
 ]  # fmt: skip
 
 

@@ -114,9 +114,10 @@ def test_train_and_tune_offer_every_setting_with_the_configs_default(command: st
     from agecli.commands import train, tune
 
     app = typer.Typer()
-    {"train": train, "tune": tune}[command].add_commands(app)
-    (called,) = (each.callback for each in app.registered_commands if each.name == model)
-    options = inspect.signature(called).parameters
+    group = {"train": train.TrainCommands(), "tune": tune.TuneCommands()}[command]
+    group.add_command_of(app, model)
+    (added,) = app.registered_commands
+    options = inspect.signature(added.callback).parameters
     offered = {field.name for field in fields(CONFIGS[model])} - SETTLED[model]
     if command == "tune":
         offered -= {"workers"}  # which are trainings at once, there
@@ -126,7 +127,7 @@ def test_train_and_tune_offer_every_setting_with_the_configs_default(command: st
 
 
 def test_the_words_under_a_field_are_its_help(cli):
-    text = " ".join(cli("train", "dinov2", "--help", COLUMNS="100").stdout.split())
+    text = " ".join(cli("train", "dinov2", "--help", COLUMNS="200").stdout.replace("│", "").split())
     assert "--pool <cls|mean|cls+mean> What the head sees: [CLS] token" in text
     assert "Highest learning rate. [default: 0.001]" in text  # of the class that it extends
     assert "--image-size <int> Side of the model's input in pixels; 0 = the backbone's" in text

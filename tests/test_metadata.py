@@ -8,6 +8,7 @@ import pytest
 
 from agecli.decision import Decision
 from agecli.metadata import Newer, read_metadata_text
+from agecli.sets import Sets
 from tests.exporting.models import SIZES
 from tests.test_weights import METADATA
 
@@ -26,6 +27,10 @@ def backbone(**changes: Any) -> dict[str, Any]:
     return DINOV2 | {"architecture": architecture | {"backbone": own}}
 
 
+ROWS = ((0.1, 0.2, 0.3),) * 3
+SETS = {"shares": (0.125,) * 8, "groups": ROWS, "unsure": 0.4}
+
+
 def test_what_was_written_comes_back():
     assert read_metadata_text(text()) == METADATA
     assert read_metadata_text(text(**DINOV2)).architecture == SIZES["dinov2"]
@@ -36,6 +41,12 @@ def test_a_rule_comes_back_and_files_without_one_answer_with_the_likeliest():
     assert read_metadata_text(text(decision=asdict(rule))).decision == rule
     earlier = {k: v for k, v in asdict(METADATA).items() if k != "decision"}
     assert read_metadata_text(json.dumps(earlier)).decision == Decision("likeliest")
+
+
+def test_sets_come_back_and_files_without_them_have_none():
+    assert read_metadata_text(text(sets=SETS)).sets == Sets(**SETS)
+    earlier = {k: v for k, v in asdict(METADATA).items() if k != "sets"}
+    assert read_metadata_text(json.dumps(earlier)).sets is None
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -58,6 +69,12 @@ def nested(depth: int) -> dict[str, Any]:
      ({"decision": {"rule": "adjusted", "tau": 9}}, "decision.tau: expected float <= 2"),
      ({"decision": {"rule": "adjusted", "shares": [0] * 8}}, "shares.*: expected float > 0"),
      ({"decision": {"rule": "adjusted", "shares": [0.5] * 2}}, "'adjusted' with 2 shares, not 8"),
+     ({"sets": SETS | {"shares": [0.5] * 2}}, "sets: 2 shares, not 8"),
+     ({"sets": SETS | {"groups": [[0.1, 0.2, 1.1]] * 3}}, "expected float <= 1"),
+     ({"sets": SETS | {"groups": [[0.1, 0.2, 0.3]] * 2}}, "expected array of length >= 3"),
+     ({"sets": SETS | {"groups": [[0.3, 0.2, 0.3]] * 3}}, "a threshold falls"),
+     ({"sets": SETS | {"years": ROWS}}, "sets: it has years, which the model knows nothing of"),
+     ({"sets": SETS | {"unsure": -1}}, "sets.unsure: expected float >= 0"),
      ({"image_size": 0}, "image_size: expected int >= 16"),
      ({"image_size": "96"}, "image_size: expected int, got str"),
      ({"image_size": float("inf")}, "JSON is malformed"),

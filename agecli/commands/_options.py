@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from functools import lru_cache, partial
+from dataclasses import Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agecli import config
-from agecli.config.fields import NOT_GIVEN, Option, flag_of, help_of, mark_of, types_of
+from agecli.commands import _completion as completion
+from agecli.commands._help import Group
+from agecli.config.fields import (
+    NOT_GIVEN,
+    PANELS,
+    Option,
+    Panel,
+    flag_of,
+    help_of,
+    mark_of,
+    types_of,
+)
 
-Data = Annotated[Path, typer.Option(metavar="DIR", help="Data set of `agecli prepare`.")]
+DataSets = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="DIR", autocompletion=completion.datasets,
+        help="Data set of `agecli prepare`; may be repeated.",
+    ),
+]  # fmt: skip
 Device = Annotated[config.Device, typer.Option(help="Where to run.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
+
+
+def json_option(panel: Panel | None = None) -> Any:
+    """Return the option of all commands that can print JSON, in a panel of its help."""
+    about = "Print the figures as JSON on stdout."
+    return typer.Option("--json", help=about, rich_help_panel=panel)
+
+
+Json = Annotated[bool, json_option()]
 
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
@@ -24,6 +49,26 @@ KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 def flag(name: str, about: str) -> Any:
     """Return an option that is given or not, without a --no form."""
     return typer.Option(f"--{name}", help=about)
+
+
+class ModelCommands(Group):
+    """A group with a command per model, each made when it is asked for, of its many options."""
+
+    def add_command_of(self, app: typer.Typer, model: str) -> None:
+        """Add the command of a model to an app that has no other."""
+        raise NotImplementedError
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the models."""
+        return list(config.CONFIGS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Make the command of a model; None where there is no such model."""
+        if cmd_name not in config.CONFIGS:
+            return None
+        app = typer.Typer(add_completion=False)
+        self.add_command_of(app, cmd_name)
+        return typer.main.get_command(app)
 
 
 def make_command(
@@ -57,25 +102,32 @@ def declared_options(function: Callable[..., None]) -> list[inspect.Parameter]:
     return [parameter.replace(kind=KEYWORD_ONLY) for parameter in parameters]
 
 
-@lru_cache
 def setting_options(model: str) -> list[inspect.Parameter]:
-    """Make an option of each setting of a model's training: the data, its own, the shared.
+    """Make an option of each setting of a model's training: by panels, its own first in each.
 
     The help is what the configuration's source says under the field.
     """
     kind = config.CONFIGS[model]
-    texts, hints = help_of(kind), types_of(kind)
-    place = {field.name: 2 for field in fields(config.AgesConfig)} | {"data": 0}
+    texts = help_of(kind)
+    marks = {name: mark_of(hint) for name, hint in types_of(kind).items()}
+    shared = {field.name for field in fields(config.AgesConfig)}
+
+    def place(field: Field) -> tuple[int, bool]:
+        mark = marks[field.name][1]
+        panel = mark.panel if isinstance(mark, Option) else None
+        return PANELS.index(panel) if panel else -1, field.name in shared
+
     options = []
-    for field in sorted(fields(kind), key=lambda field: place.get(field.name, 1)):
-        hint, mark = mark_of(hints[field.name])
+    for field in sorted(fields(kind), key=place):
+        hint, mark = marks[field.name]
         if mark == NOT_GIVEN:
             continue
         mark = mark or Option()
         flags = [] if mark.negated else [flag_of(field.name)]
         option = typer.Option(
             *flags, metavar=mark.metavar, parser=mark.parser, help=texts[field.name],
-            show_default=field.default != "",
+            show_default=field.default != "", rich_help_panel=mark.panel,
+            autocompletion=completion.SETTINGS.get(field.name),
         )  # fmt: skip
         annotation = Annotated[hint, option]  # type: ignore[valid-type]
         parameter = partial(inspect.Parameter, kind=KEYWORD_ONLY)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agecli import distributed
+from agecli.commands import _completion as completion
 from agecli.commands import _options as options
 from agecli.commands._options import flag
 from agecli.config import FLIP, TrainConfig
@@ -46,13 +47,10 @@ SEEN = {
 Weights = Annotated[
     list[Path],
     typer.Argument(
-        metavar="WEIGHTS", help="Weights files, run folders, or released models by name."
+        metavar="WEIGHTS", autocompletion=completion.weights,
+        help="Weights files, run folders, or released models by name.",
     ),
-]
-DataSets = Annotated[
-    list[Path],
-    typer.Option(metavar="DIR", help="Data set of `agecli prepare`; may be repeated."),
-]
+]  # fmt: skip
 DATA = [Path(TrainConfig.data)]
 Split = Annotated[
     Literal["test", "val", "train", "all"],
@@ -100,7 +98,7 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
 def evaluate(
     weights: Weights,
-    data: DataSets = DATA,
+    data: options.DataSets = DATA,
     split: Split = "test",
     as_json: options.Json = False,
     plots: Plots = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from agecli.commands import _completion as completion
 from agecli.commands._options import flag
 from agecli.config import Form
 from agecli.errors import UsageError
@@ -25,7 +26,9 @@ Option = typer.Option
 Weights = Annotated[
     Path,
     typer.Argument(
-        metavar="WEIGHTS|RUN|FOLDER", help="A weights file, the run it is in, or a released model."
+        metavar="WEIGHTS|RUN|FOLDER",
+        help="A weights file, the run it is in, or a released model.",
+        autocompletion=completion.weights,
     ),
 ]
 Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The file to write.")]
@@ -48,6 +51,7 @@ Data = Annotated[
     Path | None,
     Option(
         metavar="DIR",
+        autocompletion=completion.datasets,
         help="Data set on whose validation images the export is checked; else on drawn ones.",
     ),
 ]

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from agecli import config, distributed
+from agecli.commands import _completion as completion
 from agecli.commands import _options as options
 from agecli.commands._options import flag
 from agecli.config import FLIP, FPS, MIN_FACE_SCORE, TrainConfig
 from agecli.errors import UsageError
 from agecli.registry import DEFAULT_MODEL
-from agecli.sets import COVERAGE
 
 EXAMPLES = """\b
 Examples:
@@ -58,10 +58,10 @@ Top = Annotated[
     ),
 ]
 Coverage = Annotated[
-    float,
+    float | None,
     Option(
         metavar="0.8|0.9|0.95",
-        help="How often the true age is to be in the groups and years that may be, too.",
+        help="How often the true age is to be in the set beside the answer; by default 0.9.",
     ),
 ]
 Abstain = Annotated[
@@ -81,11 +81,18 @@ Seconds = Annotated[
 Model = Annotated[
     str | None,
     Option(
-        metavar="NAME|all", help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights."
+        metavar="NAME|all",
+        help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights.",
+        autocompletion=completion.models,
     ),
 ]
 Weights = Annotated[
-    Path | None, Option(metavar="FILE|DIR", help="Other weights than the released ones; ONNX, too.")
+    Path | None,
+    Option(
+        metavar="FILE|DIR",
+        help="Other weights than the released ones; ONNX, too.",
+        autocompletion=completion.weights,
+    ),
 ]
 Flip = Annotated[bool, Option(help="Average each face's answer with its mirror image's.")]
 Workers = Annotated[
@@ -104,7 +111,7 @@ def predict(
     as_json: Json = False,
     csv: Csv = None,
     top: Top = None,
-    coverage: Coverage = COVERAGE,
+    coverage: Coverage = None,
     abstain: Abstain = False,
     annotate: Annotate = None,
     webcam: Webcam = False,
@@ -136,6 +143,7 @@ def predict(
     from agecli.inference.fitted import find_fitted
     from agecli.inference.prediction import abstained
     from agecli.inference.predictor import Predictor
+    from agecli.sets import COVERAGE
     from agecli.weights import find_weights
 
     if webcam:
@@ -151,8 +159,9 @@ def predict(
         typer.echo(f"agecli: {found.note}", err=True)
     predictor = Predictor(
         found.fitted.sort(paths) if found.fitted else paths, ensemble=found.fitted,
-        coverage=coverage, device=device, crops=crops, fallback=fallback, align=align,
-        min_face_score=min_face_score, flip=flip, batch_size=batch_size,
+        coverage=COVERAGE if coverage is None else coverage, device=device, crops=crops,
+        fallback=fallback, align=align, min_face_score=min_face_score, flip=flip,
+        batch_size=batch_size,
         workers=sources.workers if workers is None else workers,
     )  # fmt: skip
     progress = FaceProgress(None if webcam else len(sources.paths), sources.moving)

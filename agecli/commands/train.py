@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from agecli import distributed
+from agecli.commands import _completion as completion
+from agecli.commands._help import Command
 from agecli.commands._options import (
-    Json,
+    ModelCommands,
     declared_options,
     examples,
+    json_option,
     make_command,
     setting_options,
 )
@@ -27,16 +30,24 @@ def _own(
         typer.Option(
             metavar="FILE",
             help="Settings from a TOML file or a run's config.json; options given here win.",
+            rich_help_panel="Run",
         ),
     ] = None,
     from_study: Annotated[
         Path | None,
-        typer.Option(metavar="STUDY", help="Settings from the best trial of `agecli tune`."),
+        typer.Option(
+            metavar="STUDY",
+            help="Settings from the best trial of `agecli tune`.",
+            rich_help_panel="Run",
+            autocompletion=completion.studies,
+        ),
     ] = None,
     show_config: Annotated[
         bool,
         typer.Option(
-            "--show-config", help="Do not train: show all settings and where each comes from."
+            "--show-config",
+            help="Do not train: show all settings and where each comes from.",
+            rich_help_panel="Run",
         ),
     ] = False,
     run: Annotated[Path | None, typer.Option(help="Folder to fill; runs/MODEL by default.")] = None,
@@ -44,7 +55,9 @@ def _own(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Continue a run with its own settings; --data, --device, --workers may be others.",
+            help="Continue a run with its own settings; --data, --device, --workers, --log-to may "
+            "be others.",
+            autocompletion=completion.runs,
         ),
     ] = None,
     memory_report: Annotated[
@@ -53,19 +66,25 @@ def _own(
             "--memory-report",
             help="Do not train: measure what a step of these settings needs, with --amp and "
             "--grad-checkpoint and without.",
+            rich_help_panel="Memory",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: Annotated[bool, json_option("Run")] = False,
 ) -> None:
     """Declare the options of every training that are no settings of it."""
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add a command per model."""
-    for model, kind in CONFIGS.items():
+class TrainCommands(ModelCommands):
+    """The commands of `agecli train`."""
+
+    def add_command_of(self, app: typer.Typer, model: str) -> None:
+        """Add the command that trains a model."""
+        kind = CONFIGS[model]
         options = setting_options(model) + declared_options(_own)
         command = make_command(model, train_model, options, kind.__doc__ or "")
-        app.command(model, epilog=examples(f"agecli train {model}", kind.examples))(command)
+        app.command(model, cls=Command, epilog=examples(f"agecli train {model}", kind.examples))(
+            command
+        )
 
 
 def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from agecli.commands import _completion as completion
+from agecli.commands._help import Command
 from agecli.commands._options import (
-    Json,
+    ModelCommands,
     declared_options,
     examples,
+    json_option,
     make_command,
     setting_options,
 )
@@ -24,29 +27,52 @@ ABOUT = """Search the settings with which the {model} trains best, by Optuna's T
     """
 
 
+SEARCH = "Search"
+"""The panel of the help that only a search has."""
+
+
 def _own(
     trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = TRIALS,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Begin no trial after so long."),
+        typer.Option(
+            min=0, metavar="SECONDS", help="Begin no trial after so long.", rich_help_panel=SEARCH
+        ),
     ] = None,
     metric: Annotated[
         Metric,
-        typer.Option(help="What is searched for, at the epoch with the best validation loss."),
+        typer.Option(
+            help="What is searched for, at the epoch with the best validation loss.",
+            rich_help_panel=SEARCH,
+        ),
     ] = "val_exact",
     pruner: Annotated[
-        Pruner, typer.Option(help="Who gives hopeless trials up, epoch by epoch.")
+        Pruner,
+        typer.Option(help="Who gives hopeless trials up, epoch by epoch.", rich_help_panel=SEARCH),
     ] = "hyperband",
     space: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML file of what to search, instead of the model's."),
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of what to search, instead of the model's.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     show_space: Annotated[
-        bool, typer.Option("--show-space", help="Do not search: print the space as such a file.")
+        bool,
+        typer.Option(
+            "--show-space",
+            help="Do not search: print the space as such a file.",
+            rich_help_panel=SEARCH,
+        ),
     ] = False,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the study; studies/MODEL by default."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the study; studies/MODEL by default.",
+            autocompletion=completion.studies,
+        ),
     ] = None,
     storage: Annotated[
         str,
@@ -55,12 +81,15 @@ def _own(
             show_default=False,
             help="PostgreSQL or MySQL database that several machines share; a file in the study's "
             "folder by default.",
+            rich_help_panel=SEARCH,
         ),
     ] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train at once.")] = 1,
-    as_json: Json = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train at once.", rich_help_panel=SEARCH)
+    ] = 1,
+    as_json: Annotated[bool, json_option("Run")] = False,
 ) -> None:
-    """Declare the options of every search; those of the training follow."""
+    """Declare the options of every search, which follow those of the training."""
 
 
 def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
@@ -88,12 +117,15 @@ def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
 OWN = {option.name: option for option in declared_options(_own)}
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add a command per model: options of a search, then those of its trainings."""
-    for model, kind in CONFIGS.items():
+class TuneCommands(ModelCommands):
+    """The commands of `agecli tune`."""
+
+    def add_command_of(self, app: typer.Typer, model: str) -> None:
+        """Add the command that searches a model's settings: trainings' options, then its own."""
+        kind = CONFIGS[model]
         settings = [option for option in setting_options(model) if option.name not in OWN]
         about = ABOUT.format(model=model)
-        command = make_command(model, tune_model, [*OWN.values(), *settings], about)
+        command = make_command(model, tune_model, [*settings, *OWN.values()], about)
         shown = examples(f"agecli tune {model}", kind.tune_examples)
         shown += f"  agecli train {model} --from-study studies/{model}\n"
-        app.command(model, epilog=shown)(command)
+        app.command(model, cls=Command, epilog=shown)(command)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from agecli.config.fields import (
     NoOption,
     Option,
-    Switch,
     Weights,
     check_range,
     check_types,
@@ -38,7 +37,7 @@ Twice the time, and of no use to a model that was trained on mirrored images: cn
 74.1 % exact with it and 74.4 % without.
 """
 
-PLACE = ("data", "device", "workers")
+PLACE = ("data", "device", "workers", "log_to")
 """Settings of a training that say where and not what: they may change while it goes on."""
 
 MOST_ACCUMULATED = 4096
@@ -57,6 +56,9 @@ Augment = Literal["none", "light", "wild"]
 Arch = Literal["resnet18", "resnet34", "resnet50"]
 Pool = Literal["cls", "mean", "cls+mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+LogTo = Literal[
+    "none", "tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive"
+]
 Fallback = Literal["none", "centre"]
 Align = Literal["none", "points"]
 Metric = Literal["val_exact", "val_macro_f1", "val_loss"]
@@ -113,13 +115,13 @@ class TrainConfig:
     model: NoOption[str] = ""
     data: Annotated[str, Option(metavar="DIR")] = "data/utkface"
     """Data set of `agecli prepare`."""
-    fold: Annotated[int | None, Option(metavar="K")] = None
+    fold: Annotated[int | None, Option("Data", "K")] = None
     """Fold to test on; the others train, and a tenth of them validates."""
-    within_train: Switch = False
+    within_train: Annotated[bool, Option("Data", negated=False)] = False
     """With --fold: of the training split alone, for evaluate --out-of-fold to answer its images."""
     teacher: Weights = ""
     """A trained model whose answers are learned, beside the labels."""
-    soft_labels: Annotated[str, Option(metavar="FILE")] = ""
+    soft_labels: Annotated[str, Option("Data", "FILE")] = ""
     """A CSV file of distributions over years or groups, learned beside the labels: a row per id."""
     soft_labels_sha256: NoOption[str] = ""
     """That of the file; found and recorded, so that a resumed run learns from the same."""
@@ -133,47 +135,50 @@ class TrainConfig:
 
     Of each process; those of an optimiser step are `accumulate` times as many.
     """
-    accumulate: int = 1
+    accumulate: Annotated[int, Option("Memory")] = 1
     """Batches per optimiser step, whose gradients are summed up."""
     lr: float = 1e-3
     """Highest learning rate."""
-    weight_decay: float = 0.02
+    weight_decay: Annotated[float, Option("Optimisation")] = 0.02
     """AdamW weight decay.
 
     Decoupled (Loshchilov and Hutter 2019).
     """
-    schedule: Schedule = "onecycle"
+    schedule: Annotated[Schedule, Option("Optimisation")] = "onecycle"
     """Learning-rate schedule."""
-    dropout: float = 0.25
+    dropout: Annotated[float, Option("Model")] = 0.25
     """Dropout of the head."""
-    augment: Augment = "light"
+    augment: Annotated[Augment, Option("Augmentation")] = "light"
     """light: rotate, scale, shift, mirror; wild: also hair, soften, recolour, compress, erase."""
-    balance: Balance = "none"
+    balance: Annotated[Balance, Option("Data")] = "none"
     """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
-    shares: Annotated[str, Option(metavar="SOURCE=SHARE,...")] = ""
+    shares: Annotated[str, Option("Data", "SOURCE=SHARE,...")] = ""
     """Share of each source of the data set in what trains, as UTKFace=2,groups=1; by default all
     images as they come."""
-    ema: float = 0.998
+    ema: Annotated[float, Option("Optimisation")] = 0.998
     """Decay of the moving average of weights, per step; 0 = none."""
-    patience: int = 0
+    patience: Annotated[int, Option("Optimisation")] = 0
     """Epochs without a better validation loss before stopping; 0 = never.
 
     A one-cycle gains most at its end, and must not be judged by its high rates.
     """
-    amp: Switch = False
+    amp: Annotated[bool, Option(negated=False)] = False
     """Mixed precision: bf16, or fp16 where a GPU has no bf16."""
-    grad_checkpoint: Switch = False
+    grad_checkpoint: Annotated[bool, Option("Memory", negated=False)] = False
     """Recompute activations: less memory, about a third more time."""
-    vram_budget: Annotated[str, Option(metavar="SIZE")] = ""
+    vram_budget: Annotated[str, Option("Memory", "SIZE")] = ""
     """Memory to stay inside, as 4GB: chooses --amp, --grad-checkpoint and smaller batches,
     accumulated to the same step."""
-    seed: int = 0
+    seed: Annotated[int, Option("Run")] = 0
     """Seed of all randomness."""
     device: Device = "auto"
     """Where to run."""
-    workers: int = 1
+    workers: Annotated[int, Option("Run")] = 1
     """Threads that gather batches ahead of the training."""
-    limit: int = 0
+    log_to: Annotated[LogTo, Option("Run", "tensorboard|wandb|...")] = "none"
+    """Send figures to tensorboard, in RUN, or to wandb, mlflow, trackio, comet_ml, aim, clearml,
+    dvclive."""
+    limit: Annotated[int, Option("Data")] = 0
     """Use only so many images of each split, for a trial; 0 = all."""
     mean: NoOption[tuple[float, ...]] = IMAGENET_MEAN
     """Of the images that the model sees, values 0 to 1, per channel; a backbone brings its own."""
@@ -275,11 +280,11 @@ class AgesConfig(TrainConfig):
     groups: cross-entropy over groups; ages: over a distribution of years, on all images; both: the
     sum of the two on one output over years.
     """
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Option("Optimisation")] = 0.0
     """Label smoothing: share of the target spread evenly over the groups."""
-    label_width: float = 1.0
+    label_width: Annotated[float, Option("Optimisation")] = 1.0
     """Width of the age distribution; 1 = 0.6 years and 6 % of the age."""
-    range_weight: float = 1.0
+    range_weight: Annotated[float, Option("Data")] = 1.0
     """Weight of an image whose label is a range, beside one whose label is a year."""
 
     def __post_init__(self) -> None:

@@ -19,10 +19,17 @@ Settings = dict[str, Any]
 """Settings by their names, as plain values."""
 
 
+Panel = Literal["Data", "Model", "Optimisation", "Augmentation", "Memory", "Run"]
+"""Where the help shows an option, in this order, below those that matter most."""
+PANELS: tuple[Panel, ...] = get_args(Panel)
+
+
 @dataclass(frozen=True)
 class Option:
     """How a setting is written on the command line, where that is not the plain way."""
 
+    panel: Panel | None = None
+    """None: it is one of the ten that matter most, which the help shows first."""
     metavar: str | None = None
     """What stands for the value in the help."""
     parser: Callable[[str], Any] | None = None
@@ -34,8 +41,7 @@ NOT_GIVEN = "settled by the model or its backbone"
 """Marks a setting that is no option."""
 
 NoOption = Annotated[T, NOT_GIVEN]
-Switch = Annotated[bool, Option(negated=False)]
-Weights = Annotated[str, Option(metavar="WEIGHTS")]
+Weights = Annotated[str, Option("Model", "WEIGHTS")]
 
 KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),

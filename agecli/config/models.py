@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from agecli.config.base import AgesConfig, Arch, Augment, Pool, Stem, TrainConfig
-from agecli.config.fields import NoOption, Option, Switch, Weights, check_range
+from agecli.config.fields import NoOption, Option, Weights, check_range
 from agecli.config.space import Choice, Float, Int, Space
 from agecli.errors import UsageError
 
@@ -62,18 +62,18 @@ class CapsNetConfig(TrainConfig):
     """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
     lr: float = 3e-3
-    dropout: float = 0.1
-    stem: Stem = "strided"
+    dropout: Annotated[float, Option("Model")] = 0.1
+    stem: Annotated[Stem, Option("Model")] = "strided"
     """Strided convolutions with batch norm, or the paper's two 9×9 ones."""
-    routing_iters: int = 3
+    routing_iters: Annotated[int, Option("Model")] = 3
     """Iterations of dynamic routing."""
-    primary_dim: int = 8
+    primary_dim: Annotated[int, Option("Model")] = 8
     """Values of a primary capsule."""
-    group_dim: int = 16
+    group_dim: Annotated[int, Option("Model")] = 16
     """Values of a group capsule."""
-    share: bool = True
+    share: Annotated[bool, Option("Model")] = True
     """All positions share the capsules' transformation matrices."""
-    reconstruction: Switch = False
+    reconstruction: Annotated[bool, Option("Model", negated=False)] = False
     """Reconstruct the picture from its group's capsule, to regularise."""
 
     def __post_init__(self) -> None:
@@ -121,12 +121,12 @@ class ResNetConfig(AgesConfig):
     lowest_lr: ClassVar[float] = 0
 
     model: NoOption[str] = "resnet"
-    arch: Arch = "resnet34"
+    arch: Annotated[Arch, Option("Model")] = "resnet34"
     """Depth of the network."""
-    init: Annotated[str, Option(metavar="imagenet|none|PATH")] = "imagenet"
+    init: Annotated[str, Option("Model", "imagenet|none|PATH")] = "imagenet"
     """What the body starts from: torchvision's ImageNet weights, nothing, a state dict (.pth,
     .safetensors), or a run or released model of ours."""
-    freeze_epochs: int | None = None
+    freeze_epochs: Annotated[int | None, Option("Optimisation")] = None
     """Epochs of the head alone, before all layers; by default 1, or 0 with --init none."""
     epochs: int = 20
     lr: Annotated[float, Option(metavar="RATE|auto", parser=read_rate)] = 2e-3
@@ -134,11 +134,11 @@ class ResNetConfig(AgesConfig):
 
     In a file, 0 is auto.
     """
-    rate_ratio: float = 100.0
+    rate_ratio: Annotated[float, Option("Optimisation")] = 100.0
     """Rate of the head over that of a pre-trained body's first layers."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Option("Optimisation")] = 0.01
     schedule: NoOption[Literal["onecycle"]] = "onecycle"
-    dropout: float = 0.5
+    dropout: Annotated[float, Option("Model")] = 0.5
     """Dropout of the head: in front of its last layer, half of it in front of the hidden one."""
 
     def __post_init__(self) -> None:
@@ -192,30 +192,30 @@ class Dinov2Config(AgesConfig):
     smallest: ClassVar[int] = 0
 
     model: NoOption[str] = "dinov2"
-    backbone: Annotated[str, Option(metavar="ID|DIR|scratch:tiny")] = "facebook/dinov2-small"
+    backbone: Annotated[str, Option("Model", "ID|DIR|scratch:tiny")] = "facebook/dinov2-small"
     """DINOv2 backbone: a hub id, a local folder, or a small one that is trained whole."""
     revision: NoOption[str] = ""
     """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
     image_size: int = 0
     """Side of the model's input in pixels; 0 = the backbone's own."""
-    pool: Pool = "cls+mean"
+    pool: Annotated[Pool, Option("Model")] = "cls+mean"
     """What the head sees: [CLS] token, mean of patch tokens, or both."""
-    hidden: int = 0
+    hidden: Annotated[int, Option("Model")] = 0
     """Width of a hidden layer in the head; 0 = none."""
-    views: int = 1
+    views: Annotated[int, Option("Augmentation")] = 1
     """Views of each training image: 1 = plain, more = augmented ones too."""
-    unfreeze: Annotated[int, Option(metavar="N")] = 0
+    unfreeze: Annotated[int, Option("Optimisation", "N")] = 0
     """Train the last N blocks too, after the head, at a tenth of its rate."""
-    layer_decay: float = 0.75
+    layer_decay: Annotated[float, Option("Optimisation")] = 0.75
     """Rate of a block, as a share of the one behind it (--unfreeze)."""
-    drop_path: float = 0.1
+    drop_path: Annotated[float, Option("Model")] = 0.1
     """Stochastic depth of scratch:tiny."""
     init: Weights = "none"
     """Weights to begin with: a file, a run, or a released model; none is from scratch."""
     epochs: int = 30
-    dropout: float = 0.1
-    augment: Augment = "wild"
-    weight_decay: float = 0.05
+    dropout: Annotated[float, Option("Model")] = 0.1
+    augment: Annotated[Augment, Option("Augmentation")] = "wild"
+    weight_decay: Annotated[float, Option("Optimisation")] = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()

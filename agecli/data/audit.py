@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from agecli.ages import IntArray
 from agecli.data import dhash, patches
 from agecli.data.columns import Column
+from agecli.data.split import Digests
 from agecli.data.workers import WorkerPool
 from agecli.errors import AgecliError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from agecli.data.store import StoreFile
 
 _PAIRS = 32  # that a worker looks at, at a time
+_BLOCK = 2**16
 
 
 Pairs = NDArray[np.integer]
@@ -55,7 +57,7 @@ MEASURES: dict[int, Measure] = {1: dhash, 2: patches}
 
 
 def find_clusters(
-    digests: NDArray[np.uint8], usable: NDArray[np.bool_], traces: Column, images: StoreFile,
+    digests: Digests, usable: NDArray[np.bool_], traces: Column, images: StoreFile,
     measure: Measure, pool: WorkerPool,
 ) -> IntArray:  # fmt: skip
     """Number the clusters of pictures that are the same, in order of their first picture.
@@ -65,7 +67,7 @@ def find_clusters(
     cluster numbers, -1 for a picture that is not usable. Traces are lost where they are in vain.
     """
     joined = array("i", range(len(digests)))
-    for row, first in _equal(digests, np.flatnonzero(usable)):
+    for row, first in _equal(digests, usable):
         joined[row] = first
         traces[row] = np.zeros((), traces.dtype)
 
@@ -92,20 +94,43 @@ def find_clusters(
     return _numbered(joined, root, usable)
 
 
-def _equal(digests: NDArray[np.uint8], usable: IntArray) -> Iterator[tuple[int, int]]:
+def _equal(digests: Digests, usable: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Yield each usable row whose digest an earlier row has, too, and the first such row."""
-    heads = np.asarray(digests[:, :8].view(np.uint64)[usable, 0])
+    repeated = repeated_heads(digests, usable)
+    rows, heads = np.empty(0, np.int64), np.empty(0, np.uint64)
+    for some, of_some in _heads(digests, usable):
+        again = np.isin(of_some, repeated)
+        rows, heads = np.append(rows, some[again]), np.append(heads, of_some[again])
     order = np.argsort(heads, kind="stable")
-    heads = heads[order]
-    again = np.flatnonzero(heads[1:] == heads[:-1])
-    del heads
-    first = -1
-    for place in again:
-        one, row = int(usable[order[place]]), int(usable[order[place + 1]])
-        if first < 0 or (digests[first] != digests[row]).any():
-            first = one
-        if (digests[first] == digests[row]).all():
-            yield row, first
+    for _, alike in groupby(order.tolist(), key=heads.__getitem__):
+        firsts: dict[bytes, int] = {}
+        for row in map(int, rows[[*alike]]):
+            first = firsts.setdefault(digests[row].tobytes(), row)
+            if first != row:
+                yield row, first
+
+
+def repeated_heads(digests: Digests, usable: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return the first 8 bytes of digests (N, 32) that several usable ones have, each once.
+
+    They tell files apart, but for those that were made to be alike.
+    """
+    heads, known = np.empty(np.count_nonzero(usable), np.uint64), 0
+    for _, some in _heads(digests, usable):
+        heads[known : known + len(some)] = some
+        known += len(some)
+    heads.sort()
+    return np.unique(heads[1:][heads[1:] == heads[:-1]])
+
+
+def _heads(
+    digests: Digests, usable: NDArray[np.bool_]
+) -> Iterator[tuple[IntArray, NDArray[np.uint64]]]:
+    """Yield usable rows, a block at a time, and the first 8 bytes of their digests."""
+    for start in range(0, len(digests), _BLOCK):
+        rows = np.flatnonzero(usable[start : start + _BLOCK])
+        heads = np.ascontiguousarray(digests[start : start + _BLOCK][rows, :8])
+        yield rows + start, heads.view(np.uint64)[:, 0]
 
 
 def _near_pairs(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+
+_BLOCK = 1024
 
 
 class Column:
@@ -29,14 +33,35 @@ class Column:
                 file, self.dtype, max(0, end - begin), offset=begin * self.dtype.itemsize
             )
 
-    def mapped(self) -> np.ndarray:
-        """Map all rows into memory: what is not in use, the system may drop and read again."""
-        return np.memmap(
-            self.path, self.dtype.base, mode="r", shape=(self.count, *self.dtype.shape)
-        )
+    @contextmanager
+    def opened(self) -> Iterator[Rows]:
+        """Open the file for many reads, of a row or several."""
+        with self.path.open("rb") as file:
+            yield Rows(file, self.dtype, self.count)
 
     def __setitem__(self, row: int, values: Any) -> None:
         """Write one value, or several from this row on."""
         with self.path.open("r+b", buffering=0) as file:
             file.seek(row * self.dtype.itemsize)
             file.write(np.asarray(values, self.dtype.base).tobytes())
+
+
+class Rows:
+    """The rows of a column, read from its open file as an array would have them."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype, count: int) -> None:
+        self._file, self._dtype, self._count = file, dtype, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, self._count, _BLOCK):
+            yield from self[start : start + _BLOCK]
+
+    def __getitem__(self, rows: int | slice) -> np.ndarray:
+        first, last = (rows, rows + 1) if isinstance(rows, int) else rows.indices(self._count)[:2]
+        self._file.seek(first * self._dtype.itemsize)
+        content = self._file.read(max(0, last - first) * self._dtype.itemsize)
+        values = np.frombuffer(content, self._dtype.base).reshape(-1, *self._dtype.shape)
+        return values[0] if isinstance(rows, int) else values

@@ -17,6 +17,7 @@ from agecli.data.split import (
     TRAIN,
     VAL,
     Array,
+    Digests,
     Families,
     deal_folds,
     hold_out,
@@ -49,7 +50,7 @@ class Known:
     """(N,) equal for the same picture; -1 for an image that cannot be used."""
     ages: Array
     """(N, 2) first and last year of the labels."""
-    digests: NDArray[np.uint8]
+    digests: Digests
     """(N, 32) SHA-256 of the files."""
     sources: Array
     """(N,) numbers."""
@@ -90,11 +91,12 @@ def decide(known: Known, config: PrepareConfig) -> Decided:
     groups = groups_of(known.ages, Scheme.parse(config.scheme))
 
     def gather(rows: NDArray[np.bool_]) -> Families:
-        return Families.of(np.flatnonzero(rows), families, groups, known.digests, config.seed)
+        some = np.flatnonzero(rows).astype(np.int32)
+        return Families.of(some, families, groups, known.digests, config.seed)
 
     splits = _splits(known, families, gather)
     folds = _folds(known, families, gather, config.folds)
-    usable = np.flatnonzero(families >= 0)
+    usable = np.flatnonzero(families >= 0).astype(np.int32)
     reasons = np.zeros(len(families), np.int8)
     if config.conflicts == "drop":
         spans = age_spans(known.clusters[usable], known.ages[usable])

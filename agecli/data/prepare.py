@@ -22,7 +22,7 @@ from agecli.data.framing import Crop, Judge
 from agecli.data.listing import Asked, Listed, Listing, Pictures, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
-from agecli.data.split import SPLITS, Array
+from agecli.data.split import SPLITS, Array, Digests
 from agecli.data.staging import check_free, room_in, staged
 from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError
@@ -100,15 +100,16 @@ def _make(
     pieces = iter(lambda: list(islice(tasks, _BATCH)), [])
     for row, reason in enumerate(pool.map(decoder, pieces, decoder.lose)):
         reasons[row] = reason
-        progress("decode", row + 1, count)
+        if (row + 1) % _BATCH == 0 or row + 1 == count:
+            progress("decode", row + 1, count)
     if reasons.codes.all():
         raise DataError(f"None of the {count} pictures can be used: {reasons[0]}")
     progress("audit", 0, 1)
-    mapped, usable = digests.mapped(), reasons.codes == 0
-    clusters = audit.find_clusters(mapped, usable, traces, images, measure, pool)
-    progress("audit", 1, 1)
-    images.finish()
-    return _write(listing, labels.known(mapped, clusters), reasons, folder, config)
+    with digests.opened() as read:
+        clusters = audit.find_clusters(read, reasons.codes == 0, traces, images, measure, pool)
+        progress("audit", 1, 1)
+        images.finish()
+        return _write(listing, labels.known(read, clusters), reasons, folder, config)
 
 
 def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:
@@ -140,7 +141,7 @@ class _Labels:
     def _number(self, name: str | tuple[str, str]) -> int:
         return self._numbers.setdefault(name, len(self._numbers))
 
-    def known(self, digests: NDArray[np.uint8], clusters: Array) -> Known:
+    def known(self, digests: Digests, clusters: Array) -> Known:
         """Return all that is known."""
         return Known(
             clusters=clusters,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agecli import __version__
 from agecli.ages import NO_GROUP, Labels, Scheme
 from agecli.config import PrepareConfig
-from agecli.data.audit import age_spans
+from agecli.data.audit import age_spans, repeated_heads
 from agecli.data.decide import CONFLICT_YEARS, Known, groups_of
 from agecli.data.split import SPLITS, Array, split_hash_of
 from agecli.errors import UsageError
@@ -165,15 +165,13 @@ def _count_groups(
 def _count_clusters(known: Known) -> Clusters:
     usable = known.clusters >= 0
     clusters = known.clusters[usable]
-    sizes = np.bincount(clusters)
+    sizes = np.bincount(clusters).astype(np.int32)
     spans = np.zeros(len(sizes), np.int16)
     spans[clusters] = age_spans(clusters, known.ages[usable])
-    heads = np.sort(known.digests[:, :8].view(np.uint64)[usable, 0])  # they tell files apart
-    again = heads[1:] == heads[:-1]
     return Clusters(
         of_several=int((sizes > 1).sum()),
         images=int(sizes[sizes > 1].sum()),
-        identical_files=int(again[:1].sum() + (again[1:] > again[:-1]).sum()),
+        identical_files=len(repeated_heads(known.digests, usable)),
         conflicting_ages=int((spans > 0).sum()),
         over_2_years=int((spans > 2).sum()),
         over_5_years=int((spans > CONFLICT_YEARS).sum()),

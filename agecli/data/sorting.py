@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_RUN, _PART = 2**14, 64
+_RUN, _PART = 2**12, 16
 """Items that are sorted in memory, and those that are read at a time."""
 
 

@@ -8,16 +8,22 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agecli.data.columns import Rows
+
 Array = NDArray[np.integer]
+
+Digests = NDArray[np.uint8] | Rows
+"""(N, 32), in memory or in a file."""
 
 SPLITS = ("train", "val", "test")
 """From the least to the most strict: what belongs to two of them belongs to the later one."""
 TRAIN, VAL, TEST = range(3)
+_BLOCK = 2**16
 HELD_OUT = 0.1
 """Share of the images in each of test and validation."""
 
@@ -32,16 +38,16 @@ class Families:
     """(F + 1,) places in `rows` at which the families start, and its end."""
     groups: Array
     """(F,) the most frequent age group of each."""
-    digests: NDArray[np.uint8]
-    """(images, 32) SHA-256 of each image's file, by row."""
+    digests: Digests
+    """SHA-256 of each image's file, by row."""
     seed: int
 
     @classmethod
     def of(
-        cls, rows: Array, families: Array, groups: Array, digests: NDArray[np.uint8], seed: int
+        cls, rows: Array, families: Array, groups: Array, digests: Digests, seed: int
     ) -> Families:
         """Gather the images of rows (N,); the other arrays have all images of the data set."""
-        rows = rows[np.argsort(families[rows], kind="stable")].astype(np.int32)
+        rows = rows[np.argsort(families[rows], kind="stable")]
         starts = np.flatnonzero(np.diff(families[rows], prepend=-1, append=-1)).astype(np.int32)
         most = groups[rows[starts[:-1]]]
         for family in np.flatnonzero(np.diff(starts) > 1):
@@ -72,7 +78,7 @@ class Families:
 
     def _key(self, family: int) -> bytes:
         members = self.rows[self.starts[family] : self.starts[family + 1]]
-        digest = min(self.digests[row].tobytes() for row in members)
+        digest = min(self.digests[row].tobytes() for row in members.tolist())
         return sha256(f"{self.seed}:{digest.hex()}".encode()).digest()[:16]
 
     def per_image(self, places: Array) -> Array:
@@ -158,13 +164,14 @@ def join_persons(clusters: Array, persons: Array) -> Array:
     return roots[clusters]  # of -1, the last
 
 
-def split_hash_of(digests: NDArray[np.uint8], splits: Array) -> str:
+def split_hash_of(digests: Digests, splits: Array) -> str:
     """Compute `split_hash` of digests (N, 32) and places in SPLITS (N,), in little memory."""
-    heads = digests[:, :8].view(">u8")[:, 0].astype(np.uint64)
-    order = np.argsort(heads, kind="stable")
-    order = order[splits[order] >= 0]
+    firsts = np.concatenate(
+        [digests[start : start + _BLOCK][:, 0] for start in range(0, len(digests), _BLOCK)]
+    )
     hashed, separator = sha256(), b""
-    for _, rows in groupby(map(int, order), key=heads.__getitem__):
+    for byte in range(256):
+        rows = np.flatnonzero((firsts == byte) & (splits >= 0)).tolist()
         for line in sorted(f"{digests[row].tobytes().hex()} {SPLITS[splits[row]]}" for row in rows):
             hashed.update(separator + line.encode())
             separator = b"\n"

@@ -146,6 +146,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def why_unreachable() -> tuple[str, str]:
+    """Name the hub's host, and say why it cannot be reached: empty where it can."""
+    from huggingface_hub import constants
+
+    host = urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
+    if constants.HF_HUB_OFFLINE:
+        return host, "HF_HUB_OFFLINE is set"
+    try:
+        _ask(lambda: urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=DEADLINE).close())
+    except Exception as error:  # of the network, or of a proxy's settings
+        return host, _reason(error)
+    return host, ""
+
+
 def _check_folder(folder: Path, revision: str) -> tuple[Path, str]:
     if missing := _lacks(folder):
         raise WeightsError(

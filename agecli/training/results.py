@@ -26,6 +26,7 @@ from agecli.training.initial import fingerprints_of_run
 from agecli.training.records import Epoch, Started, Step, Validation, is_best
 from agecli.training.runs import State
 from agecli.training.session import Session
+from agecli.training.trackers import Tracker
 from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
 PATHS = ("init", "teacher", "soft_labels")
@@ -49,6 +50,10 @@ class Results:
     history: list[Epoch] = field(default_factory=list)
     fingerprints: Prints | None = None
     """Of all that the weights have seen, from the start on; None where that is unknown."""
+
+    def __post_init__(self) -> None:
+        session = self.session
+        self.tracker = Tracker(session.config, session.run, session.observer.warned)
 
     def start(self, model: nn.Module, epochs: int, how: str = "") -> None:
         """Log and tell what is about to be trained, for so many epochs; start the clock.
@@ -74,6 +79,8 @@ class Results:
                 epochs=epochs, done=len(self.history), run=str(session.run.folder),
             )
         )  # fmt: skip
+        if distributed.is_main():
+            self.tracker.start(resumed=bool(self.history))
         self.clock = time.monotonic()
 
     def add(
@@ -99,6 +106,7 @@ class Results:
             if epoch.best:
                 save_weights(run.best, weights | self._seen(), self._metadata(epoch))
             run.save(self.history, **state)
+            self.tracker.add(epoch)
         self.session.observer.finished_epoch(epoch)
         return epoch
 
@@ -126,6 +134,7 @@ class Results:
             )  # fmt: skip
             figures = {name: value for name, value in final.metrics.items() if name != "slices"}
             run.log(f"done after {len(self.history)} epochs, best {best.epoch}: {figures}")
+        self.tracker.finish(final.metrics, len(self.history))
         return final
 
     def _seen(self) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from agecli.errors import DataError, DiskError, UsageError, pasteable
 from agecli.registry import MODELS
 from agecli.training.observer import Observer
 from agecli.training.runs import Run
+from agecli.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from agecli.weights import Metadata
@@ -80,6 +81,7 @@ def resume(
         if fixed := place.keys() - set(PLACE):
             raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
         config = configure(config, **place)
+    check_tracker(config.log_to)
     try:
         dataset = open_for(config)
     except DataError as error:
@@ -99,6 +101,7 @@ def settle(
     announce: hears of downloads. dry: the weights to begin with are not needed. Raises UsageError
     and WeightsError for weights that cannot be begun with.
     """
+    check_tracker(config.log_to)
     settled = _trainer(config).settle
     return distributed.broadcast(
         distributed.main_first(lambda: settled(config, announce=announce, dry=dry))

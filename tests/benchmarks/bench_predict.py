@@ -78,7 +78,7 @@ def main() -> None:
     if wanted.weights:
         predict += ["--weights", wanted.weights]
     compare(
-        "agecli --help / import typer, rich (at most 2)",
+        "agecli --help / import typer, rich (at most 2.5)",
         [python, "-m", "agecli", "--help"], [python, "-c", "import typer, rich"], wanted.rounds,
     )  # fmt: skip
     compare(

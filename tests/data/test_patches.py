@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from agecli.data import patches
@@ -76,9 +77,20 @@ def _correlate(a, b):
     )
 
 
-@pytest.mark.parametrize("block", [4096, 7])
-def test_near_pairs_are_those_of_a_full_comparison(block, monkeypatch):
-    """Against exact fractions, in Python's whole numbers."""
+@pytest.fixture
+def torch_restored():
+    """Undo what a worker sets for the whole of its process."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.usefixtures("torch_restored")
+@pytest.mark.parametrize(("block", "many"), [(4096, 2**18), (7, 2**18), (7, 0)])
+def test_near_pairs_are_those_of_a_full_comparison(block, many, monkeypatch):
+    """Against exact fractions, in Python's whole numbers; of many pictures, multiplied by torch."""
+    monkeypatch.setattr(patches, "_MANY", many)
     monkeypatch.setattr(patches, "_PART", block)
     monkeypatch.setattr(patches, "_BLOCK", block // 2)
     weights = np.random.default_rng(3).uniform(0, 0.8, size=60)
@@ -104,6 +116,18 @@ def test_products_are_whole_numbers_whatever_their_order():
     for columns in (lines, lines[:, order]):
         floats = columns.astype(np.float32)
         assert ((floats @ floats.T) == whole).all()
+
+
+@pytest.mark.usefixtures("torch_restored")
+def test_sums_of_any_picture_are_multiplied_exactly():
+    """Also of one with a single edge, all of whose length lies in one sum, and in bfloat16."""
+    prints = np.random.default_rng(1).integers(256, size=(600, 16, 16)).astype(np.uint8)
+    prints[:8] = 0
+    prints[range(8), range(8), range(8)] = 255
+    sums = traces(prints)["sums"].astype(np.float32)
+    assert np.abs(sums).max() > 64
+    products = sums.astype(np.int64) @ sums.astype(np.int64).T
+    assert (patches._multiply(sums, sums.T) == products).all()
 
 
 def _correlation(a, b):

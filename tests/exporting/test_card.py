@@ -9,6 +9,7 @@ from agecli.decision import Decision
 from agecli.evaluation.significance import Slice
 from agecli.exporting.card import model_card
 from agecli.exporting.parity import Parity
+from agecli.sets import Sets
 from agecli.weights import read_metadata
 from tests.exporting.models import write_model
 
@@ -42,6 +43,14 @@ def test_a_card_says_how_the_group_is_chosen(tmp_path: Path):
     text = card_of(tmp_path, decision=rule)[1]
     assert "logit adjustment of strength 0.3" in text
     assert "its group's share of them (0.3, 0.1, " in text
+
+
+def test_a_card_says_how_far_answers_may_be_off(tmp_path: Path):
+    assert "age sets" not in card_of(tmp_path)[1]
+    row = (0.7, 0.8, 0.9)
+    text = card_of(tmp_path, sets=Sets((0.125,) * 8, (row,) * 3, (row,) * 3, 0.444))[1]
+    assert "the groups and years among which the true one is in 80, 90 or 95" in text
+    assert "a probability below 0.44 is worth no more" in text
 
 
 def test_a_card_tells_who_the_model_is_more_and_less_right_about(tmp_path: Path):

@@ -129,6 +129,7 @@ def test_what_has_changed_is_said_in_a_line(paths: list[Path], fitted: Fitted):
         ({"sha256": "no"}, "sha256"),
         ({"decision": {"rule": "adjusted", "tau": 0.3, "shares": [0.5, 0.5]}}, "decision: "),
         ({"decision": {"rule": "best"}}, "decision"),
+        ({"sets": {"shares": [0.5, 0.5], "groups": [[0.1, 0.2, 0.3]] * 3}}, "sets: 2 shares"),
     ],
 )
 def test_a_file_that_cannot_be_is_said_and_not_used(paths, fitted, changes, words):

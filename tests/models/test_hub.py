@@ -533,3 +533,19 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path):
 def test_another_suffix_is_a_wrong_option(tmp_path: Path):
     with pytest.raises(UsageError, match=r"--init: .*weights\.bin is no .safetensors, .pth or .pt"):
         read_state(tmp_path / "weights.bin")
+
+
+def test_whether_the_hub_can_be_reached_is_said_with_the_reason(server, black_hole, monkeypatch):
+    from huggingface_hub import constants
+
+    from agecli.models.hub import why_unreachable
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    server.otherwise = 200
+    for url, reason in ((server.url, ""), (REFUSED, "refused"), (black_hole, "no answer in time")):
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        host, said = why_unreachable()
+        assert host == url.removeprefix("http://")
+        assert reason in said and bool(said) == bool(reason)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert why_unreachable()[1] == "HF_HUB_OFFLINE is set"

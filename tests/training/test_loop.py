@@ -371,7 +371,8 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     from dataclasses import replace
 
     from agecli.data.store import open_dataset
-    from agecli.evaluation.calibration import fit_decision, fit_temperature, rescale
+    from agecli.evaluation.calibration import fit_decision, fit_sets, fit_temperature, rescale
+    from agecli.evaluation.perturbations import CALIBRATION_VIEWS
     from agecli.evaluation.scoring import evaluate_model
     from agecli.inference.predictor import Predictor
 
@@ -379,12 +380,22 @@ def test_the_file_is_calibrated_on_validation_images(dataset_folder: Path, tmp_p
     model = Predictor([run.best], device="cpu").models[0]
     kept = model.metadata.temperature
     model.metadata = replace(model.metadata, temperature=1.0)
-    result = evaluate_model(model, open_dataset(dataset_folder), "val")
+    dataset = open_dataset(dataset_folder)
+    result = evaluate_model(model, dataset, "val")
     answers = model.interpret(result.distribution)
     assert kept == pytest.approx(fit_temperature(answers, result.ages), rel=1e-6)
     assert kept != 1
     calibrated = replace(answers, distribution=rescale(answers.distribution, kept))
     assert model.metadata.decision == fit_decision(calibrated, result.ages)
+    changed = (evaluate_model(model, dataset, "val", change=view) for view in CALIBRATION_VIEWS)
+    *smaller, perturbed = (
+        replace(answers, distribution=rescale(one.distribution, kept)) for one in changed
+    )
+    perturbed = replace(perturbed, decision=model.metadata.decision)
+    sets = fit_sets([*smaller, calibrated], perturbed, result.ages)
+    np.testing.assert_allclose(model.metadata.sets.groups, sets.groups, rtol=1e-5)
+    np.testing.assert_allclose(model.metadata.sets.years, sets.years, rtol=1e-5)
+    assert model.metadata.sets.unsure == pytest.approx(sets.unsure)
 
 
 def test_the_metrics_in_the_file_are_those_that_evaluate_gives(

@@ -1,0 +1,60 @@
+"""What the shell completes: models, weights, runs, studies and data sets, by what lies in folders.
+
+Where nothing fits, the shell completes names of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from glob import escape, glob
+from pathlib import Path
+
+from agecli.config import BEST
+from agecli.registry import MODELS
+
+
+def models(incomplete: str) -> list[str]:
+    """Complete the models of `predict --model`."""
+    return _fitting(incomplete, [*MODELS, "all"])
+
+
+def weights(incomplete: str) -> list[str]:
+    """Complete released models by name, runs that have weights, and weights files."""
+    files = _glob("weights", "*.safetensors", incomplete) + _glob("weights", "*.onnx", incomplete)
+    runs = _folders("runs", "best.safetensors", incomplete)
+    return _fitting(incomplete, [*MODELS, *runs, *files])
+
+
+def runs(incomplete: str) -> list[str]:
+    """Complete folders of `agecli train`."""
+    return _folders("runs", "config.json", incomplete)
+
+
+def studies(incomplete: str) -> list[str]:
+    """Complete folders of `agecli tune` that have found something."""
+    return _folders("studies", BEST, incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Complete folders of `agecli prepare`."""
+    return _folders("data", "receipt.json", incomplete)
+
+
+SETTINGS = {"data": datasets, "init": weights, "teacher": weights}
+"""Of the settings of trainings, those that name something here."""
+
+
+def _folders(usual: str, file: str, incomplete: str) -> list[str]:
+    """List the folders that hold a file."""
+    found = _glob(usual, f"*/{file}", incomplete)
+    return _fitting(incomplete, (str(Path(path).parent) for path in found))
+
+
+def _glob(usual: str, pattern: str, incomplete: str) -> list[str]:
+    """List files by a pattern: in their usual folder, and where the word leads."""
+    places = f"{usual}/", escape(incomplete)
+    return [path for place in places for path in sorted(glob(place + pattern))]  # noqa: PTH207
+
+
+def _fitting(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

@@ -1,0 +1,90 @@
+"""Send a training's figures to TensorBoard, wandb and their like, by accelerate's trackers.
+
+Nothing of them is imported without --log-to. By the first process of a launch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agecli.config import TrainConfig
+from agecli.errors import UsageError, brief
+from agecli.training.records import Epoch
+from agecli.training.runs import Run
+
+PROJECT = "agecli"
+"""The name under which services keep the runs."""
+PLAIN = (str, int, float, bool)
+"""Types of the settings that trackers take as they are."""
+
+
+def check_tracker(name: str) -> None:
+    """Raise UsageError for a --log-to whose package is not installed."""
+    if name == "none":
+        return
+    from accelerate.tracking import get_available_trackers
+
+    if name not in map(str, get_available_trackers()):
+        ours = "agecli[tensorboard]" if name == "tensorboard" else name.replace("_", "-")
+        raise UsageError(f'--log-to: {name} is not installed: pip install "{ours}"')
+
+
+class Tracker:
+    """What is sent: the settings at the start, each epoch's figures, those on the test split.
+
+    It ends no training: from its first failure on, of which it warns, it is silent.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run, warn: Callable[[str], None]) -> None:
+        self.config, self.run, self.warn = config, run, warn
+        self.inner: Any = None
+
+    def start(self, *, resumed: bool) -> None:
+        """Open the tracker of --log-to, if any; send the settings of a new run."""
+        if self.config.log_to != "none":
+            self._try(lambda: self._open(resumed))
+
+    def add(self, epoch: Epoch) -> None:
+        """Send an epoch's figures, as metrics.jsonl has them."""
+        self._log(epoch.to_plain(), epoch.epoch)
+
+    def finish(self, metrics: dict[str, Any], epochs: int) -> None:
+        """Send the figures on the test split, if any, after so many epochs; close the tracker."""
+        self._log({f"test_{name}": value for name, value in metrics.items()}, epochs)
+        if self.inner:
+            self._try(self.inner.finish)
+
+    def _open(self, resumed: bool) -> None:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        name, folder = self.config.log_to, self.run.folder
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        if kind.requires_logging_directory:
+            inner = kind(name, logging_dir=folder)  # fills RUN/tensorboard
+        else:
+            named = {"name": folder.name, "dir": str(folder)} if name == "wandb" else {}
+            inner = kind(PROJECT, **named)
+        inner.main_process_only = False  # this is that process, whatever accelerate knows of it
+        inner.start()
+        if not resumed:
+            values = vars(self.config) | {"run": folder.name}
+            inner.store_init_configuration(
+                {k: v if isinstance(v, PLAIN) else str(v) for k, v in values.items()}
+            )
+        self.inner = inner
+
+    def _log(self, values: dict[str, Any], step: int) -> None:
+        numbers = {
+            name: value for name, value in values.items()
+            if isinstance(value, int | float) and name not in ("epoch", "best")
+        }  # fmt: skip
+        if self.inner and numbers:
+            self._try(lambda: self.inner.log(numbers, step=step))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # of any service: its network, its login, its disk
+            self.inner = None
+            self.warn(f"--log-to {self.config.log_to} failed, and is left out: {brief(error)}")
