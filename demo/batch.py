@@ -21,6 +21,8 @@ from .reading import NO_MODEL, Picture, Refused, read_picture
 from .upload import File
 
 T = TypeVar("T")
+Lead = Prediction | Ensemble | None
+"""What is said first of a face."""
 
 MOST = 200
 """Pictures at once."""
@@ -61,9 +63,7 @@ def answer_faces(contenders: Sequence[Contender], picture: Picture) -> list[Pred
     return [row for face in zip(*add_ensemble(said), strict=True) for row in face]
 
 
-def leads(
-    rows: Sequence[Prediction],
-) -> Iterator[tuple[Face, Prediction | Ensemble | None]]:
+def leads(rows: Sequence[Prediction]) -> Iterator[tuple[Face, Lead]]:
     """Yield each face of a picture, and the answer for it that is shown first."""
     for face in dict.fromkeys(row.face for row in rows if row.face):
         yield face, lead([row for row in rows if row.face == face])

@@ -15,7 +15,7 @@ from agecli.faces.drawing import draw_faces
 from agecli.inference.fitted import ENSEMBLE
 from agecli.inference.prediction import Prediction
 
-from .batch import MOST, answer, check, faces_csv, leads, to_csv, to_json
+from .batch import MOST, Lead, answer, check, faces_csv, leads, to_csv, to_json
 from .models import Contender, make_reader
 from .pictures import data_uri, shrink
 from .reading import Picture, Refused
@@ -107,7 +107,8 @@ class _Tile:
     rows: list[Prediction]
     groups: list[str]
     """What is said first of each face: by all models together, or by the best one."""
-    faces: int = 0
+    faces: tuple[tuple[Lead, list[Prediction]], ...] = ()
+    """Of each face, what is said first, and what each model says."""
     image: str = ""
     """A data: URI; empty where there is no answer."""
 
@@ -124,7 +125,8 @@ def _tile(picture: Picture | None, rows: list[Prediction]) -> _Tile:
     first = {face: one for face, one in found if one}
     labels: dict[Face | None, list[str]] = {face: [one.label] for face, one in first.items()}
     image = data_uri(shrink(draw_faces(picture.image(), labels), THUMBNAIL), 82)
-    return _Tile(rows, [str(one.group) for one in first.values()], len(found), image)
+    faces = tuple((one, [row for row in rows if row.face == face]) for face, one in found)
+    return _Tile(rows, [str(one.group) for one in first.values()], faces, image)
 
 
 def _page(tiles: Sequence[_Tile]) -> str:
@@ -135,7 +137,7 @@ def _page(tiles: Sequence[_Tile]) -> str:
     alone = ENSEMBLE in models[1:]
     who = f"{models[0]}, the best on validation images" if alone else "All models together"
     return render(
-        "batch", tiles=tiles, rows=rows, who=who, faces=sum(tile.faces for tile in tiles),
+        "batch", tiles=tiles, who=who, faces=sum(len(tile.faces) for tile in tiles),
         unanswered=sum(not tile.image for tile in tiles),
         groups=[(group, count[group]) for group in young_to_old if count[group]],
         files=[

@@ -137,9 +137,10 @@ class _Handlers:
 
     def _open(self, read: Callable[[], File], request: gr.Request) -> Any:
         self.visitors.find(request).open(read)
+        # The upload is hidden until there is an answer: a newer picture may be on its way in it.
         return (
             gr.update(value=FINDING, visible=True), gr.update(visible=False),
-            gr.update(visible=False), gr.update(value=None, visible=False), "",
+            gr.update(visible=False), gr.update(value=None, visible="hidden"), "",
             gr.update(value="", visible=False), self.skeleton,
         )  # fmt: skip
 
@@ -176,7 +177,8 @@ class _Handlers:
                 self.contenders, visitor.picture, visitor.face, read_number("margin", margin),
                 heat=bool(heat), stability=bool(stability), wanted=lambda: visitor.wish is wish,
             )  # fmt: skip
-            yield *UNCHANGED[:-3], _crop(comparison), gr.skip(), results(comparison)
+            gone = gr.update(visible=False)
+            yield *UNCHANGED[:3], gone, _crop(comparison), gr.skip(), results(comparison)
             if len(visitor.picture.faces) > 1 and not visitor.listed:
                 rows = answer_faces(self.contenders, visitor.picture)
                 if visitor.wish is wish:

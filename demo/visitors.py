@@ -84,9 +84,6 @@ class Visitors:
         self._all: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def find(self, request: gr.Request) -> Visitor:
         """Return who asks; a new one where the page is not known (any more)."""
         now, session = time.monotonic(), str(request.session_hash)

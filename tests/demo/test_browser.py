@@ -197,6 +197,7 @@ def test_a_batch_of_twenty_with_a_bad_one(visit: Visit, tmp_path: Path):
     assert "20 pictures, 19 faces, 1 without an answer" in page.inner_text(".batch .sum")
     assert page.locator(".gallery figure").count() == 20
     assert page.locator(".gallery .bad").count() == 1
+    assert page.locator(".batch tbody tr").count() == 20  # a row per face, or per failure
     with page.expect_download() as download:
         page.click("text=ages.csv")
     rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8-sig").splitlines()))

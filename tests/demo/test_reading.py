@@ -7,7 +7,7 @@ from PIL import Image
 
 from agecli.config import DETECTOR
 from agecli.inference.predictor import Predictor
-from demo.reading import Refused, decode, read_picture
+from demo.reading import MB, Refused, decode, read_picture
 from tests.demo.pictures import PORTRAIT, animation, png, write_troubles
 from tests.exporting.models import write_model
 
@@ -55,8 +55,8 @@ def test_troubles_are_refused_in_words(reader: Predictor, tmp_path: Path):
         with pytest.raises(Refused, match=words.strip()) as caught:
             read_picture(path.name, path.read_bytes(), reader, 10**7)
         assert caught.value.status == ("no_face" if "No face" in words else "unreadable")
-    with pytest.raises(Refused, match="3 MB; the most is 2 MB"):
-        decode(bytes(3 * 10**6), 2 * 10**6)
+    with pytest.raises(Refused, match=r"3\.0 MB; the most is 2 MB"):
+        decode(bytes(3 * MB), 2 * MB)
     with pytest.raises(Refused, match="Models tab"):
         read_picture("a.jpg", PORTRAIT.read_bytes(), None, 10**7)
 
