@@ -116,12 +116,12 @@ def doubt(groups: Sequence[str] | None, *, torn: bool) -> str:
 def span(
     groups: Sequence[str] | None, low: int | None, high: int | None, coverage: float | None
 ) -> str:
-    """Write a set and its years: "25-32 or 38-43, 24-39 years (90 %)"."""
+    """Write a set and its years: "25-32 or 38-43, 24-39 years (90%)"."""
     if not groups or not coverage:
         return ""
     said = f" {'or' if len(groups) == 2 else 'to'} ".join(dict.fromkeys((groups[0], groups[-1])))
     years = "" if low is None else f", {low}-{high} years"
-    return f"{said}{years} ({100 * coverage:g} %)"
+    return f"{said}{years} ({coverage:.0%})"
 
 
 def labels_of(predictions: Iterable[Prediction]) -> dict[Face | None, list[str]]:

@@ -109,7 +109,7 @@ def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Pat
     (record,) = csv.DictReader((tmp_path / "ages.csv").open(newline=""))
     assert record["set"].split("/") == row["set"]
     assert [record[name] for name in ("age_low", "age_high", "coverage")] == ["0", "100", "0.95"]
-    said = "0-2 to 60+, 0-100 years (95 %)"
+    said = "0-2 to 60+, 0-100 years (95%)"
     assert cli(*given, "--coverage", 0.95).stdout.splitlines()[0].endswith(f"; {said}")
     copy = shutil.copy(PORTRAIT, tmp_path / "b.jpg")
     lines = cli(*given, copy, "--coverage", "0.95").stdout.splitlines()

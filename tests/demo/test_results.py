@@ -148,9 +148,9 @@ def test_the_set_is_marked_on_every_axis(contender: Contender):
         ("0–2", True), ("4–6", True), ("8–13", False),
         ("0–2", False), ("4–6", False), ("8–13", False),
     ]  # fmt: skip
-    assert page.count("0–2 or 4–6, 1–6 years (90 %)") == 1  # a plain mean has no set
+    assert page.count("0–2 or 4–6, 1–6 years (90%)") == 1  # a plain mean has no set
     alone = results(compared(contender, row))
-    assert alone.count("0–2 or 4–6, 1–6 years (90 %)") == 2
+    assert alone.count("0–2 or 4–6, 1–6 years (90%)") == 2
     axis = re.findall(r'<li class="([^"]*)" style', alone)
     assert ["in" in classes.split() for classes in axis] == [True, True, False]
 
