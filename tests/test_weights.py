@@ -3,7 +3,7 @@
 import json
 import re
 import stat
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +140,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path):
 
 
 def write_header(path: Path, **changes: object) -> Path:
-    content = json.loads(json.dumps(vars(METADATA))) | changes
+    content = json.loads(json.dumps(asdict(METADATA))) | changes
     save_file({"w": torch.zeros(2)}, path, {KEY: json.dumps(content)})
     return path
 
