@@ -56,8 +56,7 @@ def test_the_newest_upload_wins(visit: Visit, tmp_path: Path):
     many = crowd(tmp_path / "many.jpg")
     upload(page, many)
     upload(page, PORTRAIT)
-    page.wait_for_selector(".card")
-    assert page.inner_text("#stage [role=status]") == "One face found."
+    page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
     page.click("[data-again]")
     upload(page, many)
     page.click("[data-again]")

@@ -92,7 +92,7 @@ class Sure(Model):
     """Says 25-32 of every chip."""
 
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(knows_years=False, decision=LIKELIEST)
+    metadata = SimpleNamespace(knows_years=False, decision=LIKELIEST, sets=None)
 
     def __init__(self) -> None:
         """Have no file."""

@@ -45,7 +45,7 @@ class Meter(Model):
     """Says 60+ where a chip is lighter than 150, 25-32 where not."""
 
     scheme = Scheme.parse("adience8")
-    metadata = SimpleNamespace(model="meter", knows_years=False, decision=LIKELIEST)
+    metadata = SimpleNamespace(model="meter", knows_years=False, decision=LIKELIEST, sets=None)
 
     def __init__(self) -> None:
         self.batches: list[int] = []

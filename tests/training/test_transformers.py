@@ -80,15 +80,16 @@ def test_the_temperature_is_that_of_the_whole_model(head_run: Run, dataset_folde
 
 
 def test_images_pass_the_backbone_once(monkeypatch, base, dataset_folder, tmp_path):
-    """Features of train and validation, and the test split's at the end: one pass of the data."""
+    """Features of train and validation; then test, and validation in other views, to calibrate."""
     from agecli.data.store import open_dataset
+    from agecli.evaluation.perturbations import CALIBRATION_VIEWS
 
     seen = count_images(monkeypatch)
     config = replace(base, seed=3, mean=(0.4, 0.4, 0.4), epochs=4)  # no run has cached these
     train(config, Run.create(tmp_path / "run", config))
     dataset = open_dataset(dataset_folder)
     everything = sum(len(dataset.rows(split)) for split in ("train", "val", "test"))
-    assert sum(seen) == everything
+    assert sum(seen) == everything + len(CALIBRATION_VIEWS) * len(dataset.rows("val"))
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
