@@ -29,7 +29,11 @@ class Toys:
 
     def config(self, kind: str, **settings: Any) -> TrainConfig:
         """Give the settings of a kind of training, which these can change."""
-        common = dict(data=str(self.dataset), device=self.device, batch_size=16, epochs=3, ema=0.9)
+        # So few images, changed wildly, would not be learnt in three epochs.
+        common = dict(
+            data=str(self.dataset), device=self.device, batch_size=16, epochs=3, ema=0.9,
+            augment="light",
+        )  # fmt: skip
         # Batch norm of a few images behind the last pooling: at a high rate the precisions part.
         few = dict(lr=1e-3, batch_size=32, limit=64)
         kinds: dict[str, tuple[type[TrainConfig], dict[str, Any]]] = {
