@@ -379,10 +379,10 @@ def write_misfit(path: Path) -> None:
     ("write", "says"),
     [
         (write_foreign, "was not written by agecli"),
-        (write_cut, "is not a whole safetensors file"),
+        (write_cut, "is not a complete safetensors file"),
         (write_newer, "newer than this agecli reads"),
         (write_misfit, "does not fit its model cnn"),
-        (lambda path: path.write_text("weights"), "is not a whole safetensors file"),
+        (lambda path: path.write_text("weights"), "is not a complete safetensors file"),
         (lambda path: None, "No weights at"),
     ],
 )
@@ -399,7 +399,7 @@ def test_weights_that_cannot_be_used(cli: Cli, one_line, tmp_path: Path, write, 
 def test_a_csv_file_that_cannot_be_written(cli: Cli, one_line, toy: Path, tmp_path: Path):
     table = tmp_path / "no" / "ages.csv"
     line = one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", table), 2)
-    assert line == f"agecli: --csv: there is no folder {table.parent}: make it first"
+    assert line == f"agecli: --csv: there is no folder {table.parent}: create it first"
 
 
 def test_a_pattern_behind_csv_does_not_cost_the_first_picture(
@@ -409,7 +409,7 @@ def test_a_pattern_behind_csv_does_not_cost_the_first_picture(
     for picture in pictures:
         shutil.copy(PORTRAIT, picture)
     line = one_line(cli("predict", "--weights", toy, "--csv", *pictures), 2)
-    assert f"--csv: {pictures[0]} exists and is not of this command" in line
+    assert f"--csv: {pictures[0]} exists and was not written by this command" in line
     line = one_line(cli("predict", "--weights", toy, "--csv", *pictures, pictures[0]), 2)
     assert f"--csv: {pictures[0]} is an input" in line
     assert all(picture.read_bytes() == PORTRAIT.read_bytes() for picture in pictures)
@@ -435,7 +435,9 @@ def test_annotate_spares_pictures_of_others(cli: Cli, one_line, toy: Path, tmp_p
     before = (tmp_path / "other" / "face.jpg").read_bytes()
     options = ["--weights", toy, "--annotate", tmp_path / "other"]
     line = one_line(cli("predict", tmp_path / "face.jpg", *options), 2)
-    assert f"--annotate: {tmp_path / 'other' / 'face.jpg'} exists and is not of this" in line
+    assert (
+        f"--annotate: {tmp_path / 'other' / 'face.jpg'} exists and was not written by this" in line
+    )
     assert (tmp_path / "other" / "face.jpg").read_bytes() == before
     Image.open(PORTRAIT).save(tmp_path / "face.gif.png")
     both = [tmp_path / "face.gif", tmp_path / "face.gif.png"]
