@@ -72,7 +72,7 @@ def test_tables_show_the_numbers_of_the_json_without_colour(data, run_folder):
         f"{scores['mae']:.2f} years",
     ):
         assert expected in " ".join(text.split())
-    matrix = text.split("answered group (columns)")[1]
+    matrix = text.split("predicted group (columns)")[1]
     rows = [line.split() for line in matrix.splitlines() if line.split()[:1] == ["25-32"]]
     assert rows == [["25-32", *(f"{count}" if count else "·" for count in scores["confusion"][4])]]
 
