@@ -158,7 +158,7 @@ class TrainConfig:
     ema: Annotated[float, Option("Optimisation")] = 0.998
     """Decay of the moving average of weights, per step; 0 = no average."""
     patience: Annotated[int, Option("Optimisation")] = 0
-    """Patience: epochs without a lower validation loss before stopping; 0 = never stop.
+    """Epochs without a lower validation loss before stopping; 0 = never stop.
 
     One-cycle gains most at its end, so its high rates must not trigger a stop.
     """
