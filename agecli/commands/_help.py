@@ -1,6 +1,6 @@
-"""Help pages by Rich, in panels; laid out here, since Typer's own take twice as long to load.
+"""Help pages by Rich, in panels; ours, since Typer's own take twice as long to load.
 
-Rich is imported by --help alone.
+Rich is imported only by --help.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 VERBATIM = "\b\n"
-"""What a paragraph begins with whose lines are kept."""
+"""Prefix of a paragraph whose line breaks are kept."""
 WIDEST = 36
-"""Characters of the column of names at most."""
+"""Most characters of the column of names."""
 
 
 class Command(TyperCommand):
@@ -54,7 +54,7 @@ def show_help(command: Command | Group, context: Any) -> None:
 
 
 def _panels(command: Command | Group, context: Any) -> dict[str, list[tuple[str, str]]]:
-    """Return rows of names and their help by the panel's title, in the order of their first."""
+    """Return rows of names and help by the panel's title, in order of first appearance."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(context):
         usual = "Arguments" if isinstance(parameter, TyperArgument) else "Options"
@@ -83,7 +83,7 @@ def _table(rows: list[tuple[str, str]], width: int) -> Any:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Split a text into paragraphs, their lines joined."""
+    """Split a text into paragraphs, joining their lines."""
     parts = inspect.cleandoc(text).split("\n\n") if text else []
     return [
         part.removeprefix(VERBATIM) if part.startswith(VERBATIM) else " ".join(part.split())

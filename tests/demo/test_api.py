@@ -91,7 +91,7 @@ def test_models_together_and_a_broken_file(client: Client):
         assert chance == pytest.approx((cnn[group] + capsnet[group]) / 2, abs=1e-4)
     (broken,) = said["broken"]
     assert broken["model"] == "broken"
-    assert "broken.safetensors is not a whole safetensors file" in broken["error"]
+    assert "broken.safetensors is not a complete safetensors file" in broken["error"]
     assert "/" not in broken["error"].replace("copy or make", "")
 
 

@@ -38,7 +38,7 @@ def test_no_weights_is_one_line():
     result = run(ROOT / "demo" / "app.py", "--weights", "nowhere", PYTHONPATH=str(ROOT))
     assert result.returncode == 1
     assert result.stderr == (
-        "agecli-demo: No weights at nowhere: give a weights file or a folder of them\n"
+        "agecli-demo: No weights at nowhere: pass a weights file or a folder of them\n"
     )
 
 
