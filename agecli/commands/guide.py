@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -37,9 +38,15 @@ def guide(page: Page = None) -> None:
         width = max(map(len, PAGES))
         for name in PAGES:
             typer.echo(f"{name:<{width}}  {title_of(name)}")
-    elif out.is_terminal:
+        return
+    text = read_page(page)
+    if out.is_terminal:
         from rich.markdown import Markdown
+        from rich.theme import Theme
 
-        out.print(Markdown(read_page(page), code_theme="ansi_dark"))
+        # Without the languages of its blocks: colours of code are too pale on light terminals.
+        plain = re.sub(r"^( *```)[a-z]+$", r"\1", text, flags=re.MULTILINE)
+        with out.use_theme(Theme({"markdown.code": "bold"})):
+            out.print(Markdown(plain, code_theme="ansi_dark"))
     else:
-        typer.echo(read_page(page), nl=False)
+        typer.echo(text, nl=False)

@@ -38,6 +38,10 @@ def test_a_page_is_short_and_begins_with_commands(name: str):
     assert len(TEXTS[name].encode()) <= 8000
     title, _, block, *_ = TEXTS[name].splitlines()
     assert title.startswith("# ") and block in ("```bash", "```python")
+    for code in re.findall(
+        r"^```(?:bash|python)\n(.*?)^```", TEXTS[name], re.DOTALL | re.MULTILINE
+    ):
+        assert max(map(len, code.splitlines())) <= 78, "wrapped in a terminal of 80 columns"
 
 
 def test_a_page_is_markdown_in_a_pipe_and_laid_out_in_a_terminal(cli):
