@@ -56,14 +56,14 @@ def test_the_newest_upload_wins(visit: Visit, tmp_path: Path):
     many = crowd(tmp_path / "many.jpg")
     upload(page, many)
     upload(page, PORTRAIT)
-    page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
+    page.wait_for_selector("#stage .found:text-is('One face found.')")
     page.click("[data-again]")
     upload(page, many)
     page.click("[data-again]")
     upload(page, PORTRAIT)
     page.wait_for_selector(".card")
     page.wait_for_timeout(1500)
-    assert page.inner_text("#stage [role=status]") == "One face found."
+    assert page.inner_text("#stage .found") == "One face found."
 
 
 def test_what_is_running_is_cancelled(visit: Visit, tmp_path: Path):
