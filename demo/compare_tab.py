@@ -137,10 +137,11 @@ class _Handlers:
 
     def _open(self, read: Callable[[], File], request: gr.Request) -> Any:
         self.visitors.find(request).open(read)
-        # The upload is hidden until there is an answer: a newer picture may be on its way in it.
+        # The upload is hidden until there is an answer, and not emptied: a newer picture may be on
+        # its way in it, and would be sent as nothing.
         return (
             gr.update(value=FINDING, visible=True), gr.update(visible=False),
-            gr.update(visible=False), gr.update(value=None, visible="hidden"), "",
+            gr.update(visible=False), gr.update(visible="hidden"), "",
             gr.update(value="", visible=False), self.skeleton,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import time
@@ -52,14 +53,39 @@ AT_CENTRES = """([columns, rows]) => {
 
 
 def test_the_newest_upload_wins(visit: Visit, tmp_path: Path):
-    page = visit()
+    """While a file is uploaded, and once it is, Gradio leaves the clipboard within reach."""
     many = crowd(tmp_path / "many.jpg")
-    upload(page, many)
-    upload(page, PORTRAIT)
-    page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
+    page = visit(script=PASTE)
+    pictures = [base64.b64encode(path.read_bytes()).decode() for path in (many, PORTRAIT)]
+    page.evaluate("pictures => { window.pictures = pictures }", pictures)
+    for milliseconds in (0, 20, 100):
+        page.evaluate(PASTE_TWICE, milliseconds)
+        page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
+        page.wait_for_selector(".card")
+        page.click("[data-again]")
+        page.wait_for_selector("#upload >> visible=true")
+
+
+PASTE = """
+navigator.clipboard.read = async () => {
+  const bytes = Uint8Array.from(atob(window.pictures[window.pasted++]), c => c.charCodeAt(0));
+  return [new ClipboardItem({'image/png': new Blob([bytes], {type: 'image/png'})})];
+};
+"""
+PASTE_TWICE = """async pause => {
+  window.pasted = 0;
+  const paste = document.querySelector("#upload button[aria-label='Paste from clipboard']");
+  paste.click();
+  await new Promise(done => setTimeout(done, pause));
+  paste.click();
+}"""
+
+
+def test_what_is_chosen_after_another_picture_wins(visit: Visit, tmp_path: Path):
+    page = visit()
+    upload(page, crowd(tmp_path / "many.jpg"))
     page.click("[data-again]")
-    upload(page, many)
-    page.click("[data-again]")
+    page.wait_for_selector("#upload >> visible=true")
     upload(page, PORTRAIT)
     page.wait_for_selector(".card")
     page.wait_for_timeout(1500)
