@@ -16,6 +16,7 @@ from agecli.inference.model import Model
 from agecli.inference.pictures import Reading, View
 from agecli.inference.prediction import Prediction
 from agecli.inference.predictor import Predictor, Said, with_ensemble
+from agecli.video.people import People
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
 from .threads import run
@@ -79,6 +80,10 @@ class Contender:
         """
         _ = self.model  # loaded before the clock starts
         return run(self._timed, readings)
+
+    def follow(self, most: int) -> People:
+        """Return what follows people through a stream, and answers by their last frames."""
+        return People(self._predictor, "camera", most)
 
     def _timed(self, readings: Sequence[Reading]) -> tuple[Said, float]:
         began = time.perf_counter()
