@@ -205,8 +205,8 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert list(rows[0]) == [
         "source", "face", "model", "group", "probability", "probabilities", "age",
-        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "seen", "status",
-        "error", "track",
+        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "flaws", "seen",
+        "status", "error", "track",
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
     assert {row["track"] for row in rows} == {row["seen"] for row in rows} == {None}
