@@ -44,8 +44,8 @@ class Prediction:
     """The first and the last year of as many; None where the model knows no years."""
     coverage: float | None = None
     sure: bool | None = None
-    """The answer is worth more than always answering the most frequent group, by its probability;
-    None where the weights file does not say."""
+    """The answer is worth more than always answering the most frequent group, by the spread of its
+    probabilities; None where the weights file does not say."""
     flaws: tuple[Flaw, ...] = ()
     """What the picture of the face lacks, where the answer is not sure."""
     seen: bool | None = None
