@@ -63,9 +63,11 @@ class _Slice(TypedDict, total=False):
     bias: float | None
 
 
-class _Robustness(TypedDict):
-    n: Count
-    exact: dict[Text, dict[Text, float]]
+class _Robustness(TypedDict, total=False):
+    n: Required[Count]
+    exact: Required[dict[Text, dict[Text, float]]]
+    coverage: dict[Text, dict[Text, float]]
+    """Of the age sets; not in files of earlier versions, nor of models without sets."""
 
 
 class _Figures(TypedDict, total=False):

@@ -28,7 +28,7 @@ def backbone(**changes: Any) -> dict[str, Any]:
 
 
 ROWS = ((0.1, 0.2, 0.3),) * 3
-SETS = {"shares": (0.125,) * 8, "groups": ROWS, "unsure": 0.4}
+SETS = {"shares": (0.125,) * 8, "groups": ROWS, "largest_entropy": 0.4}
 
 
 def test_what_was_written_comes_back():
@@ -74,7 +74,9 @@ def nested(depth: int) -> dict[str, Any]:
      ({"sets": SETS | {"groups": [[0.1, 0.2, 0.3]] * 2}}, "expected array of length >= 3"),
      ({"sets": SETS | {"groups": [[0.3, 0.2, 0.3]] * 3}}, "a threshold falls"),
      ({"sets": SETS | {"years": ROWS}}, "sets: it has years, which the model knows nothing of"),
-     ({"sets": SETS | {"unsure": -1}}, "sets.unsure: expected float >= 0"),
+     ({"sets": SETS | {"largest_entropy": -1}}, "largest_entropy: expected float >= 0"),
+     ({"sets": SETS | {"own": ROWS}}, "sets: thresholds of 3 groups, not 8"),
+     ({"sets": SETS | {"own": [[0.3, 0.2, 0.3]] * 8}}, "a threshold falls"),
      ({"image_size": 0}, "image_size: expected int >= 16"),
      ({"image_size": "96"}, "image_size: expected int, got str"),
      ({"image_size": float("inf")}, "JSON is malformed"),
@@ -100,6 +102,8 @@ def nested(depth: int) -> dict[str, Any]:
      ({"metrics": {"exact": 0.5}}, "missing required field"),
      ({"metrics": METADATA.metrics | {"slices": [{"by": "sex"}]}}, "slices\\[0\\]: .*missing"),
      ({"metrics": {"robustness": {"n": 3, "exact": []}}}, "exact: expected object"),
+     ({"metrics": {"robustness": {"n": 3, "exact": {}, "coverage": []}}},
+      "coverage: expected object"),
      ({"training": {"data": 3}}, "data: expected array"),
      ({"training": {"config": {"model": []}}}, "its config has no model"),
      ({"training": {"config": {"model": "cnn"}}}, "it has a config, but no data"),

@@ -78,6 +78,7 @@ class _Person:
             own = labels.index(named["group"])
             ends = min(math.floor(first), own), max(math.ceil(last), own)
             named |= {"set": tuple(labels[ends[0] : ends[1] + 1]), "sure": bool(sure >= 0.5)}
+            named |= {"flaws": () if sure >= 0.5 else row.flaws}
         if row.age_low is not None:
             named |= {"age_low": math.floor(low), "age_high": math.ceil(high)}
         return replace(row, source=source, track=self.track, seen=seen, **named)

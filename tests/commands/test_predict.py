@@ -89,7 +89,7 @@ def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
 
 
 ROWS = ((0.9, 0.9, 0.9), (0.88, 0.9, 0.9), (0.7, 0.88, 1.0))
-SETS = Sets((0.125,) * 8, ROWS, ROWS, unsure=0.0)
+SETS = Sets((0.125,) * 8, ROWS, ROWS)
 
 
 def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
@@ -119,7 +119,9 @@ def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Pat
 def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
     cli: Cli, toy: Path, tmp_path: Path
 ):
-    unsure = write_toy(tmp_path / "m.safetensors", outputs=101, sets=replace(SETS, unsure=0.9))
+    unsure = write_toy(
+        tmp_path / "m.safetensors", outputs=101, sets=replace(SETS, largest_entropy=0.1)
+    )
     given = "predict", PORTRAIT, "--weights", unsure
     assert cli(*given).returncode == 0
     result = cli(*given, "--abstain", "--json", "--annotate", tmp_path / "marked")
@@ -130,6 +132,12 @@ def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
     assert list((tmp_path / "marked").iterdir()) == []
     (line,) = cli(*given, "--abstain").stdout.splitlines()
     assert line.startswith(f"{PORTRAIT}, face at ") and "cnn: unsure: " in line
+    with Image.open(PORTRAIT) as image:
+        image.resize((40, 40)).point(lambda value: value // 20).save(tmp_path / "dark.png")
+    given = "predict", tmp_path / "dark.png", "--crops", "--weights", unsure, "--abstain", "--json"
+    row = json.loads(cli(*given).stdout)
+    assert row["flaws"] == ["small", "dark"]
+    assert row["error"].startswith("unsure: the picture is small and dark; ")
     both = tmp_path / "both"
     both.mkdir()
     for path, name in ((unsure, "a"), (toy, "b")):  # the file of the second one says nothing
@@ -197,8 +205,8 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert list(rows[0]) == [
         "source", "face", "model", "group", "probability", "probabilities", "age",
-        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "seen", "status",
-        "error", "track",
+        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "flaws", "seen",
+        "status", "error", "track",
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
     assert {row["track"] for row in rows} == {row["seen"] for row in rows} == {None}

@@ -11,6 +11,7 @@ import agecli
 from agecli.ages import Scheme
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
+from agecli.evaluation.perturbations import middle
 from agecli.evaluation.suite import check_gate, compare_models, evaluate
 from tests.evaluation.report.test_page import make_result, make_suite
 from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
@@ -84,6 +85,21 @@ def test_a_gate_names_what_fails():
     assert check_gate("mae <= 50", row) is None
     failed = check_gate("worst_slice>=0.99", row)
     assert failed and failed.startswith("one: worst_slice is")
+
+
+def test_gates_of_perturbed_images_are_of_models_and_not_of_their_ensemble(
+    data, weights, monkeypatch
+):
+    monkeypatch.setattr("agecli.evaluation.suite.align_pictures", middle)
+    suite = evaluate(
+        *weights, data=data, device="cpu", robustness=True,
+        gates=["aligned_exact>=0", "perturbed_exact<=-1"],
+    )  # fmt: skip
+    figure = suite.robustness["one"].figures()["perturbed_exact"]
+    assert suite.failures[0] == f"one: perturbed_exact is {figure:.4g}, not <= -1"
+    assert [text.split(": ")[0] for text in suite.failures] == ["one", "two"]
+    with pytest.raises(UsageError, match="one has no figure 'perturbed_exact'"):
+        evaluate(*weights, data=data, device="cpu", gates=["perturbed_exact>=0"])
 
 
 @pytest.mark.parametrize("sign", [">=", "<="])

@@ -245,7 +245,7 @@ def test_people_who_cross_leave_and_enter(toy: Path):
 
 def test_many_frames_of_one_face_make_its_set_no_narrower(tmp_path: Path):
     rows = ((0.9,) * 3, (0.88,) * 3, (0.87,) * 3)
-    sets = Sets((0.125,) * 8, rows, rows, unsure=0.5)
+    sets = Sets((0.125,) * 8, rows, rows, largest_entropy=2.0)
     predictor = Predictor(
         [write_toy(tmp_path / "m.safetensors", outputs=101, sets=sets)], device="cpu"
     )
