@@ -1,4 +1,4 @@
-"""What `agecli doctor` finds: here, and where something was broken on purpose."""
+"""The findings of `agecli doctor`: here, and with things broken on purpose."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def findings(check) -> dict[str, Finding]:
 
 
 def install(folder: Path, name: str, version: str, module: str | None = None) -> None:
-    """Lay a package's metadata into a folder, and its module if need be."""
+    """Write a package's metadata into a folder, and optionally its module."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")

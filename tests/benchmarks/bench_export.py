@@ -37,7 +37,7 @@ def seconds(command: list[str]) -> float:
 
 
 def best_rates(models: dict[str, Model], images, batch: int, rounds: int) -> dict[str, float]:
-    """Give each model's images per second."""
+    """Return each model's images per second."""
     best = dict.fromkeys(models, 0.0)
     for _ in range(rounds):
         for name, model in models.items():

@@ -172,7 +172,7 @@ def test_misuse_is_one_line(cli, one_line, folder, workplace, arguments, code, m
 
 @pytest.fixture(scope="module")
 def workplace(folder, tmp_path_factory):
-    """Give a folder with everything that can be wrong."""
+    """Return a folder with everything that can be wrong."""
     place = tmp_path_factory.mktemp("workplace")
     (place / "Faces").symlink_to(folder)
     for name in ("empty", "unnamed", "text"):

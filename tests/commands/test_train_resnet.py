@@ -17,7 +17,7 @@ REFUSED = "http://127.0.0.1:9"
 
 @pytest.fixture
 def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give an environment without ImageNet weights and without a network."""
+    """Return an environment without ImageNet weights and without a network."""
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), REFUSED)
     cache = str(tmp_path_factory.mktemp("torch"))
     return proxies | {"no_proxy": "", "NO_PROXY": "", "TORCH_HOME": cache}

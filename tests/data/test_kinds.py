@@ -1,4 +1,4 @@
-"""What counts as a picture or a video, by content, and what is found in a folder."""
+"""Images and videos are recognised by content, and listed in folders."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Which picture has which label: by file name, or by the line of a CSV file."""
+"""Labels of images: by file name, or by the line of a CSV file."""
 
 import unicodedata
 

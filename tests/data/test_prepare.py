@@ -1,4 +1,4 @@
-"""From sources to a data set: the same from everywhere, whole or not at all."""
+"""From sources to a data set: equal from every source, complete or not at all."""
 
 import csv
 import json
@@ -56,7 +56,7 @@ def _names(folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give a folder of 60 pictures, of all groups and two gap ages."""
+    """Return a folder of 60 pictures, of all groups and two gap ages."""
     folder = tmp_path_factory.mktemp("source") / "Faces"
     write_textured(folder, SPREAD_AGES * 6)
     return folder
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def out(folder, tmp_path_factory):
-    """Give the data set of that folder."""
+    """Return the data set of that folder."""
     out = tmp_path_factory.mktemp("data") / "faces"
     _prepare(folder, out)
     return out
@@ -334,7 +334,7 @@ def test_a_photograph_without_a_face_is_excluded(folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
-    """Give 40 pictures thrice: again byte for byte, and recompressed at another age."""
+    """Return 40 pictures thrice: again byte for byte, and recompressed at another age."""
     source = tmp_path_factory.mktemp("copies") / "in"
     write_textured(source, [30] * 40)
     write_textured(source, [30] * 20 + [35] * 10 + [36] * 10, quality=80)

@@ -24,7 +24,7 @@ def _fail(numbers):
 
 
 def _moody(words):
-    """Answer words, and do what some of them say."""
+    """Return words, and do what some of them say."""
     for word in words:
         if word == "die":
             os._exit(9)

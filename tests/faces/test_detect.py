@@ -16,7 +16,7 @@ from tests.benchmarks.faceless import faceless
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 FACE = (179, 83, 267, 171)
-"""Where her face is, found by eye to within a few pixels."""
+"""The box of her face, measured by eye to within a few pixels."""
 HEAD = (87, 83, 175, 171)
 """The same in a cut of 256 px around her head."""
 
@@ -189,7 +189,7 @@ def test_the_number_of_closer_looks_is_bounded_and_none_is_dropped_for_it(
 
 
 def test_small_faces_beside_larger_ones_are_detected(portrait: Image.Image):
-    """In the first look one has 13 px, the others 8."""
+    """In the first pass one has 13 px, the others 8."""
     scene = Image.new("RGB", (4000, 3000), (120, 130, 110))
     head = portrait.crop((92, 0, 348, 256))
     for place, face in enumerate((80, 50, 50, 50)):

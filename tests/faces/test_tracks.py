@@ -38,7 +38,7 @@ def test_a_missed_face_is_found_again_and_a_gone_one_given_up():
 
 
 def test_at_a_cameras_rate_a_trembling_box_keeps_its_number_while_it_is_hidden():
-    """From frame to frame it moves by 4 px, to and fro: a speed of 120 px/s that it has not."""
+    """From frame to frame it jitters by 4 px: a speed of 120 px/s that it does not have."""
     tracker = Tracker()
     for frame in range(31):
         assert tracker.update(frame / 30, [box(4 * (frame % 2))])[0] == [1]
@@ -69,7 +69,7 @@ def test_a_face_is_given_up_after_two_and_a_half_seconds():
 
 
 def follows(seen: dict[float, tuple[float, float]], last: float, x: float, y: float) -> bool:
-    """Tell whether a face of 40 px, seen at times and places, is expected around a place."""
+    """Return whether a face of 40 px, seen at times and places, is expected around a place."""
     answers = []
     for right, down in ((20, 0), (-20, 0), (0, 20), (0, -20), (0, 0)):  # 30 px would be too far
         tracker = Tracker()

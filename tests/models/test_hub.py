@@ -100,13 +100,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """Take connections and never answer."""
+    """Accept connections and never respond."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def serve_repository(server: Server, folder: Path) -> None:
-    """Answer as the hub does for a repository that has, besides, a pickle of its weights."""
+    """Respond like the hub for a repository that also has a pickle of its weights."""
     sizes = []
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     for name, content in (files | {"pytorch_model.bin": b"a pickle"}).items():
@@ -182,7 +182,7 @@ def find(tmp_path: Path) -> Find:
 
 
 def fill_cache(tmp_path: Path, backbone: Path, *names: str) -> Path:
-    """Lay out the hub's cache by hand, as a download leaves it; returns the snapshot."""
+    """Create the hub's cache by hand, as after a download; return the snapshot."""
     repository = tmp_path / "hf/hub/models--owner--tiny"
     snapshot = repository / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -346,14 +346,14 @@ def test_a_fetch_that_breaks_off_is_one_line(backbone, monkeypatch, server: Serv
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give torch hub an empty cache of its own."""
+    """Set an empty cache for torch hub."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     return tmp_path / "hub/checkpoints"
 
 
 @pytest.fixture
 def publish(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
-    """Have a file served as torchvision's resnet18, under a name with its hash, which is given."""
+    """Serve a file as torchvision's resnet18, under a name with its hash, which is returned."""
     from torchvision.models import ResNet18_Weights
 
     monkeypatch.setenv("NO_PROXY", "*")

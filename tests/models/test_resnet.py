@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of 
 
 
 def shake(module: nn.Module) -> nn.Module:
-    """Give every batch norm weights and statistics that a fresh one has not."""
+    """Set every batch norm to weights and statistics that a fresh one does not have."""
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor, low, high in [
@@ -27,7 +27,7 @@ def shake(module: nn.Module) -> nn.Module:
 
 
 def torchvision_features(network: nn.Module, x: Tensor) -> Tensor:
-    """Give what torchvision's network has in front of its average pooling."""
+    """Return torchvision's features before its average pooling."""
     kept = []
     network.avgpool.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
     network(x)

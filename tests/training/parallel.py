@@ -1,4 +1,4 @@
-"""What test_parallel.py has several processes do, and one for comparison; run as a module.
+"""Run by several processes for test_parallel.py, and by one for comparison; a module.
 
 python -m tests.training.parallel DATASET OUT, under RANK, WORLD_SIZE and so on.
 """

@@ -33,7 +33,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dataset(dataset_folder: Path, tmp_path: Path) -> Dataset:
-    """Give the drawn faces with a folder of their own for the cache."""
+    """Return the drawn faces with a folder of their own for the cache."""
     return replace(open_dataset(dataset_folder), folder=tmp_path)
 
 

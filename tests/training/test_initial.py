@@ -1,4 +1,4 @@
-"""What a training knows of the weights it begins with or learns from."""
+"""Initial weights and teachers of a training: finding and checking them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_of_a_folder_of_several_one_must_be_named(weights: Path, tmp_path: Path)
 
 
 def test_a_run_that_has_begun_knows_what_came_before(weights: Path, tmp_path: Path):
-    """What it began with may be another training's by the time it is resumed, or gone."""
+    """Its initial weights may be overwritten or gone by the time it is resumed."""
     run = Run(tmp_path / "second")
     (run.folder / "last").mkdir(parents=True)
     write_model(run.best, "cnn", training={"before": {"seconds": 60}})

@@ -41,7 +41,7 @@ def run_training(config: CnnConfig, folder: Path, observer: Observer | None = No
 
 
 def knows_its_images(run: Run, dataset_folder: Path) -> None:
-    """Hold the fingerprints of a run that used all images with a group against these images."""
+    """Compare the fingerprints of a run that used all images with a group with these images."""
     dataset = open_dataset(dataset_folder)
     known = Seen(read_fingerprints(run.best))
     groups = dataset.scheme.groups_of(dataset.ages) != NO_GROUP
@@ -190,7 +190,7 @@ def test_validation_scores_what_was_answered():
 
 
 class Told(Observer):
-    """Keeps all that an observer is told."""
+    """Records all events of an observer."""
 
     def __init__(self) -> None:
         self.trainings: list[Started] = []
@@ -292,7 +292,7 @@ def test_a_capsnet_learns_to_tell_drawn_faces(dataset_folder: Path, tmp_path: Pa
 
 
 def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, *, above: int) -> list[int]:
-    """Have the model fail as CUDA does for batches above a size, from the second epoch on."""
+    """Make the model fail like CUDA for batches above a size, from the second epoch on."""
     from agecli.models.cnn import CNN
 
     forward, sizes = CNN.forward, []

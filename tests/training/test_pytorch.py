@@ -1,4 +1,4 @@
-"""Where a PyTorch training begins."""
+"""The start of a PyTorch training."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a training sends to trackers: TensorBoard's files are read back by TensorBoard itself."""
+"""Figures logged to trackers: TensorBoard's files are read back by TensorBoard itself."""
 
 import json
 import subprocess

@@ -24,7 +24,7 @@ SMALL = {"image_size": 16, "batch_size": 16, "epochs": 2, "limit": 48, "device":
 
 
 class Listener(Observer):
-    """Keeps what it hears; stops after an epoch where asked."""
+    """Records its events; stops after an epoch if asked to."""
 
     def __init__(self, stop_after: int = 0) -> None:
         self.stop_after = stop_after

@@ -1,4 +1,4 @@
-"""What gives trials up, and when."""
+"""Which trials are pruned, and when."""
 
 import pytest
 from optuna import create_study

@@ -30,7 +30,7 @@ SECONDS, RATE = 5, 10
 
 
 def bar(step: int) -> Image.Image:
-    """Give a picture whose number is the length of a bar, in tens of pixels."""
+    """Return an image whose number is the length of a bar, in tens of pixels."""
     image = Image.new("RGB", SIZE)
     image.paste((255, 255, 255), (0, 100, 10 * step, 170))
     return image

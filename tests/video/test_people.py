@@ -191,7 +191,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def places(frame: int) -> dict[str, int]:
-    """Give the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
+    """Return the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
     return {
         "light": min(20 + 45 * frame, 200),
         "dark": 400 - 60 * frame,
