@@ -112,7 +112,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on(
         wait_for(3)
         (worker,) = psutil.Process(p.pid).children()
         worker.kill()
-        wait_for(3)  # another one goes on with the trial
+        wait_for(3)  # another one continues the trial
         p.kill()
     time.sleep(1)  # its worker ends with it
     done = metrics.read_text()
@@ -162,7 +162,7 @@ def test_the_space_is_shown_as_a_file_that_it_takes(cli, tmp_path: Path):
 
 
 def test_what_keeps_workers_from_working_is_one_line(cli, dataset_folder: Path, tmp_path: Path):
-    # Larger than any memory: the trial fails, the study goes on, and says why.
+    # Larger than any memory: the trial fails, the study continues, and says why.
     result = cli("tune", "cnn", "--data", dataset_folder, *SMALL, "--trials", 1,
                  "--vram-budget", "1MB", "--json", cwd=tmp_path)  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -412,7 +412,7 @@ def test_the_earlier_audit_makes_the_earlier_split(tmp_path):
     assert first.clusters.images < second.clusters.images == 90
 
 
-# Whole or not at all
+# Completely or not at all
 
 
 def test_an_existing_data_set_is_only_replaced_by_force(folder, tmp_path):

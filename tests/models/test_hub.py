@@ -28,7 +28,7 @@ from agecli.models.hub import find_backbone, imagenet_state, read_state
 NAME, COMMIT = "owner/tiny", "0123456789abcdef0123456789abcdef01234567"
 REFUSED = "http://127.0.0.1:9"
 SOON = 30
-"""Seconds: what is not given up takes minutes; a loaded machine may need more than the deadline."""
+"""Seconds: without the deadline it takes minutes; a loaded machine may exceed the deadline."""
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
 

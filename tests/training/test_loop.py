@@ -222,7 +222,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_told_of_a_training(
     dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock, between: float
 ):
-    """Of 48 images in steps of 16, in two epochs; a step takes a second."""
+    """48 images in steps of 16, in two epochs; a step takes a second."""
     monkeypatch.setattr(loop, "REPORT_SECONDS", between)
     told = Told()
     config = small(dataset_folder, limit=48, schedule="plateau")

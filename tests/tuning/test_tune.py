@@ -1,4 +1,4 @@
-"""A search from Python: silent, typed, and one that goes on."""
+"""A search from Python: silent, typed, and resumable."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A trial is a training: of every model, without the test split, given up when told to."""
+"""A trial is a training: of every model, without the test split, pruned when told to."""
 
 import json
 from dataclasses import asdict

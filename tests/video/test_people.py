@@ -84,7 +84,7 @@ def test_each_model_has_its_own_mean():
 
 
 def test_the_rule_of_the_model_decides_the_mean():
-    """Of (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
+    """For (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
     rows = [
         Prediction("x", seen(0, 1, 1).face, "cnn", "0-9", p, {"0-9": p, "10-19": 0.15, "20+": q})
         for p, q in ((0.6, 0.25), (0.3, 0.55))

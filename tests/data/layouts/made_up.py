@@ -75,6 +75,6 @@ def listed(*sources: Path, **asked: object) -> list[Listed]:
 
 
 def listing_of(*sources: Path, **asked: object) -> Listing:
-    """List sources; return what is told of them."""
+    """List sources; return what is known of them."""
     with tempfile.TemporaryDirectory() as work:
         return list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
