@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agecli.training.train import train as train
     from agecli.tuning.tune import tune as tune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AgecliError": "agecli.errors",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__, distributed, memory
-from agecli.commands import doctor, evaluate, export, predict, prepare, train, tune
+from agecli.commands import doctor, evaluate, export, guide, predict, prepare, train, tune
 from agecli.commands._help import Command, Group
 from agecli.errors import AgecliError
 
@@ -26,9 +26,21 @@ TOO_LITTLE = (
 PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.v>########", strict=True)))
 """Replacements for characters that a console cannot show."""
 
+ORDER = ["prepare", "train", "tune", "evaluate", "export", "predict", "guide", "doctor"]
+"""The order of the commands in the help: that of their use."""
+
+
+class Root(Group):
+    """The commands in their order."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="agecli",
-    cls=Group,
+    cls=Root,
     help="Predict the age group of faces: prepare, train, tune, evaluate, export, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,6 +61,7 @@ app.add_typer(search, name="tune")
 app.command(cls=Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(cls=Command, epilog=export.EXAMPLES)(export.export)
 app.command(cls=Command, epilog=predict.EXAMPLES)(predict.predict)
+app.command(cls=Command, epilog=guide.EXAMPLES)(guide.guide)
 app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
 
 

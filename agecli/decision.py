@@ -67,9 +67,9 @@ def between(
     """Return the two groups between which a prediction lies, and whether its model is torn.
 
     It is torn where the predicted group, or the likeliest, is neither that of the median age
-    nor, in a gap, next to it; without an age, where the predicted group is not the likeliest. Otherwise
-    there are two groups for an age between them, and None for one inside a group. chances:
-    (groups,); group: the predicted one.
+    nor, in a gap, next to it; without an age, where the predicted group is not the likeliest.
+    Otherwise there are two groups for an age between them, and None for one inside a group.
+    chances: (groups,); group: the predicted one.
     """
     said = {group, int(chances.argmax())}
     year = None if age is None else round(float(age))  # as it is shown

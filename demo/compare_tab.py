@@ -234,8 +234,7 @@ def _faces(picture: Picture, rows: Sequence[Prediction] = (), chosen: int = 0) -
 
 def _crop(comparison: Comparison) -> str:
     """Show what the models see."""
-    sides = sorted({len(answer.crop) for answer in comparison.answers if answer.crop is not None})
-    return render("crop", crop=comparison.crop, number=comparison.face + 1, sides=sides)
+    return render("crop", crop=comparison.crop, number=comparison.face + 1)
 
 
 def _examples() -> str:

@@ -16,12 +16,22 @@ from agecli.inference.model import Model
 from agecli.inference.pictures import Reading, View
 from agecli.inference.prediction import Prediction
 from agecli.inference.predictor import Predictor, Said, with_ensemble
+from agecli.video.people import People
 from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_metadata
 
 from .threads import run
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "head.mean", "head.scale")
 """What a weights file holds beside the parameters."""
+
+
+PLAIN = {
+    "cnn": "finds patterns in four steps",
+    "capsnet": "puts the face together from its parts",
+    "resnet": "finds patterns in many small steps",
+    "dinov2": "compares patches of the face with each other",
+}
+"""What the models are, for those who do not know the field."""
 
 
 class Contender:
@@ -41,8 +51,10 @@ class Contender:
 
     @property
     def title(self) -> str:
-        """What the model is, in a few words."""
-        return self.metadata.described if self.metadata else self.path.name
+        """What the model is, in plain words."""
+        if not self.metadata:
+            return self.path.name
+        return PLAIN.get(self.metadata.model, self.metadata.described)
 
     @property
     def views(self) -> set[View]:
@@ -68,6 +80,10 @@ class Contender:
         """
         _ = self.model  # loaded before the clock starts
         return run(self._timed, readings)
+
+    def follow(self, most: int) -> People:
+        """Return what follows people through a stream, and answers by their last frames."""
+        return People(self._predictor, "camera", most)
 
     def _timed(self, readings: Sequence[Reading]) -> tuple[Said, float]:
         began = time.perf_counter()

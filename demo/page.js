@@ -37,10 +37,11 @@
       || say('There is no picture in the clipboard. Copy one, and paste again.'), []);
   const closed = {
     'Capture from camera': navigator.mediaDevices,
+    'Start the camera': navigator.mediaDevices,
     'Paste from clipboard': navigator.clipboard?.read,
   };
   document.addEventListener('click', event => {
-    const name = event.target.closest('button')?.ariaLabel;
+    const button = event.target.closest('button'), name = button?.ariaLabel ?? button?.innerText;
     if (name in closed && !closed[name])
       say('Browsers allow this to pages at https or on this machine alone. Choose a picture file.');
   });

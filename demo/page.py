@@ -1,4 +1,4 @@
-"""The page: three tabs and the API's endpoints, put together from their modules."""
+"""The page: four tabs and the API's endpoints, put together from their modules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from . import api, batch_tab, compare_tab
+from . import api, batch_tab, compare_tab, live_tab
 from .guard import Page
 from .models import Contender
 from .render import render
@@ -29,6 +29,8 @@ def build(contenders: Sequence[Contender], *, most_bytes: int, kept: int) -> gr.
         gr.HTML(render("head"), apply_default_css=False)
         with gr.Tab("Compare"):
             compare_tab.build(contenders, most_bytes, visitors)
+        with gr.Tab("Live"):
+            live_tab.build(contenders, most_bytes, visitors)
         with gr.Tab("Batch"):
             batch_tab.build(contenders, most_bytes, visitors)
         with gr.Tab("Models"):

@@ -39,7 +39,11 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
     labels = list(ensemble.probabilities)
     own = labels.index(ensemble.group)
     far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
-    how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
+    how = (
+        "in a neighbouring group"
+        if max(far) == 1
+        else f"{'up to ' * (len(far) > 1)}{_count(max(far))} groups away"
+    )
     return (
         f"{_count(ensemble.agree).capitalize() if ensemble.agree else 'None'} of {_count(models)} "
         f"{'say' if ensemble.agree > 1 else 'says'} {group}; "

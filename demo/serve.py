@@ -19,8 +19,10 @@ from .visitors import MOST
 
 HERE = Path(__file__).parent
 SCRIPTS = "".join(
-    f"<script>{(HERE / name).read_text('utf-8')}</script>" for name in ("page.js", "take.js")
+    f"<script>{(HERE / name).read_text('utf-8')}</script>"
+    for name in ("page.js", "take.js", "access.js")
 )
+STYLES = [HERE / name for name in ("style.css", "access.css", "live.css")]
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
@@ -45,8 +47,7 @@ def serve(
         root_path=root_path, app_kwargs=app_options(hosts, frames),
         max_file_size=max_size * MB, prevent_thread_lock=True, quiet=not block,
         show_error=False, state_session_capacity=MOST, allowed_paths=[],
-        enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=HERE / "style.css",
-        head=SCRIPTS,
+        enable_monitoring=False, ssr_mode=False, theme=THEME, css_paths=STYLES, head=SCRIPTS,
         footer_links=["api"], favicon_path=HERE / "icon.svg",
     )  # fmt: skip
     threading.Thread(target=_warm_up, daemon=True).start()

@@ -7,7 +7,7 @@ the server's memory grew with each that was new.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,6 +18,11 @@ AT_ONCE = 2
 _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="work")
 
 
+def submit(function: Callable[..., T], *arguments: object) -> Future[T]:
+    """Have a function called in one of the threads, when its turn comes."""
+    return _pool.submit(function, *arguments)
+
+
 def run(function: Callable[..., T], *arguments: object) -> T:
     """Call a function in one of the threads, and wait for it; it must not call `run` itself."""
-    return _pool.submit(function, *arguments).result()
+    return submit(function, *arguments).result()

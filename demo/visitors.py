@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from .live import Live
 from .reading import Picture
 from .upload import File
 
@@ -41,6 +42,8 @@ class Visitor:
     """The newest wish of the batch tab."""
     tiles: dict[str, Any] = field(default_factory=dict)
     """What the batch tab has answered, by upload."""
+    live: Live | None = None
+    """The camera's stream, while it runs."""
     seen: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -73,7 +76,7 @@ class Visitor:
     def close(self) -> None:
         """Drop all, and give up what is running."""
         self.open(None)
-        self.batch = object()
+        self.batch, self.live = object(), None
         self.tiles.clear()
 
 

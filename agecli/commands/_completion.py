@@ -10,6 +10,7 @@ from glob import escape, glob
 from pathlib import Path
 
 from agecli.config import BEST
+from agecli.guide import PAGES
 from agecli.registry import MODELS
 
 
@@ -38,6 +39,11 @@ def studies(incomplete: str) -> list[str]:
 def datasets(incomplete: str) -> list[str]:
     """Complete data sets of `agecli prepare`."""
     return _folders("data", "receipt.json", incomplete)
+
+
+def pages(incomplete: str) -> list[str]:
+    """Complete the pages of the guide."""
+    return _fitting(incomplete, PAGES)
 
 
 SETTINGS = {"data": datasets, "init": weights, "teacher": weights}

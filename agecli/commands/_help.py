@@ -23,6 +23,10 @@ class Command(TyperCommand):
         """Print the help page."""
         show_help(self, ctx)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        return unconverted(super().get_params(ctx), ctx)
+
 
 class Group(TyperGroup):
     """A group of commands whose help page is ours."""
@@ -30,6 +34,21 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help page."""
         show_help(self, ctx)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        return unconverted(super().get_params(ctx), ctx)
+
+
+def unconverted(parameters: list[Any], context: Any) -> list[Any]:
+    """Leave values as they were typed while the shell completes a line.
+
+    Nothing reads them then, and pydantic, which converts them, takes half of the time to load.
+    """
+    if context.resilient_parsing:
+        for parameter in parameters:
+            parameter.process_value = lambda _, value: value
+    return parameters
 
 
 def show_help(command: Command | Group, context: Any) -> None:

@@ -260,7 +260,7 @@ def _show_models(suite: Suite, where: str) -> None:
     if len(suite.rows) > 1:
         for grid in tables.model_grids(suite.rows, f"{len(suite.models)} models on {where}"):
             out.print(lay_out(grid))
-        out.print(tables.describe_decisions(suite.rows), highlight=False)
+        out.print(f"{tables.describe_decisions(suite.rows)}\n", highlight=False)
         return
     (row,) = suite.rows
     title = f"{_title(row)} on {where}, answering with {row.decision}"

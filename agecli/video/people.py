@@ -13,6 +13,7 @@ import numpy as np
 from agecli.config import FPS
 from agecli.decision import Decision
 from agecli.errors import ImageError
+from agecli.faces import Face
 from agecli.faces.tracks import Track, Tracker
 from agecli.inference.pictures import NO_FACE, STDIN, Status
 from agecli.inference.prediction import Prediction, name_answer
@@ -27,21 +28,27 @@ Watch = Callable[[str, Frame, list[Prediction]], None]
 
 
 class _Person:
-    """The sums of the predictions for one face."""
+    """The predictions for one face, summed over its frames."""
 
-    def __init__(self, number: int, seconds: float) -> None:
+    def __init__(self, number: int, seconds: float, most: float) -> None:
         self.track = Track(number, 0, seconds, seconds, seconds)
         self.rows: list[Prediction] = []
         self.sums: list[np.ndarray] = []
         self.seen: list[bool | None] = []
+        self.face: Face | None = None
+        self.weight, self.most = 0.0, most
 
     def see(self, seconds: float, rows: list[Prediction]) -> None:
-        """Add a frame's predictions, one per model."""
+        """Add a frame's predictions, one per model; beside `most` of them, earlier ones fade."""
         values = [_numbers(row) for row in rows]
-        self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.rows else values
+        kept = min(self.weight, self.most - 1)
+        if self.rows:
+            fade = kept / self.weight
+            values = [fade * old + new for old, new in zip(self.sums, values, strict=True)]
+        self.sums, self.weight = values, kept + 1
         self.seen = [before or row.seen for row, before in zip_longest(rows, self.seen)]
         surest = not self.rows or _score(rows[0]) > _score(self.rows[0])
-        self.rows = rows if surest else self.rows
+        self.rows, self.face = rows if surest else self.rows, rows[0].face
         self.track = replace(
             self.track,
             frames=self.track.frames + 1,
@@ -64,7 +71,7 @@ class _Person:
         decision: Decision,
     ) -> Prediction:  # fmt: skip
         labels = list(row.probabilities or ())
-        mean = total / self.track.frames
+        mean = np.round(total / self.weight, 9)  # so that a fading sum of equal ends stays there
         chances, (age, first, last, low, high, sure) = np.split(mean, [len(labels)])
         named = name_answer(labels, chances, None if row.age is None else age, decision)
         if row.set:
@@ -84,6 +91,48 @@ def _numbers(row: Prediction) -> np.ndarray:
     return np.array([*chances.values(), *ages, bool(row.sure)])
 
 
+class People:
+    """The people of a video, followed from frame to frame.
+
+    most: frames over which answers are averaged, the last of which count most; without, all count
+    the same.
+    """
+
+    def __init__(self, predictor: Predictor, source: str, most: float = math.inf) -> None:
+        self._predictor, self._source, self._most = predictor, source, most
+        self._tracker = Tracker()
+        self._people: dict[int, _Person] = {}
+        self._seconds = 0.0
+        self.met = 0
+        """People who were seen so far."""
+
+    def look(self, frame: Frame) -> list[Prediction]:
+        """Look at the next frame; return the answers for those who are gone by now."""
+        self._seconds = frame.seconds
+        faces = _faces(self._predictor, frame)
+        numbers, gone = self._tracker.update(frame.seconds, [_box(rows[0]) for rows in faces])
+        self.met = max([self.met, *numbers])
+        for number, rows in zip(numbers, faces, strict=True):
+            new = _Person(number, frame.seconds, self._most)
+            self._people.setdefault(number, new).see(frame.seconds, rows)
+        return self._answers(self._people.pop(number) for number in gone)
+
+    @property
+    def in_view(self) -> list[tuple[Face | None, list[Prediction]]]:
+        """Where each person of the last frame is in it, with the answers so far, one per model."""
+        here = [one for one in self._people.values() if one.track.last == self._seconds]
+        return [(person.face, self._answers([person])) for person in here]
+
+    @property
+    def left(self) -> list[Prediction]:
+        """The answers for all who are not gone."""
+        return self._answers(self._people.values())
+
+    def _answers(self, people: Iterable[_Person]) -> list[Prediction]:
+        rules = self._predictor.decisions
+        return [row for person in people for row in person.answers(self._source, rules)]
+
+
 def predict_video(
     predictor: Predictor, frames: Iterable[Frame], source: str, watch: Watch | None = None
 ) -> Iterator[Prediction]:
@@ -92,30 +141,18 @@ def predict_video(
     Frames are read one at a time and not kept. The readable part of a damaged video is predicted,
     and a last row of status "unreadable" says why the rest is missing.
     """
-    tracker = Tracker()
-    people: dict[int, _Person] = {}
-    rules = predictor.decisions
+    people = People(predictor, source)
     status: Status = "no_face"
     error = NO_FACE
     try:
         for frame in frames:
-            faces = _faces(predictor, frame)
-            numbers, gone = tracker.update(frame.seconds, [_box(rows[0]) for rows in faces])
-            for number, rows in zip(numbers, faces, strict=True):
-                person = people.setdefault(number, _Person(number, frame.seconds))
-                person.see(frame.seconds, rows)
-                status = "ok"
-            for number in gone:
-                yield from people.pop(number).answers(source, rules)
+            yield from people.look(frame)
             if watch:
-                here = [person for person in people.values() if person.track.last == frame.seconds]
-                watch(
-                    source, frame, [row for person in here for row in person.answers(source, rules)]
-                )
+                watch(source, frame, [row for _, rows in people.in_view for row in rows])
+        status = "ok" if people.met else status
     except ImageError as problem:
         status, error = "unreadable", str(problem)
-    for person in people.values():
-        yield from person.answers(source, rules)
+    yield from people.left
     if status != "ok":
         yield Prediction(source, status=status, error=error)
 

@@ -17,6 +17,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from agecli.guide import read_page
 from tests.conftest import Cli
 from tests.demo.pictures import PORTRAIT, animation, crowd, write_troubles
 from tests.exporting.models import write_model
@@ -74,8 +75,8 @@ def test_answers_are_those_of_predict(client: Client, cli: Cli):
     assert said["picture"] == PORTRAIT.name
 
 
-def test_readmes_example_works(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
-    text = (PORTRAIT.parents[2] / "README.md").read_text()
+def test_the_guides_example_works(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    text = read_page("demo")
     example = re.search(r"```python\n(from gradio_client.*?)```", text, re.DOTALL)
     assert example
     monkeypatch.chdir(PORTRAIT.parents[2])

@@ -20,7 +20,7 @@ from agecli.faces.tracks import GONE_AFTER
 from agecli.inference.pictures import STDIN
 from agecli.sets import Sets
 from agecli.video.frames import Frame
-from agecli.video.people import predict_files, predict_video
+from agecli.video.people import People, predict_files, predict_video
 from tests.archives import jpeg_bytes
 from tests.inference.test_predictor import write_toy
 from tests.video.videos import portraits, scene, write_video
@@ -282,3 +282,25 @@ def test_whole_pictures_are_followed_too(toy: Path):
     frames = [Frame(second, scene()) for second in range(3)]
     (row,) = predict_video(Predictor([toy], device="cpu", crops=True), frames, "v")
     assert (row.face, row.track.frames) == (None, 3)
+
+
+def test_of_a_stream_the_last_frames_count_most():
+    """By hand, for two frames: (0.9 + 0.3) / 2 = 0.6, then (0.6 + 0.1) / 2 = 0.35."""
+    script = Scripted(*([seen(x, 1, p, age)] for x, p, age in
+                        ((0, 0.9, 20), (20, 0.3, 30), (40, 0.1, 43))))  # fmt: skip
+    people = People(script, "camera", most=2)
+    for frame in every_half_second(3):
+        assert people.look(frame) == []
+    ((face, (row,)),) = people.in_view
+    assert face.box == (40, 0, 140, 100)  # where it is now
+    assert (row.probabilities["0-29"], row.age) == (0.35, 34.0)
+    assert (row.track.number, row.track.frames, people.met) == (1, 3, 1)
+
+
+def test_a_set_stays_the_same_over_a_long_stream():
+    row = replace(seen(0, 1, 0.7, 33), set=("0-29", "30+"), age_low=3, age_high=41, sure=True)
+    people = People(Scripted(*[[row]] * 300), "camera", most=20)
+    for frame in (Frame(number / 5, BLANK) for number in range(300)):
+        people.look(frame)
+    ((_, (told,)),) = people.in_view
+    assert (told.set, told.age_low, told.age_high, told.sure) == (("0-29", "30+"), 3, 41, True)
