@@ -222,7 +222,7 @@ def test_a_model_is_found_by_its_files_name_or_by_what_it_holds(tmp_path: Path):
 def test_a_folder_without_weights_says_what_to_do(tmp_path: Path, model: str, message: str):
     with pytest.raises(WeightsError, match=message):
         find_weights(model, tmp_path)
-    with pytest.raises(WeightsError, match=r"No weights at .*none: give"):
+    with pytest.raises(WeightsError, match=r"No weights at .*none: pass"):
         find_weights(model, tmp_path / "none")
 
 

@@ -41,7 +41,7 @@ def test_composed_and_decomposed_names_are_the_same(tmp_path, disk, table):
 
 def test_a_line_that_names_a_picture_in_two_folders_is_refused(tmp_path):
     both = [_pictures(tmp_path / name, "0.jpg") for name in ("a", "b")]
-    with pytest.raises(DataError, match=r"line 2: 0\.jpg is the name of several pictures"):
+    with pytest.raises(DataError, match=r"line 2: 0\.jpg is the name of several images"):
         _list(tmp_path, both, "path,age\n0.jpg,7\n")
     listing = _list(tmp_path, both, "path,age\na/0.jpg,7\nb/0.jpg,8\n")
     assert [(item.source, item.label.age.low) for item in listing.pictures] == [("a", 7), ("b", 8)]
