@@ -110,8 +110,8 @@ def test_each_source_is_told_and_cropped_where_its_faces_do_not_lie_as_in_chips(
         portrait.rotate(4 * number).save(tmp_path / f"people/40/{number}.png")
     result = cli("prepare", "Faces", "people", "out", "--size", 32, cwd=tmp_path, COLUMNS="150")
     assert result.returncode == 0, result.stderr
-    assert "Faces: 10 pictures, utkface by file names; not cropped: their names" in result.stdout
-    assert "people: 3 pictures, folders by folders' names; cropped: landmarks" in result.stdout
+    assert "Faces: 10 images, utkface by file names; not cropped: their names" in result.stdout
+    assert "people: 3 images, folders by folders' names; cropped: landmarks" in result.stdout
     options = ("people", "out", "--size", 32, "--force", "--json")
     for option, cropped in (("--no-detect", False), ("--detect", True)):
         receipt = json.loads(cli("prepare", *options, option, cwd=tmp_path).stdout)
