@@ -24,7 +24,7 @@ PHRASES = {
     r"\bin little memory\b": "in constant memory",
     r"\bknow themselves\b|\bsays? of (?:itself|themselves)\b": "metadata, self-describing",
     r"\bknows nothing of\b": "does not know",
-    r"(?<!there )\b(?:is|are) no (?:face|file|folder|image|model|number|picture|run)s?\b": "is not a",
+    r"(?<!there )\b(?:is|are) no (?:face|file|folder|image|model|number|run)s?\b": "is not a",
     r"\bmost epochs\b": "maximum number of epochs",
     r"\bof which is said\b|\bthe rest is said\b": "the rest is reported",
     r"\bpictures? of no face\b": "negatives",

@@ -208,7 +208,7 @@ def test_a_fit_is_kept_beside_the_weights_and_used_from_then_on(data, weights):
     ("options", "words"),
     [
         ({"split": "test"}, "--split val"),
-        ({"split": "val", "force": True}, "no --force"),
+        ({"split": "val", "force": True}, "without --force"),
     ],
 )
 def test_it_is_fitted_on_validation_images_alone(data, weights, options, words):
@@ -226,7 +226,7 @@ def test_a_fit_needs_several_files_of_a_folder(data, weights, tmp_path):
         [weights[0], weights[0]],
         [weights[0], weights[1].rename(away / "a.safetensors")],
     ):
-        with pytest.raises(UsageError, match="several weights files of one folder"):
+        with pytest.raises(UsageError, match="several weights files in one folder"):
             evaluate(*given, **options)
 
 

@@ -109,7 +109,7 @@ def test_the_most_doubtful_labels_are_shown(written: Path):
     page = (written / "report" / "report.md").read_text()
     assert "## Doubtful labels" in page
     assert f"| {rows[0]['id']} | {rows[0]['label']} |" in page
-    assert f"answers.csv: answers for {len(rows)} images\n" in (written / "err").read_text()
+    assert f"answers.csv: predictions for {len(rows)} images\n" in (written / "err").read_text()
 
 
 def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_path: Path):
@@ -162,10 +162,10 @@ def test_several_runs_of_a_fold_answer_by_their_mean(data: Path, runs: list[Path
 def test_what_is_no_run_of_a_fold_is_refused(data: Path, runs: list[Path], dataset_folder: Path):
     check_folds(runs, [data], "test")
     for weights, sets, split in ((["cnn"], [data], "test"), (runs, [dataset_folder], "test")):
-        with pytest.raises(UsageError, match=r"--out-of-fold: .* is no run of"):
+        with pytest.raises(UsageError, match=r"--out-of-fold: .* is not a run of"):
             check_folds(weights, sets, split)
     for sets, split in (([data], "val"), ([data, dataset_folder], "test")):
-        with pytest.raises(UsageError, match="--out-of-fold: give one --data"):
+        with pytest.raises(UsageError, match="--out-of-fold: pass one --data"):
             check_folds(runs, sets, split)
     assert read_metadata(runs[0] / "best.safetensors").training["config"]["within_train"]
 

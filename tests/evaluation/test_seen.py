@@ -76,7 +76,7 @@ def test_who_does_not_say_is_refused_or_marked(data, tmp_path):
     with pytest.raises(DataError, match=r"other.safetensors was trained on another split.*--force"):
         leave_out_seen([own, other], dataset, "test")
     with pytest.raises(
-        DataError, match=r"own.safetensors does not say .* --split test, or --force"
+        DataError, match=r"own.safetensors does not record .* --split test, or --force"
     ):
         leave_out_seen([own], dataset, ALL)
     (row,) = evaluate(own, data=data, split=ALL, device="cpu", force=True).models

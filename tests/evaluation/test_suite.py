@@ -74,7 +74,9 @@ def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
     receipt = json.loads((data / "receipt.json").read_text())
     (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
-    with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
+    with pytest.raises(
+        DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` reproduces"
+    ):
         evaluate(other, data=data, device="cpu")
 
 
