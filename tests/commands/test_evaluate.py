@@ -160,7 +160,7 @@ def test_an_ensemble_is_fitted_on_one_data_set(cli, one_line, data, tmp_path):
         write_weights(tmp_path / f"{name}.safetensors", seed=seed)
     other = write_data(tmp_path / "other", seed=1)
     given = "evaluate", tmp_path, "--data", data, "--split", "val", "--fit-ensemble"
-    assert "give one --data" in one_line(cli(*given, "--data", other), 2)
+    assert "pass one --data" in one_line(cli(*given, "--data", other), 2)
     assert "--split val" in one_line(cli("evaluate", tmp_path, "--data", data, "--fit-ensemble"), 2)
 
 
