@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from agecli.data.listing import Asked, list_pictures
+from agecli.data.listing import LabelOptions, list_pictures
 from agecli.data.receipt import LeftOut
 from agecli.errors import DataError
 from tests.archives import draw_face
@@ -20,7 +20,7 @@ def _pictures(folder, *names):
 def _list(tmp_path, origins, text):
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     (tmp_path / "work").mkdir(exist_ok=True)
-    return list_pictures(origins, tmp_path / "work", Asked(tmp_path / "labels.csv"))
+    return list_pictures(origins, tmp_path / "work", LabelOptions(tmp_path / "labels.csv"))
 
 
 @pytest.mark.parametrize("path", ["sub\\a.jpg", "./sub/a.jpg", "in/sub/a.jpg", "in\\sub\\a.jpg"])
