@@ -1,4 +1,4 @@
-"""What models answer together: the plain mean, and what is fitted on validation images."""
+"""Ensembles: the plain mean, and those fitted on validation images."""
 
 import json
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_an_ensemble_is_as_strange_to_a_split_as_the_strangest_of_its_models():
 
 
 def noisy(path: Path, seed: int, noise: float, *, years: bool = True):
-    """Give a model that reads ages with an error of its own, as its weights file's."""
+    """Return a model that predicts ages with its own error, under its weights file's name."""
     random = np.random.default_rng(seed)
     base = make_result(path.stem, 0)
     ages = base.ages[:, 0]

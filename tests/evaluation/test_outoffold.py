@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Give a run per fold, within the training split."""
+    """Return a run per fold, within the training split."""
     folder = tmp_path_factory.mktemp("runs")
     for fold in FOLDS:
         agecli.train("cnn", data=data, fold=fold, within_train=True, run=folder / f"{fold}", **TOY)
@@ -124,7 +124,7 @@ def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_pa
 
 
 def test_folds_of_all_images_teach_no_training(data: Path, tmp_path: Path):
-    """Their models have seen the plain split's test images, of all folds but their own."""
+    """Their models have seen the plain split's test images, except those of their own fold."""
     run = agecli.train("cnn", data=data, fold=0, run=tmp_path / "run", **TOY).run
     suite = agecli.evaluate(run, data=data, device="cpu")
     answers = gather(suite.models, suite.dataset)

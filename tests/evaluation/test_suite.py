@@ -110,7 +110,7 @@ def test_a_gate_of_no_figure_is_wrong_usage(figure):
 
 
 def by_decades(result):
-    """Give a model's answers in decades: the same ages, other groups."""
+    """Return a model's predictions in decades: equal ages, other groups."""
     scheme = Scheme.parse("decades")
     chances = np.random.default_rng(0).dirichlet(np.ones(len(scheme)), size=len(result.ages))
     scores = metrics.score(chances, result.ages, scheme, result.answered)
