@@ -52,7 +52,7 @@ def holding(content: bytes):
     ids=range(10),
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".pt"])
-def test_what_is_no_weights_is_named_with_what_to_give(tmp_path, make, what: str, suffix: str):
+def test_what_is_not_weights_is_named_with_what_to_give(tmp_path, make, what: str, suffix: str):
     path = tmp_path / f"x{suffix}"
     make(path)
     with pytest.raises(WeightsError, match=what) as caught:

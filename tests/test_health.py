@@ -63,7 +63,7 @@ def test_an_extra_that_cannot_be_imported_is_broken_and_one_that_is_not_there_ab
     assert found["extra postgresql"].advice == 'pip install "agecli[postgresql]"'
 
 
-def test_the_released_weights_are_found_and_answer():
+def test_the_released_weights_are_found_and_predict():
     found = findings(health._weights)
     assert [one.state for one in found.values()] == ["ok"]
     assert all(f"{model}.safetensors" in found["weights"].found for model in MODELS)

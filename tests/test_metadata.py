@@ -116,7 +116,7 @@ def test_what_cannot_be_is_refused(changes: dict, reason: str):
 @pytest.mark.parametrize(
     "content", ["", "null", "[]", "{", '{"format": 1}', "[" * 100_000, '{"training":' * 5000],
 )  # fmt: skip
-def test_what_is_no_metadata_is_refused(content: str):
+def test_what_is_not_metadata_is_refused(content: str):
     with pytest.raises(ValueError, match=r"^.{5,160}$"):
         read_metadata_text(content)
 

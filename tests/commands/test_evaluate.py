@@ -104,7 +104,7 @@ def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
     assert "other (*)" in _run(path, run_folder, "--data", data, "--force").stdout
 
 
-def test_of_other_data_it_is_said_what_was_left_out(data, tmp_path):
+def test_images_left_out_of_other_data_are_reported(data, tmp_path):
     dataset = open_dataset(data)
     for count, says in ((5, "5 images are left out, which"), (0, "All images are new to the")):
         prints = fingerprints_of(dataset, dataset.rows("test")[:count])

@@ -53,7 +53,7 @@ def test_json_is_the_receipt(cli, folder, tmp_path):
     assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "receipt.json").read_text())
 
 
-def test_brackets_in_a_name_are_no_markup(cli, tmp_path):
+def test_brackets_in_a_name_are_not_markup(cli, tmp_path):
     (tmp_path / "in").mkdir()
     name = "30_0_0_20170101000000001[bold].jpg"
     textured(0).save(tmp_path / "in" / name)
@@ -102,7 +102,7 @@ def test_out_is_the_last_of_several_unless_it_is_a_source(folder, tmp_path, monk
     assert out.as_posix() == "data/more"
 
 
-def test_each_source_is_told_and_cropped_where_its_faces_do_not_lie_as_in_chips(cli, tmp_path):
+def test_each_source_is_reported_and_cropped_where_its_faces_do_not_lie_as_in_chips(cli, tmp_path):
     portrait = Image.open(ROOT / "demo/examples/astronaut.jpg")
     write_textured(tmp_path / "Faces", SPREAD_AGES)
     (tmp_path / "people/40").mkdir(parents=True)

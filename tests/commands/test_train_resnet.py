@@ -59,7 +59,7 @@ def test_a_rate_is_found_and_said_and_json_names_it(cli, dataset_folder, tmp_pat
     assert "\r" not in result.stderr and "Warning" not in result.stderr
 
 
-def test_a_rate_that_is_no_number_is_one_line(cli, one_line, dataset_folder, tmp_path):
+def test_a_rate_that_is_not_a_number_is_one_line(cli, one_line, dataset_folder, tmp_path):
     for value in ("x", "nan"):
         arguments = ["train", "resnet", "--data", dataset_folder, *SMALL, "--lr", value]
         assert "--lr" in one_line(cli(*arguments, cwd=tmp_path), 2)

@@ -25,7 +25,7 @@ def tuned(cli, dataset_folder: Path, tmp_path_factory):
     return folder, result
 
 
-def test_the_best_of_the_trials_is_told(tuned):
+def test_the_best_of_the_trials_is_reported(tuned):
     folder, result = tuned
     summary = json.loads(result.stdout)
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0}
@@ -57,7 +57,7 @@ def test_a_trial_keeps_what_repeats_it_and_never_saw_the_test_split(tuned):
     assert "done" not in (trial / "log.txt").read_text()  # the line that has the test's figures
 
 
-def test_train_goes_on_from_the_study(cli, tuned):
+def test_train_resumes_from_the_study(cli, tuned):
     folder, result = tuned
     best = json.loads(result.stdout)["best"]["settings"]
     settings = tomllib.loads((folder / "studies/cnn/best.toml").read_text())
@@ -74,7 +74,7 @@ def test_train_goes_on_from_the_study(cli, tuned):
     assert config | best | {"lr": 0.5, "epochs": 1, "image_size": 16} == config
 
 
-def test_the_same_command_goes_on_and_another_one_is_refused(cli, one_line, tuned):
+def test_the_same_command_resumes_and_another_one_is_refused(cli, one_line, tuned):
     folder, _ = tuned
     more = cli("tune", "cnn", "--trials", 4, "--json", cwd=folder)
     assert json.loads(more.stdout)["trials"]["complete"] == 4
@@ -89,7 +89,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(cli, one_line, tune
     )
 
 
-def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on(
+def test_a_killed_worker_is_replaced_and_a_killed_search_resumes(
     dataset_folder: Path, cli, tmp_path: Path
 ):
     arguments = ["tune", "cnn", "--data", dataset_folder, "--epochs", 60,

@@ -47,7 +47,7 @@ def test_a_line_that_names_a_picture_in_two_folders_is_refused(tmp_path):
     assert [(item.source, item.label.age.low) for item in listing.pictures] == [("a", 7), ("b", 8)]
 
 
-def test_lines_without_a_picture_and_columns_without_a_meaning_are_told(tmp_path):
+def test_lines_without_a_picture_and_columns_without_a_meaning_are_reported(tmp_path):
     source = _pictures(tmp_path / "in", "a.jpg")
     listing = _list(tmp_path, [source], "path,age,notes\na.jpg,7,x\nb.jpg,8,y\n")
     assert (listing.missing, listing.unused) == (1, ["notes"])

@@ -192,7 +192,7 @@ def test_ranges_have_no_years_to_fit():
 
 
 def test_unsure_is_what_is_right_less_often_than_the_majority():
-    """In the confident half 8 of 10 are right, of the rest 3 of 10; 6 of 10 images are of one group."""
+    """8 of 10 in the confident half are right, 3 of 10 in the rest; 6 of 10 are of one group."""
     truth = np.repeat([4, 5, 4, 5], [300, 200, 300, 200])
     right = np.arange(1000) % 10 < np.repeat([8, 3], 500)
     answer = np.where(right, truth, 7)

@@ -121,7 +121,7 @@ def test_a_model_that_knows_nothing_does_not_count(results):
     np.testing.assert_allclose(powers[:3], plain, atol=1e-3)
 
 
-def test_what_is_fitted_is_told_by_images_left_out(results):
+def test_what_is_fitted_is_tested_by_images_left_out(results):
     fitted = fit_ensemble(results, [results] * 3, "0123")
     assert [member.file for member in fitted.members][-1] == "poor.safetensors"
     exact = [member.exact for member in fitted.members]
@@ -157,7 +157,7 @@ def test_twice_the_same_model_is_no_better(tmp_path):
     assert "not told apart from one alone" in str(fitted)
 
 
-def test_what_cannot_be_fitted_is_said(results):
+def test_what_cannot_be_fitted_is_reported(results):
     other = replace(results[0], scheme=Scheme.parse("decades"))
     with pytest.raises(UsageError, match="different age groups"):
         fit_ensemble([results[1], other], [], "")
@@ -230,7 +230,7 @@ def test_a_fit_needs_several_files_of_a_folder(data, weights, tmp_path):
             evaluate(*given, **options)
 
 
-def test_what_is_no_ensemble_stays(data, weights):
+def test_what_is_not_an_ensemble_stays(data, weights):
     file = weights[0].with_name(FILE)
     file.write_text("mine")
     with pytest.raises(UsageError, match="exists and was not written by this command"):

@@ -74,7 +74,7 @@ def test_within_train_the_folds_hold_out_all_that_the_plain_split_judges_by(data
     assert sorted(answered) == plain.rows("train").tolist()
 
 
-def test_each_image_is_answered_by_the_model_that_has_not_seen_it(
+def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(
     data: Path, runs: list[Path], written: Path
 ):
     plain, rows = open_dataset(data), read(written / "answers.csv")
@@ -159,7 +159,7 @@ def test_several_runs_of_a_fold_answer_by_their_mean(data: Path, runs: list[Path
         gather([model, replace(model, knows_years=False)], suite.dataset)
 
 
-def test_what_is_no_run_of_a_fold_is_refused(data: Path, runs: list[Path], dataset_folder: Path):
+def test_what_is_not_a_run_of_a_fold_is_refused(data: Path, runs: list[Path], dataset_folder: Path):
     check_folds(runs, [data], "test")
     for weights, sets, split in ((["cnn"], [data], "test"), (runs, [dataset_folder], "test")):
         with pytest.raises(UsageError, match=r"--out-of-fold: .* is not a run of"):

@@ -128,7 +128,7 @@ class Finder:
             yield from rows
 
 
-def test_finds_and_answers_are_counted_as_by_hand(monkeypatch):
+def test_detections_and_predictions_are_counted_as_by_hand(monkeypatch):
     monkeypatch.setattr(photographs, "NO_FACES", 3)
     seen = []
     result = measure_photographs(Finder(), Data(), progress=lambda *done: seen.append(done))

@@ -68,7 +68,7 @@ def test_models_of_another_split_are_refused(data, tmp_path):
     assert not row.same_split
 
 
-def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+def test_earlier_weights_get_advice_on_their_split(tmp_path):
     (tmp_path / "data").mkdir()
     data = write_data(tmp_path / "data")
     receipt = json.loads((data / "receipt.json").read_text())
@@ -138,7 +138,7 @@ def test_models_of_different_groups_that_know_no_years_are_not_compared():
     ]  # fmt: skip
 
 
-def test_that_groups_differ_is_said():
+def test_that_groups_differ_is_reported():
     one, two = make_result("one", 1), by_decades(make_result("two", 2))
     assert "different age groups" in make_suite(one, two).caution
     assert make_suite(one, make_result("two", 2)).caution == ""

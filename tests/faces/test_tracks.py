@@ -27,7 +27,7 @@ def test_order_does_not_matter_where_faces_are_close():
         assert tracker.update(1, [box(30), box(90)][::order])[0] == [1, 2][::order]
 
 
-def test_a_missed_face_is_found_again_and_a_gone_one_given_up():
+def test_a_missed_face_is_found_again_and_a_gone_one_dropped():
     tracker = Tracker()
     tracker.update(0, [box(0), box(500)])
     later = GONE_AFTER - 0.1
@@ -60,7 +60,7 @@ def test_boxes_that_share_a_tenth_are_one_face():
         assert tracker.update(1, [box(moved, side=110)])[0] == [number]
 
 
-def test_a_face_is_given_up_after_two_and_a_half_seconds():
+def test_a_face_is_dropped_after_two_and_a_half_seconds():
     tracker = Tracker()
     tracker.update(10, [box(0)])
     assert tracker.update(12.4, [])[1] == []

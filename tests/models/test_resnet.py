@@ -101,7 +101,7 @@ def test_answers_are_the_heads_of_the_bodys_features():
 
 
 @pytest.mark.parametrize("arch", list(DEPTHS))
-def test_folding_changes_no_answer(arch: str):
+def test_folding_changes_no_output(arch: str):
     torch.manual_seed(0)
     model = shake(ResNet(outputs=8, arch=arch)).eval()
     x = torch.randn(2, 3, 64, 64)
@@ -149,7 +149,7 @@ def test_checkpointing_stores_less_for_the_backward_pass():
     assert counts[1] < 0.5 * counts[0]
 
 
-def test_channels_last_gives_the_same_answer():
+def test_channels_last_gives_the_same_output():
     torch.manual_seed(0)
     model = shake(ResNet(outputs=8, arch="resnet18")).eval()
     x = torch.randn(2, 3, 64, 64)

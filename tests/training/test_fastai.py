@@ -384,7 +384,7 @@ def test_our_own_weights_file_gives_its_body(whole: Run, dataset_folder: Path, t
     assert not torch.equal(first["head.8.weight"], given["head.8.weight"].float())
 
 
-def test_a_run_of_ours_is_gone_on_from_and_told_in_the_file(
+def test_a_run_of_ours_is_continued_and_recorded_in_the_file(
     whole: Run, dataset_folder: Path, tmp_path: Path
 ):
     config = small(dataset_folder, init=str(whole.folder), freeze_epochs=0, rate_ratio=1.0)
@@ -610,7 +610,7 @@ def test_a_single_image_is_too_few_for_batch_norm(dataset_folder: Path, tmp_path
         train(config, Run.create(tmp_path / "run", config))
 
 
-def test_a_run_goes_on_without_the_weights_it_started_from(dataset_folder: Path, tmp_path: Path):
+def test_a_run_resumes_without_the_weights_it_started_from(dataset_folder: Path, tmp_path: Path):
     start = tmp_path / "start.pth"
     torch.save(Body("resnet18").state_dict(), start)
     config = small(dataset_folder, init=str(start), freeze_epochs=1, epochs=1)

@@ -53,7 +53,7 @@ def test_a_file_of_a_newer_agecli_is_ours_and_cannot_be_begun_with(
         check_split("--init", weights, CnnConfig(data=str(dataset_folder)))
 
 
-def test_a_folder_without_weights_is_said(tmp_path: Path):
+def test_a_folder_without_weights_is_reported(tmp_path: Path):
     with pytest.raises(WeightsError, match="No weights file"):
         own_weights(str(tmp_path))
 

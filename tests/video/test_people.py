@@ -132,7 +132,7 @@ def test_without_a_face():
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_cut_video_is_answered_as_far_as_it_goes(count: int):
+def test_a_cut_video_is_predicted_as_far_as_it_goes(count: int):
     def frames():
         yield from every_half_second(count)
         raise ImageError("ends after 1.0 of 9.0 seconds")
