@@ -59,7 +59,7 @@ class Run:
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with.
 
-        Raises TrainingError for a folder that is no run or is damaged, UsageError for settings that
+        Raises TrainingError for a folder that is not a run or is damaged, UsageError for settings that
         its model does not have.
         """
         path = folder / CONFIG
