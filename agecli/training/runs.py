@@ -59,8 +59,8 @@ class Run:
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with.
 
-        Raises TrainingError for a folder that is not a run or is damaged, UsageError for settings that
-        its model does not have.
+        Raises TrainingError for a folder that is not a run or is damaged, UsageError for settings
+        that its model does not have.
         """
         path = folder / CONFIG
         if not path.is_file():
