@@ -119,7 +119,7 @@ class People:
 
     @property
     def in_view(self) -> list[tuple[Face | None, list[Prediction]]]:
-        """Return each person's face in the last frame, with the predictions so far, one per model."""
+        """Return each person's face in the last frame, with the predictions so far, by model."""
         here = [one for one in self._people.values() if one.track.last == self._seconds]
         return [(person.face, self._answers([person])) for person in here]
 
