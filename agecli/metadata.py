@@ -185,7 +185,7 @@ class _Known:
 
 def _check(metadata: Metadata) -> Metadata:
     """Raise ValueError for contradictions; drop settings that do not shape the network."""
-    _check_told(metadata.metrics, metadata.training)
+    _check_figures(metadata.metrics, metadata.training)
     try:
         scheme = Scheme.parse(metadata.scheme)
     except UsageError as error:
@@ -218,7 +218,7 @@ def _check(metadata: Metadata) -> Metadata:
     return metadata
 
 
-def _check_told(metrics: dict[str, Any], training: dict[str, Any]) -> None:
+def _check_figures(metrics: dict[str, Any], training: dict[str, Any]) -> None:
     """Raise ValueError for invalid metrics or trainings."""
     if "exact" in metrics:
         convert(metrics, _Figures)

@@ -1,4 +1,4 @@
-"""What a weights file says of itself: what cannot be is refused, in one line, before it is used."""
+"""Metadata of weights files: invalid values are rejected, in one line, before they are used."""
 
 import json
 from dataclasses import asdict
@@ -120,12 +120,12 @@ def test_what_cannot_be_is_refused(changes: dict, reason: str):
 @pytest.mark.parametrize(
     "content", ["", "null", "[]", "{", '{"format": 1}', "[" * 100_000, '{"training":' * 5000],
 )  # fmt: skip
-def test_what_is_no_metadata_is_refused(content: str):
+def test_what_is_not_metadata_is_refused(content: str):
     with pytest.raises(ValueError, match=r"^.{5,160}$"):
         read_metadata_text(content)
 
 
 def test_what_a_backbone_has_beside_its_shape_is_left_out():
-    """Its configuration may name code to fetch, or a billion labels."""
+    """Its configuration may name code to download, or a billion labels."""
     metadata = read_metadata_text(text(**backbone(attn_implementation="x/y", num_labels=10**9)))
     assert metadata.architecture == SIZES["dinov2"]

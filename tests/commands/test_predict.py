@@ -57,7 +57,7 @@ def test_one_picture_gets_a_bar_per_group(cli: Cli, toy: Path):
     assert sum(float(line.split()[-1].rstrip("%")) for line in bars) == pytest.approx(100, abs=0.5)
 
 
-def test_several_models_end_with_what_they_say_together(cli: Cli, toy: Path, tmp_path: Path):
+def test_several_models_end_with_their_ensemble(cli: Cli, toy: Path, tmp_path: Path):
     shutil.copy(toy, tmp_path / "years.safetensors")
     write_toy(tmp_path / "groups.safetensors", outputs=8)
     given = "predict", PORTRAIT, "--weights", tmp_path
@@ -72,7 +72,7 @@ def test_several_models_end_with_what_they_say_together(cli: Cli, toy: Path, tmp
     assert line.endswith(f", {mean[best]:.0%}, {agree} of 2 agree")
 
 
-def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
+def test_the_predicted_group_comes_first_and_what_speaks_against_it_is_reported(
     cli: Cli, tmp_path: Path
 ):
     """An untrained model finds all groups nearly alike: the median is not the likeliest."""
@@ -92,7 +92,7 @@ ROWS = ((0.9, 0.9, 0.9), (0.88, 0.9, 0.9), (0.7, 0.88, 1.0))
 SETS = Sets((0.125,) * 8, ROWS, ROWS)
 
 
-def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
+def test_the_set_is_reported_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
     """An untrained model finds all groups nearly alike: at 95 % all are in its set."""
     given = (
         "predict",
@@ -171,7 +171,7 @@ def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
     assert f"{joint['probability']:.1%}" in shown.stdout
 
 
-def test_an_ensemble_of_other_weights_is_said_and_not_used(cli: Cli, toy: Path, tmp_path: Path):
+def test_an_ensemble_of_other_weights_is_reported_and_not_used(cli: Cli, toy: Path, tmp_path: Path):
     one, two = (Path(shutil.copy(toy, tmp_path / f"{name}.safetensors")) for name in ("one", "two"))
     write_fitted({one: 1, two: 0})
     write_toy(two, outputs=8)
@@ -229,7 +229,7 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_a_face_that_the_model_has_seen_is_said_so(cli: Cli, toy: Path, tmp_path: Path):
+def test_a_face_that_the_model_has_seen_is_reported(cli: Cli, toy: Path, tmp_path: Path):
     chips = tmp_path / "chips"
     chips.mkdir()
     for name, age in (("new", 5), ("seen", 28)):
@@ -311,7 +311,7 @@ def test_many_pictures_on_a_terminal(cli: Cli, toy: Path, pictures: Path):
     assert "no face found" in result.stderr  # lines go above the bar
 
 
-def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: Path):
+def test_a_single_unreadable_picture_is_reported(cli: Cli, toy: Path, pictures: Path):
     result = cli("predict", pictures / "text.jpg", "--weights", toy)
     assert result.returncode == 3
     assert result.stdout == f"{pictures / 'text.jpg'}: not an image\n"
@@ -483,7 +483,7 @@ cli.main()
 
 
 @pytest.mark.parametrize(("error", "code"), [("KeyboardInterrupt", 130), ("OSError(5, 'I/O')", 1)])
-def test_a_table_keeps_what_was_answered(
+def test_a_table_keeps_what_was_predicted(
     cli: Cli, toy: Path, tmp_path: Path, error: str, code: int
 ):
     table, partial = tmp_path / "ages.csv", tmp_path / "ages.csv.partial"
@@ -541,7 +541,7 @@ if __name__ == "__main__":
 """
 
 
-def test_folders_are_searched_by_content_and_what_is_left_out_is_told(
+def test_folders_are_searched_by_content_and_what_is_left_out_is_reported(
     cli: Cli, toy: Path, tmp_path: Path
 ):
     portrait = Image.open(PORTRAIT)

@@ -30,7 +30,7 @@ def groups(logits: np.ndarray) -> Answers:
 
 
 def drawn(true_temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Give logits, and ages drawn from their softmax at a temperature."""
+    """Return logits, and ages drawn from their softmax at a temperature."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(20_000, 8)) * 3
     chances = softmax(logits, true_temperature)
@@ -78,7 +78,7 @@ def test_rescaling_is_what_the_logits_would_give():
 
 
 def blurred(truth: np.ndarray, spread: float, prior: np.ndarray) -> np.ndarray:
-    """Give the posterior (N, 8) of groups seen through noise of so many groups."""
+    """Return the posterior (N, 8) of groups seen through noise of so many groups."""
     seen = truth + np.random.default_rng(3).normal(size=len(truth)) * spread
     likelihood = np.exp(-0.5 * ((seen[:, None] - np.arange(8)) / spread) ** 2)
     posterior = likelihood * prior
@@ -215,7 +215,7 @@ def test_ranges_have_no_years_to_fit():
 
 
 def test_unsure_is_what_is_right_less_often_than_the_majority():
-    """Of the sure half 8 of 10 are right, of the rest 3 of 10; 6 of 10 images are of one group."""
+    """8 of 10 in the confident half are right, 3 of 10 in the rest; 6 of 10 are of one group."""
     truth = np.repeat([4, 5, 4, 5], [300, 200, 300, 200])
     right = np.arange(1000) % 10 < np.repeat([8, 3], 500)
     answer = np.where(right, truth, 7)

@@ -182,7 +182,7 @@ def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypa
     monkeypatch.setattr(distributed, "world", lambda: 2)
     monkeypatch.setattr(distributed, "gather", lambda own: gathered.append(own) or list(gathered))
     models = [Meter(), Meter()]
-    for rank in (1, 0):  # the second process hears of what the first one has
+    for rank in (1, 0):  # the second process receives what the first one has
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         (together,) = measure_robustness([models[rank]], Data(), parallel=True)
     assert [sum(model.batches) for model in models] == [2 * len(conditions())] * 2

@@ -69,13 +69,15 @@ def test_models_of_another_split_are_refused(data, tmp_path):
     assert not row.same_split
 
 
-def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+def test_earlier_weights_get_advice_on_their_split(tmp_path):
     (tmp_path / "data").mkdir()
     data = write_data(tmp_path / "data")
     receipt = json.loads((data / "receipt.json").read_text())
     (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
-    with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
+    with pytest.raises(
+        DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` reproduces"
+    ):
         evaluate(other, data=data, device="cpu")
 
 
@@ -124,7 +126,7 @@ def test_a_gate_of_no_figure_is_wrong_usage(figure):
 
 
 def by_decades(result):
-    """Give a model's answers in decades: the same ages, other groups."""
+    """Return a model's predictions in decades: equal ages, other groups."""
     scheme = Scheme.parse("decades")
     chances = np.random.default_rng(0).dirichlet(np.ones(len(scheme)), size=len(result.ages))
     scores = metrics.score(chances, result.ages, scheme, result.answered)
@@ -152,7 +154,7 @@ def test_models_of_different_groups_that_know_no_years_are_not_compared():
     ]  # fmt: skip
 
 
-def test_that_groups_differ_is_said():
+def test_that_groups_differ_is_reported():
     one, two = make_result("one", 1), by_decades(make_result("two", 2))
     assert "different age groups" in make_suite(one, two).caution
     assert make_suite(one, make_result("two", 2)).caution == ""

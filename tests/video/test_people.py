@@ -84,7 +84,7 @@ def test_each_model_has_its_own_mean():
 
 
 def test_the_rule_of_the_model_decides_the_mean():
-    """Of (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
+    """For (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
     rows = [
         Prediction("x", seen(0, 1, 1).face, "cnn", "0-9", p, {"0-9": p, "10-19": 0.15, "20+": q})
         for p, q in ((0.6, 0.25), (0.3, 0.55))
@@ -132,7 +132,7 @@ def test_without_a_face():
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_cut_video_is_answered_as_far_as_it_goes(count: int):
+def test_a_cut_video_is_predicted_as_far_as_it_goes(count: int):
     def frames():
         yield from every_half_second(count)
         raise ImageError("ends after 1.0 of 9.0 seconds")
@@ -191,7 +191,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def places(frame: int) -> dict[str, int]:
-    """Give the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
+    """Return the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
     return {
         "light": min(20 + 45 * frame, 200),
         "dark": 400 - 60 * frame,
