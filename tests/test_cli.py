@@ -204,5 +204,5 @@ def test_too_little_memory_is_one_line(kilobytes: int):
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 1
-    assert result.stderr.startswith("agecli: too little memory: ")
+    assert result.stderr.startswith("agecli: out of memory: ")
     assert result.stderr.count("\n") == 1
