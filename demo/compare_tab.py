@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from agecli.data.images import read_image
 from agecli.inference.prediction import Prediction
 
 from .batch import answer_faces
@@ -20,12 +18,9 @@ from .pictures import shrink
 from .reading import MARGINS, Picture, Refused, read_number, read_picture
 from .render import notice, render
 from .results import results, said
+from .samples import EXAMPLES, list_examples, read_example
 from .upload import File, read_upload
 from .visitors import Visitors
-
-EXAMPLES = Path(__file__).with_name("examples")
-SOURCES = {"astronaut.jpg": ("Eileen Collins, astronaut", "NASA, public domain")}
-"""What example pictures show, and where they come from."""
 
 WAITING = render(
     "empty", lead="Add a picture of a face.",
@@ -86,7 +81,7 @@ class _Layout:
                 )  # fmt: skip
                 self.stage: Any = html(visible=False, js_on_load=CLICKS, elem_id="stage")
                 self.faces: Any = html(visible=False, js_on_load=CLICKS, elem_id="faces")
-                self.examples: Any = html(_examples(), js_on_load=CLICKS, elem_id="examples")
+                self.examples: Any = html(list_examples(), js_on_load=CLICKS, elem_id="examples")
                 with gr.Column(visible=False, elem_id="controls") as controls:
                     self.crop = html(elem_id="crop")
                     self.settings: list[Any] = [
@@ -131,9 +126,9 @@ class _Handlers:
     def open_example(self, event: gr.EventData, request: gr.Request) -> Any:
         """Note an example."""
         name = str(event._data["name"])
-        if name not in SOURCES:
+        if name not in EXAMPLES:
             return UNCHANGED
-        return self._open(lambda: (name, (EXAMPLES / name).read_bytes()), request)
+        return self._open(partial(read_example, name), request)
 
     def _open(self, read: Callable[[], File], request: gr.Request) -> Any:
         self.visitors.find(request).open(read)
@@ -235,12 +230,3 @@ def _faces(picture: Picture, rows: Sequence[Prediction] = (), chosen: int = 0) -
 def _crop(comparison: Comparison) -> str:
     """Show what the models see."""
     return render("crop", crop=comparison.crop, number=comparison.face + 1)
-
-
-def _examples() -> str:
-    found = [
-        (name, *words, shrink(read_image(EXAMPLES / name), 96))
-        for name, words in SOURCES.items()
-        if (EXAMPLES / name).is_file()
-    ]
-    return render("examples", examples=found)
