@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SCRIPTS = "".join(
     f"<script>{(HERE / name).read_text('utf-8')}</script>" for name in ("page.js", "take.js")
 )
-STYLES = [HERE / name for name in ("style.css", "live.css")]
+STYLES = [HERE / name for name in ("style.css", "live.css", "pair.css")]
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 
