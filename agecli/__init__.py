@@ -1,7 +1,7 @@
-"""Tell the age group from a face picture.
+"""Predict the age group of faces.
 
-What each command does is a function of the same name here, which prints nothing. It is loaded on
-first use, so that `import agecli` itself costs nothing.
+Each command has a function of the same name here, which prints nothing. It is loaded on
+first use, so that `import agecli` itself is fast.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agecli.training.train import train as train
     from agecli.tuning.tune import tune as tune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AgecliError": "agecli.errors",

@@ -18,15 +18,15 @@ from agecli.sets import COVERAGE, Limits, Sets
 
 YEARS = 101  # a year distribution covers the ages 0 to 100; older ages count as 100
 OLDEST = 120
-"""The end of an open range of ages, as that of "60+"."""
+"""The end of an open range of ages, such as "60+"."""
 NO_GROUP = -1
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 Labels = Annotated[list[Annotated[str, Meta(max_length=7)]], Meta(min_length=2, max_length=YEARS)]
-"""Of a scheme's groups, young to old, as files have them."""
+"""Labels of a scheme's groups, young to old, as in files."""
 Array = TypeVar("Array", bound=Any)
-"""Of numpy or torch."""
+"""An array of NumPy or a tensor of torch."""
 
 _NAMED = {
     "adience8": "0-2,4-6,8-13,15-20,25-32,38-43,48-53,60+",
@@ -35,25 +35,25 @@ _NAMED = {
 
 
 class Age(NamedTuple):
-    """An age as it is labelled: a year, or a range of years, both ends in it."""
+    """An age as it is labelled: a year, or a range of years, inclusive."""
 
     low: int
     high: int
 
     @classmethod
     def parse(cls, text: str) -> Age:
-        """Read what `str` makes of an age: "34", "25-32" or "60+". Raises ValueError for others."""
+        """Parse an age written by `str`: "34", "25-32" or "60+". Raises ValueError for others."""
         match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3})|(\+))?", text, re.ASCII)
         if match:
             low = int(match[1])
             high = OLDEST if match[3] else int(match[2] or low)
             if low <= high <= OLDEST:
                 return cls(low, high)
-        raise ValueError(f"{brief(repr(text))} is no age from 0 to {OLDEST}, nor a range")
+        raise ValueError(f"{brief(repr(text))} is neither an age from 0 to {OLDEST} nor a range")
 
     @property
     def is_year(self) -> bool:
-        """Whether the year is known."""
+        """Return whether the age is a single year."""
         return self.low == self.high
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Scheme:
 
     @classmethod
     def parse(cls, text: str | Iterable[str]) -> Scheme:
-        """Read a scheme from its name (adience8, decades) or its labels ("0-2,4-6,60+").
+        """Parse a scheme from its name (adience8, decades) or its labels ("0-2,4-6,60+").
 
         Raises UsageError for anything else, and for groups that overlap or are out of order.
         """
@@ -97,31 +97,31 @@ class Scheme:
                 )
             previous = high
         if len(bounds) < 2:
-            raise UsageError("--scheme: give at least two groups")
+            raise UsageError("--scheme: needs at least two groups")
         return cls(tuple(bounds))
 
     @property
     def labels(self) -> list[str]:
-        """The groups as text, young to old; the last is open ("60+") when it reaches the end."""
+        """Return the groups as text, young to old; the last is open ("60+") if it reaches 100."""
         return [f"{low}+" if high == YEARS - 1 else f"{low}-{high}" for low, high in self.bounds]
 
     def __len__(self) -> int:
         return len(self.bounds)
 
     def groups_of(self, ages: ArrayLike) -> IntArray:
-        """Return the group of each age as an index (N,), or NO_GROUP for a gap age.
+        """Return the index (N,) of each age's group, or NO_GROUP for a gap age.
 
-        ages: years (N,), or labels (N, 2) of a first and a last year: their group is the one in
-        which more than half of their years lie.
+        ages: years (N,), or labels (N, 2) of a first and a last year, whose group is the one with
+        more than half of their years.
         """
         low, high = _ends(ages)
         return self.range_groups()[low, high]
 
     def nearest_groups(self, ages: ArrayLike) -> IntArray:
-        """Return the group nearest to each age as an index (N,); a tie goes to the younger.
+        """Return the index (N,) of the group nearest to each age; ties go to the younger.
 
-        ages: years (N,), or labels (N, 2): near to these is the group with most of their years, or
-        else the one nearest to their middle.
+        ages: years (N,), or labels (N, 2), whose nearest group contains most of their years, or
+        else is nearest to their middle.
         """
         low, high = _ends(ages)
         inside = self.years_inside(ages)  # (N, groups)
@@ -131,7 +131,7 @@ class Scheme:
         return np.where(inside.any(axis=1), inside.argmax(axis=1), distance.argmin(axis=1))
 
     def range_groups(self) -> IntArray:
-        """Return the group of every first and last year, (YEARS, YEARS), as `groups_of` does."""
+        """Return the group of every first and last year, (YEARS, YEARS), by `groups_of`."""
         low, high = every_label().T
         inside = self.years_inside(every_label())
         most = inside.argmax(axis=1)
@@ -139,7 +139,7 @@ class Scheme:
         return np.where(holds & (low <= high), most, NO_GROUP).reshape(YEARS, YEARS)
 
     def years_inside(self, ages: ArrayLike) -> IntArray:
-        """Count the years of each age, (N,) or (N, 2), that each group has, (N, groups)."""
+        """Count the years (N, groups) of each age, (N,) or (N, 2), that lie in each group."""
         low, high = _ends(ages)
         first, last = np.array(self.bounds).T
         overlap = np.minimum(last, high[:, None]) - np.maximum(first, low[:, None]) + 1
@@ -163,7 +163,7 @@ class Scheme:
 
 
 def years_of(ages: ArrayLike) -> FloatArray:
-    """Return the years (N,) of labels (N, 2), or years (N,): NaN for a range."""
+    """Return the years (N,) of labels (N, 2), or years (N,); NaN for a range."""
     ages = np.asarray(ages, dtype=np.float64)
     return ages if ages.ndim == 1 else np.where(ages[:, 0] == ages[:, 1], ages[:, 0], np.nan)
 
@@ -180,20 +180,20 @@ def _ends(ages: ArrayLike) -> tuple[IntArray, IntArray]:
 
 
 def knows_years(objective: str) -> bool:
-    """Return whether a model of an objective answers in years, and not in groups."""
+    """Return whether a model of an objective predicts years rather than groups."""
     return objective in ("ages", "both")
 
 
 def outputs_of(objective: str, scheme: Scheme) -> int:
-    """Count the outputs that a model needs for an objective: groups, or years."""
+    """Return the number of outputs of a model with an objective: groups, or years."""
     return YEARS if knows_years(objective) else len(scheme)
 
 
 def label_distribution(ages: ArrayLike, width: float = 1.0) -> FloatArray:
     """Spread each age over the years 0-100 as a normalised Gaussian, wider for older ages.
 
-    The standard deviation is width · (0.6 + 0.06 · age) years: faces tell a toddler's age to
-    months, a pensioner's to half a decade. Returns (N, YEARS). Label distribution learning is
+    The standard deviation is width · (0.6 + 0.06 · age) years: faces show a toddler's age to
+    within months, a pensioner's to within half a decade. Returns (N, YEARS). See
     Geng 2016 and, for ages, Gao et al. 2018 (DLDL-v2).
     """
     centre = np.clip(np.asarray(ages, dtype=np.float64), 0, YEARS - 1)[:, None]
@@ -203,7 +203,7 @@ def label_distribution(ages: ArrayLike, width: float = 1.0) -> FloatArray:
 
 
 def softmax(logits: FloatArray, temperature: float = 1.0) -> FloatArray:
-    """Turn logits (N, K) into probabilities (N, K), divided by the temperature first."""
+    """Convert logits (N, K), divided by the temperature, to probabilities (N, K)."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return scaled / scaled.sum(axis=1, keepdims=True)
@@ -212,18 +212,18 @@ def softmax(logits: FloatArray, temperature: float = 1.0) -> FloatArray:
 def sum_years(years: Array, matrix: Array) -> Array:
     """Return the group probabilities (N, groups) of year distributions (N, YEARS).
 
-    matrix: `Scheme.year_matrix`. They are renormalised over the scheme, so that what lies on gap
-    ages counts for no group. Arrays of numpy or tensors of torch.
+    matrix: `Scheme.year_matrix`. They are renormalised over the scheme, so that probability on gap
+    ages counts for no group. For NumPy arrays or torch tensors.
     """
     groups = years @ matrix + 1e-12
     return groups / groups.sum(1)[:, None]
 
 
 def median_ages(years: Array) -> Array:
-    """Return the median ages (N,) of year distributions (N, YEARS), of numpy or of torch.
+    """Return the median ages (N,) of year distributions (N, YEARS), of NumPy or torch.
 
     A year stands for the time from half a year before it to half a year after. So read, no other
-    answer has a lower expected error in years; the mean's is higher where one side weighs more.
+    prediction has a lower expected absolute error; the mean's is higher for skewed distributions.
     """
     below = years.cumsum(1)  # (N, YEARS), up to the end of each year
     middle = (below >= 0.5).cumsum(1) == 1  # (N, YEARS), the first year that reaches the half
@@ -233,19 +233,19 @@ def median_ages(years: Array) -> Array:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answers for N images: in the groups of a scheme, or in years."""
+    """A model's predictions for N images: over the groups of a scheme, or over years."""
 
     distribution: FloatArray
-    """(N, groups) or, where it knows years, (N, YEARS)."""
+    """(N, groups) or, for a model of years, (N, YEARS)."""
     scheme: Scheme
     knows_years: bool
     decision: Decision = LIKELIEST
     sets: Sets | None = None
-    """None where none were fitted."""
+    """None if none were fitted."""
 
     @cached_property
     def groups(self) -> FloatArray:
-        """The probabilities of the groups, (N, groups)."""
+        """Return the probabilities of the groups, (N, groups)."""
         if not self.knows_years:
             return self.distribution
         matrix = self.scheme.year_matrix().astype(self.distribution.dtype)
@@ -253,14 +253,14 @@ class Answers:
 
     @cached_property
     def ages(self) -> FloatArray | None:
-        """The median ages in years, (N,); None where it knows none."""
+        """Return the median ages in years, (N,), or None for a model of groups."""
         return median_ages(self.distribution) if self.knows_years else None
 
     @cached_property
     def decided(self) -> IntArray:
-        """The answered groups, (N,)."""
+        """Return the predicted groups, (N,)."""
         return self.decision.decide(self.groups)
 
     def limits(self, sides: ArrayLike, coverage: float = COVERAGE) -> Limits | None:
-        """Return the age sets of faces with sides (N,), or one, as `Sets.limits` does."""
+        """Return the age sets of faces with sides (N,), or one, by `Sets.limits`."""
         return self.sets.limits(self, sides, coverage) if self.sets else None

@@ -12,34 +12,46 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agecli import __version__, distributed, memory
-from agecli.commands import doctor, evaluate, export, predict, prepare, train, tune
+from agecli.commands import doctor, evaluate, export, guide, predict, prepare, train, tune
 from agecli.commands._help import Command, Group
 from agecli.errors import AgecliError
 
 OTHERS_WAIT = 3.0
-"""Seconds until a process of a launch that is not the first one tells of its failure."""
+"""Seconds until a process of a launch other than the first reports its failure."""
 
 TOO_LITTLE = (
-    "too little memory: give this process more (`ulimit -v`, the limit of a container), or use a "
+    "out of memory: raise this process's limit (`ulimit -v`, a container's limit), or use a "
     "smaller --batch-size, --image-size or --workers"
 )
 PLAIN = str.maketrans(dict(zip("–…×·▼→█▉▊▋▌▍▎▏", "-.x.v>########", strict=True)))
-"""What is shown for our own characters where a console has too few."""
+"""Replacements for characters that a console cannot show."""
+
+ORDER = ["prepare", "train", "tune", "evaluate", "export", "predict", "guide", "doctor"]
+"""The order of the commands in the help: that of their use."""
+
+
+class Root(Group):
+    """The commands in their order."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
 
 app = typer.Typer(
     name="agecli",
-    cls=Group,
-    help="Tell the age group from a face picture: prepare, train, tune, evaluate, export, predict.",
+    cls=Root,
+    help="Predict the age group of faces: prepare, train, tune, evaluate, export, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # our help is by Rich: _help
+    rich_markup_mode=None,  # our help uses Rich: _help
 )
 training = typer.Typer(
     cls=train.TrainCommands, help="Train a model on a prepared data set.", no_args_is_help=True
 )
 search = typer.Typer(
     cls=tune.TuneCommands,
-    help="Search the settings with which a model trains best.",
+    help="Search for the settings with which a model trains best.",
     no_args_is_help=True,
 )
 
@@ -49,6 +61,7 @@ app.add_typer(search, name="tune")
 app.command(cls=Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(cls=Command, epilog=export.EXAMPLES)(export.export)
 app.command(cls=Command, epilog=predict.EXAMPLES)(predict.predict)
+app.command(cls=Command, epilog=guide.EXAMPLES)(guide.guide)
 app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
@@ -80,7 +93,7 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted" if distributed.is_main() else "", 130)
-    except BrokenPipeError:  # the reader of our output went away, as in `agecli ... | head`
+    except BrokenPipeError:  # the reader of our output has gone, as in `agecli ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -111,10 +124,10 @@ def _usage(error: Any) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    if line := re.sub(r"\s*[\n\r]\s*", " ", message).strip():  # spaces may be a file's name
+    if line := re.sub(r"\s*[\n\r]\s*", " ", message).strip():  # spaces may be part of a file's name
         where = ""
         if not distributed.is_main():
-            # What every process runs into is said once: the first one's end ends this one here.
+            # An error that all processes share is printed once: the first one's end ends this one.
             time.sleep(OTHERS_WAIT)
             where = f"rank {distributed.rank()}: "
         print(f"agecli: {where}{line}", file=sys.stderr)  # noqa: T201 - the one place for errors
@@ -122,7 +135,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _open_consoles() -> None:
-    """Have characters that a console cannot show replaced, where it would raise an error."""
+    """Replace characters that a console cannot show instead of raising an error."""
     codecs.register_error("agecli", _replace)
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") == "strict":

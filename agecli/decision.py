@@ -1,4 +1,4 @@
-"""The rule by which a distribution becomes one answer: the group, and what speaks against it."""
+"""Decision rules: from a distribution to the predicted group, and when it is uncertain."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Share = Annotated[float, Meta(gt=0, lt=1)]
 
 @dataclass(frozen=True)
 class Decision:
-    """How the answered group is chosen; probabilities and ages are the same under every rule.
+    """How the predicted group is chosen; probabilities and ages are the same under every rule.
 
     `likeliest`: the most probable group. `median`: the first that is at least as probable, together
-    with all younger ones, as the older ones; no other errs by fewer groups, as the probabilities
-    expect. `adjusted`: the likeliest after each probability is divided by its group's share of the
-    data to the power of `tau`, so that rare groups are not passed over (logit adjustment after
-    training, Menon et al. 2021).
+    with all younger ones, as the older ones, which minimises the expected error in
+    groups. `adjusted`: the likeliest after each probability is divided by its group's share of the
+    data to the power of `tau`, so that rare groups are not neglected (post-hoc logit
+    adjustment, Menon et al. 2021).
     """
 
     rule: Rule = "likeliest"
     tau: Annotated[float, Meta(ge=0, le=2)] = 0.0
-    """Of `adjusted`."""
+    """Strength of `adjusted`."""
     shares: tuple[Share, ...] = ()
-    """Of `adjusted`: each group's of the validation images, young to old."""
+    """For `adjusted`: each group's share of the validation images, young to old."""
 
     def __str__(self) -> str:
         if self.rule == "adjusted":
@@ -38,9 +38,9 @@ class Decision:
         return f"the {self.rule} group"
 
     def decide(self, chances: FloatArray) -> IntArray:
-        """Return the answered groups (N,), of the groups' probabilities (N, groups)."""
+        """Return the predicted groups (N,) from the groups' probabilities (N, groups)."""
         if self.rule == "median":
-            younger = chances.cumsum(axis=1)  # (N, groups), with the group itself
+            younger = chances.cumsum(axis=1)  # (N, groups), including the group itself
             return (younger < younger[:, -1:] / 2).sum(axis=1)
         if self.rule == "adjusted":
             chances = chances * np.array(self.shares) ** -self.tau
@@ -48,12 +48,12 @@ class Decision:
 
 
 LIKELIEST = Decision()
-"""The rule of files of earlier versions, and of models in training."""
+"""The rule of files from earlier versions, and of models in training."""
 MEDIAN = Decision("median")
 
 
 def check_decision(decision: Decision, groups: int) -> None:
-    """Raise ValueError for a decision that is none for so many groups."""
+    """Raise ValueError for a decision that does not fit the number of groups."""
     wanted = groups if decision.rule == "adjusted" else 0
     if len(decision.shares) != wanted:
         raise ValueError(
@@ -82,7 +82,7 @@ def between(
 
 
 def _around(year: int, scheme: Scheme) -> set[int]:
-    """Return the group of a year, or of a gap both that are next to it, if there are two."""
+    """Return the group of a year, or both groups around a gap, if there are two."""
     ended = sum(last < year for _, last in scheme.bounds)
     begun = sum(first <= year for first, _ in scheme.bounds)
     return {ended, begun - 1} & set(range(len(scheme)))

@@ -1,7 +1,7 @@
-"""The processes of a launch (torchrun, accelerate launch): which one this is, and what they share.
+"""The processes of a launch (torchrun, accelerate launch): their ranks, and exchanging values.
 
 Without a launcher there is one process, and everything here does nothing. The first process reads
-and writes all files of a run and alone talks to the user; the others need no shared file system.
+and writes all files of a run, and only it prints; the others need no shared file system.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LAUNCH = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What every launcher sets in the environment of its processes."""
+"""Environment variables that every launcher sets for its processes."""
 LOCAL = ("LOCAL_RANK", "LOCAL_WORLD_SIZE")
 WAY_ON = (
-    "start it by torchrun or accelerate launch, or without (`unset WORLD_SIZE RANK LOCAL_RANK`)"
+    "start it with torchrun or accelerate launch, or without (`unset WORLD_SIZE RANK LOCAL_RANK`)"
 )
 
 LONGEST_WAIT = timedelta(days=7)
-"""How long processes wait for one that works alone. One that ends is noticed at once."""
+"""How long processes wait for one that works alone. One that dies is noticed at once."""
 
 
 def check_launch() -> None:
-    """Raise UsageError where the environment tells of a launch by half or in words.
+    """Raise UsageError for an incomplete or invalid launch in the environment.
 
-    What is set to nothing is taken away, since torch and accelerate would stumble over it.
+    Empty variables are removed, since torch and accelerate would fail on them.
     """
     for name in (*LAUNCH, *LOCAL):
         value = os.environ.get(name)
         if value == "":
             del os.environ[name]
         elif value and name != "MASTER_ADDR" and not value.isdecimal():
-            raise UsageError(f"{name} is {value!r} in the environment, and no number: {WAY_ON}")
+            raise UsageError(f"{name} is {value!r} in the environment, not a number: {WAY_ON}")
     size = os.environ.get("WORLD_SIZE", "1")
     missing = [name for name in LAUNCH if name not in os.environ]
     if int(size) != 1 and missing:
@@ -53,7 +53,7 @@ def rank() -> int:
 
 
 def world() -> int:
-    """Count the processes, on all machines; one where the environment tells of no whole launch."""
+    """Return the number of processes on all machines; 1 without a launch in the environment."""
     size = os.environ.get("WORLD_SIZE", "")
     return int(size) if size.isdecimal() and all(map(os.environ.get, LAUNCH)) else 1
 
@@ -64,7 +64,7 @@ def local_rank() -> int:
 
 
 def local_world() -> int:
-    """Count the processes of this machine."""
+    """Return the number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world() > 1 else 1
 
 
@@ -74,7 +74,7 @@ def is_main() -> bool:
 
 
 def join() -> None:
-    """Connect to the other processes, once: over gloo for the CPU, over NCCL for CUDA."""
+    """Connect to the other processes, once: by gloo for the CPU, by NCCL for CUDA."""
     if world() > 1:
         _control()
 
@@ -89,12 +89,12 @@ def leave() -> None:
 
 
 def is_loss(error: Exception) -> bool:
-    """Return whether an error of torch means that another process has ended, which says why."""
+    """Return whether an error of torch means that another process has ended, which reports why."""
     return world() > 1 and "gloo/transport" in str(error)
 
 
 def broadcast(value: T) -> T:
-    """Return to all processes the first one's value, any that pickles."""
+    """Return the first process's value, which has to be picklable, to all."""
     if world() == 1:
         return value
     import torch.distributed
@@ -105,7 +105,7 @@ def broadcast(value: T) -> T:
 
 
 def gather(value: T) -> list[T]:
-    """Return to all processes the values of all, in their order."""
+    """Return the values of all processes, in order of rank, to all."""
     if world() == 1:
         return [value]
     import torch.distributed
@@ -116,17 +116,17 @@ def gather(value: T) -> list[T]:
 
 
 def mean(value: float) -> float:
-    """Return to all processes the mean of their values."""
+    """Return the mean of all processes' values to all."""
     return sum(gather(value)) / world()
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """Call a function in the first process alone, and give its result to all, who wait for it."""
+    """Call a function only in the first process, and return its result to all, which wait."""
     return broadcast(make() if is_main() else None)  # type: ignore[return-value]
 
 
 def main_first(make: Callable[[], T]) -> T:
-    """Call a function in the first process, and then in the others: they find what it fetched."""
+    """Call a function in the first process, then in the others, which find what it downloaded."""
     if not is_main():
         broadcast(None)
         return make()
@@ -136,7 +136,7 @@ def main_first(make: Callable[[], T]) -> T:
 
 
 def gather_tensor(tensor: Tensor) -> Tensor:
-    """Stack the processes' tensors of one shape, on their devices: (world, ...). No gradient."""
+    """Stack the processes' tensors of equal shape, on their devices: (world, ...). No gradient."""
     import torch
 
     if world() == 1:
@@ -148,9 +148,9 @@ def gather_tensor(tensor: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _control() -> Any:
-    """Connect, and give the group by which objects are sent: on the CPU, and waiting for long.
+    """Connect, and return the group that exchanges objects: on the CPU, with a long timeout.
 
-    Gradients go by the default group, whose waiting is short: there nobody works alone.
+    Gradients use the default group, with a short timeout: there no process works alone.
     """
     import torch
     from torch import distributed

@@ -7,15 +7,15 @@ from typing import Literal
 ImageFault = Literal[
     "empty", "not_an_image", "too_large", "too_thin", "cut_short", "broken", "unreadable"
 ]
-"""What is wrong with a picture; `unreadable`: its file cannot be opened, or is another kind's."""
+"""What is wrong with an image; `unreadable`: its file cannot be opened, or is of another kind."""
 
 
 BRIEF = 160
-"""Characters of what a library or a file says that stand in an error at most."""
+"""Most characters of a library's or file's text within an error."""
 
 
 def brief(said: object, most: int = BRIEF) -> str:
-    """Say in one line of few characters, all of them printable, what may be long and have many."""
+    """Shorten a value to one line of few, printable characters."""
     text = " ".join(str(said).split())
     text = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -34,7 +34,7 @@ class UsageError(AgecliError):
 
 
 class DiskError(AgecliError):
-    """There is no room for a file."""
+    """The disk is too full for a file."""
 
 
 class DataError(AgecliError):
@@ -42,7 +42,7 @@ class DataError(AgecliError):
 
 
 class ImageError(AgecliError):
-    """A single picture cannot be read: the text says why to people, the fault to programs."""
+    """A single image cannot be read: the text says why to people, the fault to programs."""
 
     def __init__(self, text: str, fault: ImageFault = "unreadable") -> None:
         super().__init__(text)
@@ -58,14 +58,14 @@ class TrainingError(AgecliError):
 
 
 def pasteable(*words: object) -> str:
-    """Write a command as a shell takes it, whatever its words hold: `--resume 'runs/a (2)'`."""
+    """Return a command quoted for a shell, whatever it contains: `--resume 'runs/a (2)'`."""
     return " ".join(_quote(str(word)) for word in words)
 
 
 def _quote(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
-    # Line breaks would not survive in one line, and bytes that are no text not on a terminal.
+    # Line breaks would not survive in one line, nor undecodable bytes on a terminal.
     return "$'" + "".join(_escape(byte) for byte in os.fsencode(word)) + "'"
 
 

@@ -1,4 +1,4 @@
-"""Files that a command writes: nothing else is destroyed, and they are whole or not there."""
+"""Files that a command writes: completely or not at all, without overwriting anything else."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from agecli.errors import DiskError, UsageError
 
 try:
     import fcntl
-except ImportError:  # no POSIX: leftovers of killed processes stay
+except ImportError:  # not POSIX: leftovers of killed processes stay
     fcntl = None  # type: ignore[assignment]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Of a full disk, a used-up quota, and a file that may grow no further."""
+"""Errors of a full disk, an exhausted quota, and a file at its size limit."""
 PARTIAL = re.compile(r"\..*\.[0-9a-f]{12}\.partial", re.DOTALL)
 EDGE = 4096
-"""Bytes at a file's beginning and end in which its mark is."""
+"""Bytes at a file's start and end that are searched for its mark."""
 
 Ours = Callable[[Path], bool]
-"""Returns whether a file was written by the command that is to write it again."""
+"""Returns whether a file was written by the command that is to overwrite it."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Output:
     """A file that a command is going to write."""
 
     option: str
-    """What names it on the command line: --csv."""
+    """The option that names it: --csv."""
     path: Path
     ours: Ours = lambda path: False
 
 
 def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path] = ()) -> None:
-    """Raise UsageError where an output would destroy something, or cannot be written.
+    """Raise UsageError if an output would overwrite something else, or cannot be written.
 
-    An output is a name that is free, an empty file, or what the same command wrote earlier: no
+    An output may be a free name, an empty file, or what the same command wrote earlier: not an
     input, link, folder or device, and not the same file as another output.
     """
     known: set[Path] = set()
@@ -56,39 +56,39 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path] = ()) -> Non
 
 
 def _is_taken(output: Output, known: set[Path]) -> bool:
-    """Return whether something has an output's name; check the name itself."""
+    """Return whether an output's name is taken; check the name itself."""
     path = output.path
     clear_leftovers(path.parent.absolute())
     if (name := path.absolute()) in known:
-        raise UsageError(f"{output.option}: {path} would be written twice: give another name")
+        raise UsageError(f"{output.option}: {path} would be written twice: choose another name")
     known.add(name)
     if os.path.lexists(path):
         return True
     if not path.parent.is_dir():
-        raise UsageError(f"{output.option}: there is no folder {path.parent}: make it first")
+        raise UsageError(f"{output.option}: there is no folder {path.parent}: create it first")
     return False
 
 
 def _check_taken(output: Output, read: set[Any]) -> None:
     path, option = output.path, output.option
-    other = "give another name"
+    other = "choose another name"
     if _identity(path) in read:
-        raise UsageError(f"{option}: {path} is an input, which would be lost: {other}")
+        raise UsageError(f"{option}: {path} is an input, which would be overwritten: {other}")
     if path.is_dir():
-        raise UsageError(f"{option}: {path} is a folder: give the name of a file")
+        raise UsageError(f"{option}: {path} is a folder: pass the name of a file")
     if path.exists() and not path.is_file():
         raise UsageError(
-            f"{option}: {path} is a device or pipe: give the name of a file; what is printed goes "
-            "to standard output by itself"
+            f"{option}: {path} is a device or pipe: pass the name of a file; results are printed "
+            "to standard output in any case"
         )
     if path.is_symlink():
-        raise UsageError(f"{option}: {path} is a link: give the name of a file")
+        raise UsageError(f"{option}: {path} is a link: pass the name of a file")
     if path.stat().st_size and not output.ours(path):
-        raise UsageError(f"{option}: {path} exists and is not of this command: {other}")
+        raise UsageError(f"{option}: {path} exists and was not written by this command: {other}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from all others, whatever its names; None for what is not there."""
+    """Return a file's identity, whatever its names, or None if it does not exist."""
     with suppress(OSError, ValueError):
         status = path.stat()
         return status.st_dev, status.st_ino
@@ -96,7 +96,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def marked(mark: str) -> Ours:
-    """Recognise a file by a text near its beginning or its end."""
+    """Return a function that recognises a file by a text near its start or end."""
 
     def ours(path: Path) -> bool:
         with suppress(OSError), path.open("rb") as file:
@@ -110,11 +110,11 @@ def marked(mark: str) -> Ours:
 
 @contextmanager
 def whole(path: Path, *, needed: int = 0) -> Iterator[Path]:
-    """Yield another name to write a file under; it takes its own when the block ends well.
+    """Yield a temporary name to write a file under; it gets its own if the block succeeds.
 
-    The name is in the same folder and of this call alone. Where the block fails, an earlier file
-    of that name stays, and nothing else is left. needed: bytes of the file, where they are known,
-    for the DiskError that is raised where there is no room for them.
+    The name is in the same folder and unique to this call. If the block fails, an earlier file
+    of that name stays, and nothing else is left. needed: bytes of the file, if known,
+    for the DiskError that is raised if the disk is too full.
     """
     clear_leftovers(path.parent.absolute())
     partial = _partial(path)
@@ -130,7 +130,7 @@ def whole(path: Path, *, needed: int = 0) -> Iterator[Path]:
 
 @contextmanager
 def partial_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty hidden folder beside a path, to make things in; it is gone after the block."""
+    """Yield an empty hidden folder beside a path for temporary files; it is removed afterwards."""
     clear_leftovers(path.parent.absolute())
     folder = _partial(path)
     folder.mkdir()
@@ -146,7 +146,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all. Raises DiskError where there is no room for it."""
+    """Write a file, completely or not at all. Raises DiskError if the disk is too full."""
     with whole(path, needed=len(content)) as partial:
         partial.write_bytes(content)
 
@@ -160,9 +160,9 @@ def growing_name(path: Path) -> Path:
 def growing(path: Path) -> Iterator[Path]:
     """Yield path.partial to write a file under, piece by piece.
 
-    It takes its own name when the block ends well; where the block fails, or the process is
-    killed, it stays with what it has. Raises UsageError while another process writes it, DiskError
-    where there is no room.
+    It gets its own name if the block succeeds; if the block fails, or the process is
+    killed, the partial file stays. Raises UsageError while another process writes it, DiskError
+    if the disk is too full.
     """
     partial = growing_name(path)
     with room_for(path, partial=partial), partial.open("ab") as held:
@@ -171,28 +171,28 @@ def growing(path: Path) -> Iterator[Path]:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"{path} is being written by another command: give another name"
+                    f"{path} is being written by another command: choose another name"
                 ) from None
-            except OSError:  # there are file systems without locks
+            except OSError:  # some file systems have no locks
                 pass
         yield partial
         partial.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all; what is no character becomes a ?."""
+    """Write a text file in UTF-8, completely or not at all; undecodable bytes become ?."""
     write_bytes(path, text.encode(errors="replace"))
 
 
 @contextmanager
 def room_for(path: Path, needed: int = 0, partial: Path | None = None) -> Iterator[None]:
-    """Raise DiskError, with the file's name, where the block finds no room on the disk.
+    """Raise DiskError, with the file's name, if the block runs out of disk space.
 
-    needed: bytes, where they are known. partial: the name under which the file is written.
+    needed: bytes, if known. partial: the name under which the file is written.
     """
     try:
         yield
-    except DiskError:  # of a file in it, with its own name
+    except DiskError:  # of an inner file, with its own name
         raise
     except Exception as error:
         if (reason := _lack_of_room(error)) is not None:
@@ -202,7 +202,7 @@ def room_for(path: Path, needed: int = 0, partial: Path | None = None) -> Iterat
                 free += partial.stat().st_size
             wanted = f"{needed / 1e6:.1f} MB needed, " if needed else ""
             raise DiskError(
-                f"No room for {path} ({reason}): {wanted}{free / 1e6:.1f} MB free; make room there"
+                f"No room for {path} ({reason}): {wanted}{free / 1e6:.1f} MB free; free some there"
             ) from error
         if partial and isinstance(error, OSError) and error.filename == str(partial):
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -210,7 +210,7 @@ def room_for(path: Path, needed: int = 0, partial: Path | None = None) -> Iterat
 
 
 def _lack_of_room(error: BaseException | None) -> str | None:
-    """Return the system's words where an error comes of a full disk, however it was wrapped."""
+    """Return the system's words for an error that a full disk has caused, however it is wrapped."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return str(error.strerror)
@@ -220,32 +220,32 @@ def _lack_of_room(error: BaseException | None) -> str | None:
 
 @lru_cache
 def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder, once, what killed processes have left of files that they wrote."""
+    """Remove from a folder, once, the partial files that killed processes have left."""
     if fcntl is None or not folder.is_dir():
         return
     for path in [path for path in folder.iterdir() if PARTIAL.fullmatch(path.name)]:
         with suppress(OSError):
             held = os.open(path, os.O_RDONLY)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer lives
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its writer lives
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             finally:
                 os.close(held)
 
 
 def _partial(path: Path) -> Path:
-    """Return a hidden name beside a path that nothing else has."""
+    """Return a unique hidden name beside a path."""
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.partial")
 
 
 def _lock(held: int) -> None:
-    """Lock what is open, so that it is no leftover as long as this process lives."""
-    with suppress(OSError):  # there are file systems without locks
+    """Lock an open file, so that it is not a leftover while this process lives."""
+    with suppress(OSError):  # some file systems have no locks
         fcntl.flock(held, fcntl.LOCK_EX)
 
 
 def _hold(path: Path) -> IO[bytes]:
-    """Make a file that `clear_leftovers` leaves alone as long as this process has it open."""
+    """Create a file that `clear_leftovers` leaves alone while this process has it open."""
     while True:
         file = path.open("xb")  # with the modes that the umask leaves
         if fcntl is None:
@@ -253,4 +253,4 @@ def _hold(path: Path) -> IO[bytes]:
         _lock(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             return file
-        file.close()  # it was taken for a leftover before it was locked
+        file.close()  # it was removed as a leftover before it was locked

@@ -1,4 +1,4 @@
-"""Files told apart by their content, whatever their names say."""
+"""Recognise files by their content, whatever their names say."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from pathlib import Path
 ONNX, SAFETENSORS = "an ONNX file", "a safetensors file"
 
 _LONGEST_HEADER = 100_000_000
-"""Bytes of a safetensors file's header at most, as its library has it."""
+"""Most bytes of a safetensors file's header, as in its library."""
 _ONNX = re.compile(rb"\x08[\x01-\x63][\x12\x1a\x22\x32:B]", re.DOTALL)
-"""The version of its format, then the tag of its maker, its graph, or another of its fields."""
+"""First bytes of ONNX: the format version, then the tag of the producer, graph or another field."""
 _HEAD, _TAIL = 4096, 1 << 16
-"""Bytes of a file that are looked at."""
+"""Bytes of a file that are examined."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file is, and what is to be done with one that was taken for another kind."""
+    """What a file is, and what to do with it if something else is expected."""
 
     what: str
-    """In words, with its article."""
-    hint: str = "give a file of `agecli train`"
+    """The kind in words, with its article."""
+    hint: str = "use a file of `agecli train`"
 
 
-LFS = Format("a git-lfs pointer", "run `git lfs pull` where it was cloned")
-PAGE = Format("a web page, as a failed download leaves", "fetch the file itself again")
-PACKED = Format("a packed archive", "unpack it, and give what is in it")
+LFS = Format("a git-lfs pointer", "run `git lfs pull` in its clone")
+PAGE = Format("a web page, as after a failed download", "download the file itself again")
+PACKED = Format("a packed archive", "unpack it, and use its contents")
 KERAS = Format("a Keras model")
 PICKLE = Format(
-    "a checkpoint of PyTorch", "give a run's folder, or begin a `train resnet` with it (--init)"
+    "a PyTorch checkpoint", "use a run's folder, or start `train resnet` from it (--init)"
 )
 SCRIPT = Format("a TorchScript program")
 PROGRAM = Format(
-    "a program for torch.export.load", "give the weights it was made of, or their ONNX export"
+    "a program for torch.export.load", "use the weights it was made from, or their ONNX export"
 )
-PICTURE = Format("a picture")
+PICTURE = Format("an image")
 
 _BEGINNINGS = (
     (b"version https://git-lfs", LFS),
     (b"\x89HDF\r\n\x1a\n", Format("a Keras or another HDF5 file")),
-    (b"\x93NUMPY", Format("an array of numpy")),
+    (b"\x93NUMPY", Format("a NumPy array")),
     (b"GGUF", Format("a GGUF file")),
     (b"\xff\xd8\xff", PICTURE),
     (b"\x89PNG", PICTURE),
@@ -67,7 +67,7 @@ _IN_ZIPS = (
 
 
 def format_of(path: Path) -> Format | None:
-    """Return what a file is by its first bytes; None for what is unknown or cannot be read."""
+    """Return the format of a file by its first bytes, or None if unknown or unreadable."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -84,7 +84,7 @@ def format_of(path: Path) -> Format | None:
         if head.startswith(beginning):
             return found
     if head.startswith(b"PK\3\4"):
-        names = head + tail  # a zip's names stand at its end
+        names = head + tail  # a zip's names are at its end
         return next((found for name, found in _IN_ZIPS if name in names), PACKED)
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         return PAGE

@@ -1,4 +1,4 @@
-"""What agecli finds on this machine, and whether it works: what `agecli doctor` shows."""
+"""Check what agecli needs on this machine, for `agecli doctor`."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 State = Literal["ok", "absent", "broken"]
-"""Absent is what agecli can do without."""
+"""`absent` is something that agecli can do without."""
 
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL"}
-"""What is imported of packages that are named otherwise."""
+"""Module names of packages whose names differ."""
 DEVELOPMENT = "dev"
-"""The extra that no user needs."""
+"""The extra for developers only."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at."""
+    """The result of a check."""
 
     what: str
     state: State
     found: str
     advice: str = ""
-    """What to do, where something is to be done."""
+    """What to do, if anything."""
 
 
 def doctor() -> list[Finding]:
-    """Look at versions, device, memory, caches, weights, hub, camera and extras.
+    """Check versions, device, memory, caches, weights, hub, camera and extras.
 
-    Raises nothing: what fails is a finding of the state `broken`.
+    Raises nothing: a failure is a finding with the state `broken`.
     """
     return [finding for check in CHECKS for finding in _guarded(check)]
 
@@ -53,7 +53,7 @@ def doctor() -> list[Finding]:
 def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
-    except Exception as error:  # of any library: it is what is being looked for
+    except Exception as error:  # from any library: it is the result of the check
         kind = "" if isinstance(error, AgecliError) else f"{type(error).__name__}: "
         yield Finding(check.__name__.strip("_"), "broken", brief(f"{kind}{error}"))
 
@@ -64,7 +64,7 @@ def _system() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Look at the packages that agecli's own metadata requires, and at those of its extras."""
+    """Check the packages that agecli's own metadata requires, and those of its extras."""
     from packaging.requirements import Requirement
 
     ours = metadata.distribution("agecli")
@@ -93,7 +93,7 @@ def _look_at_packages(what: str, wanted: list[Requirement], extra: str) -> Findi
             return Finding(what, "broken", versions[-1], _install(one))
         try:
             import_module(MODULES.get(one.name, one.name.replace("-", "_")))
-        except Exception as error:  # a library of the system may be missing, or be another version
+        except Exception as error:  # a system library may be missing or incompatible
             found = brief(f"{versions[-1]} cannot be imported: {error}")
             return Finding(what, "broken", found, f"{_install(one)} --force-reinstall")
     if not missing:
@@ -109,7 +109,7 @@ def _install(*requirements: Requirement) -> str:
 
 
 def _device() -> Iterator[Finding]:
-    """Multiply on each device, and say how fast it may be."""
+    """Multiply matrices on each device, and report its features."""
     import torch
 
     def multiply(device: str) -> None:
@@ -117,7 +117,7 @@ def _device() -> Iterator[Finding]:
 
     multiply("cpu")
     level = torch.backends.cpu.get_cpu_capability()
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not of older torch
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older torch
     bf16 = ", bf16 in hardware" if able.get("avx512_bf16") or able.get("amx_bf16") else ""
     threads = f"{torch.get_num_threads()} threads of {os.cpu_count()}"
     yield Finding("cpu", "ok", f"{threads}, {level}{bf16}")
@@ -137,7 +137,7 @@ def _device() -> Iterator[Finding]:
 
 
 def _nvidia() -> str:
-    """Name the GPUs that NVIDIA's driver knows; empty without one."""
+    """Return the GPUs that NVIDIA's driver reports; empty without a driver."""
     if not shutil.which("nvidia-smi"):
         return ""
     with suppress(OSError, subprocess.SubprocessError):
@@ -156,7 +156,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _caches() -> Iterator[Finding]:
-    """Look at the folders of downloaded backbones and ImageNet weights."""
+    """Check the folders of downloaded backbones and ImageNet weights."""
     import torch
     from huggingface_hub import constants
 
@@ -175,7 +175,7 @@ def _cache(what: str, folder: Path, pattern: str, variable: str) -> Finding:
 
 
 def _weights() -> Iterator[Finding]:
-    """Look for each model's released weights, and have the default one answer for a grey crop."""
+    """Check each model's released weights, and run the default one on a grey crop."""
     import numpy as np
 
     from agecli.inference.predictor import load_model
@@ -192,17 +192,17 @@ def _weights() -> Iterator[Finding]:
     model = load_model(named_weights(DEFAULT_MODEL)[0], "cpu")
     chances = model.distributions(np.full((1, side, side, 3), 128, np.uint8))  # (1, outputs)
     if abs(chances.sum() - 1) > 1e-3:
-        yield Finding("answer", "broken", f"{DEFAULT_MODEL} answers {chances.sum():.3f} in all")
+        yield Finding("prediction", "broken", f"probabilities sum to {chances.sum():.3f}")
 
 
 def _detector() -> Iterator[Finding]:
-    """Look for a face in a grey picture."""
+    """Check that no face is detected in a grey image."""
     from PIL import Image
 
     from agecli.faces.detector import detect
 
     faces = detect(Image.new("RGB", (320, 320), "grey"))
-    yield Finding("detector", "broken" if faces else "ok", f"{len(faces)} faces in a grey picture")
+    yield Finding("detector", "broken" if faces else "ok", f"{len(faces)} faces in a grey image")
 
 
 def _hub() -> Iterator[Finding]:
@@ -210,20 +210,20 @@ def _hub() -> Iterator[Finding]:
 
     host, reason = why_unreachable()
     if reason:
-        advice = "weights and caches that are here need no network"
+        advice = "weights and cached files need no network"
         yield Finding("hub", "absent", f"{host} cannot be reached ({reason})", advice)
     else:
-        yield Finding("hub", "ok", f"{host} answers")
+        yield Finding("hub", "ok", f"{host} responds")
 
 
 def _camera() -> Iterator[Finding]:
     if sys.platform != "linux":
-        yield Finding("camera", "absent", "not looked for here", "agecli predict --webcam")
+        yield Finding("camera", "absent", "not checked on this system", "agecli predict --webcam")
         return
     cameras = sorted(Path("/dev").glob("video[0-9]*"))
     if closed := [str(path) for path in cameras if not os.access(path, os.R_OK | os.W_OK)]:
         advice = "sudo usermod -aG video $USER, and log in again"
-        yield Finding("camera", "broken", f"{', '.join(closed)} may not be opened", advice)
+        yield Finding("camera", "broken", f"{', '.join(closed)} cannot be opened", advice)
     else:
         names = ", ".join(map(str, cameras))
         yield Finding("camera", "ok" if names else "absent", names or "none")

@@ -1,4 +1,4 @@
-"""Memory: how the process gets it and keeps it, and when there is too little."""
+"""Memory of the process: keeping it, measuring it, and recognising its exhaustion."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SIGNS = (
     "failed to map segment", "can't allocate memory", "cannot allocate memory", "bad_alloc",
     "can't start new thread", "insufficient memory",
 )  # fmt: skip
-"""So the loader, torch, the C library, C++, Python and OpenCV say that there is no memory."""
+"""Messages of the loader, torch, the C library, C++, Python and OpenCV without memory."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next step instead of giving it back to the kernel.
+    """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
     Activations are large, so each would be mapped anew and zeroed page by page in every step:
-    over a third of a CPU step at 128 px. Done once; nothing where the C library is another.
+    over a third of a CPU step at 128 px. Done once; only with glibc.
     """
     if sys.platform != "linux":
         return
@@ -46,16 +46,16 @@ def memory_in_use(device: torch.device) -> int:
 
 
 def memory_available() -> int:
-    """Return the bytes of main memory that could be taken without swapping."""
+    """Return the bytes of main memory available without swapping."""
     import psutil
 
     return psutil.virtual_memory().available
 
 
 def limit_memory(budget: int) -> None:
-    """Have CUDA's allocator fail rather than pass a budget of bytes (0: none); restart its peak.
+    """Make CUDA's allocator fail beyond a budget of bytes (0: none); reset its peak.
 
-    A tenth of the budget is left to CUDA's own context, which the allocator knows nothing of.
+    A tenth of the budget is left for CUDA's context, which the allocator does not count.
     """
     import torch
 
@@ -66,16 +66,16 @@ def limit_memory(budget: int) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error of torch means that the device has too little memory."""
+    """Return whether an error of torch means that the device is out of memory."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    # So cuDNN and cuBLAS say that there is no room for their workspaces.
+    # Messages of cuDNN and cuBLAS without memory for their workspaces.
     workspace = ("ALLOC_FAILED", "unable to find an engine")
     return should_reduce_batch_size(error) or any(text in str(error) for text in workspace)
 
 
 def lacks_main_memory(error: BaseException | None) -> bool:
-    """Return whether an error comes of too little main memory, even for a library's own code."""
+    """Return whether an error is caused by too little main memory, even for loading a library."""
     while error is not None:
         text = str(error).lower()
         if isinstance(error, MemoryError) or any(sign in text for sign in SIGNS):
@@ -92,5 +92,5 @@ def clear_device_cache() -> None:
 
 
 def gigabytes(count: int) -> str:
-    """Write a number of bytes in GB, or in MB below one."""
+    """Format a number of bytes in GB, or in MB below one."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

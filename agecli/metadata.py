@@ -1,4 +1,4 @@
-"""What a weights file says of itself: its form, its bounds, and that it fits together."""
+"""Metadata of weights files: its fields, their bounds, and their consistency."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from agecli.sets import Sets, check_sets
 
 FORMAT = 1
 MOST_TRAININGS = 100
-"""One after the other, each beginning with the weights of the one before."""
+"""Most trainings in sequence, each starting from the weights of the one before."""
 BUILT_IN = ("outputs", "backbone")
-"""What an architecture has beside the settings that shape it."""
+"""Keys of an architecture that are not settings."""
 
 Text = Annotated[str, Meta(max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -35,14 +35,14 @@ class Crop(TypedDict, total=False):
 
     detector: Text
     margin: Annotated[float, Meta(ge=-0.4, le=4)]
-    """On each side, in box sides."""
+    """Margin on each side, in box sides."""
 
 
 class Origin(TypedDict):
-    """A backbone that is not in the file."""
+    """A backbone that the file does not contain."""
 
     id: Text
-    """Of a hub, or a folder."""
+    """Hub id, or a folder."""
     revision: Text
 
 
@@ -69,7 +69,7 @@ class _Robustness(TypedDict):
 
 
 class _Figures(TypedDict, total=False):
-    """What a file's metrics are where it was evaluated; later versions may add others."""
+    """Metrics of an evaluated file; later versions may add others."""
 
     n: Required[Count]
     exact: Required[float]
@@ -91,7 +91,7 @@ class _Figures(TypedDict, total=False):
 
 
 class _Training(TypedDict, total=False):
-    """What a file says of how it was trained, beside what a later version may add."""
+    """How a file was trained; later versions may add other fields."""
 
     data: list[Text]
     train_images: Count
@@ -106,7 +106,7 @@ class _Training(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a weights file says of itself, stored as JSON under the header key `agecli`."""
+    """The metadata of a weights file, stored as JSON under the header key `agecli`."""
 
     model: Text
     architecture: dict[str, Any]
@@ -122,52 +122,52 @@ class Metadata:
     """How a detected face is cropped: detector, and margin on each side in box sides."""
     temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
     decision: Decision = LIKELIEST
-    """The rule for the answered group."""
+    """The decision rule for the predicted group."""
     sets: Sets | None = None
-    """Thresholds of the age sets; None in files of earlier versions."""
+    """Thresholds of the age sets; None in files from earlier versions."""
     split_hash: Text = ""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """On the test split, with n; empty until it was evaluated."""
+    """Metrics on the test split, with n; empty until evaluated."""
     training: dict[str, Any] = field(default_factory=dict)
     fingerprints: Annotated[int, Meta(ge=0, le=10**6)] = 0
-    """Version of the fingerprints of all images that it has seen; 0 where the file has none."""
+    """Version of the fingerprints of all images that it has seen; 0 if the file has none."""
     backbone: Origin | None = None
-    """Id (or folder) and revision of the backbone, where its weights are not in the file."""
+    """Id (or folder) and revision of the backbone, if its weights are not in the file."""
     title: Text = ""
-    """The model's name, or what it is in truth: a DINOv2 may never have been pre-trained."""
+    """The model's name, or a more precise one: a DINOv2 may never have been pre-trained."""
     licence: Text = "research use only: trained on UTKFace"
     agecli_version: Text = __version__
     format: int = FORMAT
 
     @property
     def knows_years(self) -> bool:
-        """Whether the outputs are years, and not age groups."""
+        """Return whether the outputs are years rather than age groups."""
         return knows_years(self.objective)
 
     @property
     def described(self) -> str:
-        """What the model is in a few words: "CNN, four conv blocks", "resnet18"."""
+        """Return a short description of the model: "CNN, four conv blocks", "resnet18"."""
         if self.title and self.title != self.model:
             return self.title
         return str(self.architecture.get("arch") or MODELS[self.model].title)
 
 
 class Newer(ValueError):
-    """The file is of a later agecli: this one cannot read it."""
+    """The file is from a later agecli, and this one cannot read it."""
 
 
 def read_metadata_text(text: str) -> Metadata:
-    """Read the JSON that a weights file holds, of this version or an earlier one.
+    """Parse a weights file's JSON, from this version or an earlier one.
 
-    Raises Newer for a later format or an unknown model, ValueError, in a few words, for what cannot
-    be: another type, a size out of bounds, an architecture that does not fit the rest.
+    Raises Newer for a later format or an unknown model, ValueError, in a few words, for invalid
+    values: a wrong type, a size out of bounds, an architecture that does not fit the rest.
     """
     known = decode(text, _Known)
     if known.format > FORMAT:
         raise Newer(f"has format {known.format}, newer than this agecli reads ({FORMAT})")
     if known.model not in MODELS:
         raise Newer(
-            f"holds the model {known.model!r}, which this agecli does not know "
+            f"contains the model {known.model!r}, which this agecli does not know "
             f"({', '.join(MODELS)})"
         )
     return _check(decode(text, Metadata))
@@ -175,14 +175,14 @@ def read_metadata_text(text: str) -> Metadata:
 
 @dataclass(frozen=True)
 class _Known:
-    """What tells whether the rest can be read."""
+    """The fields that determine whether the rest can be read."""
 
     model: Text
     format: int
 
 
 def _check(metadata: Metadata) -> Metadata:
-    """Raise ValueError where parts contradict each other; leave what shapes nothing."""
+    """Raise ValueError for contradictions; drop settings that do not shape the network."""
     _check_told(metadata.metrics, metadata.training)
     try:
         scheme = Scheme.parse(metadata.scheme)
@@ -209,7 +209,7 @@ def _check(metadata: Metadata) -> Metadata:
     if architecture.get("image_size", metadata.image_size) != metadata.image_size:
         raise ValueError(f"architecture: another image_size than {metadata.image_size}")
     if ("backbone" in architecture) != hasattr(CONFIGS[metadata.model], "backbone"):
-        raise ValueError("architecture: a backbone is what a dinov2 has, and no other")
+        raise ValueError("architecture: only a dinov2 has a backbone")
     if "backbone" in architecture:
         own = check_backbone(architecture["backbone"], metadata.image_size)
         return replace(metadata, architecture=architecture | {"backbone": own})
@@ -217,7 +217,7 @@ def _check(metadata: Metadata) -> Metadata:
 
 
 def _check_told(metrics: dict[str, Any], training: dict[str, Any]) -> None:
-    """Raise ValueError for figures, or trainings one behind the other, that are none."""
+    """Raise ValueError for invalid metrics or trainings."""
     if "exact" in metrics:
         convert(metrics, _Figures)
     elif "robustness" in metrics:

@@ -1,7 +1,7 @@
-"""What files say, read in one way: JSON and TOML as values of known types, ranges and sizes.
+"""Read JSON and TOML as values of known types, ranges and sizes.
 
 The form of a file is a type: a dataclass, a TypedDict, a dict of such. Its fields' types are
-checked, and the bounds beside them (`Annotated[int, Meta(ge=1, le=1024)]`). What does not hold is a
+checked, and the bounds beside them (`Annotated[int, Meta(ge=1, le=1024)]`). A violation is a
 ValueError of one line, to which the caller adds the file's name and what to do. The home of
 msgspec.
 """
@@ -19,13 +19,13 @@ from agecli.errors import brief
 T = TypeVar("T")
 
 MOST_BYTES = 1 << 26
-"""What is read as text is smaller: the largest is a data set's receipt."""
+"""Most bytes of a text file: the largest is a data set's receipt."""
 
 _PLACE = re.compile(r"(.*?) - at `(?:key in )?\$\.?(.*)`", re.DOTALL)
 
 
 def decode(text: str | bytes, form: type[T]) -> T:
-    """Read JSON as a value of a form. Raises ValueError for anything else."""
+    """Parse JSON as a value of a form. Raises ValueError for anything else."""
     from msgspec import json
 
     with _one_line():
@@ -33,7 +33,7 @@ def decode(text: str | bytes, form: type[T]) -> T:
 
 
 def convert(value: Any, form: type[T]) -> T:
-    """Check a plain value, and make it one of a form. Raises ValueError for anything else."""
+    """Check a plain value and convert it to a form. Raises ValueError for anything else."""
     import msgspec
 
     with _one_line():
@@ -54,18 +54,18 @@ def read_toml(path: Path, form: type[T]) -> T:
     text = read_text(path)
     with _one_line():
         values = tomllib.loads(text)
-        json.encode(values)  # for its ValueError: a number of more digits than Python would show
+        json.encode(values)  # for its ValueError on a number with more digits than Python prints
     return convert(values, form)
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """Read a text file in UTF-8. Raises ValueError for what cannot be read, or is too large."""
+    """Read a text file in UTF-8. Raises ValueError if it is unreadable or too large."""
     with _one_line():
         return read_bytes(path, most).decode()
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a file. Raises ValueError for one that cannot be read, or is too large."""
+    """Read a file. Raises ValueError if it is unreadable or too large."""
     with _one_line(), path.open("rb") as file:
         content = file.read(most + 1)
         if len(content) > most:
@@ -75,13 +75,13 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Turn whatever a reader stumbles over into a ValueError that says it in a few words."""
+    """Turn any error of a reader into a ValueError of a few words."""
     try:
         yield
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise ValueError("it is no text in UTF-8") from error
+        raise ValueError("it is not UTF-8 text") from error
     except OSError as error:
         raise ValueError(error.strerror or "it cannot be read") from error
     except ValueError as error:
@@ -89,7 +89,7 @@ def _one_line() -> Iterator[None]:
 
 
 def _in_words(reason: str) -> str:
-    """Write "Expected `int`, got `str` - at `$.size`" as "size: expected int, got str"."""
+    """Rewrite "Expected `int`, got `str` - at `$.size`" as "size: expected int, got str"."""
     if match := _PLACE.fullmatch(reason):
         reason = f"{match[2] or 'all'}: {match[1][:1].lower()}{match[1][1:]}"
     return brief(reason.replace("`", ""))

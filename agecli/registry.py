@@ -1,4 +1,4 @@
-"""The models by name: plain data, free of torch, so that help and errors can name them."""
+"""The models by name: plain data, without torch, so that help and errors can name them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: its name, what it is, and where its class is found."""
+    """A model: its name, title, class and trainer."""
 
     name: str
     title: str
@@ -45,4 +45,4 @@ MODELS = {
 }
 
 DEFAULT_MODEL = "cnn"
-"""The one that answers where no other is asked for."""
+"""The model that is used by default."""

@@ -1,6 +1,6 @@
-"""Weights files: one safetensors file that knows its model, preprocessing, data and results.
+"""Weights files: safetensors with the metadata of model, preprocessing, data and results.
 
-ONNX files of `agecli export` say the same of themselves.
+ONNX files of `agecli export` have the same metadata.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ KEY = "agecli"
 ONNX = ".onnx"
 SUFFIXES = (".safetensors", ONNX)
 BACKBONE = "backbone."
-"""What the names of a backbone's tensors begin with."""
+"""Prefix of the names of a backbone's tensors."""
 FINGERPRINTS = "agecli.fingerprints"
-"""The name of the tensor (N, bytes) that is no part of the model: see `data.seen`."""
+"""The name of the tensor (N, bytes) that is not part of the model: see `data.seen`."""
 MOST_FINGERPRINTS = 10**8
 MOST_PARAMETERS = 2 * 10**9
-"""Twice those of the largest DINOv2."""
+"""Most parameters: twice those of the largest DINOv2."""
 
 
 def save_weights(
@@ -44,10 +44,10 @@ def save_weights(
     *,
     half: bool = True,
 ) -> None:
-    """Write a weights file whole or not at all; matrices are stored as 16-bit floats, if `half`.
+    """Write a weights file, completely or not at all; with `half`, matrices as 16-bit floats.
 
     Vectors (biases, batch norm) keep 32 bits: they cost nothing and may exceed the range of fp16.
-    Raises DiskError where there is no room.
+    Raises DiskError if the disk is too full.
     """
     import torch
     from safetensors.torch import save
@@ -64,12 +64,12 @@ def save_weights(
 def read_metadata(path: Path) -> Metadata:
     """Read a weights or ONNX file's metadata, without its tensors and without torch.
 
-    Raises WeightsError, with what to do, for a missing, cut or foreign file, metadata that cannot
-    be, or a newer format.
+    Raises WeightsError, with what to do, for a missing, truncated or foreign file, invalid
+    metadata, or a newer format.
     """
     text = _read_text(path)
     if text is None:
-        raise WeightsError(f"{path} was not written by agecli: give a file of `agecli train`")
+        raise WeightsError(f"{path} was not written by agecli: use a file of `agecli train`")
     try:
         return read_metadata_text(text)
     except Newer as error:
@@ -87,7 +87,7 @@ def is_ours(path: Path) -> bool:
 
 
 def _read_text(path: Path) -> str | None:
-    """Read the metadata's text; None where a file has none."""
+    """Return the metadata's text, or None if a file has none."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -102,12 +102,12 @@ def _read_text(path: Path) -> str | None:
     except (SafetensorError, OSError, ValueError) as error:
         whole_one = kind.removeprefix("an ").removeprefix("a ")
         raise WeightsError(
-            f"{path} is not a whole {whole_one} ({brief(error)}): copy or make it again"
+            f"{path} is not a complete {whole_one} ({brief(error)}): copy or make it again"
         ) from error
 
 
 def _refuse_others(path: Path, kind: str) -> None:
-    """Raise WeightsError, with what to give instead, for a file of another kind than its name."""
+    """Raise WeightsError, with what to use instead, for a file of another kind than its name."""
     found = format_of(path)
     if found is None or found.what == kind:
         return
@@ -121,16 +121,16 @@ def _refuse_others(path: Path, kind: str) -> None:
 def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
     """Rebuild the model of a weights file, in fp32 and eval mode, on the CPU.
 
-    That its tensors have the model's shapes is seen in the file's header, before they are read.
-    Raises WeightsError for a file that does not fit its model, or whose backbone is not to be had.
+    The shapes of its tensors are checked in the file's header, before they are read.
+    Raises WeightsError for a file that does not fit its model, or whose backbone is unavailable.
     """
     import torch
 
     metadata = read_metadata(path)
     if path.suffix == ONNX:
-        raise WeightsError(f"{path} is an export, to predict with: give the weights it was made of")
+        raise WeightsError(f"{path} is an export for prediction: use the weights it was made from")
     with _fitting(path, metadata):
-        with torch.device("meta"):  # no memory and no random numbers for what is overwritten
+        with torch.device("meta"):  # no memory and no random numbers for values to be overwritten
             model = MODELS[metadata.model].build(**metadata.architecture)
         own = model.state_dict()
         if (count := sum(tensor.numel() for tensor in own.values())) > MOST_PARAMETERS:
@@ -153,19 +153,19 @@ def load_weights(path: Path) -> tuple[nn.Module, Metadata]:
 
 
 def _shapes(path: Path) -> dict[str, Tensor]:
-    """Return a file's tensors without their values, by its header alone."""
+    """Return a file's tensors without values, from its header alone."""
     import torch
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        names = (name for name in file.keys() if name != FINGERPRINTS)  # noqa: SIM118 - no dict
+        names = (name for name in file.keys() if name != FINGERPRINTS)  # noqa: SIM118 - not a dict
         return {
             name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names
         }
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a model's tensors, floats in fp32. Raises WeightsError for a file that is not whole."""
+    """Read a model's tensors, floats in fp32. Raises WeightsError for an incomplete file."""
     from safetensors.torch import load_file
 
     _read_text(path)  # for its errors
@@ -175,10 +175,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_fingerprints(path: Path) -> Prints | None:
-    """Read the fingerprints of all images that a model has seen; None where that is unknown.
+    """Read the fingerprints of all images that a model has seen; return None if unknown.
 
-    It is of exports to other forms, of files of earlier versions, and of later fingerprints.
-    Raises WeightsError for a file whose fingerprints cannot be.
+    They are unknown for exports to other formats, earlier versions, and later fingerprints.
+    Raises WeightsError for invalid fingerprints.
     """
     from safetensors import safe_open
 
@@ -191,17 +191,17 @@ def read_fingerprints(path: Path) -> Prints | None:
         shape = held.get_shape() if held and held.get_dtype() == "U8" else []
         if len(shape) != 2 or shape[1] != BYTES or not 1 <= shape[0] <= MOST_FINGERPRINTS:
             raise WeightsError(
-                f"{path} has damaged fingerprints of what it has seen: copy or train it again"
+                f"{path} has damaged fingerprints of the images it has seen: copy or train it again"
             )
         return file.get_tensor(FINGERPRINTS)
 
 
 @contextmanager
 def _fitting(path: Path, metadata: Metadata) -> Iterator[None]:
-    """Turn whatever a file that does not fit its model stumbles over into one line."""
+    """Turn any error of a file that does not fit its model into one line."""
     try:
         yield
-    except Exception as error:  # of torch and transformers: of any kind
+    except Exception as error:  # from torch and transformers: of any kind
         reason = brief(error)
         raise WeightsError(
             f"{path} does not fit its model {metadata.model} ({reason}): train it again"
@@ -209,7 +209,7 @@ def _fitting(path: Path, metadata: Metadata) -> Iterator[None]:
 
 
 def released_folder() -> Path:
-    """Find the released weights: inside an installed package, or beside it in a checkout."""
+    """Return the folder of released weights: in an installed package, or in a checkout."""
     package = Path(__file__).parent
     installed = package / "_released"
     return installed if installed.is_dir() else package.parent / "weights"
@@ -219,7 +219,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     """List the weights files of a folder (or the one file) for a model's name, or for all.
 
     where: a file or folder; the released weights by default. Ordered as in the registry.
-    Raises UsageError for an unknown name, WeightsError where there is no such file.
+    Raises UsageError for an unknown name, WeightsError if there is no such file.
     """
     if model != "all" and model not in MODELS:
         raise UsageError(f"--model: {model!r} is not one of {', '.join(MODELS)}, all")
@@ -227,7 +227,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
     if where.is_file():
         return [where]
     if not where.is_dir():
-        raise WeightsError(f"No weights at {where}: give a weights file or a folder of them")
+        raise WeightsError(f"No weights at {where}: pass a weights file or a folder of them")
     if (best := where / "best.safetensors").is_file():  # a run folder
         return [best]
     paths = sorted(path for path in where.iterdir() if _named_as_weights(path))
@@ -241,7 +241,7 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
         what = "weights file" if model == "all" else f"{model} weights file"
         runs = sorted(where.glob("*/best.safetensors"))
         hint = (
-            f"give a run, as {runs[0].parent}"
+            f"pass a run, such as {runs[0].parent}"
             if runs
             else f"train one with `agecli train {wanted}`"
         )
@@ -250,12 +250,12 @@ def find_weights(model: str = "all", where: Path | None = None) -> list[Path]:
 
 
 def _named_as_weights(path: Path) -> bool:
-    """Return whether a file's name is one of weights; what macOS leaves beside files is hidden."""
+    """Return whether a file's name is one of weights; macOS's companion files are hidden."""
     return path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def named_weights(*names: str | Path) -> list[Path]:
-    """List the weights files that released models' names, files, or folders stand for."""
+    """List the weights files of released models' names, files, or folders."""
     found: list[Path] = []
     for name in names:
         released = str(name) in MODELS and not Path(name).exists()

@@ -135,17 +135,18 @@ def _page(tiles: Sequence[_Tile]) -> str:
     count = Counter(group for tile in tiles for group in tile.groups)
     models = list(dict.fromkeys(row.model for row in rows if row.model))  # the first one first
     alone = ENSEMBLE in models[1:]
-    who = f"{models[0]}, the best on validation images" if alone else "All models together"
+    who = f"{models[0]}, the most accurate of them" if alone else "All models together"
     return render(
         "batch", tiles=tiles, who=who, faces=sum(len(tile.faces) for tile in tiles),
         unanswered=sum(not tile.image for tile in tiles),
         groups=[(group, count[group]) for group in young_to_old if count[group]],
         files=[
-            (name, kind, base64.b64encode(text.encode()).decode())
-            for name, kind, text in (
-                ("faces.csv", "text/csv", BOM + faces_csv([tile.rows for tile in tiles])),
-                ("ages.csv", "text/csv", BOM + to_csv(rows)),
-                ("ages.json", "application/json", to_json(rows)),
+            (label, name, kind, base64.b64encode(text.encode()).decode())
+            for label, name, kind, text in (
+                ("Download CSV", "faces.csv", "text/csv",
+                 BOM + faces_csv([tile.rows for tile in tiles])),
+                ("CSV with a row per model", "ages.csv", "text/csv", BOM + to_csv(rows)),
+                ("JSON", "ages.json", "application/json", to_json(rows)),
             )
         ],
     )  # fmt: skip

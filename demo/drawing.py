@@ -51,8 +51,7 @@ def draw_faces(opened: Opened, rows: Sequence[Prediction] = ()) -> Any:
 
 def draw_crop(comparison: Comparison) -> str:
     """Show what the models see."""
-    sides = sorted({len(answer.crop) for answer in comparison.answers if answer.crop is not None})
-    return render("crop", crop=comparison.crop, number=comparison.face + 1, sides=sides)
+    return render("crop", crop=comparison.crop, number=comparison.face + 1)
 
 
 def draw_recent(visitor: Visitor) -> Any:

@@ -25,6 +25,15 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "head.mean",
 """What a weights file holds beside the parameters."""
 
 
+PLAIN = {
+    "cnn": "finds patterns in four steps",
+    "capsnet": "puts the face together from its parts",
+    "resnet": "finds patterns in many small steps",
+    "dinov2": "compares patches of the face with each other",
+}
+"""What the models are, for those who do not know the field."""
+
+
 class Contender:
     """A weights file: a model that answers, or an error that says why it cannot."""
 
@@ -42,8 +51,10 @@ class Contender:
 
     @property
     def title(self) -> str:
-        """What the model is, in a few words."""
-        return self.metadata.described if self.metadata else self.path.name
+        """What the model is, in plain words."""
+        if not self.metadata:
+            return self.path.name
+        return PLAIN.get(self.metadata.model, self.metadata.described)
 
     @property
     def views(self) -> set[View]:

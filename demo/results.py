@@ -38,7 +38,7 @@ def kicker(comparison: Comparison) -> str:
     if len(names) < 2:
         return "".join(names)
     if comparison.first != comparison.ensemble:
-        return f"{names[0]}, the best on validation images"
+        return f"{names[0]}, the most accurate of them"
     if comparison.fitted:
         return f"{_count(len(names)).capitalize()} models together"
     return f"The mean of {', '.join(names[:-1])} and {names[-1]}"
@@ -54,7 +54,11 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
     labels = list(ensemble.probabilities)
     own = labels.index(ensemble.group)
     far = [abs(labels.index(str(g)) - own) for g in groups if g != ensemble.group]
-    how = "in a neighbouring group" if max(far) == 1 else f"up to {_count(max(far))} groups away"
+    how = (
+        "in a neighbouring group"
+        if max(far) == 1
+        else f"{'up to ' * (len(far) > 1)}{_count(max(far))} groups away"
+    )
     return (
         f"{_count(ensemble.agree).capitalize() if ensemble.agree else 'None'} of {_count(models)} "
         f"{'say' if ensemble.agree > 1 else 'says'} {group}; "

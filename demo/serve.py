@@ -19,9 +19,10 @@ from .visitors import MOST
 
 HERE = Path(__file__).parent
 SCRIPTS = "".join(
-    f"<script>{(HERE / name).read_text('utf-8')}</script>" for name in ("page.js", "take.js")
+    f"<script>{(HERE / name).read_text('utf-8')}</script>"
+    for name in ("page.js", "take.js", "access.js")
 )
-STYLES = [HERE / name for name in ("style.css", "live.css", "pair.css")]
+STYLES = [HERE / name for name in ("style.css", "access.css", "live.css", "pair.css")]
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 

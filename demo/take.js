@@ -57,7 +57,7 @@
       else save(blob, button.dataset.card);
     } else if (navigator.clipboard) {
       await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = 'Copied';
+      button.textContent = document.getElementById('said').textContent = 'Copied';
     } else save(new Blob([button.dataset.copy], {type: 'application/json'}), 'ages.json');
   });
 })();

@@ -16,7 +16,7 @@ HEAVY = (
 COMMANDS = [
     "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
     "tune", "tune cnn", "tune capsnet", "tune resnet", "tune dinov2",
-    "evaluate", "export", "predict", "doctor",
+    "evaluate", "export", "predict", "guide", "doctor",
 ]  # fmt: skip
 
 
@@ -33,6 +33,12 @@ def test_help_loads_nothing_heavy(command: str):
     assert result.returncode == 0, result.stderr
     assert "Usage" in result.stdout
     assert result.stdout.strip().endswith("LOADED")
+
+
+def test_the_help_lists_the_commands_in_the_order_of_their_use(cli):
+    rows = cli("--help").stdout.partition("Commands")[2].splitlines()
+    names = [line.split()[1] for line in rows if line.startswith("│ ") and line[2] != " "]
+    assert names == ["prepare", "train", "tune", "evaluate", "export", "predict", "guide", "doctor"]
 
 
 def test_importing_agecli_loads_the_standard_library_at_most():

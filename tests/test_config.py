@@ -128,10 +128,10 @@ def test_train_and_tune_offer_every_setting_with_the_configs_default(command: st
 
 def test_the_words_under_a_field_are_its_help(cli):
     text = " ".join(cli("train", "dinov2", "--help", COLUMNS="200").stdout.replace("│", "").split())
-    assert "--pool <cls|mean|cls+mean> What the head sees: [CLS] token" in text
+    assert "--pool <cls|mean|cls+mean> Input of the head: [CLS] token" in text
     assert "Highest learning rate. [default: 0.001]" in text  # of the class that it extends
     assert "--image-size <int> Side of the model's input in pixels; 0 = the backbone's" in text
-    assert "Learning-rate schedule" in text and "must not be judged" not in text
+    assert "Learning-rate schedule" in text and "must not trigger" not in text
     assert "--amp " in text and "--no-amp" not in text
     assert "--lr RATE|auto" in cli("train", "resnet", "--help").stdout
     assert "--share / --no-share" in cli("train", "capsnet", "--help").stdout

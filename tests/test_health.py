@@ -75,7 +75,7 @@ def test_damaged_and_missing_weights_are_broken(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(weights, "released_folder", lambda: tmp_path)
     found = findings(health._weights)
     assert found["weights cnn"].state == found["weights dinov2"].state == "broken"
-    assert "not a whole" in found["weights cnn"].found
+    assert "not a complete" in found["weights cnn"].found
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU here")

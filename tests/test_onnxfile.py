@@ -32,13 +32,13 @@ def test_properties_are_found(path: Path):
 @pytest.mark.parametrize("keep", [1, 5, 40, 700, -1])
 def test_a_file_cut_short_is_refused(path: Path, keep: int):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(WeightsError, match=r"x\.onnx is not a whole ONNX file"):
+    with pytest.raises(WeightsError, match=r"x\.onnx is not a complete ONNX file"):
         read_metadata(path)
 
 
 def test_other_files_are_refused(path: Path):
     path.write_bytes(b"\xff" * 100)
-    with pytest.raises(WeightsError, match="not a whole ONNX file"):
+    with pytest.raises(WeightsError, match="not a complete ONNX file"):
         read_metadata(path)
     path.write_bytes(b"")
     with pytest.raises(WeightsError, match="an empty file"):
@@ -53,5 +53,5 @@ def test_torch_is_not_given_an_export(tmp_path: Path, toy_onnx: Path):
 def test_a_file_of_countless_fields_takes_no_time(tmp_path: Path):
     path = tmp_path / "x.onnx"
     path.write_bytes(b"\x08\x0a" * 1_000_000)
-    with pytest.raises(WeightsError, match="not a whole ONNX file"):
+    with pytest.raises(WeightsError, match="not a complete ONNX file"):
         read_metadata(path)

@@ -57,7 +57,7 @@ def test_toml_and_json_give_the_same_settings(tmp_path: Path):
         ("epochs = 0x" + "f" * 6000, "cannot be read: "),
         ("lr = " + "[" * 5000, "cannot be read: nested too deeply"),
         ("init = '" + "x" * 9000 + "'\nlr = 2020-01-01", "cannot be read: "),
-        ("model = [1]", "is for '[1]', which is no model"),
+        ("model = [1]", "is for '[1]', which is not a model"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path, text: str, named: str):

@@ -124,13 +124,13 @@ def test_a_missing_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize("keep", [5, 100, -1])
 def test_a_file_cut_short_is_refused(path: Path, keep: int):
     path.write_bytes(path.read_bytes()[:keep])
-    assert "not a whole safetensors file" in refused(path)
+    assert "not a complete safetensors file" in refused(path)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path):
     path = tmp_path / "notes.safetensors"
     path.write_text("not weights at all, but long enough to look at")
-    assert "not a whole safetensors file" in refused(path)
+    assert "not a complete safetensors file" in refused(path)
 
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path: Path):
@@ -204,7 +204,7 @@ def test_a_folders_files_come_in_the_registrys_order_and_others_after_them(tmp_p
 
 def test_a_model_is_found_by_its_files_name_or_by_what_it_holds(tmp_path: Path):
     (tmp_path / "cnn.safetensors").write_text("damaged, and named as it is wanted")
-    with pytest.raises(WeightsError, match="not a whole"):
+    with pytest.raises(WeightsError, match="not a complete"):
         find_weights("resnet", tmp_path)  # it may hold one
     assert find_weights("cnn", tmp_path) == [tmp_path / "cnn.safetensors"]
     (tmp_path / "cnn.safetensors").unlink()
@@ -263,10 +263,10 @@ def test_a_file_is_ours_or_not(path: Path, tmp_path: Path, toy_onnx: Path):
 def test_an_export_says_what_its_weights_say_and_is_no_weights(toy_onnx: Path):
     weights = read_metadata(toy_onnx.with_name("cnn.safetensors"))
     assert read_metadata(toy_onnx).temperature == weights.temperature == 1.7
-    assert "give the weights it was made of" in refused(toy_onnx)
+    assert "use the weights it was made from" in refused(toy_onnx)
     broken = toy_onnx.with_name("broken.onnx")
     broken.write_bytes(b"no protocol buffer at all")
-    assert "not a whole ONNX file" in refused(broken)
+    assert "not a complete ONNX file" in refused(broken)
     broken.unlink()
 
 

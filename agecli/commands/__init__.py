@@ -1,1 +1,1 @@
-"""A doorway per subcommand: options, one library call, a table or JSON."""
+"""The subcommands: options, one library call, a table or JSON."""

@@ -1,4 +1,4 @@
-"""agecli-demo: the demo's own command, where the demo is installed or lies beside the package."""
+"""agecli-demo: the demo's own command, if the demo is installed or beside the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run demo/app.py, as `python demo/app.py` does."""
+    """Run demo/app.py, like `python demo/app.py`."""
     if not find_spec("gradio"):
         sys.exit('agecli-demo: the demo needs gradio: pip install "agecli[demo]"')
     package = Path(__file__).parents[1]

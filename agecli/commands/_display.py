@@ -1,4 +1,4 @@
-"""The live display of a training, plain lines where there is no terminal, and the result."""
+"""The live display of a training, plain lines without a terminal, and the result."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ SHOWN_EPOCHS = 8
 
 
 class Display(Observer):
-    """What every display says in a line on stderr, above the bars where there are any."""
+    """The lines that every display prints to stderr, above the bars if there are any."""
 
     run: Path | None = None
-    """The folder of the training, once there is one."""
+    """The run folder, once there is one."""
 
     def opened(self, run: Path) -> None:
-        """Keep the folder, for whoever interrupts the training."""
+        """Remember the folder, for the message on interruption."""
         self.run = run
 
     def planned(self, plan: Plan) -> None:
-        """Say by what settings the training stays inside its budget."""
+        """Print the settings that fit the training to its budget."""
         say(plan_text(plan))
 
     def started(self, training: Started) -> None:
-        """Say what is trained on what."""
+        """Print what is trained, and on what."""
         say(
             f"{training.model}: {training.parameters / 1e6:.2f} M parameters, "
             f"{training.train_images:,} images to train on, {training.val_images:,} to validate, "
@@ -49,7 +49,7 @@ class Display(Observer):
         )
 
     def warned(self, text: str) -> None:
-        """Say what went otherwise than asked."""
+        """Print a notice."""
         say(f"agecli: {text}")
 
     def close(self) -> None:
@@ -60,17 +60,17 @@ class PlainDisplay(Display):
     """A line per epoch on stderr, for logs and pipes."""
 
     def prepared(self, what: str, done: int, total: int) -> None:
-        """Say when it is done."""
+        """Print a line when it is done."""
         if done == total:
             say(f"{what}: {total:,} images")
 
     def finished_epoch(self, epoch: Epoch) -> None:
-        """Say how the epoch went."""
+        """Print the epoch's figures."""
         say(", ".join(f"{name} {value}" for name, value in _cells(epoch).items() if value))
 
 
 class LiveDisplay(Display):
-    """Bars of epochs and steps, and a table of the last epochs, kept up to date on stderr."""
+    """Bars of epochs and steps, and a table of the last epochs, updated live on stderr."""
 
     def __init__(self) -> None:
         self.live = Live(console=err, refresh_per_second=4)
@@ -87,7 +87,7 @@ class LiveDisplay(Display):
         self.steps = self.bars.add_task("step", total=None, note="")
 
     def prepared(self, what: str, done: int, total: int) -> None:
-        """Move the bar of steps, the only one so far."""
+        """Advance the bar of steps, the only one so far."""
         self.bars.update(self.epochs, visible=False)
         self.bars.update(self.steps, total=total, completed=done, note=what)
         self._refresh()
@@ -102,7 +102,7 @@ class LiveDisplay(Display):
         self._refresh()
 
     def stepped(self, step: Step) -> None:
-        """Move the bar of steps, and the epochs' by its share."""
+        """Advance the bar of steps, and the epochs' bar in proportion."""
         share = step.step / step.steps
         self.bars.update(self.epochs, completed=round(step.epoch - 1 + share, 2))
         note = f"loss {step.loss:.3f}  lr {step.lr:.1e}  {step.images_per_second:.0f} images/s"
@@ -128,14 +128,14 @@ class LiveDisplay(Display):
         for epoch, cells in shown:
             table.add_row(*cells.values(), style="bold" if epoch.best else "")
         self.live.update(Group(self.bars, table))
-        self.live.start()  # with the first there is to show
+        self.live.start()  # as soon as there is something to show
 
 
 @contextmanager
 def training_display(model: str) -> Iterator[Observer]:
-    """Show a training on stderr; when it is interrupted, say how to go on.
+    """Show a training on stderr; when it is interrupted, print how to resume.
 
-    Of several processes, only the first one shows it.
+    With several processes, only the first shows it.
     """
     if not distributed.is_main():
         yield Observer()
@@ -147,14 +147,14 @@ def training_display(model: str) -> Iterator[Observer]:
         display.close()
         if display.run:
             way_on = pasteable("agecli", "train", model, "--resume", display.run)
-            say(f"stopped; finished epochs are kept: {way_on}")
+            say(f"stopped; finished epochs are saved: {way_on}")
         raise
     finally:
         display.close()
 
 
 def show_result(done: Trained, as_json: bool) -> None:
-    """Print the figures on the test split, and where the weights are."""
+    """Print the figures on the test split, and the path of the weights."""
     from agecli.commands._tables import lay_out
     from agecli.evaluation.metrics import Scores
     from agecli.evaluation.report.tables import scores_grid
@@ -172,7 +172,7 @@ def show_result(done: Trained, as_json: bool) -> None:
 
 
 def _cells(epoch: Epoch) -> dict[str, str]:
-    """Return what is shown of an epoch, by its column."""
+    """Return an epoch's cells by column."""
     val = epoch.val
     return {
         "epoch": str(epoch.epoch),

@@ -1,6 +1,6 @@
-"""Help pages by Rich, in panels; laid out here, since Typer's own take twice as long to load.
+"""Help pages by Rich, in panels; ours, since Typer's own take twice as long to load.
 
-Rich is imported by --help alone.
+Rich is imported only by --help.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 VERBATIM = "\b\n"
-"""What a paragraph begins with whose lines are kept."""
+"""Prefix of a paragraph whose line breaks are kept."""
 WIDEST = 36
-"""Characters of the column of names at most."""
+"""Most characters of the column of names."""
 
 
 class Command(TyperCommand):
@@ -23,6 +23,10 @@ class Command(TyperCommand):
         """Print the help page."""
         show_help(self, ctx)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        return unconverted(super().get_params(ctx), ctx)
+
 
 class Group(TyperGroup):
     """A group of commands whose help page is ours."""
@@ -30,6 +34,21 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help page."""
         show_help(self, ctx)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        return unconverted(super().get_params(ctx), ctx)
+
+
+def unconverted(parameters: list[Any], context: Any) -> list[Any]:
+    """Leave values as they were typed while the shell completes a line.
+
+    Nothing reads them then, and pydantic, which converts them, takes half of the time to load.
+    """
+    if context.resilient_parsing:
+        for parameter in parameters:
+            parameter.process_value = lambda _, value: value
+    return parameters
 
 
 def show_help(command: Command | Group, context: Any) -> None:
@@ -54,7 +73,7 @@ def show_help(command: Command | Group, context: Any) -> None:
 
 
 def _panels(command: Command | Group, context: Any) -> dict[str, list[tuple[str, str]]]:
-    """Return rows of names and their help by the panel's title, in the order of their first."""
+    """Return rows of names and help by the panel's title, in order of first appearance."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(context):
         usual = "Arguments" if isinstance(parameter, TyperArgument) else "Options"
@@ -83,7 +102,7 @@ def _table(rows: list[tuple[str, str]], width: int) -> Any:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Split a text into paragraphs, their lines joined."""
+    """Split a text into paragraphs, joining their lines."""
     parts = inspect.cleandoc(text).split("\n\n") if text else []
     return [
         part.removeprefix(VERBATIM) if part.startswith(VERBATIM) else " ".join(part.split())

@@ -1,4 +1,4 @@
-"""Memory as a user sees it: the table of --memory-report, and what --vram-budget chose."""
+"""The table of --memory-report, and the settings that --vram-budget chose."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODES = {
 
 
 def show_memory_report(config: TrainConfig, as_json: bool) -> None:
-    """Measure a training step plain, with AMP, with checkpointing and with both; print a table."""
+    """Measure a training step as it is, with AMP, with checkpointing and both; print a table."""
     from agecli.ages import Scheme
     from agecli.inference.pytorch import find_device
     from agecli.training.memory_plan.budget import survey
@@ -50,7 +50,7 @@ def show_memory_report(config: TrainConfig, as_json: bool) -> None:
 
 
 def plan_text(plan: Plan) -> str:
-    """Say by what options a training stays inside its --vram-budget."""
+    """Return the options that fit a training to its --vram-budget, in words."""
     from agecli.memory import gigabytes
 
     chosen = plan.config

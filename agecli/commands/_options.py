@@ -1,4 +1,4 @@
-"""Options that several commands share, and those that are made of a configuration's fields."""
+"""Options that several commands share, and those made from a configuration's fields."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ DataSets = Annotated[
     list[Path],
     typer.Option(
         metavar="DIR", autocompletion=completion.datasets,
-        help="Data set of `agecli prepare`; may be repeated.",
+        help="Data set made by `agecli prepare`; may be repeated.",
     ),
 ]  # fmt: skip
-Device = Annotated[config.Device, typer.Option(help="Where to run.")]
+Device = Annotated[config.Device, typer.Option(help="Device to run on.")]
 
 
 def json_option(panel: Panel | None = None) -> Any:
-    """Return the option of all commands that can print JSON, in a panel of its help."""
-    about = "Print the figures as JSON on stdout."
+    """Return the --json option of a command, in a panel of its help."""
+    about = "Print the figures as JSON to stdout."
     return typer.Option("--json", help=about, rich_help_panel=panel)
 
 
@@ -47,15 +47,15 @@ KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
 def flag(name: str, about: str) -> Any:
-    """Return an option that is given or not, without a --no form."""
+    """Return a switch without a --no form."""
     return typer.Option(f"--{name}", help=about)
 
 
 class ModelCommands(Group):
-    """A group with a command per model, each made when it is asked for, of its many options."""
+    """A group with a command per model, each created with its many options on demand."""
 
     def add_command_of(self, app: typer.Typer, model: str) -> None:
-        """Add the command of a model to an app that has no other."""
+        """Add a model's command to an app without any other."""
         raise NotImplementedError
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -63,7 +63,7 @@ class ModelCommands(Group):
         return list(config.CONFIGS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Make the command of a model; None where there is no such model."""
+        """Create a model's command; return None if there is no such model."""
         if cmd_name not in config.CONFIGS:
             return None
         app = typer.Typer(add_completion=False)
@@ -75,9 +75,9 @@ def make_command(
     model: str, run: Callable[[typer.Context, type[config.TrainConfig]], None],
     options: list[inspect.Parameter], about: str,
 ) -> Callable[..., None]:  # fmt: skip
-    """Make the command of a model that hands its context and kind of configuration to `run`.
+    """Return a model's command, which passes its context and configuration class to `run`.
 
-    about: the help above the options.
+    about: the help text above the options.
     """
 
     def command(context: typer.Context, **_: Any) -> None:
@@ -92,7 +92,7 @@ def make_command(
 
 
 def examples(command: str, options: Sequence[str]) -> str:
-    """Lay out examples of a command for the end of its help."""
+    """Format examples of a command for the end of its help."""
     return "\b\nExamples:\n" + "".join(f"  {command} {example}\n" for example in options)
 
 
@@ -103,9 +103,9 @@ def declared_options(function: Callable[..., None]) -> list[inspect.Parameter]:
 
 
 def setting_options(model: str) -> list[inspect.Parameter]:
-    """Make an option of each setting of a model's training: by panels, its own first in each.
+    """Make an option from each setting of a model's training, by panel, the model's own first.
 
-    The help is what the configuration's source says under the field.
+    The help is the docstring under the configuration's field.
     """
     kind = config.CONFIGS[model]
     texts = help_of(kind)

@@ -1,4 +1,4 @@
-"""What predict is going to write, known and checked before any work."""
+"""The outputs of predict, checked before any work."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from agecli.inference.rows import COLUMNS
 from agecli.video.frames import is_video
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-"""What marked pictures are written as, by the ending of the original's name; others as PNG."""
+"""Formats of annotated images, by the original's suffix; others are written as PNG."""
 MARK = "agecli predict"
 SOFTWARE = 0x0131
-"""The EXIF tag that names the program that wrote a picture."""
+"""The EXIF tag that names the program that wrote an image."""
 
 
 @dataclass(frozen=True)
 class Marked:
-    """Where the marked pictures of some sources are written: as those lie in their folders."""
+    """Paths of the annotated images of some sources, which mirror the sources' folders."""
 
     folder: Path
     sources: Sequence[Path]
@@ -39,15 +39,15 @@ class Marked:
         return Path(os.path.commonpath(self._parents.values()))
 
     def check_folder(self) -> None:
-        """Raise UsageError for a folder that holds pictures to predict."""
+        """Raise UsageError for a folder that contains pictures to predict."""
         folder = self.folder.resolve()
         if any(parent.is_relative_to(folder) for parent in self._parents.values()):
             raise UsageError(
-                f"--annotate: {self.folder} holds pictures to predict; give another folder"
+                f"--annotate: {self.folder} contains pictures to predict; choose another folder"
             )
 
     def path(self, source: Path, face: str = "") -> Path:
-        """Return where a source's picture goes; face: the number of one of a video, or *."""
+        """Return the path of a source's annotated image; face: its number in a video, or *."""
         target = self.folder / self._parents[source.parent].relative_to(self._root) / source.name
         if face:
             return target.with_name(f"{target.name}.{face}.jpg")
@@ -55,9 +55,9 @@ class Marked:
         return target if known else target.with_name(f"{target.name}.png")
 
     def taken(self) -> Iterator[Path]:
-        """Yield the files that are there already under names that may be written.
+        """Yield the existing files whose names may be written.
 
-        Raises UsageError where two pictures would get one name, as x.bmp and x.bmp.png.
+        Raises UsageError if two images would get the same name, such as x.bmp and x.bmp.png.
         """
         known: dict[Path, Path] = {}
         for source in self.sources:
@@ -69,14 +69,14 @@ class Marked:
             if (other := known.setdefault(target, source)) != source:
                 raise UsageError(
                     f"--annotate: {other} and {source} would both be written to {target}: "
-                    "predict one of them by itself"
+                    "predict one of them separately"
                 )
             if os.path.lexists(target):
                 yield target
 
 
 def check(csv: Path | None, annotate: Path | None, sources: Sequence[Path]) -> None:
-    """Raise UsageError for outputs that would destroy something, or cannot be written."""
+    """Raise UsageError for outputs that would overwrite something else, or cannot be written."""
     tables = [csv, growing_name(csv)] if csv else []
     outputs = [Output("--csv", path, marked(",".join(COLUMNS))) for path in tables]
     if annotate:
@@ -87,7 +87,7 @@ def check(csv: Path | None, annotate: Path | None, sources: Sequence[Path]) -> N
 
 
 def save_marked(image: Image.Image, path: Path) -> None:
-    """Write a marked picture, which tells in its EXIF data who wrote it."""
+    """Write an annotated image, with this program's name in its EXIF data."""
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[SOFTWARE] = MARK

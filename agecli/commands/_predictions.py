@@ -33,7 +33,7 @@ from agecli.inference.rows import csv_header, csv_row
 from agecli.video.frames import read_frame
 
 Sink = Callable[[list[Prediction]], None]
-"""Takes the predictions of one picture, or of one face of a video."""
+"""Receives the predictions of one picture, or of one face of a video."""
 
 BAR = 30
 LONGEST_NAME = 40
@@ -45,9 +45,9 @@ def show_predictions(
     progress: FaceProgress, *, as_json: bool, top: int | None, csv_path: Path | None,
     annotate: Path | None,
 ) -> int:  # fmt: skip
-    """Print and write the answers for the sources; return how many sources have none.
+    """Print and write the predictions for the sources; return how many sources have none.
 
-    groups: the columns of the CSV file. Of several processes, the first shows them all.
+    groups: the columns of the CSV file. With several processes, the first shows them all.
     """
     if not distributed.is_main():
         deque(predictions, maxlen=0)
@@ -61,7 +61,7 @@ def show_predictions(
         if csv_path:
             sinks.append(stack.enter_context(_csv_file(csv_path, groups)))
         stack.enter_context(progress)
-        # On one terminal, lines go through the bar's console, which keeps the bar below them.
+        # On one terminal, lines go through the bar's console, so that the bar stays below them.
         console = progress.console if not progress.disable and out.is_terminal else out
         listing: Sink | None = None
         if as_json:
@@ -75,7 +75,7 @@ def show_predictions(
             for _, group in groupby(rows, key=lambda row: row.track):
                 seen = list(group)  # a picture's rows, or those of one face of a video
                 if answered and seen[0].status == "unreadable":
-                    progress.warn(f"{source}: {seen[0].error}; what was read is answered")
+                    progress.warn(f"{source}: {seen[0].error}; predicted from what was read")
                 elif listing:
                     listing(seen)
                 for sink in sinks:
@@ -88,14 +88,15 @@ def show_predictions(
     if many:
         what = "files" if progress.moving else "pictures"
         err.print(
-            f"{what}: {len(sources.paths):,}, without an answer: {unanswered:,}; faces: {faces:,}",
+            f"{what}: {len(sources.paths):,}, without a prediction: {unanswered:,}; "
+            f"faces: {faces:,}",
             highlight=False,
         )
     return unanswered
 
 
 def _bars(console: Console, top: int | None, rows: list[Prediction]) -> None:
-    """Print one picture's answers: per face and model, a bar per group; and what all say."""
+    """Print one picture's predictions: per face and model, a bar per group; then the ensemble's."""
     for number, row in enumerate(rows):
         if number:
             console.print()
@@ -132,7 +133,7 @@ def _head(
     answer: Prediction | Ensemble,
     more: str = "",
 ) -> None:
-    """Print whose answer for a row's face follows, and the answer."""
+    """Print the source, face and model of a row, and its prediction."""
     years = "" if answer.age is None else f", about {answer.age:.0f} years"
     said = Text(f"{answer.group}{years}", "bold")
     more = (f", {answer.doubt}" if answer.doubt else "") + more
@@ -142,7 +143,7 @@ def _head(
 
 
 def _where(row: Prediction, who: str | None = None) -> str:
-    """Say whose answer a row's is, and for which face."""
+    """Return a row's source, face and model in words."""
     where = f"face at {', '.join(map(str, row.face.box))}" if row.face else "the whole picture"
     return f"{printable(row.source)}, {where}, {who or row.model}"
 
@@ -191,7 +192,7 @@ def _json_lines(console: Console, top: int | None) -> Sink:
 
 @contextmanager
 def _csv_file(path: Path, groups: Sequence[str]) -> Iterator[Sink]:
-    """Write a CSV row per face and model as they come; the file gets its name when it is whole."""
+    """Write a CSV row per face and model as they come; the file gets its name when complete."""
     with (
         growing(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -210,16 +211,16 @@ def _csv_file(path: Path, groups: Sequence[str]) -> Iterator[Sink]:
             yield write
         except BaseException:  # Ctrl-C, too
             if answered:
-                say(f"agecli: {partial} has what was answered so far")
+                say(f"agecli: {partial} has the predictions so far")
             else:
                 partial.unlink()
             raise
 
 
 def _annotator(folder: Path, sources: Sources) -> Sink:
-    """Write the pictures that have answers, with boxes and labels, as they lie in their folders.
+    """Write annotated copies of pictures with predictions, mirroring their folders.
 
-    Of a video it is a picture per face, where that was found surest.
+    For a video, one frame per face, the one with the highest detection score.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = Marked(folder, sources.paths)
@@ -241,7 +242,7 @@ def _annotator(folder: Path, sources: Sources) -> Sink:
 
 
 def _top(row: Prediction, top: int | None) -> dict[str, float]:
-    """Return the answered group and the most probable others; without a limit all, young to old."""
+    """Return the predicted group and the most probable others; all, young to old, if no limit."""
     chances = row.probabilities or {}
     if not top:
         return chances

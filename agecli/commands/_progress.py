@@ -1,4 +1,4 @@
-"""How far predict is, and who is in view of a video or a camera, kept up to date on stderr."""
+"""Progress of predict, with the faces in view of a video or a camera, live on stderr."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class FaceProgress(Progress):
     """A bar over the sources, and in a video a line for each face in view; only on a terminal.
 
-    total: how many sources there are, or None for a camera. moving: some of them are no pictures.
+    total: the number of sources, or None for a camera. moving: whether some are videos.
     """
 
     def __init__(self, total: int | None, moving: bool) -> None:
@@ -38,9 +38,9 @@ class FaceProgress(Progress):
             else (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         )
         self.moving = moving
-        self._rows: list[Prediction] = []  # of the faces in view
+        self._rows: list[Prediction] = []  # those of the faces in view
         self._done = 0
-        self._begun: set[str] = set()  # the videos that are watched, or wait to be counted
+        self._begun: set[str] = set()  # the videos in progress, or not yet counted
         super().__init__(
             TextColumn("{task.description}"), *rest,
             console=err, transient=True, disable=not err.is_terminal or (total == 1 and not moving),
@@ -48,7 +48,7 @@ class FaceProgress(Progress):
         self._task = self.add_task("faces", total=total)
 
     def watch(self, source: str, frame: Frame, rows: list[Prediction]) -> None:
-        """Show a frame's place in its video, and the answers so far for the faces in view."""
+        """Show a frame's time in its video, and the predictions so far for the faces in view."""
         self._rows = rows
         self._begun.add(source)
         where = f"{printable(Path(source).name)} at {clock(frame.seconds)}"
@@ -56,7 +56,7 @@ class FaceProgress(Progress):
         self.update(self._task, description=where, completed=done, refresh=True)
 
     def finish(self, source: str) -> None:
-        """Count a source as answered."""
+        """Count a source as done."""
         self._done += 1
         self._begun.discard(source)
         if not self._begun:
@@ -68,7 +68,7 @@ class FaceProgress(Progress):
         self.console.print(f"agecli: {printable(text)}", highlight=False, soft_wrap=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Yield what is on the screen: Rich asks several times per second."""
+        """Yield the contents of the screen; Rich calls this several times per second."""
         yield from super().get_renderables()
         table = Table.grid(padding=(0, 2))
         for row in self._rows:
@@ -92,5 +92,5 @@ def clock(seconds: float) -> str:
 
 
 def printable(name: str) -> str:
-    """Make text of a file's name, which may hold bytes that are none."""
+    """Return a file's name as printable text, whatever bytes it contains."""
     return name.encode(errors="replace").decode()

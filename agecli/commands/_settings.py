@@ -1,4 +1,4 @@
-"""Where a training's settings come from: the defaults, a file, the command line."""
+"""Merge a training's settings from the defaults, a file and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agecli.errors import UsageError
 
 
 def given_options(context: typer.Context, kind: type[TrainConfig]) -> Settings:
-    """Return a model's settings that are on the command line, as plain values."""
+    """Return a model's settings from the command line, as plain values."""
     return {f.name: context.params[f.name] for f in fields(kind) if is_given(context, f.name)}
 
 
@@ -25,14 +25,14 @@ def is_given(context: typer.Context, name: str) -> bool:
 def settings_of(
     context: typer.Context, kind: type[TrainConfig], file: Path | None, study: Path | None
 ) -> tuple[TrainConfig, dict[str, str]]:
-    """Put a configuration together; tell of each setting that is no default where it comes from."""
+    """Merge a configuration; return it with the origin of each setting that is not a default."""
     if file and study:
-        raise UsageError("--config and --from-study both name a file of settings: give one")
+        raise UsageError("--config and --from-study exclude each other: pass one")
     if study:
         file = study / BEST
         if not file.is_file():
             raise UsageError(
-                f"--from-study: {study} has no {BEST}: it is no folder of `agecli tune "
+                f"--from-study: {study} has no {BEST}: it is not a folder of `agecli tune "
                 f"{kind.model}`, or none of its trials has finished"
             )
     values = read_settings(file, kind) if file else {}
@@ -44,7 +44,7 @@ def settings_of(
 
 
 def show_settings(config: TrainConfig, sources: dict[str, str], as_json: bool) -> None:
-    """Print all settings of a training, and where each comes from."""
+    """Print all settings of a training, and the origin of each."""
     from agecli.commands._console import out, show_json
     from agecli.commands._tables import lay_out
     from agecli.evaluation.report.grid import Grid

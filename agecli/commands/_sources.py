@@ -1,4 +1,4 @@
-"""What predict is asked to look at: files, standard input, a camera until Ctrl-C."""
+"""The sources of predict: files, standard input, or a camera until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from agecli.video.people import Watch, predict_files, predict_video
 
 @dataclass(frozen=True)
 class Sources:
-    """Pictures, videos and the picture on standard input; or a camera."""
+    """Images, videos and the image on standard input; or a camera."""
 
     paths: Sequence[Path]
-    """Of a camera, its name alone."""
+    """The files; for a camera, only its name."""
     fps: float | None
     seconds: float | None
     camera: int | None
@@ -37,16 +37,16 @@ class Sources:
 
     @cached_property
     def moving(self) -> bool:
-        """Whether some are no pictures."""
+        """Return whether some are videos."""
         return self.camera is not None or any(map(is_video, self.paths))
 
     @property
     def workers(self) -> int:
-        """How many processes it pays to start for them."""
+        """Return the number of processes worth starting for them."""
         return worker_count(len(self.paths))
 
     def predict(self, predictor: Predictor, watch: Watch) -> Iterator[Prediction]:
-        """Yield the answers for them, shared among the processes of a launch."""
+        """Yield the predictions for them, divided among the processes of a launch."""
         if self.camera is not None:
             _ = predictor.models  # loaded before the camera's clock starts
             frames = until_interrupted(read_camera(self.camera, self.fps, self.seconds))
@@ -61,7 +61,7 @@ class Sources:
 def find_sources(
     names: Sequence[str], camera: int | None, fps: str, seconds: float | None
 ) -> Sources:
-    """Find what is named, once for all processes; camera: watch it, and nothing else."""
+    """Find the sources named, once for all processes; camera: watch only that."""
     rate = frame_rate(fps)
     if camera is not None:
         sources = Sources([Path(f"webcam {camera}")], rate, seconds, camera)
@@ -71,28 +71,28 @@ def find_sources(
         sources = Sources(paths, rate, seconds, None, stdin)
         if skipped and distributed.is_main():
             are = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
-            say(f"agecli: {are} neither picture nor video: {shortened(skipped)}")
+            say(f"agecli: {are} neither image nor video: {shortened(skipped)}")
     if sources.camera is not None or all(map(is_video, sources.paths)):
-        need_decoder()  # else their rows will say so
+        need_decoder()  # otherwise their rows report it
     return sources
 
 
 def read_stdin(paths: Sequence[Path]) -> bytes:
-    """Read the picture on standard input, if it is among the sources.
+    """Read the image on standard input, if it is among the sources.
 
-    Raises UsageError where nobody pipes anything in.
+    Raises UsageError if nothing is piped in.
     """
     if STDIN not in paths:
         return b""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(
-            "-: standard input is the terminal; pipe a picture in: agecli predict - < FILE"
+            "-: standard input is the terminal; pipe an image in: agecli predict - < FILE"
         )
-    return sys.stdin.buffer.read(MAX_BYTES + 1)  # a larger one is refused where it is decoded
+    return sys.stdin.buffer.read(MAX_BYTES + 1)  # a larger one is rejected when it is decoded
 
 
 def until_interrupted(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield frames until Ctrl-C, after which what was seen is answered; a second one ends that."""
+    """Yield frames until Ctrl-C, after which predictions are finished; a second one aborts."""
     stop = threading.Event()
     before: Any = signal.getsignal(signal.SIGINT)
 

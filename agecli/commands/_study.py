@@ -1,4 +1,4 @@
-"""A search as a user sees it: the live display, plain lines where there is none, the tables."""
+"""The display of a search: live, or plain lines without a terminal; and its tables."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
-"""Characters of the sparkline at most."""
+"""Most characters of the sparkline."""
 
 
 @contextmanager
 def search_display() -> Iterator[SearchObserver]:
-    """Show a search on stderr; when it is interrupted, say how to go on."""
+    """Show a search on stderr; when it is interrupted, print how to continue."""
     display = LiveSearch() if err.is_terminal else PlainSearch()
     try:
         yield display
     except KeyboardInterrupt:
         display.close()
-        say("stopped; finished trials and epochs are kept: run the same command to go on")
+        say("stopped; finished trials and epochs are saved: run the same command to continue")
         raise
     finally:
         display.close()
 
 
 class Display(SearchObserver):
-    """What every display says in a line."""
+    """The lines that every display prints."""
 
     def opened(self, study: Study, workers: int) -> None:
-        """Say what is searched, and keep it."""
+        """Print what is searched, and remember the study."""
         self.study, self.workers = study, workers
         spec = study.spec
         say(
             f"{spec.model}: searching {', '.join(spec.space)} for the best {spec.metric}, "
-            f"{spec.base.epochs} epochs a trial, {workers} worker{'s' * (workers > 1)}, "
+            f"{spec.base.epochs} epochs per trial, {workers} worker{'s' * (workers > 1)}, "
             f"study {study.folder}"
         )
 
     def warned(self, text: str) -> None:
-        """Say it."""
+        """Print a notice."""
         say(f"agecli: {text}")
 
     def close(self) -> None:
-        """Leave the screen."""
+        """Release the screen."""
 
 
 class PlainSearch(Display):
@@ -71,7 +71,7 @@ class PlainSearch(Display):
     seen: set[int] | None = None
 
     def progressed(self, progress: StudyProgress) -> None:
-        """Say which trials have finished since the last time."""
+        """Print the trials that have finished since the last call."""
         known = self.seen if self.seen is not None else {t.number for t in progress.finished}
         for trial in progress.finished:
             if trial.number not in known:
@@ -90,14 +90,14 @@ class PlainSearch(Display):
 
 
 class LiveSearch(Display):
-    """Trials by state, the best so far and how it grew, and the time left."""
+    """Trials by state, the course of the best value, and the time left."""
 
     def __init__(self) -> None:
         self.live = Live(console=err, auto_refresh=False, transient=True)
         self.last: Any = None
 
     def progressed(self, progress: StudyProgress) -> None:
-        """Draw what has changed."""
+        """Draw the current state."""
         left = time_left(progress, self.workers)
         state = (progress.done, progress.running, progress.best and progress.best.number, left)
         if state == self.last:
@@ -107,7 +107,7 @@ class LiveSearch(Display):
         counts = f"{progress.done}/{progress.trials}"
         facts.add_row("trials", ProgressBar(progress.trials, progress.done, width=24), counts)
         states = f"running {progress.running}, finished {progress.complete}, "
-        states += f"given up {progress.pruned}, failed {progress.failed}"
+        states += f"pruned {progress.pruned}, failed {progress.failed}"
         lines: list[Any] = [facts, Text(f"{states}{left and f', about {left} left'}")]
         if progress.best:
             value = value_text(self.study.spec.metric, progress.best.value)
@@ -118,12 +118,12 @@ class LiveSearch(Display):
         self.live.update(Group(*lines), refresh=True)
 
     def close(self) -> None:
-        """Leave the screen."""
+        """Release the screen."""
         self.live.stop()
 
 
 def show_summary(summary: Summary, as_json: bool) -> None:
-    """Print what a search found, and how to train with it."""
+    """Print the results of a search, and how to train with them."""
     if as_json:
         show_json(asdict(summary))
         return
@@ -136,7 +136,7 @@ def show_summary(summary: Summary, as_json: bool) -> None:
 
 
 def study_tables(summary: Summary) -> list[Table]:
-    """Lay out the best trials, and the settings by their importance."""
+    """Return tables of the best trials, and of the settings by importance."""
     counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items() if count)
     top = Table(
         title=f"{summary.model}: the best trials ({counts or 'none yet'})", title_justify="left",
@@ -153,7 +153,7 @@ def study_tables(summary: Summary) -> list[Table]:
     if not summary.importances:
         return [top]
     shares = Table(
-        "Share of each setting in what makes the trials differ (fANOVA)", box=None,
+        "Importance: share of the variance between trials (fANOVA)", box=None,
         header_style="bold", padding=0,
     )  # fmt: skip
     rows = Table.grid(padding=(0, 2))
@@ -164,7 +164,7 @@ def study_tables(summary: Summary) -> list[Table]:
 
 
 def options_text(settings: dict[str, Any]) -> str:
-    """Write settings as options of `agecli train`, numbers shortly."""
+    """Format settings as options of `agecli train`, with rounded numbers."""
     texts = (
         f"{flag_of(name)} {f'{value:.3g}' if isinstance(value, float) else value}"
         for name, value in settings.items()
@@ -173,7 +173,7 @@ def options_text(settings: dict[str, Any]) -> str:
 
 
 def value_text(metric: str, value: float | None) -> str:
-    """Write a value of the metric: a share in percent, a loss as it is."""
+    """Format a value of the metric: a share in percent, a loss as it is."""
     if value is None:
         return "–"
     return f"{value:.4f}" if metric == "val_loss" else f"{value:.1%}"
@@ -190,7 +190,7 @@ def sparkline(values: list[float], minimises: bool = False) -> str:
 
 
 def time_left(progress: StudyProgress, workers: int) -> str:
-    """Say about how long the trials that are left will take, in words; empty where unknown."""
+    """Return in words how long the remaining trials will take; empty if unknown."""
     if not progress.seconds:
         return ""
     minutes = (progress.trials - progress.done) * progress.seconds / max(1, workers) / 60

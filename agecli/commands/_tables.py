@@ -1,4 +1,4 @@
-"""Tables and progress in a terminal, laid out in one place."""
+"""Tables and progress bars in a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLUES = ((62, 10), (72, 110), (88, 230))  # slate to blue, per channel: white i
 
 
 def lay_out(grid: Grid, *, narrow: bool = False) -> Table:
-    """Return a grid as a table for the terminal; narrow: with one space less between columns."""
+    """Return a grid as a terminal table; narrow: with one space less between columns."""
     table = make_table(grid.title, grid.head, grid.texts)
     if narrow:
         table.padding = (0, 1, 0, 0)
@@ -39,13 +39,13 @@ def lay_out(grid: Grid, *, narrow: bool = False) -> Table:
             cells.append(f"[bold red]{WORST}{escape(cell)}[/]" if worst else escape(cell))
         table.add_row(*cells, style=_STYLES[row.style])
     if marked:
-        table.caption = f"{WORST} the worst of its column"
+        table.caption = f"{WORST} worst of its column"
         table.caption_justify = "left"
     return table
 
 
 def make_table(title: str, head: list[str], texts: int = 1) -> Table:
-    """Return an empty table; texts: how many columns are words, the others are figures."""
+    """Return an empty table; texts: the number of text columns, before those of figures."""
     table = Table(
         title=escape(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
@@ -56,13 +56,13 @@ def make_table(title: str, head: list[str], texts: int = 1) -> Table:
 
 
 def confusion_table(scores: Scores) -> Table:
-    """Lay out the confusion matrix; a cell is the bluer, the larger its share of the row."""
+    """Return the confusion matrix; a cell is bluer the larger its share of the row."""
     labels = list(scores.per_group)
     texts = [f"{count:,}" for row in scores.confusion for count in row]
     width = max(map(len, [*texts, *labels]))
-    table = make_table("Images by true group (rows) and answered group (columns)", [""])
+    table = make_table("Images by true group (rows) and predicted group (columns)", [""])
     table.padding = 0
-    for label in labels:  # aligned by hand: Rich would trim the margin that is to be coloured
+    for label in labels:  # aligned by hand: Rich would trim the coloured margin
         table.add_column(f" {label:>{width}} ", no_wrap=True)
     for label, row in zip(labels, scores.confusion, strict=True):
         cells = []
@@ -78,7 +78,7 @@ def confusion_table(scores: Scores) -> Table:
 
 @contextmanager
 def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar per stage on a terminal's stderr, in the first process of a launch alone."""
+    """Show a bar per stage on a terminal's stderr, only in the first process of a launch."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agecli.commands._console import err

@@ -1,4 +1,4 @@
-"""agecli doctor: what is here, and what is broken."""
+"""agecli doctor: check the installation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STYLES = {"ok": "green", "absent": "yellow", "broken": "bold red"}
 def doctor(as_json: Json = False) -> None:
     """Check the installation: versions, device, memory, caches, weights, hub, camera and extras.
 
-    Put its output into a report of a fault. What is absent is optional. The exit
-    code is 1 where something is broken.
+    Include its output in bug reports. What is absent is optional. The exit
+    code is 1 if something is broken.
     """
     from agecli.commands._console import err, out, show_json
     from agecli.health import doctor
 
-    with err.status("looking at packages, device, weights and hub"):
+    with err.status("checking packages, device, weights and hub"):
         findings = doctor()
     if as_json:
         show_json([asdict(finding) for finding in findings])

@@ -35,7 +35,7 @@ Examples:
 """
 
 GATE_FAILED = 4
-"""The exit code where a --gate does not hold."""
+"""The exit code if a --gate is not met."""
 
 SEEN = {
     "test": "",
@@ -54,7 +54,7 @@ Weights = Annotated[
 DATA = [Path(TrainConfig.data)]
 Split = Annotated[
     Literal["test", "val", "train", "all"],
-    typer.Option(help="Images to score on; all: those of other data, without what was seen."),
+    typer.Option(help="Split to score on; all: other data, without images seen in training."),
 ]
 Folder = Path | None
 
@@ -63,36 +63,36 @@ def _folder(about: str) -> Any:
     return typer.Option(metavar="DIR", file_okay=False, help=about)
 
 
-Plots = Annotated[Folder, _folder("Draw the confusion matrices as PNG.")]
-Report = Annotated[Folder, _folder("Write a page with all figures: HTML, Markdown.")]
-ShowFaces = Annotated[bool, flag("show-faces", "Show the worst mistakes' pictures in --report.")]
-Robustness = Annotated[bool, flag("robustness", "Score perturbed images, too: turned, dark, ...")]
-Store = Annotated[bool, flag("store", "Keep --robustness in the weights files' own metadata.")]
+Plots = Annotated[Folder, _folder("Draw confusion matrices as PNG.")]
+Report = Annotated[Folder, _folder("Write a report with all figures, as HTML and Markdown.")]
+ShowFaces = Annotated[bool, flag("show-faces", "Show the images of the worst errors in --report.")]
+Robustness = Annotated[bool, flag("robustness", "Also score perturbed images: rotated, dark, ...")]
+Store = Annotated[bool, flag("store", "Store --robustness in the weights files' metadata.")]
 Photographs = Annotated[
-    bool, flag("photographs", "Find faces in larger pictures, too, as predict does.")
+    bool, flag("photographs", "Also detect faces in larger pictures, like predict.")
 ]
 OutOfFoldFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE", dir_okay=False,
-        help="Write each image's answer by the run of its fold, doubtful labels first: a CSV file, "
-        "as --soft-labels takes.",
+        help="Write each image's prediction by the run of its fold, doubtful labels first: a CSV "
+        "file that --soft-labels accepts.",
     ),
 ]  # fmt: skip
 Gates = Annotated[
     list[str] | None,
     typer.Option(
         "--gate", metavar="FIGURE>=X",
-        help="Condition on every model, as exact>=0.7 or worst_slice>=0.5; may be repeated.",
+        help="Condition that every model has to meet, e.g. exact>=0.7; may be repeated.",
     ),
 ]  # fmt: skip
 FitEnsemble = Annotated[
-    bool, flag("fit-ensemble", "Fit how much each model counts, and keep that beside the weights.")
+    bool, flag("fit-ensemble", "Fit the weight of each model, and store it beside the weights.")
 ]
 Force = Annotated[
-    bool, flag("force", "Score models that may have seen these images, too, and mark them.")
+    bool, flag("force", "Also score models that may have seen these images, and mark them.")
 ]
-Flip = Annotated[bool, typer.Option(help="Average each image's answer with its mirror image's.")]
+Flip = Annotated[bool, typer.Option(help="Average predictions with the mirror image's.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per step.")]
 
 
@@ -117,15 +117,15 @@ def evaluate(
 ) -> None:
     """Score models on images they have not seen: accuracy, errors in years, calibration, cost.
 
-    Of other data than a model's own, the images that it, its teacher or what it began with has
-    seen, or near copies of these, are left out and counted: its weights file keeps a fingerprint
+    On other data than a model's own, images that it, its teacher or its initial weights have
+    seen, and near copies of them, are left out and counted: its weights file has a fingerprint
     of each.
 
     Several models are compared with each other and with their ensemble, on each of several data
-    sets; runs of `train --fold`, each on its own fold's images, by mean and standard deviation.
-    With --json, a line per model, and of several one for the ensemble and one with their
-    differences in pairs, or one for the folds; --robustness and --photographs add one each. Several
-    processes of a launcher share the images. Exit code 4: a --gate does not hold.
+    sets; runs of `train --fold`, each on its own fold, by mean and standard deviation.
+    With --json, prints a line per model; with several, one for the ensemble and one with their
+    pairwise differences, or one for the folds; --robustness and --photographs add one each. Several
+    processes of a launcher divide the images. Exit code 4: a --gate is not met.
     """
     from agecli.commands._tables import stage_bars
     from agecli.evaluation import across, outoffold
@@ -170,7 +170,7 @@ def _check(
     plots: Path | None, report: Path | None, out_of_fold: Path | None, weights: list[Path],
     data: list[Path], split: str,
 ) -> None:  # fmt: skip
-    """Make the folders, and see that nothing of others is written over, before the work."""
+    """Make the folders, and check before the work that nothing else will be overwritten."""
     from agecli.evaluation import outoffold
     from agecli.evaluation.names import data_names, row_names
     from agecli.evaluation.report.page import page_files
@@ -194,7 +194,7 @@ def _check(
 def _plots(
     folder: Path, models: list[str], data: Collection[str], split: str
 ) -> dict[str, list[Path]]:
-    """Return the pictures of each data set: one per model, and last that of --robustness."""
+    """Return the plots of each data set: one per model, and last that of --robustness."""
     from agecli.evaluation.report.page import plot_folders
 
     drawn = [*(f"{name}-{split}-confusion.png" for name in models), "robustness.png"]
@@ -252,7 +252,7 @@ def _show(
 
 
 def _show_models(suite: Suite, where: str) -> None:
-    """Print all figures of one model, or those by which several are compared."""
+    """Print all figures of one model, or a comparison of several."""
     from agecli.commands._console import out
     from agecli.commands._tables import confusion_table, lay_out
     from agecli.evaluation.report import tables
@@ -260,7 +260,7 @@ def _show_models(suite: Suite, where: str) -> None:
     if len(suite.rows) > 1:
         for grid in tables.model_grids(suite.rows, f"{len(suite.models)} models on {where}"):
             out.print(lay_out(grid))
-        out.print(tables.describe_decisions(suite.rows), highlight=False)
+        out.print(f"{tables.describe_decisions(suite.rows)}\n", highlight=False)
         return
     (row,) = suite.rows
     title = f"{_title(row)} on {where}, answering with {row.decision}"

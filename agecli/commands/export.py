@@ -1,4 +1,4 @@
-"""agecli export: weights for use elsewhere."""
+"""agecli export: write weights in other formats."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ To = Annotated[
     Form | None,
     Option(
         help="ONNX; torch.export's pt2, TorchScript's successor; or agecli's own weights "
-        "file; by default what OUT ends in."
+        "file; by default OUT's suffix."
     ),
 ]
 Dtype = Annotated[
     Literal["fp32", "fp16"] | None,
-    Option(help="Matrices of a safetensors file, by default fp16; other forms are in fp32."),
+    Option(help="Precision of a safetensors file's matrices, by default fp16; others use fp32."),
 ]
-Int8 = Annotated[bool, flag("int8", "ONNX in 8 bits, its ranges set on validation images.")]
+Int8 = Annotated[bool, flag("int8", "Quantise ONNX to 8 bits, calibrated on validation images.")]
 WithBackbone = Annotated[
-    bool, flag("with-backbone", "Put the backbone inside a dinov2's safetensors file.")
+    bool, flag("with-backbone", "Include the backbone in a dinov2's safetensors file.")
 ]
 Data = Annotated[
     Path | None,
     Option(
         metavar="DIR",
         autocompletion=completion.datasets,
-        help="Data set on whose validation images the export is checked; else on drawn ones.",
+        help="Data set on whose validation images to check the export; by default synthetic ones.",
     ),
 ]
 Card = Annotated[bool, flag("card", "Write a model card beside OUT, ending in .md.")]
 HubFolder = Annotated[
     Path | None,
-    Option(metavar="DIR", help="Instead of OUT: fill a folder that a model hub takes as it is."),
+    Option(metavar="DIR", help="Instead of OUT: write a folder that model hubs accept as it is."),
 ]
 Index = Annotated[
     bool,
     flag(
         "index",
-        "Instead of OUT: write README.md in FOLDER, which tells of the weights there "
-        "how right they are and how to train them again.",
+        "Instead of OUT: write README.md in FOLDER, with the accuracy of its weights "
+        "and the commands that train them again.",
     ),
 ]
 
@@ -82,27 +82,27 @@ def export(
     hub_folder: HubFolder = None,
     index: Index = False,
 ) -> None:
-    """Write a model in another form, for use elsewhere.
+    """Write a model in another format, for use elsewhere.
 
-    ONNX and pt2 take uint8 crops (N, side, side, 3) of a face, normalise them
-    themselves, and give the groups' probabilities and, where known, the age.
-    ONNX runs without torch: predict and evaluate take it like any weights.
+    ONNX and pt2 take uint8 face crops (N, side, side, 3), normalise them
+    themselves, and return the groups' probabilities and, if known, the age.
+    ONNX runs without torch: predict and evaluate accept it like any weights.
 
-    Every export is run beside the original; one that answers otherwise is not
+    Every export is compared with the original; one whose outputs differ is not
     kept.
     """
     from agecli.exporting.export import export, write_index
 
     if index:
         if any((out, to, dtype, int8, with_backbone, card, hub_folder)):
-            raise UsageError("--index: give the folder of the weights, and nothing else")
+            raise UsageError("--index: pass only the folder of the weights")
         typer.echo(write_index(weights))
         return
     target = out or hub_folder
     if target is None or (out and hub_folder):
-        raise UsageError("OUT: give a file to write, or --hub-folder instead")
+        raise UsageError("OUT: pass a file to write, or --hub-folder instead")
     if int8 and dtype:
-        raise UsageError("--dtype: --int8 has a precision of its own: leave one of them out")
+        raise UsageError("--dtype and --int8 exclude each other: pass one")
     typer.echo(
         export(
             weights, target, form=to, precision="int8" if int8 else dtype, data=data, card=card,

@@ -1,4 +1,4 @@
-"""agecli predict: tell the age groups of the faces in pictures and videos."""
+"""agecli predict: predict the age groups of the faces in images and videos."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Examples:
 """
 
 NO_ANSWER = 3
-"""The exit code where some pictures have no answer."""
+"""The exit code if some pictures have no prediction."""
 
 Option = typer.Option
 Pictures = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PICTURE",
-        help="Pictures, folders of them, patterns, videos, or - for a picture on stdin.",
+        help="Pictures, videos, folders of them, patterns, or - for a picture on stdin.",
     ),
 ]
-Crops = Annotated[bool, flag("crops", "The pictures are face crops: take them as they are.")]
+Crops = Annotated[bool, flag("crops", "The pictures are face crops: use them as they are.")]
 Fallback = Annotated[
-    config.Fallback, Option(help="Where no face is found: no answer, or one for the whole picture.")
+    config.Fallback, Option(help="Without a face: skip the picture, or predict from all of it.")
 ]
 Align = Annotated[
     config.Align,
-    Option(help="Set each face upright by its five points, or crop the detector's box."),
+    Option(help="Align each face by five landmarks, or crop the detector's box."),
 ]
 LeastScore = Annotated[
-    float, Option(metavar="X", min=0, max=1, help="Detections below this score are no faces.")
+    float, Option(metavar="X", min=0, max=1, help="Drop detections with a lower score.")
 ]
 Json = Annotated[bool, flag("json", "Print a line of JSON per face and model.")]
 Csv = Annotated[Path | None, Option(metavar="FILE", help="Write a CSV row per face and model.")]
@@ -54,35 +54,35 @@ Top = Annotated[
     Option(
         metavar="K",
         min=1,
-        help="Show only K groups: the answered one, and the most probable others.",
+        help="Show only K groups: the predicted one, and the most probable others.",
     ),
 ]
 Coverage = Annotated[
     float | None,
     Option(
         metavar="0.8|0.9|0.95",
-        help="How often the true age is to be in the set beside the answer; by default 0.9.",
+        help="How often the age set has to contain the true age; by default 0.9.",
     ),
 ]
 Abstain = Annotated[
     bool,
-    flag("abstain", "Give no answer where it is worth no more than the most frequent group."),
+    flag("abstain", "Abstain where a guess of the most frequent group is as good."),
 ]
 Annotate = Annotated[
     Path | None,
-    Option(metavar="DIR", file_okay=False, help="Write pictures with boxes and labels."),
+    Option(metavar="DIR", file_okay=False, help="Write copies with boxes and labels."),
 ]
 Webcam = Annotated[bool, flag("webcam", "Watch a camera until Ctrl-C, instead of pictures.")]
 Camera = Annotated[int, Option(metavar="N", min=0, help="Which camera --webcam watches, from 0.")]
-FrameRate = Annotated[str, Option(metavar="N|all", help="Frames looked at per second of a video.")]
+FrameRate = Annotated[str, Option(metavar="N|all", help="Frames per second of a video to look at.")]
 Seconds = Annotated[
-    float | None, Option(metavar="S", min=0.01, help="Look at the first S seconds of each video.")
+    float | None, Option(metavar="S", min=0.01, help="Use only the first S seconds of each video.")
 ]
 Model = Annotated[
     str | None,
     Option(
         metavar="NAME|all",
-        help=f"Model to ask; by default {DEFAULT_MODEL}, or all of --weights.",
+        help=f"Model to use; by default {DEFAULT_MODEL}, or all of --weights.",
         autocompletion=completion.models,
     ),
 ]
@@ -90,11 +90,11 @@ Weights = Annotated[
     Path | None,
     Option(
         metavar="FILE|DIR",
-        help="Other weights than the released ones; ONNX, too.",
+        help="Weights to use instead of the released ones; also ONNX.",
         autocompletion=completion.weights,
     ),
 ]
-Flip = Annotated[bool, Option(help="Average each face's answer with its mirror image's.")]
+Flip = Annotated[bool, Option(help="Average each face's prediction with its mirror image's.")]
 Workers = Annotated[
     int | None,
     Option(min=0, help="Processes that detect faces; by default one per CPU from 50 pictures on."),
@@ -127,13 +127,13 @@ def predict(
 ) -> None:
     """Detect the faces in pictures and videos, and predict their age groups.
 
-    One picture gets a bar per group; of many, every face gets a line. In a video
-    or before a camera faces are followed: each gets a line when it is gone, with
-    the mean of its answers. Results go to stdout (or, with --csv, to FILE alone),
-    progress and warnings to stderr. Several processes of a launcher share the
+    One picture gets a bar per group; with many, every face gets a line. In a video
+    or before a camera faces are tracked: each gets a line when it has left, with
+    its mean prediction. Results go to stdout (or, with --csv, only to FILE),
+    progress and warnings to stderr. Several processes of a launcher divide the
     files.
 
-    Exit codes: 0 every picture has an answer; 3 some have none, their rows say
+    Exit codes: 0 every picture has a prediction; 3 some have none, their rows say
     why (no face found, unreadable, unsure); 1 failure; 2 wrong usage.
     """
     from agecli.commands._outputs import check
@@ -149,7 +149,7 @@ def predict(
     if webcam:
         _refuse_with_webcam(pictures, annotate)
     elif not pictures:
-        raise UsageError("Missing argument 'PICTURE': name pictures or videos, or give --webcam")
+        raise UsageError("Missing argument 'PICTURE': pass pictures or videos, or --webcam")
     sources = find_sources(pictures or [], camera if webcam else None, fps, seconds)
     if distributed.is_main():
         check(csv, annotate, [] if webcam else sources.paths)
@@ -176,10 +176,8 @@ def predict(
 
 def _refuse_with_webcam(pictures: list[str] | None, annotate: Path | None) -> None:
     if pictures:
-        raise UsageError("--webcam takes no PICTURE: ask for the one or the other")
+        raise UsageError("--webcam takes no PICTURE: pass one or the other")
     if annotate:
-        raise UsageError(
-            "--annotate: pictures of --webcam are not kept; leave the one or the other"
-        )
+        raise UsageError("--annotate: frames of --webcam are not saved; leave out one of them")
     if distributed.world() > 1:
-        raise UsageError("--webcam: one process watches a camera; start agecli without a launcher")
+        raise UsageError("--webcam: one process watches a camera; run agecli without a launcher")

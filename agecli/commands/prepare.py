@@ -32,9 +32,9 @@ Sources = Annotated[
     list[Path],
     typer.Argument(
         metavar="SOURCE [OUT]",
-        help="A set as .tar.gz, .tar, .zip or folder, or several; each is recognised: UTKFace, "
-        "Adience, FairFace, APPA-REAL, folders of ages, labels.csv. OUT, the data set, is a name "
-        "that is not there yet, or an earlier data set; data/NAME by default.",
+        help="One or more data sets as .tar.gz, .tar, .zip or folder, recognised as UTKFace, "
+        "Adience, FairFace, APPA-REAL, folders of ages or labels.csv. OUT, the result, is a new "
+        "folder, or an earlier data set; data/NAME by default.",
         show_default=False,
     ),
 ]
@@ -55,52 +55,54 @@ Slices = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN,...",
-        help="Keep these further columns of the table, of 50 values at most: `agecli evaluate` "
-        "then scores each value by itself.",
+        help="Keep more columns of the table, of at most 50 values each: `agecli evaluate` "
+        "then scores each value separately.",
         show_default=False,
     ),
 ]
 Layout = Annotated[
     str | None,
-    typer.Option(help="adience, fairface, appa-real, csv, utkface or folders, if it must be said."),
+    typer.Option(
+        help="adience, fairface, appa-real, csv, utkface or folders; recognised by default."
+    ),
 ]
 Detect = Annotated[
     bool | None,
     typer.Option(
         "--detect/--no-detect",
-        help="Find and crop the largest face, as predict does; by default in the sources whose "
-        "faces do not lie as in UTKFace's aligned ones.",
+        help="Detect and crop the largest face, like predict; by default in sources whose "
+        "faces are not aligned like UTKFace's.",
         show_default=False,
     ),
 ]
 SchemeText = Annotated[
-    str, typer.Option(help='Age groups: adience8, decades, or your own, "0-12,13-19,20+".')
+    str, typer.Option(help='Age groups: adience8, decades, or your own, e.g. "0-12,13-19,20+".')
 ]
 Size = Annotated[int, typer.Option(help="Side of the stored images in pixels.")]
 Store = Annotated[
-    config.Store, typer.Option(help="Keep images as pixels, or compressed: 1/20 of the disk.")
+    config.Store, typer.Option(help="Store images as pixels, or compressed to 1/20 of the space.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the split.")]
 Conflicts = Annotated[
     config.Conflicts,
-    typer.Option(help="Training images whose copies are labelled over 5 years apart."),
+    typer.Option(help="Training images whose duplicates are labelled over 5 years apart."),
 ]
 Folds = Annotated[
-    int, typer.Option(metavar="N", help="Deal folds for `train --fold`, too; 0 = the data's own.")
+    int, typer.Option(metavar="N", help="Make folds for `train --fold`, too; 0 = the data's own.")
 ]
 Doubtful = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Images that do not train, since their labels are doubted: a text file with an id of "
-        "manifest.csv a line, or a CSV file with the column id.",
+        help="Images with doubtful labels, left out of training: a text file with an id from "
+        "manifest.csv per line, or a CSV file with the column id.",
     ),
 ]
 Audit = Annotated[
-    int, typer.Option(min=1, max=2, help="How near duplicates are found; 1 makes earlier splits.")
+    int, typer.Option(min=1, max=2, help="How to find near duplicates; 1 reproduces older splits.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per CPU by default.")]
-Force = Annotated[bool, typer.Option("--force", help="Make OUT again where it exists.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")]
 
 
 def prepare(
@@ -122,11 +124,11 @@ def prepare(
     force: Force = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check, split and store pictures, so that training reads them without decoding.
+    """Check, split and store images, so that training reads them without decoding.
 
-    Exact and near duplicates never straddle train, validation and test (80/10/10). OUT holds
-    images.npy, manifest.csv and receipt.json, and appears only when it is whole. With --store
-    compressed, images.jpegs and offsets.npy stand in place of images.npy.
+    Exact and near duplicates never straddle train, validation and test (80/10/10). OUT contains
+    images.npy, manifest.csv and receipt.json, and appears only when it is complete. With --store
+    compressed, images.jpegs and offsets.npy replace images.npy.
     """
     settings = PrepareConfig(
         scheme=scheme, size=size, store=store, seed=seed, conflicts=conflicts, folds=folds,
@@ -196,7 +198,7 @@ def _show(receipt: Receipt, target: Path) -> None:
 
 
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
-    """Say what was found, and what was done about it."""
+    """Yield what was found, and what was done about it."""
     from agecli.commands._console import shortened
 
     clusters = receipt.clusters
@@ -205,28 +207,28 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
         yield (
             "source",
             (
-                f"{origin.name}: {origin.pictures:,} pictures, {origin.layout} by {origin.by}; "
+                f"{origin.name}: {origin.pictures:,} images, {origin.layout} by {origin.by}; "
                 f"{framing}: {origin.why}"
             ),
         )
-    yield "images", f"{receipt.images:,}, of which {receipt.used:,} are used"
+    yield "images", f"{receipt.images:,}, {receipt.used:,} used"
     if names := receipt.repaired_names:
         yield "repaired names", f"{len(names):,}: {shortened(names)}"
     if names := receipt.skipped:
-        yield "no pictures", f"{len(names):,}, left out: {shortened(names)}"
+        yield "not images", f"{len(names):,}, left out: {shortened(names)}"
     if names := [name for name in receipt.unreadable if name.endswith("/")]:
         yield "not opened", f"{len(names):,} folders: {shortened(names)}"
     for origin in receipt.origins:
         for reason, kind in origin.left_out.items():
             yield "left out", f"{kind.count:,} of {origin.name}, {reason}: {shortened(kind.files)}"
     if receipt.missing:
-        yield "without a picture", f"{receipt.missing:,} rows of tables"
+        yield "without an image", f"{receipt.missing:,} rows of tables"
     if names := receipt.unused_columns:
-        yield "columns not used", f"{shortened(names)} (--slices keeps them for evaluate)"
+        yield "unused columns", f"{shortened(names)} (--slices keeps them for evaluate)"
     for reason, count in receipt.excluded.items():
         yield "excluded", f"{count:,}: {reason}"
     yield (
-        "same pictures",
+        "duplicates",
         (
             f"{clusters.images:,} images in {clusters.of_several:,} clusters, "
             f"{clusters.identical_files:,} of them byte for byte"

@@ -1,4 +1,4 @@
-"""agecli train MODEL: a command per model, made of its settings."""
+"""agecli train MODEL: a command per model, made from its settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _own(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Settings from a TOML file or a run's config.json; options given here win.",
+            help="Settings from a TOML file or a run's config.json; other options override them.",
             rich_help_panel="Run",
         ),
     ] = None,
@@ -46,17 +46,17 @@ def _own(
         bool,
         typer.Option(
             "--show-config",
-            help="Do not train: show all settings and where each comes from.",
+            help="Do not train: show all settings and their origins.",
             rich_help_panel="Run",
         ),
     ] = False,
-    run: Annotated[Path | None, typer.Option(help="Folder to fill; runs/MODEL by default.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Continue a run with its own settings; --data, --device, --workers, --log-to may "
-            "be others.",
+            help="Resume a run with its own settings; only --data, --device, --workers, --log-to "
+            "may change.",
             autocompletion=completion.runs,
         ),
     ] = None,
@@ -64,14 +64,14 @@ def _own(
         bool,
         typer.Option(
             "--memory-report",
-            help="Do not train: measure what a step of these settings needs, with --amp and "
-            "--grad-checkpoint and without.",
+            help="Do not train: measure the memory of a step with these settings, with and "
+            "without --amp and --grad-checkpoint.",
             rich_help_panel="Memory",
         ),
     ] = False,
     as_json: Annotated[bool, json_option("Run")] = False,
 ) -> None:
-    """Declare the options of every training that are no settings of it."""
+    """Declare the options of every training that are not settings."""
 
 
 class TrainCommands(ModelCommands):
@@ -88,7 +88,7 @@ class TrainCommands(ModelCommands):
 
 
 def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
-    """Run what the options ask for."""
+    """Run the training, or the report, that the options ask for."""
     from agecli.commands._display import show_result, training_display
     from agecli.commands._settings import settings_of, show_settings
     from agecli.training.train import resume, train
@@ -117,7 +117,7 @@ def train_model(context: typer.Context, kind: type[TrainConfig]) -> None:
 
 
 def _open_run(context: typer.Context, folder: Path, kind: type[TrainConfig]) -> TrainConfig:
-    """Read the settings of --resume's run. Raises UsageError for one of another model."""
+    """Read the settings of the run to resume. Raises UsageError for another model's run."""
     from agecli.training.runs import Run
 
     allowed = ("resume", "memory_report", "show_config", "as_json", *PLACE)
@@ -137,7 +137,7 @@ def _report_memory(config: TrainConfig, as_json: bool, *, settled: bool) -> None
 
     if not settled:
         if config.vram_budget:
-            raise UsageError("--memory-report measures the settings given: leave out --vram-budget")
+            raise UsageError("--memory-report does not use --vram-budget: leave it out")
         config = settle(config, lambda text: typer.echo(f"agecli: {text}", err=True), dry=True)
     if distributed.is_main():
         show_memory_report(config, as_json)

@@ -1,4 +1,4 @@
-"""agecli tune: search the settings of a model's training."""
+"""agecli tune: search for the settings with which a model trains best."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from agecli.commands._options import (
 )
 from agecli.config import CONFIGS, TRIALS, Metric, Pruner, TrainConfig
 
-ABOUT = """Search the settings with which the {model} trains best, by Optuna's TPE.
+ABOUT = """Search for the settings with which the {model} trains best, by Optuna's TPE.
 
-    Options of the training that are given here are fixed; the others of the space are searched,
-    starting from the defaults. Only validation images are looked at. The study goes on where it
+    Training options on the command line are fixed; the others in the space are searched,
+    starting from the defaults. Only validation images are used. The study continues where it
     was stopped when the command is run again; STUDY/best.toml has the best settings so far.
     """
 
 
 SEARCH = "Search"
-"""The panel of the help that only a search has."""
+"""The panel of the help for the search's own options."""
 
 
 def _own(
-    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall have.")] = TRIALS,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study in all.")] = TRIALS,
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0, metavar="SECONDS", help="Begin no trial after so long.", rich_help_panel=SEARCH
+            min=0, metavar="SECONDS", help="Start no trial after this time.", rich_help_panel=SEARCH
         ),
     ] = None,
     metric: Annotated[
         Metric,
         typer.Option(
-            help="What is searched for, at the epoch with the best validation loss.",
+            help="Metric to optimise, at the epoch with the best validation loss.",
             rich_help_panel=SEARCH,
         ),
     ] = "val_exact",
     pruner: Annotated[
         Pruner,
-        typer.Option(help="Who gives hopeless trials up, epoch by epoch.", rich_help_panel=SEARCH),
+        typer.Option(help="Pruner, which stops unpromising trials early.", rich_help_panel=SEARCH),
     ] = "hyperband",
     space: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="TOML file of what to search, instead of the model's.",
+            help="TOML file with the search space, instead of the model's.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def _own(
         bool,
         typer.Option(
             "--show-space",
-            help="Do not search: print the space as such a file.",
+            help="Do not search: print the search space as such a file.",
             rich_help_panel=SEARCH,
         ),
     ] = False,
@@ -79,13 +79,16 @@ def _own(
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="PostgreSQL or MySQL database that several machines share; a file in the study's "
-            "folder by default.",
+            help="PostgreSQL or MySQL database for several machines; by default a file in the "
+            "study's folder.",
             rich_help_panel=SEARCH,
         ),
     ] = "",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train at once.", rich_help_panel=SEARCH)
+        int,
+        typer.Option(
+            min=1, help="Processes that train trials in parallel.", rich_help_panel=SEARCH
+        ),
     ] = 1,
     as_json: Annotated[bool, json_option("Run")] = False,
 ) -> None:
@@ -107,7 +110,7 @@ def tune_model(context: typer.Context, kind: type[TrainConfig]) -> None:
         typer.echo(write_toml(space), nl=False)
         return
     own = {name: options[name] for name in OWN if name not in ("show_space", "as_json")}
-    for name in ("metric", "pruner"):  # a study that goes on has its own
+    for name in ("metric", "pruner"):  # a study that continues has its own
         own[name] = options[name] if is_given(context, name) else None
     with search_display() as display:
         summary = tune(kind.model, observer=display, **own, **asked)
@@ -121,7 +124,7 @@ class TuneCommands(ModelCommands):
     """The commands of `agecli tune`."""
 
     def add_command_of(self, app: typer.Typer, model: str) -> None:
-        """Add the command that searches a model's settings: trainings' options, then its own."""
+        """Add the command that searches a model's settings: training options, then its own."""
         kind = CONFIGS[model]
         settings = [option for option in setting_options(model) if option.name not in OWN]
         about = ABOUT.format(model=model)

@@ -1,4 +1,4 @@
-"""Every default, once: `base` has what all models share, `models` what each adds."""
+"""Every default, once: `base` has the settings that all models share, `models` the others."""
 
 from agecli.config.base import (
     DETECTOR,

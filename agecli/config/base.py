@@ -1,4 +1,4 @@
-"""What all models share: every default, once, with its meaning and its check."""
+"""Settings that all models share: every default, once, with its meaning and its check."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from agecli.config.space import Choice, Float, Space
 from agecli.errors import UsageError, brief
 
 DETECTOR = "yunet"
-"""What faces are cropped by; weights files name it."""
+"""The detector by which faces are cropped, as named in weights files."""
 EARLIER_DETECTORS = frozenset({"dlib-hog"})
-"""Weights that name one of these are answered by the present one: it crops alike."""
+"""Detectors of older weights files, replaced by the present one, which crops alike."""
 FACE_MARGIN = 0.066
-"""What a crop shows beyond a face's box on each side, in box sides, as UTKFace's chips do."""
+"""Margin of a crop on each side of a face's box, in box sides, as in UTKFace's chips."""
 
 MIN_FACE_SCORE = 0.7
-"""Below this score, 0 to 1, a detection is no face."""
+"""Detections with a lower score, 0 to 1, are dropped."""
 
 FPS = 2.0
-"""Frames looked at per second of a video, of which a face's answer is the mean."""
+"""Frames per second of a video over which a face's prediction is averaged."""
 
 FLIP = False
-"""Whether a face's answer is averaged with its mirror image's.
+"""Whether a face's prediction is averaged with its mirror image's.
 
-Twice the time, and of no use to a model that was trained on mirrored images: cnn, on validation,
+Twice the time, without gain for a model trained on mirrored images: cnn, on validation,
 74.1 % exact with it and 74.4 % without.
 """
 
 PLACE = ("data", "device", "workers", "log_to")
-"""Settings of a training that say where and not what: they may change while it goes on."""
+"""Settings of the machine rather than the training: they may change when a run is resumed."""
 
 MOST_ACCUMULATED = 4096
-"""Batches per optimiser step at most."""
+"""Most batches per optimiser step."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,16 +74,16 @@ class PrepareConfig:
     size: int = 200
     """Side of the stored images in pixels; UTKFace's own, so that nothing is resampled twice."""
     store: Store = "pixels"
-    """How images are kept: as pixels, which training reads as they are, or compressed as JPEG, in a
-    twentieth of the disk, decoded by training's --workers."""
+    """How images are stored: as pixels, which training reads directly, or as JPEG, in a
+    twentieth of the space, decoded by training's --workers."""
     seed: int = 0
-    """Decides the split, together with the images' content."""
+    """Seed of the split, which also depends on the images' content."""
     conflicts: Conflicts = "drop"
-    """What happens to training images whose copies carry ages more than 5 years apart."""
+    """What to do with training images whose duplicates have ages more than 5 years apart."""
     folds: int = 0
-    """Folds for cross-validation, beside the split; 0 = those that the data has, if any."""
+    """Folds for cross-validation, beside the split; 0 = the data set's own, if any."""
     audit: int = 2
-    """How near duplicates are found; 1 makes the splits of before grey and cropped copies were."""
+    """How near duplicates are found; 1 reproduces splits from before grey and cropped ones were."""
 
     def __post_init__(self) -> None:
         from agecli.ages import Scheme  # here, since it loads numpy, which no --help needs
@@ -92,39 +92,39 @@ class PrepareConfig:
         check_types(self)
         check_range(self, size=(16, 1024), seed=(0, 2**31), folds=(0, 100), audit=(1, 2))
         if self.folds == 1:
-            raise UsageError("--folds: one fold would be all: give 2 or more, or 0 for none")
+            raise UsageError("--folds: 1 is not a cross-validation: use 2 or more, or 0 for none")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained: what every model has; its own is in the classes below.
+    """How a model is trained: the settings of every model; the classes below add their own.
 
-    A model's docstring is the help of its `agecli train`, and what stands under a setting that of
+    A model's docstring is the help of its `agecli train`, and a setting's docstring that of
     its option.
     """
 
     examples: ClassVar[tuple[str, ...]] = ()
-    """Options of `agecli train` that its help shows."""
+    """Examples in the help of `agecli train`."""
     tune_examples: ClassVar[tuple[str, ...]] = ()
-    """Options of `agecli tune` that its help shows."""
+    """Examples in the help of `agecli tune`."""
     smallest: ClassVar[int] = 16
-    """Least side of the images that the model can take."""
+    """Smallest side of the images that the model accepts."""
     smallest_batch: ClassVar[int] = 1
     lowest_lr: ClassVar[float] = 1e-8
 
     model: NoOption[str] = ""
     data: Annotated[str, Option(metavar="DIR")] = "data/utkface"
-    """Data set of `agecli prepare`."""
+    """Data set made by `agecli prepare`."""
     fold: Annotated[int | None, Option("Data", "K")] = None
-    """Fold to test on; the others train, and a tenth of them validates."""
+    """Fold to test on; the others are for training, a tenth of them for validation."""
     within_train: Annotated[bool, Option("Data", negated=False)] = False
-    """With --fold: of the training split alone, for evaluate --out-of-fold to answer its images."""
+    """With --fold: use only the training split, as evaluate --out-of-fold requires."""
     teacher: Weights = ""
-    """A trained model whose answers are learned, beside the labels."""
+    """Trained model to distil: its predictions are learned beside the labels."""
     soft_labels: Annotated[str, Option("Data", "FILE")] = ""
-    """A CSV file of distributions over years or groups, learned beside the labels: a row per id."""
+    """CSV file of distributions over years or groups to learn beside the labels: a row per id."""
     soft_labels_sha256: NoOption[str] = ""
-    """That of the file; found and recorded, so that a resumed run learns from the same."""
+    """Hash of that file; recorded, so that a resumed run learns from the same one."""
     image_size: int = 224
     """Side of the model's input in pixels."""
     objective: str = ""
@@ -133,10 +133,10 @@ class TrainConfig:
     batch_size: int = 64
     """Images per batch.
 
-    Of each process; those of an optimiser step are `accumulate` times as many.
+    Of each process; an optimiser step has `accumulate` times as many.
     """
     accumulate: Annotated[int, Option("Memory")] = 1
-    """Batches per optimiser step, whose gradients are summed up."""
+    """Batches per optimiser step, whose gradients are summed."""
     lr: float = 1e-3
     """Highest learning rate."""
     weight_decay: Annotated[float, Option("Optimisation")] = 0.02
@@ -149,43 +149,43 @@ class TrainConfig:
     dropout: Annotated[float, Option("Model")] = 0.25
     """Dropout of the head."""
     augment: Annotated[Augment, Option("Augmentation")] = "light"
-    """light: rotate, scale, shift, mirror; wild: also hair, soften, recolour, compress, erase."""
+    """light: rotate, scale, shift, mirror; wild: also hair, resolution, colour, JPEG, erasing."""
     balance: Annotated[Balance, Option("Data")] = "none"
-    """Weight of rare groups in the loss: equal images (none), equal groups (full), between."""
+    """Weight of rare groups in the loss: equal images (none) to equal groups (full)."""
     shares: Annotated[str, Option("Data", "SOURCE=SHARE,...")] = ""
-    """Share of each source of the data set in what trains, as UTKFace=2,groups=1; by default all
-    images as they come."""
+    """Relative share of each source in training, e.g. UTKFace=2,groups=1; by default, every
+    image once per epoch."""
     ema: Annotated[float, Option("Optimisation")] = 0.998
-    """Decay of the moving average of weights, per step; 0 = none."""
+    """Decay of the moving average of weights, per step; 0 = no average."""
     patience: Annotated[int, Option("Optimisation")] = 0
-    """Epochs without a better validation loss before stopping; 0 = never.
+    """Epochs without a lower validation loss before stopping; 0 = never stop.
 
-    A one-cycle gains most at its end, and must not be judged by its high rates.
+    One-cycle gains most at its end, so its high rates must not trigger a stop.
     """
     amp: Annotated[bool, Option(negated=False)] = False
-    """Mixed precision: bf16, or fp16 where a GPU has no bf16."""
+    """Mixed precision: bf16, or fp16 on GPUs without bf16."""
     grad_checkpoint: Annotated[bool, Option("Memory", negated=False)] = False
-    """Recompute activations: less memory, about a third more time."""
+    """Gradient checkpointing: recompute activations, for less memory and a third more time."""
     vram_budget: Annotated[str, Option("Memory", "SIZE")] = ""
-    """Memory to stay inside, as 4GB: chooses --amp, --grad-checkpoint and smaller batches,
-    accumulated to the same step."""
+    """Memory budget, e.g. 4GB: chooses --amp, --grad-checkpoint and smaller batches,
+    accumulated to the same effective batch."""
     seed: Annotated[int, Option("Run")] = 0
-    """Seed of all randomness."""
+    """Random seed."""
     device: Device = "auto"
-    """Where to run."""
+    """Device to run on."""
     workers: Annotated[int, Option("Run")] = 1
-    """Threads that gather batches ahead of the training."""
+    """Threads that load batches ahead of training."""
     log_to: Annotated[LogTo, Option("Run", "tensorboard|wandb|...")] = "none"
-    """Send figures to tensorboard, in RUN, or to wandb, mlflow, trackio, comet_ml, aim, clearml,
+    """Log figures to tensorboard, in RUN, or to wandb, mlflow, trackio, comet_ml, aim, clearml,
     dvclive."""
     limit: Annotated[int, Option("Data")] = 0
-    """Use only so many images of each split, for a trial; 0 = all."""
+    """Most images to use of each split, for quick experiments; 0 = all."""
     mean: NoOption[tuple[float, ...]] = IMAGENET_MEAN
-    """Of the images that the model sees, values 0 to 1, per channel; a backbone brings its own."""
+    """Mean of the model's input per channel, values 0 to 1; a backbone has its own."""
     std: NoOption[tuple[float, ...]] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std"):  # lists, where they come from config.json
+        for name in ("mean", "std"):  # lists, if they come from config.json
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         check_types(self)
@@ -202,14 +202,14 @@ class TrainConfig:
         self.budget_bytes()
         self.source_shares()
         if self.within_train and self.fold is None:
-            raise UsageError("--within-train is for --fold: say which")
+            raise UsageError("--within-train needs --fold")
         if self.teacher and self.soft_labels:
-            raise UsageError("--teacher and --soft-labels both stand beside the labels: give one")
+            raise UsageError("--teacher and --soft-labels exclude each other: pass one")
 
     def source_shares(self) -> dict[str, float]:
-        """Return the relative shares by source, none for images as they come.
+        """Return the relative shares by source; empty for every image once.
 
-        Raises UsageError for what are no shares.
+        Raises UsageError for anything but shares.
         """
         parts = [part.rpartition("=") for part in self.shares.split(",") if self.shares]
         try:
@@ -220,7 +220,7 @@ class TrainConfig:
         sane = all(0 <= share <= 1e6 for share in shares.values())
         if not known or not sane or (shares and not any(shares.values())):
             raise UsageError(
-                f"--shares: {brief(self.shares)!r} is not a share of each source, as "
+                f"--shares: {brief(self.shares)!r} is not a share of each source, such as "
                 "UTKFace=2,groups=1"
             )
         return shares
@@ -228,7 +228,7 @@ class TrainConfig:
     def budget_bytes(self) -> int:
         """Return the bytes of vram_budget, 0 for none: GB are 10⁹ and GiB 2³⁰ bytes.
 
-        Raises UsageError for what is no amount of memory.
+        Raises UsageError for anything but an amount of memory.
         """
         if not self.vram_budget:
             return 0
@@ -246,7 +246,7 @@ class TrainConfig:
 
     @property
     def title(self) -> str:
-        """The model's name, or what it is in truth."""
+        """Return the model's name, or a more precise one."""
         return self.model
 
     @property
@@ -255,11 +255,11 @@ class TrainConfig:
         return self.ema > 0
 
     def architecture(self) -> dict[str, Any]:
-        """Return the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings, without its outputs."""
         return {"image_size": self.image_size, "dropout": self.dropout}
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         return {
             "lr": Float(3e-4, 5e-3, log=True),
             "weight_decay": Float(1e-3, 0.3, log=True),
@@ -272,10 +272,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class AgesConfig(TrainConfig):
-    """What the models share that learn groups, years, or both."""
+    """Settings that models of groups, of years, or of both share."""
 
     objective: Objective = "both"
-    """Train on age groups, on a distribution over years (gap ages too), or on both.
+    """Learn age groups, a distribution over years (gap ages too), or both.
 
     groups: cross-entropy over groups; ages: over a distribution of years, on all images; both: the
     sum of the two on one output over years.
@@ -283,16 +283,16 @@ class AgesConfig(TrainConfig):
     label_smoothing: Annotated[float, Option("Optimisation")] = 0.0
     """Label smoothing: share of the target spread evenly over the groups."""
     label_width: Annotated[float, Option("Optimisation")] = 1.0
-    """Width of the age distribution; 1 = 0.6 years and 6 % of the age."""
+    """Width of the target age distribution; 1 = 0.6 years plus 6 % of the age."""
     range_weight: Annotated[float, Option("Data")] = 1.0
-    """Weight of an image whose label is a range, beside one whose label is a year."""
+    """Weight of an image labelled with a range, relative to one labelled with a year."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, label_smoothing=(0, 0.9), label_width=(0.1, 10), range_weight=(1e-3, 1e3))
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         own: Space = {
             "objective": Choice(get_args(Objective)),
             "label_width": Float(0.5, 2.0, log=True),

@@ -1,4 +1,4 @@
-"""A setting's field: its meaning, its type and range, and how it is written as an option."""
+"""Fields of settings: their meaning, type and range, and how they become options."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from agecli.errors import UsageError, brief
 T = TypeVar("T")
 
 Settings = dict[str, Any]
-"""Settings by their names, as plain values."""
+"""Settings by name, as plain values."""
 
 
 Panel = Literal["Data", "Model", "Optimisation", "Augmentation", "Memory", "Run"]
-"""Where the help shows an option, in this order, below those that matter most."""
+"""Panels of options in the help, in this order, below the most important ones."""
 PANELS: tuple[Panel, ...] = get_args(Panel)
 
 
 @dataclass(frozen=True)
 class Option:
-    """How a setting is written on the command line, where that is not the plain way."""
+    """How a setting becomes an option, if not in the plain way."""
 
     panel: Panel | None = None
-    """None: it is one of the ten that matter most, which the help shows first."""
+    """The panel; None for the ten most important options, which the help shows first."""
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """The value's placeholder in the help."""
     parser: Callable[[str], Any] | None = None
     negated: bool = True
-    """A switch has a --no- twin."""
+    """Whether a switch has a --no- counterpart."""
 
 
 NOT_GIVEN = "settled by the model or its backbone"
-"""Marks a setting that is no option."""
+"""Marks a setting without an option."""
 
 NoOption = Annotated[T, NOT_GIVEN]
 Weights = Annotated[str, Option("Model", "WEIGHTS")]
@@ -48,10 +48,10 @@ KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
     int | None: ((int, NoneType), "a whole number"),
     float: ((int, float), "a number"),
-    str: ((str,), "a text"),
+    str: ((str,), "text"),
     tuple[float, ...]: ((tuple,), "a list of numbers"),
 }
-"""Python's types of a setting's values, and what they are in words; a whole number is a number."""
+"""Python types of a setting's values, and their names; an integer is also a number."""
 
 
 FIELD = re.compile(r'^    (\w+): [^\n]*\n    """(.*?)"""', re.MULTILINE | re.DOTALL)
@@ -64,20 +64,20 @@ def flag_of(name: str) -> str:
 
 
 def types_of(kind: type) -> dict[str, Any]:
-    """Return the types of a dataclass's fields, with what is noted beside them."""
+    """Return the types of a dataclass's fields, with their annotations."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def mark_of(hint: Any) -> tuple[Any, Any]:
-    """Split a field's type into the type itself and what is noted beside it, or None."""
+    """Split a field's type into the type itself and its annotation, or None."""
     return get_args(hint) if get_origin(hint) is Annotated else (hint, None)
 
 
 def help_of(kind: type) -> dict[str, str]:
-    """Read what a dataclass and those that it extends say under their fields: first paragraphs.
+    """Return the first paragraphs of the docstrings under a dataclass's fields, inherited ones too.
 
-    A class's own words stand before those of the classes that it extends.
+    A class's own docstrings override inherited ones.
     """
     texts: dict[str, str] = {}
     for each in filter(is_dataclass, reversed(kind.__mro__)):
@@ -87,9 +87,9 @@ def help_of(kind: type) -> dict[str, str]:
 
 @lru_cache
 def _texts(module: str) -> dict[str, dict[str, str]]:
-    """Read the docstrings under the fields of a module's classes, by class and field.
+    """Return the docstrings under the fields of a module's classes, by class and field.
 
-    From its lines: to parse them would take ten times as long, at every start.
+    By regular expression: parsing would take ten times as long, at every start.
     """
     source = Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
     classes = re.split(r"^class (\w+)", source, flags=re.MULTILINE)[1:]
@@ -102,9 +102,9 @@ def _texts(module: str) -> dict[str, dict[str, str]]:
 
 
 def check_types(config: Any) -> None:
-    """Raise UsageError, by its flag, for a setting that is not of its type or none of its choices.
+    """Raise UsageError, by its flag, for a setting of a wrong type or outside its choices.
 
-    A file may say anything.
+    A file may contain anything.
     """
     for name, hint in types_of(type(config)).items():
         value, kind = getattr(config, name), mark_of(hint)[0]
@@ -120,7 +120,7 @@ def check_types(config: Any) -> None:
 
 
 def check_range(config: Any, **ranges: tuple[float, float]) -> None:
-    """Raise UsageError, by its flag, for a setting outside its range; None is no setting."""
+    """Raise UsageError, by its flag, for a setting outside its range; None is skipped."""
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:

@@ -1,4 +1,4 @@
-"""How each model is trained: its own settings, with their meanings and checks."""
+"""Settings of each model's training, with their meanings and checks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from agecli.errors import UsageError
 class CnnConfig(AgesConfig):
     """Train the convolutional network: four conv blocks, two dropouts, FC 512.
 
-    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
-    and last/, from which --resume goes on as if nothing had happened.
+    Writes a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume continues exactly.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -32,19 +32,19 @@ class CnnConfig(AgesConfig):
 
     model: NoOption[str] = "cnn"
     init: Weights = "none"
-    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
+    """Initial weights: a file, a run, or a released model; none trains from scratch."""
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         return _for_weights(self.init, super().space(), "objective")
 
 
 @dataclass(frozen=True)
 class CapsNetConfig(TrainConfig):
-    """Train the capsule network: one capsule per age group, found by dynamic routing.
+    """Train the capsule network: one capsule per age group, by dynamic routing.
 
-    Fills a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
-    and last/, from which --resume goes on as if nothing had happened.
+    Writes a run folder: best.safetensors (the weights file), metrics.jsonl, config.json, log.txt
+    and last/, from which --resume continues exactly.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -59,7 +59,7 @@ class CapsNetConfig(TrainConfig):
     objective: NoOption[Literal["margin"]] = "margin"
     """Margin loss on the lengths of the group capsules, on images that have a group."""
     init: Weights = "none"
-    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
+    """Initial weights: a file, a run, or a released model; none trains from scratch."""
     epochs: int = 30
     lr: float = 3e-3
     dropout: Annotated[float, Option("Model")] = 0.1
@@ -68,25 +68,25 @@ class CapsNetConfig(TrainConfig):
     routing_iters: Annotated[int, Option("Model")] = 3
     """Iterations of dynamic routing."""
     primary_dim: Annotated[int, Option("Model")] = 8
-    """Values of a primary capsule."""
+    """Dimension of a primary capsule."""
     group_dim: Annotated[int, Option("Model")] = 16
-    """Values of a group capsule."""
+    """Dimension of a group capsule."""
     share: Annotated[bool, Option("Model")] = True
-    """All positions share the capsules' transformation matrices."""
+    """Share the capsules' transformation matrices between positions."""
     reconstruction: Annotated[bool, Option("Model", negated=False)] = False
-    """Reconstruct the picture from its group's capsule, to regularise."""
+    """Reconstruct the image from its group's capsule, as a regulariser."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
 
     def architecture(self) -> dict[str, Any]:
-        """Return the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings, without its outputs."""
         own = ("stem", "routing_iters", "primary_dim", "group_dim", "share", "reconstruction")
         return super().architecture() | {name: getattr(self, name) for name in own}
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         own: Space = {
             "lr": Float(1e-3, 2e-2, log=True),
             "routing_iters": Int(1, 5),
@@ -97,16 +97,16 @@ class CapsNetConfig(TrainConfig):
 
 
 def read_rate(text: str) -> float:
-    """Read a learning rate: 0 for auto. Raises ValueError for what is no number."""
+    """Parse a learning rate: 0 for auto. Raises ValueError if it is not a number."""
     return 0.0 if text == "auto" else float(text)
 
 
 @dataclass(frozen=True)
 class ResNetConfig(AgesConfig):
-    """Train a ResNet through fastai: its head first, then all layers at lower rates.
+    """Train a ResNet with fastai: its head first, then all layers at lower learning rates.
 
-    Starts from ImageNet weights unless --init says otherwise. Fills a run folder, as
-    `agecli train cnn` does; --lr auto adds lr_find.png.
+    Starts from ImageNet weights unless --init says otherwise. Writes a run folder, like
+    `agecli train cnn`; --lr auto adds lr_find.png.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -117,17 +117,17 @@ class ResNetConfig(AgesConfig):
     )
     tune_examples: ClassVar[tuple[str, ...]] = ("--arch resnet18 --image-size 96 --epochs 5",)
     smallest: ClassVar[int] = 32
-    smallest_batch: ClassVar[int] = 2  # batch norm behind the pooling knows no single image
+    smallest_batch: ClassVar[int] = 2  # batch norm after the pooling needs two images
     lowest_lr: ClassVar[float] = 0
 
     model: NoOption[str] = "resnet"
     arch: Annotated[Arch, Option("Model")] = "resnet34"
     """Depth of the network."""
     init: Annotated[str, Option("Model", "imagenet|none|PATH")] = "imagenet"
-    """What the body starts from: torchvision's ImageNet weights, nothing, a state dict (.pth,
+    """Initial weights of the body: torchvision's ImageNet weights, none, a state dict (.pth,
     .safetensors), or a run or released model of ours."""
     freeze_epochs: Annotated[int | None, Option("Optimisation")] = None
-    """Epochs of the head alone, before all layers; by default 1, or 0 with --init none."""
+    """Epochs that train only the head, before all layers; by default 1, or 0 with --init none."""
     epochs: int = 20
     lr: Annotated[float, Option(metavar="RATE|auto", parser=read_rate)] = 2e-3
     """Highest learning rate; auto: fastai's lr_find chooses it.
@@ -135,11 +135,11 @@ class ResNetConfig(AgesConfig):
     In a file, 0 is auto.
     """
     rate_ratio: Annotated[float, Option("Optimisation")] = 100.0
-    """Rate of the head over that of a pre-trained body's first layers."""
+    """Learning rate of the head, relative to that of a pre-trained body's first layers."""
     weight_decay: Annotated[float, Option("Optimisation")] = 0.01
     schedule: NoOption[Literal["onecycle"]] = "onecycle"
     dropout: Annotated[float, Option("Model")] = 0.5
-    """Dropout of the head: in front of its last layer, half of it in front of the hidden one."""
+    """Dropout of the head: before its last layer, and half of it before the hidden one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,17 +147,17 @@ class ResNetConfig(AgesConfig):
 
     @property
     def frozen_epochs(self) -> int:
-        """Count the epochs that train the head alone."""
+        """Return the number of epochs that train only the head."""
         if self.freeze_epochs is None:
             return 0 if self.init == "none" else 1
         return self.freeze_epochs
 
     def architecture(self) -> dict[str, Any]:
-        """Return the model's constructor arguments that are settings; its outputs come on top."""
+        """Return the model's constructor arguments that are settings, without its outputs."""
         return {"arch": self.arch, "dropout": self.dropout}
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         space = super().space()
         del space["schedule"]
         if self.init == "none":
@@ -166,17 +166,17 @@ class ResNetConfig(AgesConfig):
 
 
 SCRATCH = "scratch:tiny"
-"""The backbone that is no download, but a small model of the DINOv2 architecture, all trained."""
+"""The backbone that is not downloaded: a small DINOv2 architecture, trained from scratch."""
 
 
 @dataclass(frozen=True)
 class Dinov2Config(AgesConfig):
     """Train a head on DINOv2: the frozen backbone sees each image once.
 
-    Eight heads are trained at once on its features, at rates around --lr and decays from
-    --weight-decay on, and the best on validation is kept. --unfreeze goes on with the last blocks.
-    For the heads alone, --batch-size is that of the backbone's one pass, and --schedule, --ema,
-    --accumulate, --grad-checkpoint, --layer-decay and --drop-path count for nothing.
+    Eight heads are trained at once on its features, at learning rates around --lr and decays from
+    --weight-decay up, and the best on validation is kept. --unfreeze then trains the last blocks.
+    For heads alone, --batch-size is that of the backbone's single pass, and --schedule, --ema,
+    --accumulate, --grad-checkpoint, --layer-decay and --drop-path have no effect.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -193,25 +193,25 @@ class Dinov2Config(AgesConfig):
 
     model: NoOption[str] = "dinov2"
     backbone: Annotated[str, Option("Model", "ID|DIR|scratch:tiny")] = "facebook/dinov2-small"
-    """DINOv2 backbone: a hub id, a local folder, or a small one that is trained whole."""
+    """DINOv2 backbone: a hub id, a local folder, or scratch:tiny, trained from scratch."""
     revision: NoOption[str] = ""
-    """The backbone's commit on the hub, or the hash of the folder's weights; found and recorded."""
+    """The backbone's commit on the hub, or the hash of the folder's weights; recorded."""
     image_size: int = 0
     """Side of the model's input in pixels; 0 = the backbone's own."""
     pool: Annotated[Pool, Option("Model")] = "cls+mean"
-    """What the head sees: [CLS] token, mean of patch tokens, or both."""
+    """Input of the head: [CLS] token, mean of patch tokens, or both."""
     hidden: Annotated[int, Option("Model")] = 0
     """Width of a hidden layer in the head; 0 = none."""
     views: Annotated[int, Option("Augmentation")] = 1
     """Views of each training image: 1 = plain, more = augmented ones too."""
     unfreeze: Annotated[int, Option("Optimisation", "N")] = 0
-    """Train the last N blocks too, after the head, at a tenth of its rate."""
+    """Also train the last N blocks, after the head, at a tenth of its learning rate."""
     layer_decay: Annotated[float, Option("Optimisation")] = 0.75
-    """Rate of a block, as a share of the one behind it (--unfreeze)."""
+    """Learning rate of a block, relative to the next one (--unfreeze)."""
     drop_path: Annotated[float, Option("Model")] = 0.1
     """Stochastic depth of scratch:tiny."""
     init: Weights = "none"
-    """Weights to begin with: a file, a run, or a released model; none is from scratch."""
+    """Initial weights: a file, a run, or a released model; none trains from scratch."""
     epochs: int = 30
     dropout: Annotated[float, Option("Model")] = 0.1
     augment: Annotated[Augment, Option("Augmentation")] = "wild"
@@ -226,20 +226,20 @@ class Dinov2Config(AgesConfig):
         if self.image_size and self.image_size < 16:
             raise UsageError(f"--image-size: {self.image_size} is not between 16 and 1024")
         if self.backbone.startswith("scratch:") and not self.from_scratch:
-            raise UsageError(f"--backbone: {self.backbone!r} is unknown, there is {SCRATCH}")
+            raise UsageError(f"--backbone: {self.backbone!r} is unknown: use {SCRATCH}")
         if self.from_scratch and (self.unfreeze or self.views > 1):
-            raise UsageError(f"--backbone {SCRATCH} is trained whole: no --unfreeze, no --views")
+            raise UsageError(f"--backbone {SCRATCH} excludes --unfreeze and --views")
         if self.teacher and not self.from_scratch:
             raise UsageError(
-                f"--teacher is for --backbone {SCRATCH}: heads see features, and no images that it "
-                "could answer; give its answers as --soft-labels"
+                f"--teacher is for --backbone {SCRATCH}: heads see features, not the images that a "
+                "teacher needs; pass its predictions as --soft-labels"
             )
         if self.init != "none" and not self.from_scratch:
             raise UsageError(f"--init is for --backbone {SCRATCH}: others are pre-trained")
 
     @property
     def from_scratch(self) -> bool:
-        """Return whether all of the model is trained, and nothing of it was before."""
+        """Return whether all of the model is trained from random weights."""
         return self.backbone == SCRATCH
 
     @property
@@ -249,7 +249,7 @@ class Dinov2Config(AgesConfig):
 
     @property
     def title(self) -> str:
-        """The model's name; one that was never pre-trained is called so."""
+        """Return the model's name, saying so if it was never pre-trained."""
         return "DINOv2 architecture, from scratch" if self.from_scratch else self.model
 
     @property
@@ -258,11 +258,11 @@ class Dinov2Config(AgesConfig):
         return super().averages and self.trains_backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Return the constructor arguments that are settings; the backbone's come on top."""
+        """Return the constructor arguments that are settings, without the backbone's."""
         return {"pool": self.pool, "dropout": self.dropout, "hidden": self.hidden}
 
     def space(self) -> Space:
-        """Return what a search may change, where the other settings are these."""
+        """Return the search space, given the other settings."""
         space = super().space() | {"pool": Choice(get_args(Pool)), "hidden": Choice((0, 128, 512))}
         if self.unfreeze:
             space["layer_decay"] = Float(0.5, 1.0)
@@ -276,7 +276,7 @@ class Dinov2Config(AgesConfig):
 
 
 def _for_weights(init: str, space: Space, *shaping: str) -> Space:
-    """Leave out of a space what shapes a model, where there are weights that it has to fit."""
+    """Remove settings that shape a model from a space, if there are initial weights."""
     return {name: it for name, it in space.items() if init == "none" or name not in shaping}
 
 

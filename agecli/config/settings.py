@@ -1,4 +1,4 @@
-"""Settings from files: a run's config.json, a search's best.toml, or one's own."""
+"""Settings from files: a run's config.json, a search's best.toml, or a user's file."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from agecli.errors import UsageError, brief, pasteable
 from agecli.reading import read_json, read_toml
 
 FOUND = ("revision", "mean", "std", "soft_labels_sha256")
-"""Settings that are found, with a dinov2's backbone or a file, and not given."""
+"""Settings that are derived from a backbone or a file rather than passed."""
 
 TRIALS = 30
-"""Trials of a study, unless more or fewer are asked for."""
+"""Default number of trials of a study."""
 
 Single = str | float | int | bool | None
 Table = dict[str, Single | list[Single] | dict[str, Single]]
-"""Settings, or a space of them, as files have them."""
+"""Settings, or a search space, as read from files."""
 
 BEST = "best.toml"
-"""The file of a study's folder that has the best settings so far."""
+"""The file with the best settings so far in a study's folder."""
 
 
 def configure(model: str | TrainConfig, **settings: Any) -> TrainConfig:
-    """Make a model's configuration by its name, or change one by some settings.
+    """Make a configuration from a model's name, or from another one, with some settings changed.
 
-    Raises UsageError for an unknown model or setting and for a value that is refused.
+    Raises UsageError for an unknown model or setting and for an invalid value.
     """
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
     kind = CONFIGS.get(model) if isinstance(model, str) else type(model)
     if kind is None:
-        raise UsageError(f"{model!r} is no model: there are {', '.join(CONFIGS)}")
+        raise UsageError(f"{model!r} is not a model: choose one of {', '.join(CONFIGS)}")
     check_names(settings, kind, "the call")
     return kind(**settings) if isinstance(model, str) else replace(model, **settings)
 
@@ -50,7 +50,7 @@ def read_config(values: Settings) -> TrainConfig:
 
 
 def command_line(values: Settings) -> str:
-    """Write the command that trains with a configuration's values; defaults are left out."""
+    """Return the command that trains with a configuration; defaults are left out."""
     kind = CONFIGS[values["model"]]
     words = ["agecli", "train", values["model"]]
     for field in fields(kind):
@@ -66,16 +66,16 @@ def command_line(values: Settings) -> str:
 
 
 def read_settings(path: Path, kind: type[TrainConfig]) -> Settings:
-    """Read a model's settings from a TOML or JSON file, which may name its model.
+    """Read a model's settings from a TOML or JSON file, which may name the model.
 
-    Raises UsageError, with the file's name, for one that cannot be read, is another model's or has
-    a setting that is unknown or has a wrong value.
+    Raises UsageError, with the file's name, for one that is unreadable, is another model's or has
+    an unknown setting or an invalid value.
     """
     values = read_table(path)
     model = values.pop("model", kind.model)
     if model != kind.model:
         if model not in list(CONFIGS):
-            raise UsageError(f"--config: {path} is for {brief(model)!r}, which is no model")
+            raise UsageError(f"--config: {path} is for {brief(model)!r}, which is not a model")
         way_on = pasteable("agecli", "train", model, "--config", path)
         raise UsageError(f"--config: {path} is for {model}: `{way_on}`")
     check_names(values, kind, str(path))

@@ -1,4 +1,4 @@
-"""What a search may change: dimensions by the settings' names, and their TOML form."""
+"""Search spaces: dimensions by the settings' names, and their TOML form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = str | float | int | bool
 
 @dataclass(frozen=True)
 class Float:
-    """A number between two others, on a logarithmic scale if need be."""
+    """A number between two others, optionally on a logarithmic scale."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Float:
 
 @dataclass(frozen=True)
 class Int:
-    """A whole number between two others, both included, on a logarithmic scale if need be."""
+    """A whole number between two others, inclusive, optionally on a logarithmic scale."""
 
     low: int
     high: int
@@ -42,7 +42,7 @@ Space = dict[str, Dimension]
 
 
 def read_space(entries: dict[str, Any], origin: str) -> tuple[Space, dict[str, Value]]:
-    """Read a space from what TOML says: a dimension per table or list, and fixed values.
+    """Read a space from TOML: a dimension per table or list, and fixed values.
 
     Raises UsageError, with the origin's name, for an entry that is neither.
     """
@@ -56,7 +56,7 @@ def read_space(entries: dict[str, Any], origin: str) -> tuple[Space, dict[str, V
         elif isinstance(entry, Value):
             fixed[name] = entry
         else:
-            raise UsageError(f"{origin}: {name} is no value, list of values or range")
+            raise UsageError(f"{origin}: {name} is not a value, list of values or range")
     return space, fixed
 
 
@@ -67,7 +67,7 @@ def _read_range(name: str, entry: dict[str, Any], origin: str) -> Dimension:
         raise UsageError(f"{origin}: a range is {name} = {{ low = 1, high = 10, log = true }}")
     assert low is not None and high is not None
     if not (isfinite(low) and isfinite(high)):
-        raise UsageError(f"{origin}: {name} has a range without end")
+        raise UsageError(f"{origin}: {name} has an unbounded range")
     if low > high or (log and low <= 0):
         raise UsageError(f"{origin}: {name} has no range from {low} to {high}" + log * " with log")
     if isinstance(low, int) and isinstance(high, int):
@@ -86,4 +86,4 @@ def _toml(entry: Any) -> str:
     if isinstance(entry, Choice | tuple | list):
         values = entry.values if isinstance(entry, Choice) else entry
         return f"[{', '.join(map(_toml, values))}]"
-    return json.dumps(entry)  # of strings, numbers and booleans TOML's forms are JSON's
+    return json.dumps(entry)  # TOML writes strings, numbers and booleans like JSON

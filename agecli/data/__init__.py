@@ -1,1 +1,1 @@
-"""Sources, audit, split, store and batches: from an archive to tensors."""
+"""Sources, audit, split, store and batches: from archives to tensors."""

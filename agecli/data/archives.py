@@ -1,4 +1,4 @@
-"""What tars and zips hold: each is gone through once, and a compressed one unpacked on the way."""
+"""Contents of tars and zips: each is read once, and unpacked on the way if compressed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from agecli.errors import DataError
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**30
 _BLOCK, _BUFFER = 4096, 2**20
 _PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "lzma", b"\x5d\0\0\x80": "lzma"}
-"""Modules that unpack a tar, by its first bytes."""
+"""Modules that decompress a tar, by its first bytes."""
 _MAX_HEADER, _MAX_DIRECTORY = 2**16, 2**26
-"""Bytes of a tar's name or other extension, and of all names in a zip."""
+"""Most bytes of a tar's name or extension header, and of a zip's directory."""
 _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -27,12 +27,12 @@ _EXTENSIONS = (
 
 
 class Place(NamedTuple):
-    """Where the bytes of a file lie: in a file on the disk, which may be an archive."""
+    """The location of a file's bytes: in a file on the disk, which may be an archive."""
 
     path: str
     offset: int = 0
     size: int = -1
-    """-1 is all of it."""
+    """-1 for all of it."""
 
 
 class Entry(NamedTuple):
@@ -40,11 +40,11 @@ class Entry(NamedTuple):
 
     name: str
     place: Place | OSError
-    """Of a folder that could not be opened, why."""
+    """Why a folder could not be opened."""
 
 
 def walk_tar(source: Path, head: bytes, work: Path) -> Iterator[Entry]:
-    """Walk through a tar; one that, by its first bytes, is compressed is unpacked into a file."""
+    """Yield the files of a tar; if its first bytes say compressed, it is unpacked into a file."""
     claimed = _Claims(source)
     path = next(
         (
@@ -61,12 +61,12 @@ def walk_tar(source: Path, head: bytes, work: Path) -> Iterator[Entry]:
             end = archive.offset
             if member.isfile():
                 yield Entry(member.name, Place(str(path), member.offset_data, member.size))
-            archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
-            archive.pax_headers = {}  # those for all files, too
+            archive.members = []  # type: ignore[attr-defined]  # otherwise it keeps every header
+            archive.pax_headers = {}  # also the global ones
 
 
 def _unpack(source: Path, module: str, most: int, work: Path) -> Path:
-    """Unpack a compressed tar. Raises DataError for one of more than `most` bytes."""
+    """Decompress a tar. Raises DataError for one of more than `most` bytes."""
     path = new_file(work)
     with import_module(module).open(source) as packed, path.open("wb") as file:
         while block := packed.read(_BUFFER):
@@ -77,11 +77,11 @@ def _unpack(source: Path, module: str, most: int, work: Path) -> Path:
 
 
 def walk_zip(source: Path, work: Path) -> Iterator[Entry]:
-    """Walk through a zip, of which each file is unpacked behind the last one."""
+    """Yield the files of a zip, each unpacked after the previous one."""
     claimed = _Claims(source)
     path = new_file(work)
     with source.open("rb") as file, path.open("wb") as unpacked:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # before it is read whole
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # before all of it is read
         if end and end[zipfile._ECD_SIZE] > _MAX_DIRECTORY:  # type: ignore[attr-defined]
             raise DataError(f"{source} has a directory of over {_MAX_DIRECTORY >> 20} MiB: refused")
         with zipfile.ZipFile(file) as archive:
@@ -96,23 +96,23 @@ def walk_zip(source: Path, work: Path) -> Iterator[Entry]:
 
 
 def new_file(folder: Path) -> Path:
-    """Make an empty file of a name of its own."""
+    """Create an empty file with a unique name."""
     handle, name = tempfile.mkstemp(dir=folder)
     os.close(handle)
     return Path(name)
 
 
 class _Claims:
-    """What an archive says that it unpacks to; none unpacks to more than it says."""
+    """The claimed unpacked size of an archive, which reading never exceeds."""
 
     def __init__(self, archive: Path) -> None:
         self.archive, self.total = archive, 0
         self.most = max(_BOMB_BYTES, _BOMB_RATIO * archive.stat().st_size)
 
     def add(self, size: int) -> None:
-        """Add a file's size, before it is read. Raises DataError where all is too much.
+        """Add a file's size, before it is read. Raises DataError if the sum is too large.
 
-        On a disk, too, each takes a block at least.
+        Each counts for at least one block, as on a disk.
         """
         self.total += max(size, _BLOCK)
         if self.total > self.most:
@@ -126,11 +126,11 @@ def _bomb(archive: Path) -> DataError:
 
 
 class _StrictHeader(tarfile.TarInfo):
-    """A tar header that must be whole, and small: tarfile takes a broken one for the end."""
+    """A tar header that has to be intact and small: tarfile takes a broken one for the end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a block. Raises tarfile.ReadError for a longer name than there is, and the like."""
+        """Read a block. Raises tarfile.ReadError for names too long and the like."""
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or (header.type in _EXTENSIONS and header.size > _MAX_HEADER):
             raise tarfile.ReadError(f"a header of {header.size} bytes")
@@ -140,7 +140,7 @@ class _StrictHeader(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        """Read a header. Raises tarfile.ReadError for one that is cut or broken."""
+        """Read a header. Raises tarfile.ReadError for a truncated or broken one."""
         if not archive.pax_headers and (plain := cls._plain(archive)):
             return plain
         try:
@@ -152,12 +152,12 @@ class _StrictHeader(tarfile.TarInfo):
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise tarfile.ReadError(f"a broken header: {error}") from error
         if header.size < 0:
-            raise tarfile.ReadError("a file of less than nothing")
+            raise tarfile.ReadError("a file of negative size")
         return header
 
     @classmethod
     def _plain(cls, archive: tarfile.TarFile) -> Self | None:
-        """Read the header of a file without more to it, in a third of tarfile's time."""
+        """Read the header of a file without extensions, in a third of tarfile's time."""
         file = archive.fileobj
         assert file is not None
         begin = file.tell()
@@ -165,7 +165,7 @@ class _StrictHeader(tarfile.TarInfo):
         size, total = block[124:135], block[148:154]
         if (
             block[156:157] == tarfile.REGTYPE
-            and block[345:346] == b"\0"  # no further part of the name
+            and block[345:346] == b"\0"  # no prefix of the name
             and block[135:136] in (b"\0", b" ")
             and size.isdigit()
             and total.isdigit()
@@ -181,7 +181,7 @@ class _StrictHeader(tarfile.TarInfo):
 
     @staticmethod
     def _refuse_sparse(*_: object) -> None:
-        """Stand in for tarfile's readers of maps, which may be of any length."""
+        """Replace tarfile's readers of sparse maps, which may be of any length."""
         raise tarfile.ReadError("a sparse file; pack it without --sparse")
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse

@@ -1,4 +1,4 @@
-"""Find pictures that are the same: byte for byte, or nearly so, and whether their ages agree."""
+"""Find duplicates and near duplicates, and whether their ages agree."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ from agecli.errors import AgecliError
 if TYPE_CHECKING:
     from agecli.data.store import StoreFile
 
-_PAIRS = 32  # that a worker looks at, at a time
+_PAIRS = 32  # that a worker checks at a time
 _BLOCK = 2**16
 
 
 Pairs = NDArray[np.integer]
-"""(M, 2) rows that may be copies of each other."""
+"""(M, 2) pairs of rows that may be duplicates."""
 
 
 class Measure(Protocol):
-    """How near duplicates are found: a module, `dhash` or `patches`."""
+    """A way to find near duplicates: the module `dhash` or `patches`."""
 
     TRACE: np.dtype
-    """What is kept of a picture to find its like; zeros have none."""
+    """Type of what is kept of an image to find near duplicates; zeros match nothing."""
 
     def fingerprint(self, image: Image.Image) -> np.ndarray:
-        """Take the fingerprint of an RGB picture."""
+        """Compute the fingerprint of an RGB image."""
 
     def traces(self, prints: np.ndarray) -> np.ndarray:
         """Compute the traces (N,) of fingerprints (N, ...)."""
 
     def parts(self, count: int) -> Iterable[Any]:
-        """Part the search among `count` traces into pieces of work."""
+        """Divide the search among `count` traces into pieces of work."""
 
     def near_pairs(self, traces: Column, part: Any) -> Pairs:
-        """Find the pairs, of one part, that may be copies; the lower row first."""
+        """Return the pairs of one part that may be duplicates, the lower row first."""
 
     def is_copy(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-        """Return whether the pixels of such a pair say so, too."""
+        """Return whether the pixels of such a pair confirm it."""
 
 
 MEASURES: dict[int, Measure] = {1: dhash, 2: patches}
-"""By the number that `prepare --audit` takes: a split can be made again by the measure it had."""
+"""By the number that `prepare --audit` takes, so that an old split can be reproduced."""
 
 
 def find_clusters(
     digests: Digests, usable: NDArray[np.bool_], traces: Column, images: StoreFile,
     measure: Measure, pool: WorkerPool,
 ) -> IntArray:  # fmt: skip
-    """Number the clusters of pictures that are the same, in order of their first picture.
+    """Number the clusters of duplicates, in order of their first image.
 
-    digests: (N, 32) SHA-256 of the files; equal ones are the same. Those whose traces are near are
-    confirmed on the pixels of `images`, so that two different faces are not merged. Returns (N,)
-    cluster numbers, -1 for a picture that is not usable. Traces are lost where they are in vain.
+    digests: (N, 32) SHA-256 of the files; equal ones are duplicates. Near traces are
+    confirmed by the pixels of `images`, so that two different faces are not merged. Returns (N,)
+    cluster numbers, -1 for an unusable image. Traces of unusable images are overwritten.
     """
     joined = array("i", range(len(digests)))
     for row, first in _equal(digests, usable):
@@ -82,7 +82,7 @@ def find_clusters(
         for pairs in pool.map(partial(_near_pairs, measure.near_pairs, traces), parts, _no_pairs):
             for a, b in pairs.tolist():
                 if root(a) != root(b):
-                    # By content, since `is_copy` may answer otherwise for b and a.
+                    # Ordered by content, since `is_copy` is not symmetric.
                     yield (a, b) if digests[a].tobytes() < digests[b].tobytes() else (b, a)
 
     some = candidates()
@@ -95,7 +95,7 @@ def find_clusters(
 
 
 def _equal(digests: Digests, usable: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Yield each usable row whose digest an earlier row has, too, and the first such row."""
+    """Yield each usable row whose digest an earlier row shares, and the first such row."""
     repeated = repeated_heads(digests, usable)
     rows, heads = np.empty(0, np.int64), np.empty(0, np.uint64)
     for some, of_some in _heads(digests, usable):
@@ -111,9 +111,9 @@ def _equal(digests: Digests, usable: NDArray[np.bool_]) -> Iterator[tuple[int, i
 
 
 def repeated_heads(digests: Digests, usable: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Return the first 8 bytes of digests (N, 32) that several usable ones have, each once.
+    """Return, each once, the first 8 bytes that several usable digests (N, 32) share.
 
-    They tell files apart, but for those that were made to be alike.
+    They tell files apart, except for forged ones.
     """
     heads, known = np.empty(np.count_nonzero(usable), np.uint64), 0
     for _, some in _heads(digests, usable):
@@ -136,25 +136,25 @@ def _heads(
 def _near_pairs(
     search: Callable[[Column, Any], Pairs], traces: Column, parts: Sequence[Any]
 ) -> Iterator[Pairs]:
-    """Search parts; runs in a worker process."""
+    """Search parts, in a worker process."""
     return (search(traces, part).astype(np.int32) for part in parts)
 
 
 def _confirm(
     is_copy: Callable[..., bool], images: StoreFile, pairs: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, int] | None]:
-    """Hold pairs against each other's pixels; runs in a worker process."""
+    """Compare the pixels of pairs, in a worker process."""
     with images.reader() as read:
         for a, b in pairs:
             yield (a, b) if is_copy(read(a), read(b)) else None
 
 
 def _no_pairs(part: Any, reason: str) -> Pairs:
-    raise AgecliError(f"The search for copies failed ({reason}): use fewer --workers")
+    raise AgecliError(f"The search for duplicates failed ({reason}): use fewer --workers")
 
 
 def _unconfirmed(pair: tuple[int, int], reason: str) -> None:
-    raise AgecliError(f"The search for copies failed ({reason}): use fewer --workers")
+    raise AgecliError(f"The search for duplicates failed ({reason}): use fewer --workers")
 
 
 def _numbered(
@@ -172,7 +172,7 @@ def _numbered(
 
 
 def age_spans(clusters: IntArray, ages: IntArray) -> IntArray:
-    """Compute the years that part the ages of each picture's cluster: 0 where all may be true.
+    """Compute the years between the ages in each image's cluster: 0 if all can be true.
 
     clusters: (N,); ages: (N, 2), first and last years of the labels; returns (N,).
     """

@@ -1,12 +1,12 @@
-"""How training images are changed at random: all of `--augment`, on whole batches, on the device.
+"""Augmentation of training images (`--augment`), on whole batches, on the device.
 
 - none: images as they are.
-- light: rotate, scale, shift and mirror, as a face's crop leaves them.
-- wild: light with larger scales, and what photographs add: other hair, few pixels, light and
-  colour, JPEG, something in front.
+- light: rotation, scaling, shifts and mirroring, as crops of faces vary.
+- wild: light with larger scales, and what varies in photographs: hair, pixels, light and colour,
+  JPEG, occlusion.
 
-Batches are float (B, 3, S, S), values 0 to 255; each image is changed its own way, except where
-it says that the batch shares a strength.
+Batches are float (B, 3, S, S), values 0 to 255; each image is changed independently, except where
+the batch is said to share a strength.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ ROTATION, SCALE, SHIFT = 15.0, 1.15, 0.06
 """Largest angle in degrees, scale factor, and shift in image sides."""
 
 WILD_SCALE = 1.35
-"""Largest scale factor of `wild`: photographs' crops are looser and tighter than a set's chips."""
+"""Largest scale factor of `wild`: crops of photographs vary more than a data set's chips."""
 
 HAIR, HAIR_LIGHT, HAIR_TINT = 0.2, 90.0, 25.0
-"""Share of images with other hair, and the most that is added to its light and to each colour. A
-share for which grey hair stays a sign of age."""
+"""Share of images with other hair, and the most added to its brightness and to each colour. A
+share at which grey hair remains a sign of age."""
 
 SOFTENED, FEWEST = 0.3, 0.25
-"""Share of images with fewer pixels, and the least share of their side that is left."""
+"""Share of images with fewer pixels, and the smallest remaining share of their side."""
 
 RECOLOURED, BRIGHTNESS, CONTRAST, CAST, HUE, GREY = 0.5, 2.0, 1.5, 1.3, 12.0, 0.1
-"""Share of images in another light, its largest factors of brightness, contrast and each colour's
-own, and turn of the hue in degrees; share of images without colour."""
+"""Share of images in another light; the largest factors of brightness, contrast and each colour,
+and the largest turn of the hue in degrees; share of images without colour."""
 
 COMPRESSED, QUALITY = 0.3, (20.0, 90.0)
-"""Share of images compressed as JPEG, and the least and best quality."""
+"""Share of images compressed as JPEG, and the lowest and highest quality."""
 
 ERASED, ERASED_AREA = 0.3, (0.02, 0.2)
-"""Share of images with an erased rectangle, and its least and largest area."""
+"""Share of images with an erased rectangle, and its smallest and largest area."""
 
 
 def augment(batch: Tensor, kind: Augment, generator: np.random.Generator | None = None) -> Tensor:
     """Change a batch (B, 3, S, S) at random in one of the ways above; returns the same shape.
 
-    generator: by default one that follows torch's own seed.
+    generator: by default one seeded from torch's.
     """
     if kind == "none":
         return batch
@@ -62,8 +62,8 @@ def augment(batch: Tensor, kind: Augment, generator: np.random.Generator | None 
 class Draw:
     """Draws numbers for a batch, one per image.
 
-    They are drawn on the host, the same for every device, and a GPU never has to be waited for to
-    know which images change.
+    They are drawn on the host, the same for every device, so that the host never waits for a GPU
+    to know which images change.
     """
 
     def __init__(self, batch: Tensor, generator: np.random.Generator | None = None) -> None:
@@ -76,16 +76,16 @@ class Draw:
         return torch.tensor(array).to(self.device, non_blocking=True)
 
     def host(self, low: float, high: float, *shape: int) -> NDArray[np.float32]:
-        """Draw evenly, (B, *shape), on the host."""
+        """Draw uniformly, (B, *shape), on the host."""
         unit = self.generator.random((self.count, *shape), dtype=np.float32)
         return np.float32(low) + np.float32(high - low) * unit
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw evenly, (B, *shape)."""
+        """Draw uniformly, (B, *shape)."""
         return self.place(self.host(low, high, *shape))
 
     def factor(self, largest: float, *shape: int) -> NDArray:
-        """Draw from 1/largest to largest, as often above 1 as below; (B, *shape), on the host."""
+        """Draw factors from 1/largest to largest, half above 1; (B, *shape), on the host."""
         return largest ** self.host(-1, 1, *shape)
 
     def chosen(self, share: float) -> Tensor:
@@ -93,11 +93,11 @@ class Draw:
         return self.place(self.host(0, 1) < share)
 
     def some(self, share: float) -> NDArray[np.intp]:
-        """Draw which images to change: their numbers (n,), on the host."""
+        """Draw which images to change: their indices (n,), on the host."""
         return np.flatnonzero(self.host(0, 1) < share)
 
     def noise(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw evenly, (B, *shape), on the device: too many numbers for the host."""
+        """Draw uniformly, (B, *shape), on the device: too many numbers for the host."""
         seed = int(self.generator.integers(2**62))
         generator = torch.Generator(self.device).manual_seed(seed)
         unit = torch.rand((self.count, *shape), generator=generator, device=self.device)
@@ -105,8 +105,8 @@ class Draw:
 
 
 def dye(batch: Tensor, draw: Draw) -> Tensor:
-    """Change the light and colour of the hair in some of (B, 3, S, S): of all that lies around an
-    oval, where a chip shows the face, and above a line, softly; each image's own oval and line."""
+    """Change the light and colour of the hair in some of (B, 3, S, S): all that lies outside an
+    oval around a chip's face and above a line, softly; each image has its own oval and line."""
     some = draw.some(HAIR)
     tint = draw.host(-1, 1, 1, 1, 1) * HAIR_LIGHT + draw.host(-1, 1, 3, 1, 1) * HAIR_TINT
     drawn = tint, draw.host(0.9, 1.1, 1, 1, 1), draw.host(0.3, 1.1, 1, 1, 1)
@@ -123,7 +123,7 @@ def dye(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def move(batch: Tensor, draw: Draw, largest_scale: float) -> Tensor:
-    """Rotate, scale, shift and mirror (B, 3, S, S); beyond the border lies the border."""
+    """Rotate, scale, shift and mirror (B, 3, S, S); border pixels are repeated outwards."""
     angle = draw.host(-1, 1) * math.radians(ROTATION)
     scale = draw.factor(largest_scale)
     mirror = np.where(draw.host(0, 1) < 0.5, -1.0, 1.0)
@@ -136,7 +136,7 @@ def move(batch: Tensor, draw: Draw, largest_scale: float) -> Tensor:
 
 
 def soften(batch: Tensor, draw: Draw) -> Tensor:
-    """Shrink some of (B, 3, S, S), by the batch's strength, and enlarge them again."""
+    """Shrink and enlarge some of (B, 3, S, S), all by the batch's shared strength."""
     some, side = draw.some(SOFTENED), batch.shape[-1]
     fewer = max(1, round(side * FEWEST ** float(draw.generator.random())))
     if not len(some):
@@ -147,7 +147,7 @@ def soften(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def recolour(batch: Tensor, draw: Draw) -> Tensor:
-    """Change light, contrast and colours of some of (B, 3, S, S); take the colour from some."""
+    """Change light, contrast and colours of some of (B, 3, S, S); make some grey."""
     kept = draw.factor(CONTRAST, 1, 1)
     light = draw.factor(BRIGHTNESS, 1, 1) * draw.factor(CAST, 3, 1)
     colours = light * hue_turns(draw.host(-1, 1) * math.radians(HUE))  # (B, 3, 3)
@@ -161,8 +161,8 @@ def recolour(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def hue_turns(angles: NDArray[np.float32]) -> NDArray:
-    """Return matrices (B, 3, 3) that turn the colours of RGB by angles in radians (B,), and keep
-    their brightness: in YCC, as JPEG has it, about the axis of greys."""
+    """Return matrices (B, 3, 3) that rotate the hue of RGB by angles in radians (B,), keeping
+    their brightness: in JPEG's YCC, about the grey axis."""
     turn = np.zeros((len(angles), 3, 3), np.float32)
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angles)
@@ -188,7 +188,7 @@ def erase(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def compress(batch: Tensor, draw: Draw) -> Tensor:
-    """Compress some of (B, 3, S, S) as JPEG does and back, each at its own quality."""
+    """Apply JPEG compression to some of (B, 3, S, S), each at its own quality."""
     some, quality = draw.some(COMPRESSED), draw.host(*QUALITY)
     if not len(some):
         return batch
@@ -197,9 +197,9 @@ def compress(batch: Tensor, draw: Draw) -> Tensor:
 
 
 def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
-    """Round images' 8×8 cosine coefficients as JPEG (ITU T.81) does at qualities (B,) to 100.
+    """Quantise images' 8×8 cosine coefficients like JPEG (ITU T.81) at qualities (B,) up to 100.
 
-    The tables are the standard's, scaled as libjpeg scales them; colours keep all their pixels.
+    The tables are the standard's, scaled as in libjpeg; colours are not subsampled.
     """
     count, _, height, width = batch.shape
     to_ycc, to_rgb, standard, transform = (

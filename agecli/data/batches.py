@@ -1,4 +1,4 @@
-"""From the store to the model: batches gathered ahead; resized, augmented on the device."""
+"""From the store to the model: batches are prefetched, resized and augmented."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from agecli.data.augment import augment
 from agecli.data.store import Images
 
 AHEAD = 2
-"""Batches gathered ahead per thread."""
+"""Batches prefetched per thread."""
 
 
 class Batches:
     """Batches of a store's rows: in order for evaluation, shuffled by seed and epoch for training.
 
-    Shuffled batches are all of `batch_size` (the rest of an epoch is left out), and their number
-    is a multiple of `accumulate`. Of several processes, each takes its own share of every batch.
+    Shuffled batches all have `batch_size` images (the rest of an epoch is left out); their number
+    is a multiple of `accumulate`. With several processes, each takes its share of every batch.
     draw: the order of an epoch's rows, by default each once.
-    pinned: the images lie in memory from which a GPU copies while the host goes on.
+    pinned: the images lie in pinned memory, from which a GPU copies asynchronously.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class Batches:
         whole = self.batch_size * self.world
         for start in range(0, len(order), whole):
             share = order[start : start + whole][self.rank :: self.world]
-            if len(share):  # the last one may be too small for every process
+            if len(share):  # the last batch may be too small for every process
                 yield np.sort(share)
 
     def _gather(self, rows: NDArray[np.integer]) -> tuple[Tensor, NDArray[np.integer]]:
         shape = (len(rows), *self.images.shape[1:])
         batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
-        # By "clip", since the other modes copy the whole batch once more.
+        # mode="clip", since the other modes copy the whole batch once more.
         np.take(self.images, rows, axis=0, out=batch.numpy(), mode="clip")
         return batch, rows
 
 
 def to_input(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Resize and normalise stored images to what a model takes; the same for training and use.
+    """Resize and normalise stored images to a model's input; the same in training and prediction.
 
     images: uint8 (B, S, S, 3) on the model's device. Returns float (B, 3, size, size) in
-    channels-last memory. Resizing is bilinear with antialiasing, as PIL's is.
+    channels-last memory. Resizing is bilinear with antialiasing, like PIL's.
     """
     return normalise(resize(images, size), mean, std)
 
@@ -105,7 +105,7 @@ def to_augmented_input(
     kind: Augment,
     generator: np.random.Generator | None = None,
 ) -> Tensor:
-    """Do as `to_input`, of the same shapes, and augment between resizing and normalising."""
+    """Do the same as `to_input`, with augmentation between resizing and normalising."""
     return normalise(augment(resize(images, size), kind, generator), mean, std)
 
 
@@ -113,7 +113,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     """Resize uint8 images (B, S, S, 3) to float (B, 3, size, size), values 0 to 255."""
     batch = images.permute(0, 3, 1, 2)  # (B, 3, S, S), channels last in memory
     if batch.shape[-1] != size:
-        if batch.device.type != "cpu":  # only the CPU resizes bytes
+        if batch.device.type != "cpu":  # only the CPU can resize bytes
             batch = batch.float()
         batch = F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
     return batch.float()
@@ -124,7 +124,7 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
 
     batch: values 0 to 255; mean, std: 3 each, of values 0 to 1.
     """
-    # Copied without blocking: a GPU's queue would have to run empty for each of them.
+    # Non-blocking copies: otherwise the GPU's queue would run empty for each of them.
     centre, spread = (
         (torch.tensor(values).view(1, 3, 1, 1) * 255).to(batch.device, non_blocking=True)
         for values in (mean, std)

@@ -1,4 +1,4 @@
-"""What is known of each image, in a file: rows are read and written where they lie."""
+"""Columns of values per image in a file, of which rows are read and written in place."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _BLOCK = 1024
 
 
 class Column:
-    """A column of `dtype` in a file, a value per image, zeros at first; shared by processes.
+    """A column of `dtype` in a file, a value per image, initially zeros; shared by processes.
 
-    Plain reads and writes, not a memory map, keep what a process holds constant.
+    Plain reads and writes, not a memory map, keep a process's memory constant.
     """
 
     def __init__(self, path: Path, dtype: np.dtype, count: int) -> None:
@@ -35,19 +35,19 @@ class Column:
 
     @contextmanager
     def opened(self) -> Iterator[Rows]:
-        """Open the file for many reads, of a row or several."""
+        """Open the file for many reads of one or several rows."""
         with self.path.open("rb") as file:
             yield Rows(file, self.dtype, self.count)
 
     def __setitem__(self, row: int, values: Any) -> None:
-        """Write one value, or several from this row on."""
+        """Write one value, or several from a row on."""
         with self.path.open("r+b", buffering=0) as file:
             file.seek(row * self.dtype.itemsize)
             file.write(np.asarray(values, self.dtype.base).tobytes())
 
 
 class Rows:
-    """The rows of a column, read from its open file as an array would have them."""
+    """The rows of a column, read from its open file, indexed like an array."""
 
     def __init__(self, file: BinaryIO, dtype: np.dtype, count: int) -> None:
         self._file, self._dtype, self._count = file, dtype, count

@@ -1,6 +1,6 @@
-"""Images kept as they are compressed: images.jpegs, one file behind the other, and offsets.npy.
+"""Compressed images: images.jpegs, the files one after another, and offsets.npy.
 
-A picture that was neither cropped nor resized is kept as its own file has it, so that nothing is
+An image that is neither cropped nor resized is kept as its own file, so that nothing is
 lost; others are compressed as JPEG, whose decoding takes a third of WebP's time.
 """
 
@@ -23,7 +23,7 @@ from agecli.errors import ImageError
 
 JPEGS, OFFSETS = "images.jpegs", "offsets.npy"
 QUALITY = 90
-"""Of JPEG, 1 to 95."""
+"""JPEG quality, 1 to 95."""
 
 MOST_SIDE = 1024
 
@@ -34,8 +34,8 @@ _BLOCK = 4096
 class CompressedFile:
     """The compressed images while they are written: any row, in any order, from any process.
 
-    Each process appends to a part of its own, and notes in an index, which all share, where a row
-    lies: whoever is killed loses nothing but the image that it was writing.
+    Each process appends to its own part, and records in a shared index where a row
+    lies: a killed process loses only the image that it was writing.
     """
 
     def __init__(self, folder: Path, count: int, size: int) -> None:
@@ -46,7 +46,7 @@ class CompressedFile:
 
     @contextmanager
     def writer(self) -> Iterator[Write]:
-        """Open what writes an image to its row, for this process."""
+        """Return, within a context, a function that writes an image to its row."""
         number = os.getpid()
         with self._part(number).open("ab") as part, self.index.open("r+b") as index:
 
@@ -54,7 +54,7 @@ class CompressedFile:
                 data = self._compress(image, data)
                 place = part.tell()
                 part.write(data)
-                part.flush()  # before the index tells of it: the next picture may end this process
+                part.flush()  # before the index has it: the next image may crash this process
                 index.seek(row * _ENTRY.itemsize)
                 index.write(np.array((number, len(data), place), _ENTRY).tobytes())
                 index.flush()
@@ -63,7 +63,7 @@ class CompressedFile:
 
     @contextmanager
     def reader(self) -> Iterator[Read]:
-        """Open what reads an image back from its row."""
+        """Return, within a context, a function that reads an image back."""
         with ExitStack() as files:
             index = files.enter_context(self.index.open("rb"))
             parts: dict[int, io.BufferedReader] = {}
@@ -76,7 +76,7 @@ class CompressedFile:
             yield read
 
     def finish(self) -> None:
-        """Put the parts together in order of the rows, and remove them."""
+        """Join the parts in order of the rows, and remove them."""
         offsets = np.zeros(self.count + 1, "<u8")
         with ExitStack() as files:
             index = files.enter_context(self.index.open("rb"))
@@ -113,7 +113,7 @@ class CompressedFile:
 
 
 class CompressedImages(Images):
-    """Images that are decompressed when they are asked for."""
+    """Images that are decompressed on access."""
 
     def __init__(self, path: Path, offsets: NDArray[np.unsignedinteger], size: int) -> None:
         super().__init__(path, len(offsets) - 1, size)
@@ -121,7 +121,7 @@ class CompressedImages(Images):
 
     def _read(self, row: int, image: NDArray[np.uint8]) -> None:
         begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
-        if begin == end:  # an image that could not be used
+        if begin == end:  # an unusable image
             image[:] = 0
             return
         data = bytearray(end - begin)
@@ -136,19 +136,19 @@ class CompressedImages(Images):
 
 
 def most_bytes(size: int) -> int:
-    """Return how many bytes an image of a side may take: as many as its pixels, and a header."""
+    """Return the most bytes of an image of a side: those of its pixels, and a header."""
     return size * size * 3 + 4096
 
 
 def open_compressed(folder: Path, count: int) -> CompressedImages:
-    """Open images (count, S, S, 3). Raises ValueError where the files are none, or of others."""
+    """Open images (count, S, S, 3). Raises ValueError for invalid or other files."""
     path = folder / JPEGS
     mapped = map_array(folder / OFFSETS)
     if mapped.dtype != "<u8" or mapped.shape != (count + 1,):
-        raise ValueError(f"not where each of {count} images begins")
+        raise ValueError(f"not the offsets of {count} images")
     offsets = np.array(mapped)
     if offsets[0] or offsets[-1] != path.stat().st_size or (offsets[1:] < offsets[:-1]).any():
-        raise ValueError(f"not where the images of {JPEGS} begin")
+        raise ValueError(f"not the offsets of the images in {JPEGS}")
     sizes = np.diff(offsets)
     most = int(sizes.max(initial=0))
     side = _side(path, int(sizes[sizes > 0][0])) if most else 0
@@ -158,7 +158,7 @@ def open_compressed(folder: Path, count: int) -> CompressedImages:
 
 
 def _side(path: Path, size: int) -> int:
-    """Read the side of the first image, that of all. Raises ValueError where it is none."""
+    """Return the side of the first image, which all share. Raises ValueError if it is invalid."""
     with path.open("rb") as file:
         data = file.read(min(size, most_bytes(MOST_SIDE)))
     try:

@@ -1,4 +1,4 @@
-"""Decide on every image of a data set: its split, its fold, and whether it is left out."""
+"""Decide each image's split and fold, and whether it is left out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agecli.data.split import (
 )
 
 CONFLICT_YEARS = 5
-"""Copies whose ages lie farther apart are in conflict."""
+"""Years between the ages of duplicates above which these are in conflict."""
 
 CONFLICT, DOUBTFUL = 3, 4
 REASONS = (
@@ -35,55 +35,55 @@ REASONS = (
     f"copies more than {CONFLICT_YEARS} years apart",
     "doubtful",
 )
-"""Why an image that can be used is left out, by number; a leak's is that of the stricter split."""
+"""Reasons to leave out a usable image, by number; a leak's names the stricter split."""
 LEAKS = REASONS[1:3]
 
 Gather = Callable[[NDArray[np.bool_]], Families]
-"""Gathers the families of the images (N,) that are true."""
+"""Returns the families of a mask (N,) of images."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What decides: a row per image, and nothing of its name or place."""
+    """The facts by which to decide: a row per image, without names or places."""
 
     clusters: Array
-    """(N,) equal for the same picture; -1 for an image that cannot be used."""
+    """(N,) equal for duplicates; -1 for an unusable image."""
     ages: Array
     """(N, 2) first and last year of the labels."""
     digests: Digests
     """(N, 32) SHA-256 of the files."""
     sources: Array
-    """(N,) numbers."""
+    """(N,) source numbers."""
     persons: Array
-    """(N,) numbers, -1 for nobody; of another source, it is another person."""
+    """(N,) person numbers, -1 for unknown; persons of different sources differ."""
     splits: Array
-    """(N,) the data's own, as places in `SPLITS`; -1 where it has none."""
+    """(N,) the data set's own splits, as indices of `SPLITS`; -1 for none."""
     folds: Array
-    """(N,) the data's own, from 0; -1 where it has none."""
+    """(N,) the data set's own folds, from 0; -1 for none."""
     doubtful: NDArray[np.bool_]
-    """(N,) the label is doubted: it does not train."""
+    """(N,) whether the label is doubtful: the image is not trained on."""
 
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided, a row per image."""
+    """The decisions, a row per image."""
 
     splits: Array
-    """(N,) places in `SPLITS`; -1 for an image that cannot be used."""
+    """(N,) indices of `SPLITS`; -1 for an unusable image."""
     folds: Array
-    """(N,) from 0; -1 where there are none."""
+    """(N,) from 0; -1 for none."""
     reasons: Array
-    """(N,) places in `REASONS`."""
+    """(N,) indices of `REASONS`."""
 
 
 def decide(known: Known, config: PrepareConfig) -> Decided:
-    """Assign images to splits and folds, and say which of them are left out.
+    """Assign images to splits and folds, and decide which of them are left out.
 
     A family (a cluster, or all clusters of a person) lies in one split and in one fold. Own splits
-    and folds are kept; an image whose family is in a stricter split, too, is left out. What has no
-    own split is dealt 80/10/10 within its source and age group, as if there were no other source;
-    a family whose parts were dealt apart takes the strictest split. Own splits without validation
-    images get a tenth of the source's training images for it.
+    and folds are kept; one whose family is in a stricter split, too, is left out. Images without
+    their own split are dealt 80/10/10 within their source and age group, independently of others;
+    a family dealt to several splits takes the strictest. Own splits without validation
+    images get a tenth of the source's training images.
     """
     families = known.clusters
     if (known.persons >= 0).any():
@@ -109,9 +109,9 @@ def decide(known: Known, config: PrepareConfig) -> Decided:
 
 
 def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
-    """Assign images to splits so that a fold is the test split; the rest trains and validates.
+    """Assign images to splits with one fold as test split, the rest for training and validation.
 
-    The test fold stays whole, as published figures have it: where own folds part a family, its
+    The test fold stays complete, as in published figures: if own folds divide a family, its
     images in the others are left out.
     """
     own = np.where(known.folds == fold, TEST, TRAIN)
@@ -119,7 +119,7 @@ def decide_fold(known: Known, fold: int, config: PrepareConfig) -> Decided:
 
 
 def groups_of(ages: Array, scheme: Scheme) -> Array:
-    """Return the groups (N,) of labels (N, 2), in little memory."""
+    """Return the groups (N,) of labels (N, 2), in constant memory."""
     low, high = np.minimum(ages, YEARS - 1).T
     return scheme.range_groups().astype(np.int8)[low, high]
 
@@ -149,14 +149,14 @@ def _folds(known: Known, families: Array, gather: Gather, count: int) -> Array:
 
 
 def _deal(places: Array, families: Families, deal: Callable[[Families], Array]) -> None:
-    """Set the places (N,) of the images of some families to what these are dealt."""
+    """Set the values (N,) of the images of some families to those dealt to the families."""
     places[families.rows] = families.per_image(deal(families))
 
 
 def _settle(families: Array, places: Array, free: NDArray[np.bool_]) -> Array:
-    """Give the free images (N,) the highest place of their family, one that is not dealt first.
+    """Set the free images (N,) to the highest value of their family, preferring values not dealt.
 
-    Returns the place of each family.
+    Returns the value of each family.
     """
     own = _highest(families, places, np.flatnonzero((families >= 0) & ~free))
     settled = np.where(own >= 0, own, _highest(families, places, np.flatnonzero(free)))
@@ -165,7 +165,7 @@ def _settle(families: Array, places: Array, free: NDArray[np.bool_]) -> Array:
 
 
 def _highest(families: Array, places: Array, rows: Array) -> Array:
-    """Return the highest place of each family among the images of rows (n,), or -1."""
+    """Return the highest value of each family among the images of rows (n,), or -1."""
     highest = np.full(families.max(initial=-1) + 1, -1, places.dtype)
     np.maximum.at(highest, families[rows], places[rows])
     return highest

@@ -1,4 +1,4 @@
-"""From a picture's place to its row: decoded, checked, resized, hashed and stored."""
+"""From an image's file to its row: decoded, checked, resized, hashed and stored."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ DIGEST = np.dtype((np.uint8, 32))
 
 
 class Task(NamedTuple):
-    """A picture to be decoded."""
+    """An image to decode."""
 
     row: int
     place: Place
     cropped: bool
-    """Its largest face is what is stored."""
+    """Whether to store a crop of its largest face."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes pictures into the rows of a data set's files; worker processes call it."""
+    """Decodes images into the rows of a data set's files, in worker processes."""
 
     images: StoreFile
     digests: Column
-    """(N, 32) SHA-256 of the pictures' files."""
+    """(N, 32) SHA-256 of the images' files."""
     traces: Column
-    """(N,) by which near duplicates are found; zeros for a picture that is left out."""
+    """(N,) traces to find near duplicates; zeros for an image that is left out."""
     fingerprint: Callable[[Image.Image], np.ndarray]
     trace: Callable[[np.ndarray], np.ndarray]
-    """As a `Measure` has them."""
+    """Those of a `Measure`."""
     crop: Crop | None
 
     def __call__(self, tasks: Sequence[Task]) -> list[str]:
-        """Decode pictures of consecutive rows; return why each is left out, or ""."""
+        """Decode images of consecutive rows; return why each is left out, or ""."""
         first = tasks[0].row
         digests = np.zeros((len(tasks), 32), np.uint8)
         traces = np.zeros(len(tasks), self.traces.dtype)
@@ -69,7 +69,7 @@ class Decoder:
         return reasons
 
     def lose(self, task: Task, reason: str) -> str:
-        """Write down a picture that no worker has survived; return why it is left out."""
+        """Record an image that crashes its workers; return why it is left out."""
         self.digests[task.row] = digest_of(_read(task.place)[0])
         return f"unreadable: {reason}"
 
@@ -83,7 +83,7 @@ class Decoder:
 
 
 def warm_up(tasks: Sequence[Task]) -> list[str]:
-    """Do nothing, but import what decoding needs."""
+    """Import what decoding needs, and do nothing else."""
     return []
 
 
@@ -93,7 +93,7 @@ def digest_of(content: bytes) -> NDArray[np.uint8]:
 
 
 def _read(place: Place) -> tuple[bytes, str]:
-    """Read a picture's file; of one that cannot be read, nothing, and why."""
+    """Return an image's file and "", or nothing and the reason why it is unreadable."""
     try:
         return read(place), ""
     except ImageError as error:

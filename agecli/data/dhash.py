@@ -1,4 +1,4 @@
-"""Near duplicates by dHash and colours (`--audit 1`): copies in another size or compression."""
+"""Near duplicates by dHash and colours (`--audit 1`): copies of another size or compression."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ _BLOCK = 2**20  # comparisons at a time
 _PAIRS = 2**14
 
 TRACE = np.dtype([("bits", np.uint64), ("thumbnail", np.uint8, (8, 8, 3)), ("known", bool)])
-"""What is kept of a picture to find its like: whether each of 8×8 grey cells is brighter than its
+"""Kept of an image to find near duplicates: whether each of 8×8 grey cells is brighter than its
 left neighbour (dHash), and the 8×8 mean colours."""
 
 
 def fingerprint(image: Image.Image) -> np.ndarray:
-    """Take the fingerprint of an RGB picture."""
+    """Compute the fingerprint of an RGB image."""
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR))
     bits = np.packbits(grey[:, 1:] > grey[:, :-1]).view(np.uint64)[0]
-    thumbnail = image.resize((8, 8), Image.Resampling.BOX, reducing_gap=1)  # the gap: twice as fast
+    thumbnail = image.resize(
+        (8, 8), Image.Resampling.BOX, reducing_gap=1
+    )  # the gap: twice the speed
     return np.array((bits, thumbnail, True), dtype=TRACE)
 
 
 def traces(prints: np.ndarray) -> np.ndarray:
-    """Return the fingerprints (N,): they are what is compared."""
+    """Return the fingerprints (N,), which are compared as they are."""
     return prints
 
 
 def parts(count: int) -> range:
-    """Part the search by bands of bits: of HASH_DISTANCE + 1, near hashes share at least one."""
+    """Divide the search by HASH_DISTANCE + 1 bands of bits: near hashes share at least one."""
     return range(HASH_DISTANCE + 1)
 
 
 def near_pairs(traces: Traces, part: int) -> IntArray:
-    """Find the pairs whose bits differ in at most HASH_DISTANCE and whose thumbnails are close.
+    """Return the pairs with close thumbnails whose bits differ in at most HASH_DISTANCE.
 
     Only hashes that share a whole band, the part, are compared (Norouzi et al. 2012), a bounded
-    block at a time. The difference of thumbnails is at most that of the pictures, so the sieve
-    loses nothing. Zeros are no trace. Returns (M, 2), the lower row first.
+    block at a time. The difference of thumbnails is at most that of the images, so the sieve
+    loses nothing. Zeros match nothing. Returns (M, 2), the lower row first.
     """
     everything = traces[:]
     bits, thumbs = everything["bits"], everything["thumbnail"]
@@ -76,7 +78,7 @@ def _close(thumbs: NDArray[np.uint8], pairs: IntArray) -> IntArray:
 
 
 def is_copy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Return whether two pictures (S, S, 3) differ little, pixel by pixel."""
+    """Return whether two images (S, S, 3) differ little, pixel by pixel."""
     side = (_CONFIRM_SIZE, _CONFIRM_SIZE)
     small = [
         np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR), dtype=np.int16)

@@ -1,4 +1,4 @@
-"""CSV files in the dialects that people's programs write."""
+"""CSV files in the dialects that various programs write."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from agecli.errors import DataError
 
 Row = tuple[int, list[str]]
-"""The number of a line, and its cells."""
+"""A line's number, and its cells."""
 
 _DELIMITERS = ",;\t|"
 _EXCEL = re.compile(r"sep=(.)\r?\n")
-"""The line by which Excel is told the delimiter."""
+"""The line that tells Excel the delimiter."""
 
 
 def rows_of(name: str, content: bytes) -> Iterator[Row]:
-    """Yield the rows that are not empty, with the number of their line."""
+    """Yield the rows that are not empty, with their line numbers."""
     try:
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = content.decode("utf-16" if utf16 else "utf-8-sig")

@@ -1,4 +1,4 @@
-"""Images whose labels are doubted: they do not train, and are tested as all others."""
+"""Images with doubtful labels: left out of training, evaluated like all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTION = "--doubtful"
 
 
 class Doubtful(NamedTuple):
-    """The images of a data set that a file names."""
+    """The images of a data set that a file lists."""
 
     rows: list[int]
     images: list[tuple[str, str]]
@@ -24,7 +24,7 @@ class Doubtful(NamedTuple):
 
 
 def read_doubtful(path: Path, images: Iterable[tuple[str, str]]) -> Doubtful:
-    """Find the images (source, id) that a text file names, an id a line, or a CSV file's column id.
+    """Find the images (source, id) listed in a text file, an id per line, or in a CSV's column id.
 
     images: in the order of their rows. Raises DataError for a file that names none of them.
     """
@@ -36,7 +36,7 @@ def read_doubtful(path: Path, images: Iterable[tuple[str, str]]) -> Doubtful:
             found.append((source, id))
     if not rows:
         raise DataError(
-            f"{OPTION}: no line of {path} is the id of a picture: ids are those of manifest.csv"
+            f"{OPTION}: no line of {path} is the id of an image: ids are those of manifest.csv"
         )
     return Doubtful(rows, found, named.unknown)
 
@@ -57,6 +57,6 @@ def _read(path: Path) -> Named:
 
 
 def _lines(content: bytes) -> Iterator[str]:
-    """Yield the lines of a text that are not empty: an id may hold whatever parts cells."""
+    """Yield the non-empty lines of a text: an id may contain any delimiter."""
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     return filter(None, map(str.strip, lines))

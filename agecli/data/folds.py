@@ -14,18 +14,18 @@ from agecli.data.receipt import Receipt
 from agecli.data.split import SPLITS, Array, split_hash
 from agecli.errors import UsageError
 
-_OPTIONS = ("seed", "conflicts")  # of a receipt, that decide here, too
+_OPTIONS = ("seed", "conflicts")  # of a receipt, that matter here, too
 
 
 def of_fold(
     manifest: Manifest, receipt: Receipt, fold: int, *, within_train: bool = False
 ) -> Manifest:
-    """Return a data set's manifest with a fold as its test split; the rest trains and validates.
+    """Return a data set's manifest with a fold as test split, the rest for training and validation.
 
-    A tenth of the rest validates, in each source and age group, and no person or copy straddles;
-    what the plain split left out for that may be used. within_train: of the plain training split
-    alone, so that nothing is seen of its validation and test images, nor of copies and persons of
-    these. Raises ValueError for options of the receipt that are none.
+    A tenth of the rest, in each source and age group, is for validation; no person or duplicate
+    straddles, and images left out of the plain split for that are used. within_train: only
+    from the plain training split, so that nothing is seen of its validation and test images, nor
+    of their duplicates and persons. Raises ValueError for invalid options in the receipt.
     """
     chosen = {name: receipt.options[name] for name in _OPTIONS if name in receipt.options}
     try:
@@ -46,11 +46,11 @@ def of_fold(
 
 
 def _known(manifest: Manifest, receipt: Receipt, used: NDArray[np.bool_]) -> Known:
-    """Number what decides on the images. Raises ValueError for a sha256 that is none."""
+    """Return the facts about the images as numbers. Raises ValueError for an invalid sha256."""
     count = len(manifest.ids)
     digests = np.frombuffer(bytes.fromhex("".join(manifest.digests)), np.uint8)
     if len(digests) != 32 * count:
-        raise ValueError("a sha256 is none")
+        raise ValueError("a sha256 is invalid")
     sources = _numbers(manifest.sources)
     persons = _numbers(np.char.add(np.char.add(sources.astype(str), " "), manifest.persons))
     return Known(

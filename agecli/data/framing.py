@@ -1,4 +1,4 @@
-"""Whether a source has cropped faces already, or pictures in which they have to be found."""
+"""Whether a source's images are cropped faces, or photographs in which to detect them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from agecli.data.sources import Place, read
 from agecli.errors import ImageError
 
 JUDGED = 64
-"""Pictures of a source by which it is judged."""
+"""Images of a source by which it is judged."""
 
 Crop = Callable[[Image.Image], Image.Image | None]
-"""Finds the face in a photograph."""
+"""Returns the cropped face of a photograph, or None without a detection."""
 
 
 class Verdict(NamedTuple):
-    """Whether the faces of pictures are to be cropped, and why."""
+    """Whether the faces of a source's images are to be cropped, and why."""
 
     crop: bool
     why: str
@@ -36,10 +36,10 @@ def decide(
     origins: Mapping[Path, Origin], samples: Mapping[Path, Sequence[Place]], crop: Crop | None,
     judge: Judge | None,
 ) -> dict[Path, Origin]:  # fmt: skip
-    """Say for each source whether its pictures are cropped.
+    """Return for each source whether its images are to be cropped.
 
-    samples: some pictures of the sources that do not say that they are aligned. judge: looks
-    at some pictures of each; without one, all are cropped where there is a `crop`.
+    samples: some images of the sources whose names do not say that they are aligned. judge: looks
+    at some images of each; without one, all are cropped if there is a `crop`.
     """
     return {
         path: replace(origin, cropped=verdict.crop, why=verdict.why)
@@ -57,7 +57,7 @@ def _verdict(sample: Sequence[Place] | None, crop: Crop | None, judge: Judge | N
 
 
 def _pictures(places: Sequence[Place]) -> Iterator[Image.Image]:
-    """Read those of the pictures that can be read."""
+    """Yield the images that can be read."""
     for place in places:
         with suppress(ImageError):
             yield read_image(read(place))

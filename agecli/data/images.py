@@ -1,4 +1,4 @@
-"""One way to decode a picture, whatever its mode, size or orientation."""
+"""Decode images of any mode, size or orientation."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from agecli.data.mending import JPEG_START, SCAN, png_pixels, whole_jpeg
 from agecli.errors import ImageError
 
 _PLUGINS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
-"""Pillow's that may read a picture: some others start programs."""
+"""Pillow's formats that may be read: some others start programs."""
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 64_000_000
-"""Of a decoded picture."""
+"""Most pixels of a decoded image."""
 DRAFT_PIXELS = 32_000_000
-"""JPEGs with more are decoded at a half or a quarter of their sides: a face that fills a
-thousandth of such a picture has 90 px yet."""
+"""JPEGs with more pixels are decoded at 1/2 or 1/4 of their side: a face that fills a
+thousandth of such an image still has 90 px."""
 REDUCED_PIXELS = 16_000_000
-"""JPEG 2000 pictures with more are decoded at a half: its decoder takes 20 bytes per pixel."""
+"""JPEG 2000 images with more pixels are decoded at 1/2: the decoder takes 20 bytes per pixel."""
 MAX_JPEG_PIXELS = 256_000_000
-"""Of a JPEG's file; a progressive one is held in memory whole, whatever it is decoded to."""
+"""Most bytes of a file; a progressive JPEG is held in memory completely, at any scale."""
 
 MAX_SCANNED = 4_000_000_000
-"""Of a progressive JPEG, pixels times scans: each passes over all, however few its bytes are."""
+"""Most pixels times scans of a progressive JPEG: each scan passes over all pixels."""
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # or it prints on stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise it prints to stderr
 
 _TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,20 +49,20 @@ _TURNS: dict[Any, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets a picture upright, by EXIF's orientation."""
+"""The operation that turns an image upright, by EXIF orientation."""
 _stderr = threading.Lock()
 _REDUCED = "agecli reduced"
 _GREY_BACKGROUND = (127, 127, 127)
 
 
 def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image.Image:
-    """Decode a picture completely, upright (EXIF applied), as 8-bit RGB.
+    """Decode an image completely, upright (EXIF applied), as 8-bit RGB.
 
-    Takes greyscale, palette, alpha (on grey), CMYK, 16-bit and float pictures; of an animation,
-    the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Metadata that cannot be
-    read, and the end marker that a JPEG lacks, cost nothing while all pixels are there. Raises
-    ImageError with a short reason and its fault: not an image, cut short, too large; or too thin,
-    before anything is decoded, where the shorter side is below the least: a line of pixels may
+    Accepts greyscale, palette, alpha (on grey), CMYK, 16-bit and float images; of an animation,
+    returns the first frame; of a very large JPEG, fewer pixels (`DRAFT_PIXELS`). Broken metadata
+    and a missing end marker of a JPEG are tolerated if all pixels are there. Raises
+    ImageError with a short reason and its kind: not an image, cut short, too large; or too thin,
+    before decoding, if the shorter side is below least_side: a line of pixels may
     take gigabytes.
     """
     if isinstance(source, Image.Image):
@@ -81,7 +81,7 @@ def read_image(source: Path | bytes | Image.Image, least_side: int = 1) -> Image
 def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL's bomb warning: we have our own limit
+            warnings.simplefilter("ignore")  # PIL's bomb warning: ours is another limit
             image = source if isinstance(source, Image.Image) else _open(source)
             if min(image.size) < least_side:
                 raise ImageError(f"{image.width}x{image.height} pixels", "too_thin")
@@ -97,7 +97,7 @@ def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError("not enough memory for it", "too_large") from error
+        raise ImageError("not enough memory to decode it", "too_large") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"more than {MAX_PIXELS // 10**6} million pixels: save it smaller, or as JPEG",
@@ -115,13 +115,13 @@ def _decode(source: bytes | Image.Image, least_side: int) -> Image.Image:
 
 
 def reduction(image: Image.Image) -> int:
-    """Return how many pixels of its file a pixel of `read_image`'s picture stands for, each way."""
+    """Return the factor by which `read_image` has reduced each side of an image."""
     return image.info.get(_REDUCED, 1)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep off the terminal what libtiff prints: it writes to the process's file 2 by itself."""
+    """Silence libtiff, which writes directly to the process's file descriptor 2."""
     with _stderr:
         try:
             shown = os.dup(2)
@@ -138,11 +138,11 @@ def _quiet() -> Iterator[None]:
 
 
 def is_animation(data: bytes) -> bool:
-    """Return whether a file that `read_image` reads holds a sequence of pictures to be played."""
+    """Return whether a file that `read_image` reads is an animation."""
     try:
         with Image.open(io.BytesIO(data), formats=("GIF", "PNG", "WEBP")) as image:
             return getattr(image, "is_animated", False)
-    except Exception:  # of a foreign format, or with metadata that cannot be read
+    except Exception:  # of a foreign format, or with unreadable metadata
         return False
 
 
@@ -155,16 +155,16 @@ def _open(data: bytes) -> Image.Image:
         plugins += ("HEIF",)
     try:
         return Image.open(io.BytesIO(data), formats=plugins)
-    except Image.DecompressionBombError:  # PIL's own limit, which knows of no draft
+    except Image.DecompressionBombError:  # PIL's own limit, which ignores the reduced scale
         if data[:2] != JPEG_START:
             raise
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
 
 
 def _draft(image: Image.Image, data: bytes) -> int:
-    """Choose how many pixels of a large JPEG (2000) become one, each way; 1 for other pictures.
+    """Choose the factor by which to reduce a large JPEG or JPEG 2000; 1 for other images.
 
-    Raises ImageError for a picture that is too large.
+    Raises ImageError for an image that is too large.
     """
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_pixels(image, MAX_PIXELS, ", or as JPEG")
@@ -210,12 +210,12 @@ def _read_bytes(source: Path | bytes) -> bytes:
 
 
 def reason_of(error: OSError) -> str:
-    """Say in the system's words why a file or folder cannot be read."""
+    """Return, in the system's words, why a file or folder cannot be read."""
     return (error.strerror or str(error)).lower()
 
 
 def _read_file(path: Path) -> bytes:
-    """Read a file, or no further than it is known to be too large; a pipe or device has no size."""
+    """Read a file, at most up to the limit on its size; a pipe or device has no size to check."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         small = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
@@ -223,10 +223,10 @@ def _read_file(path: Path) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF says, if that can be read."""
+    """Turn an image upright by its EXIF orientation, if that is readable."""
     try:
         method = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # the EXIF may hold anything
+    except Exception:  # the EXIF may contain anything
         return image
     return image if method is None else image.transpose(method)
 
@@ -254,7 +254,7 @@ def _to_eight_bits(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
 def square(
     image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """Return what `fit` gives as uint8 (size, size, 3)."""
+    """Return the result of `fit` as uint8 (size, size, 3)."""
     return np.asarray(fit(image, size, box))
 
 
@@ -263,7 +263,7 @@ def fit(
 ) -> Image.Image:
     """Resize the largest centred square (or the given box) to size × size, with antialiasing.
 
-    box: left, top, right, bottom in pixels, inside the picture.
+    box: left, top, right, bottom in pixels, inside the image.
     """
     if box is None:
         side = min(image.size)

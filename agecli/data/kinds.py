@@ -1,4 +1,4 @@
-"""What is a picture and what a video, and what a folder holds of both: one list for all."""
+"""Recognise images and videos, and list those in a folder."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ VIDEOS = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".m2ts",
     ".flv", ".ogv",
 })  # fmt: skip
-"""Without .ts and .mts, which TypeScript has, too: what is a video tells by its content."""
+"""Without .ts and .mts, which are TypeScript's, too: such videos are recognised by content."""
 HEAD = 512
-"""Bytes of a file that tell what it is."""
+"""Leading bytes of a file that show what it is."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE_HEADS = (
@@ -33,30 +33,30 @@ _PICTURE_BRANDS = frozenset({
     b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
 })  # fmt: skip
 _OTHER_BRANDS = (b"M4A", b"M4B", b"M4P", b"crx")
-"""Of sound, and of a camera's raw pictures."""
+"""Suffixes of audio, and of a camera's raw images."""
 _VIDEO_HEADS = (
     b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\x01", b"\0\0\x01\xba",
     b"\0\0\x01\xb3",
 )  # fmt: skip
-"""Of Matroska and WebM, Windows Media, Flash, and MPEG-1 and -2."""
+"""First bytes of Matroska and WebM, Windows Media, Flash, and MPEG-1 and -2."""
 _QUICKTIME = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-"""Of films older than their brands."""
+"""Box types of QuickTime files without a brand."""
 _SOUND = (".wma", ".mka", ".weba")
-"""Sound in what may hold a video."""
+"""Brands of audio in a container for video."""
 
 
 class Files(NamedTuple):
-    """What a folder holds, at any depth, sorted."""
+    """The files in a folder, at any depth, sorted."""
 
     files: list[Path]
     closed: list[tuple[Path, OSError]]
-    """Folders in it that could not be opened."""
+    """Folders in it that could not be opened, and why."""
 
 
 def kind_of(name: str, head: bytes) -> Kind | None:
-    """Tell a picture and a video by their first bytes, or else by the ending of the name.
+    """Return whether a file is an image or a video, by its first bytes, or else by its suffix.
 
-    None for all other files. A TIFF of a foreign name is a camera's raw picture: none of ours.
+    None for all other files. A TIFF with a foreign suffix is a camera's raw image, which is
     """
     suffix = PurePath(name).suffix.lower()
     if (kind := _by_content(head, suffix)) and suffix not in _SOUND:
@@ -65,7 +65,7 @@ def kind_of(name: str, head: bytes) -> Kind | None:
 
 
 def kind_of_file(path: Path) -> Kind | None:
-    """Tell what a file is; of a pipe, or one that cannot be read, by its name."""
+    """Return the kind of a file; of a pipe or an unreadable file, by its name."""
     head = b""
     with suppress(OSError):
         if path.is_file():
@@ -75,7 +75,7 @@ def kind_of_file(path: Path) -> Kind | None:
 
 
 def list_files(folder: Path) -> Files:
-    """List what `walk_files` finds, sorted."""
+    """List the files that `walk_files` yields, sorted."""
     found = Files([], [])
     for path, error in walk_files(folder):
         found.closed.append((path, error)) if error else found.files.append(path)
@@ -85,10 +85,10 @@ def list_files(folder: Path) -> Files:
 
 
 def walk_files(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
-    """Yield the files in a folder and in those below it and behind links, each folder once.
+    """Yield the files in a folder, in its subfolders and behind links, visiting each folder once.
 
-    Hidden ones are left out. A folder that is there and behind a link is gone through where it is.
-    One that cannot be opened comes with the reason; for the folder itself, OSError is raised.
+    Hidden ones are left out. A folder that is both inside and behind a link is visited inside.
+    One that cannot be opened is yielded with the error; for the folder itself, it is raised.
     """
     seen: set[tuple[int, int]] = set()
     folders = deque([folder])
@@ -105,12 +105,10 @@ def walk_files(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
                         continue
                     path = Path(entry.path)
                     if entry.is_symlink() and path.is_dir():
-                        folders.append(path)  # last: by then what it leads to has been seen
+                        folders.append(path)  # last: by then its target has been visited
                     elif entry.is_dir(follow_symlinks=False):
                         folders.appendleft(path)
-                    elif (
-                        path.is_file() or not path.exists()
-                    ):  # a row says that a link leads nowhere
+                    elif path.is_file() or not path.exists():  # a row reports that a link is broken
                         yield path, None
         except OSError as error:
             if place == folder:
@@ -119,7 +117,7 @@ def walk_files(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file's or folder's own name hides it."""
+    """Return whether a file or folder is hidden by its own name."""
     return name.startswith(".") or name == "__MACOSX"  # the latter is what macOS adds to zips
 
 
@@ -140,6 +138,6 @@ def _by_content(head: bytes, suffix: str) -> Kind | None:
 
 
 def _is_transport(head: bytes) -> bool:
-    """Return whether packets of 188 bytes follow each other, as on air, or 192, as of a camera."""
+    """Return whether it is an MPEG transport stream, of 188-byte packets or a camera's 192."""
     marks = {188: head[0:HEAD:188], 192: head[4:HEAD:192]}
     return any(len(mark) == 3 and set(mark) == {0x47} for mark in marks.values())

@@ -1,4 +1,4 @@
-"""What is known of the person in a picture, and the words in which people write it."""
+"""Labels of the person in an image, and the ways in which they are written."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from agecli.data.split import SPLITS
 SEXES = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "other")
 UNKNOWN = frozenset({"", "?", "-", "n/a", "na", "nan", "none", "null", "unknown"})
-"""Words that say nothing, of whatever they stand for."""
+"""Words for an unknown value, in any column."""
 MOST_SLICES, MOST_VALUES = 20, 50
-"""Columns that are kept as slices, and different values of each."""
+"""Most columns kept as slices, and most distinct values of each."""
 
 _WORDS: dict[str, dict[str, str]] = {
     "sex": {"m": "male", "f": "female", "man": "male", "woman": "female", "u": ""}
@@ -27,7 +27,7 @@ _WORDS: dict[str, dict[str, str]] = {
     "person": {},
     "slice": {},
 }
-"""What words and UTKFace's codes mean, by column. Another sex or race is kept as it is: FairFace's
+"""Meanings of words and of UTKFace's codes, by column. Other sexes or races are kept: FairFace's
 East Asian and Southeast Asian, Latino_Hispanic and Middle Eastern are groups of their own."""
 
 _NUMBER = r"([0-9]{1,3})(?:\.[0-9]*)?"
@@ -44,30 +44,30 @@ _BELOW = re.compile(rf"(?:less than|younger than|under|below|<) *{_NUMBER}")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known of the person in a picture; an empty text is unknown."""
+    """The label of an image; empty texts are unknown."""
 
     age: Age
     sex: str = ""
     race: str = ""
     split: str = ""
-    """Where a data set has its own splits."""
+    """Its split, in a data set with its own splits."""
     person: str = ""
-    """Whose pictures lie in one split."""
+    """The person, whose images all lie in one split."""
     fold: int = -1
-    """From 0, where a data set has its own folds."""
+    """Its fold from 0, in a data set with its own folds."""
     repaired: bool = False
-    """The file's name did not follow the rule, but its age could be read."""
+    """Whether the file's name was irregular, but its age readable."""
     slices: tuple[str, ...] = ()
-    """The values of the columns that are kept."""
+    """The values of the slices."""
 
 
 @lru_cache(4096)
 def read_age(text: str) -> Age | None:
-    """Read an age as people write it, or None: a year, a range of years, or one with an open end.
+    """Return an age as people write it: a year, a range of years, or one with an open end; or None.
 
     "34" and "34.6" are the year 34; "25-32", "25 to 32", "[25, 32]" and Adience's "(25, 32)" have
-    both ends in them, "[25, 32)" lacks the last and "(25, 32]" the first, as in mathematics. "60+",
-    "60 and older", "over 60" and FairFace's "more than 70" begin with the year; "under 5" ends
+    both ends included, "[25, 32)" excludes the last and "(25, 32]" the first year. "60+",
+    "60 and older", "over 60" and FairFace's "more than 70" start with the year; "under 5" ends
     before it.
     """
     text = " ".join(text.casefold().replace("_", " ").split())
@@ -90,17 +90,17 @@ def read_age(text: str) -> Age | None:
 
 
 def read_word(column: str, text: str) -> str:
-    """Return what a word or code means in the column sex, race, split, person or of a slice."""
+    """Return the meaning of a word or code in the column sex, race, split, person or a slice."""
     word = text.casefold()
     return "" if word in UNKNOWN else _WORDS[column].get(word, text)
 
 
 def read_split(text: str) -> str:
-    """Return the split that a word or a folder's name means, or an empty text."""
+    """Return the split that a word or a folder's name means; empty for none."""
     return _WORDS["split"].get(text.casefold(), "")
 
 
 def read_fold(text: str) -> int:
-    """Return the number of a fold as "3" or "fold_3"; -1 for anything else."""
+    """Return the number of a fold written as "3" or "fold_3"; -1 for anything else."""
     match = re.fullmatch(r"(?:fold[ _-]*)?([0-9]{1,3})", text.casefold())
     return int(match[1]) if match else -1

@@ -1,4 +1,4 @@
-"""The labelled pictures of all sources, as they become rows of a data set."""
+"""List the labelled images of all sources, which become the rows of a data set."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from agecli.data.tables import Table
 from agecli.errors import DataError, UsageError
 
 MOST_NAMED = 10_000
-"""Pictures that the receipt names for one reason."""
+"""Most images that the receipt names for one reason."""
 
 
 class Listed(NamedTuple):
-    """A picture with its label."""
+    """An image with its label."""
 
     id: str
     source: str
     origin: str
-    """The folder or archive, of which `source` is the name."""
+    """The folder or archive, named by `source`."""
     place: Place
     label: Label
 
 
 class Pictures:
-    """The labelled pictures of all sources, sorted by id: their order is their row in the data set.
+    """The labelled images of all sources, sorted by id: their order is that of the rows.
 
-    They are on disk, and may be gone through again. kept: columns whose values their labels have.
+    They are on disk, and can be iterated repeatedly. kept: columns whose values labels include.
     """
 
     def __init__(self, path: Path, kept: Sequence[str] = ()) -> None:
@@ -48,7 +48,7 @@ class Pictures:
         self._items, self._unknown = SortedItems(path), ("",) * len(kept)
 
     def add(self, source: Source, member: Member, label: Label) -> None:
-        """Add a picture of a source."""
+        """Add an image of a source."""
         self._items.add((
             member.id, source.name, len(self), str(source.path), *member.place, *label.age,
             label.sex, label.race, label.split, label.person, label.fold,
@@ -68,7 +68,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says of the labels, in place of what can be recognised."""
+    """How the labels are to be read, by the user's options instead of recognition."""
 
     labels: Path | None = None
     """A CSV file."""
@@ -76,37 +76,37 @@ class Asked:
     """A pattern of file names, or the name of a known one."""
     layout: str | None = None
     slices: tuple[str, ...] = ()
-    """Further columns of tables to keep."""
+    """More columns of tables to keep."""
 
 
 class Listing(NamedTuple):
-    """What the sources hold."""
+    """The contents of the sources."""
 
     pictures: Pictures
     origins: dict[Path, Origin]
-    """How the labels of each source were read, and what was left out of it."""
+    """How each source's labels were read, and what was left out."""
     samples: dict[Path, list[Place]]
-    """Some labelled pictures of each source that does not say that they are aligned."""
+    """Some labelled images of each source whose names do not say that they are aligned."""
     missing: int
-    """Rows of tables without a picture."""
+    """Number of rows of tables without an image."""
     unused: list[str]
-    """Columns of tables that mean nothing here."""
+    """Columns of tables that are not used."""
     repaired: list[str]
-    """Ids of pictures whose names had to be mended."""
+    """Ids of images with irregular names."""
     skipped: list[str]
-    """Files that are no pictures."""
+    """Number of files that are not images."""
     closed: dict[str, str]
     """Folders that could not be opened, and why."""
     doubtful: Doubtful = Doubtful([], [], 0)
-    """Pictures whose labels are doubted."""
+    """Images with doubtful labels."""
 
 
 def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Listing:
-    """List the labelled pictures of all sources, each by its own layout.
+    """List the labelled images of all sources, each by its own layout.
 
-    work: a folder for the list, and for what compressed archives hold.
-    What is asked for is tried on each source first, and must fit one of them. Raises DataError for
-    a source without pictures or labels, for a row that names several pictures, and for slices of
+    work: a folder for the list, and for unpacked archives.
+    The layout asked for is tried on each source first, and has to fit one. Raises DataError for
+    a source without images or labels, for a row that names several images, and for slices of
     no column, or of too many values.
     """
     slices.check_names(asked.slices)
@@ -117,7 +117,7 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
     for origin in {path.resolve(): path for path in origins}.values():
         contents = sources.list_members(origin, work)
         if not contents.pictures:
-            raise DataError(f"No pictures in {origin}: give a folder or archive that has some")
+            raise DataError(f"No images in {origin}: choose a folder or archive with images")
         source = Source(
             origin, sources.name_of(origin), contents.pictures, contents.others, asked.slices
         )
@@ -142,9 +142,9 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
 
 
 def _readers(asked: Asked) -> list[Reader]:
-    """Return what reads the sources as the user asks for it."""
+    """Return the readers that the user's options select."""
     if sum(value is not None for value in (asked.labels, asked.names, asked.layout)) > 1:
-        raise UsageError("--csv, --names, --layout: give one of them; the others are recognised")
+        raise UsageError("--csv, --names and --layout exclude each other: pass one of them")
     if asked.labels:
         table = csv.read_labels(asked.labels, asked.slices)
         return [partial(csv.by_table, table=table, folder=asked.labels.resolve().parent)]
@@ -155,7 +155,7 @@ def _readers(asked: Asked) -> list[Reader]:
 
 
 def _add(listing: Listing, source: Source, layout: Layout) -> None:
-    """Add a source's pictures, and what is left out of it."""
+    """Add a source's images, and count what is left out."""
     before = len(listing.pictures)
     left_out: dict[str, list[str]] = {}  # by reason
     for member in source.members:
@@ -179,21 +179,21 @@ def _add(listing: Listing, source: Source, layout: Layout) -> None:
 
 
 def _unfit(asked: Asked, origin: Path) -> DataError:
-    """Say why a source has no labels."""
+    """Return the error for a source without labels."""
     if asked.labels:
         return DataError(
-            f"No picture of {origin} is named in {asked.labels}: paths count from the source, from "
-            "the folder above it, from the file's own folder, or are absolute"
+            f"No image of {origin} is named in {asked.labels}: paths are relative to the source, "
+            "to the folder above it or to the file's own folder, or absolute"
         )
     if asked.names is not None:
         return DataError(
-            f"No file name in {origin} fits --names {asked.names}: fields are in braces, and * is "
-            "anything, as in '{identity}_{age}_*.jpg'"
+            f"No file name in {origin} matches --names {asked.names}: fields are in braces, * is "
+            "anything, such as '{identity}_{age}_*.jpg'"
         )
     if asked.layout is not None:
-        return DataError(f"{origin} has not the layout {asked.layout}: {NEEDS[asked.layout]}")
+        return DataError(f"{origin} does not have the layout {asked.layout}: {NEEDS[asked.layout]}")
     return DataError(
-        f"No file name in {origin} starts with an age, as UTKFace's do (age_sex_race_datetime.jpg),"
-        " and no folder's name is one: give the ages with --csv, or say with "
-        "--names '{identity}_{age}.*' how file names carry them"
+        f"No file name in {origin} starts with an age as in UTKFace (age_sex_race_datetime.jpg),"
+        " and no folder is named by one: pass the ages by --csv, or the pattern of names by "
+        "--names '{identity}_{age}.*' "
     )

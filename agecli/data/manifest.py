@@ -1,4 +1,4 @@
-"""A line per image of a data set: manifest.csv."""
+"""manifest.csv: a line per image of a data set."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from agecli.errors import brief
 from agecli.reading import read_text
 
 MOST_BYTES = 1 << 31
-"""Of a manifest: some 15 million images."""
+"""Most bytes of a manifest: some 15 million images."""
 
 
 class ManifestRow(NamedTuple):
-    """One image: a line of manifest.csv, and the image of the same number in the store."""
+    """A line of manifest.csv, which describes the store's image of the same number."""
 
     id: str
     source: str
@@ -33,13 +33,13 @@ class ManifestRow(NamedTuple):
     sex: str
     race: str
     person: str
-    """Whose pictures lie in one split, or empty."""
+    """The person, whose images all lie in one split; may be empty."""
     fold: int
-    """Of a data set that has folds, from 0; otherwise -1."""
+    """From 0; -1 in a data set without folds."""
     cluster: int
     split: str
     excluded: str
-    """Why the image is not used, or empty."""
+    """Why the image is left out; empty if it is not."""
 
 
 COLUMNS = [*ManifestRow._fields]
@@ -47,9 +47,9 @@ _EARLIER = [name for name in COLUMNS if name not in ("person", "fold")]
 
 
 def write_manifest(path: Path, rows: Iterable[tuple[Any, ...]], slices: Sequence[str] = ()) -> str:
-    """Write manifest.csv, a line per image, and return its SHA-256: its rows' order counts.
+    """Write manifest.csv, a line per image, and return its SHA-256, which covers the order of rows.
 
-    rows: as `ManifestRow`, and behind it the values of the columns of `slices`.
+    rows: as `ManifestRow`, followed by the values of the columns of `slices`.
     """
     with path.open("wb") as file:
         hashed = _Hashed(file)
@@ -60,13 +60,13 @@ def write_manifest(path: Path, rows: Iterable[tuple[Any, ...]], slices: Sequence
 
 
 class _Hashed:
-    """Writes texts to a file, and hashes it."""
+    """Writes text to a file and hashes it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sha256 = file, sha256()
 
     def write(self, text: str) -> None:
-        """Write a text in UTF-8."""
+        """Write text in UTF-8."""
         content = text.encode()
         self.sha256.update(content)
         self.file.write(content)
@@ -74,38 +74,38 @@ class _Hashed:
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known of each image: row i of every column belongs to the store's image i."""
+    """The columns of a manifest: row i of each belongs to the store's image i."""
 
     ids: NDArray[np.str_]
     sources: NDArray[np.str_]
     ages: NDArray[np.integer]
-    """(N, 2): the first and the last year of each label; both are the same where it is known."""
+    """(N, 2) first and last year of each label; equal where the age is known."""
     sexes: NDArray[np.str_]
     races: NDArray[np.str_]
     persons: NDArray[np.str_]
     folds: NDArray[np.integer]
-    """From 0; -1 where there are none."""
+    """From 0; -1 without folds."""
     clusters: NDArray[np.integer]
     splits: NDArray[np.str_]
     excluded: NDArray[np.str_]
     slices: dict[str, NDArray[np.str_]]
-    """Further columns that were kept, by name; empty where unknown."""
+    """More columns that were kept, by name; empty texts are unknown."""
 
 
 @dataclass(frozen=True)
 class Manifest(Columns):
-    """A manifest.csv that was read."""
+    """The contents of a manifest.csv."""
 
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     digests: NDArray[np.str_]
     """(N,) SHA-256 of each image's own file."""
     split_hash: str
-    """As its own rows have it."""
+    """The split hash computed from its rows."""
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read manifest.csv. Raises ValueError for another file, or values that cannot be."""
+        """Read manifest.csv. Raises ValueError for another file or invalid values."""
         text = read_text(path, MOST_BYTES)
         lines = csv.reader(io.StringIO(text, newline=""))
         try:

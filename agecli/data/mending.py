@@ -1,4 +1,4 @@
-"""Pictures whose pixels are all there, though something else in the file is amiss."""
+"""Decode images whose pixels are complete, though something else in the file is broken."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Decode = Callable[[bytes], Image.Image]
 PNG_START, JPEG_START, JPEG_END = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\xff\xd9"
 PROGRESSIVE, SCAN = b"\xff\xc2", b"\xff\xda"
 _SOME_BITS = b"\xaa" * 4096
-"""More than a block of pixels takes: one that is not whole is not shown."""
+"""More bytes than a block of pixels needs: an incomplete block is not output."""
 _PNG_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
-"""What makes up the pixels, and may turn them; texts, profiles and the like are left out."""
+"""Chunks with pixels and orientation; texts, profiles and the like are left out."""
 
 
 def png_pixels(data: bytes, decode: Decode) -> Image.Image | None:
-    """Decode a PNG without its metadata; None where there is none, or where that does not help."""
+    """Decode a PNG without its metadata; return None if it has none, or if that does not help."""
     if not data.startswith(PNG_START):
         return None
     parts, place = [PNG_START], len(PNG_START)
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length  # with the checksum behind it
+        end = place + 12 + length  # with its checksum
         if kind in _PNG_CHUNKS:
             parts.append(data[place:end])
         place = end
@@ -41,10 +41,10 @@ def png_pixels(data: bytes, decode: Decode) -> Image.Image | None:
 
 
 def whole_jpeg(data: bytes, decode: Decode) -> Image.Image | None:
-    """Decode a JPEG that lacks its end marker alone; None where pixels are missing, too.
+    """Decode a JPEG that lacks only its end marker; return None if pixels are missing, too.
 
-    They are not where the picture is the same whatever follows. A decoder takes missing bits for
-    zeros: here ones come among them, also behind the restart marker that may be next.
+    No pixels are missing if the image is the same whatever follows. A decoder fills missing bits
+    with zeros: ones are tried here, also after a possible restart marker.
     """
     if not data.startswith(JPEG_START) or data.endswith(JPEG_END) or not _has_all_scans(data):
         return None
@@ -59,14 +59,14 @@ def whole_jpeg(data: bytes, decode: Decode) -> Image.Image | None:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Return whether the scans of a progressive JPEG give the last bit of each coefficient."""
-    frame = data.rfind(PROGRESSIVE)  # behind it are only scans: none of a thumbnail's
+    """Return whether the scans of a progressive JPEG include the last bit of each coefficient."""
+    frame = data.rfind(PROGRESSIVE)  # only scans follow it, none of a thumbnail's
     if frame < 0:
         return True
     known: set[tuple[int, int]] = set()  # components, and the numbers of their coefficients
     with suppress(IndexError):
         for match in re.finditer(SCAN, data[frame:]):
-            place = frame + match.end() + 2  # behind the length of its header
+            place = frame + match.end() + 2  # after its header's length
             count = data[place]
             components = data[place + 1 : place + 1 + 2 * count : 2]
             first, last, bits = (data[place + 1 + 2 * count + number] for number in range(3))

@@ -1,4 +1,4 @@
-"""In which order images train: each once an epoch, or of each source its share of them."""
+"""The order of training images: each once per epoch, or a share from each source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agecli.ages import IntArray
 from agecli.errors import UsageError
 
 Shares = dict[str, float]
-"""Relative shares by source; empty for images as they come."""
+"""Relative shares by source; empty for each image once."""
 
 
 def check_sources(shares: Shares, sources: NDArray[np.str_]) -> None:
@@ -23,8 +23,8 @@ def check_sources(shares: Shares, sources: NDArray[np.str_]) -> None:
 class Order:
     """Draws the order of an epoch's rows.
 
-    With shares an epoch is as long as without: of a source it takes fewer images than there are,
-    others each time, or repeats them. rows, sources: (N,) each.
+    With shares an epoch is as long as without: it takes a varying subset of a source's images,
+    or repeats them. rows, sources: (N,) each.
     """
 
     def __init__(self, rows: IntArray, sources: NDArray[np.str_], shares: Shares) -> None:

@@ -1,4 +1,4 @@
-"""Images that a file names by their ids, as they stand in manifest.csv."""
+"""Find the images that a file lists by their ids in manifest.csv."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from agecli.errors import DataError, brief
 from agecli.reading import read_bytes
 
 MOST_BYTES = 1 << 32
-"""Of a file with a row per image."""
+"""Most bytes of a file with a row per image."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """The images that the rows of a file name: by ids, and sources where it has these."""
+    """The images that the rows of a file name by id, and by source if the file has that column."""
 
     file: str
     by_source: bool
     rows: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The row of each (source, id); of sources that the file does not name, an empty text."""
+    """The row of each (source, id); the source is empty if the file has none."""
     _found: dict[int, str] = field(default_factory=dict)
 
     def add(self, id: str, source: str) -> bool:
@@ -28,26 +28,26 @@ class Named:
         return self.rows.setdefault((source if self.by_source else "", id), number) == number
 
     def place(self, id: str, source: str) -> int:
-        """Return the row of an image; -1 for none. Raises DataError for a row of several."""
+        """Return the row of an image; -1 for none. Raises DataError if several match."""
         number = self.rows.get((source if self.by_source else "", id), -1)
         if number >= 0 and self._found.setdefault(number, source) != source:
             raise DataError(
-                f"{self.file}: {brief(id)} is the id of images of several sources: add the column "
+                f"{self.file}: {brief(id)} is the id of images in several sources: add the column "
                 "source, as in manifest.csv"
             )
         return number
 
     @property
     def unknown(self) -> int:
-        """Count the rows of which no image was found."""
+        """Count the rows that match no image."""
         return len(self.rows) - len(self._found)
 
 
 def read_file(option: str, path: Path) -> bytes:
-    """Read the file that an option names. Raises DataError for none."""
+    """Read the file that an option names. Raises DataError if there is none."""
     if not path.is_file():
         raise DataError(f"No such file: {path} ({option})")
     try:
         return read_bytes(path, MOST_BYTES)
     except ValueError as error:
-        raise DataError(f"{path} cannot be read ({error}): give another for {option}") from error
+        raise DataError(f"{path} cannot be read ({error}): choose another for {option}") from error

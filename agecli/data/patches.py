@@ -1,7 +1,7 @@
-"""Near duplicates by grey patches (`--audit 2`): also grey, brighter, cropped or turned copies.
+"""Near duplicates by grey patches (`--audit 2`): also grey, brighter, cropped or rotated copies.
 
-Whatever decides is a whole number, or one rounding of whole numbers: sums of whole numbers below
-2^24 (float32) and 2^53 (float64) come out exact in any order, so that every machine, processor and
+All decisions are made on integers, or on one rounding of integers: sums of integers below
+2^24 (float32) and 2^53 (float64) are exact in any order, so that every machine, processor and
 BLAS finds the same pairs, and the same split.
 """
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from agecli.data.columns import Column as Traces
 
 NEAR = 0.76
-"""Least correlation of the outlines of two pictures that are looked at more closely."""
+"""Least correlation of two images' outlines for a closer comparison."""
 LIKE = 0.80
 """Least mean correlation of the patches of near duplicates."""
 
 _CELLS = 16
 _STEPS = 2 * _CELLS * (_CELLS - 1)
 _SUMS = 2 * (_CELLS // 2) ** 2
-_LENGTH = 127  # so that bfloat16, which has whole numbers up to 256, multiplies them exactly
-_SIEVE = np.float32(0.76 * _LENGTH**2)  # none of UTKFace's 1,253 near pairs lies below 0.797
+_LENGTH = 127  # so that bfloat16, exact for integers up to 256, multiplies them exactly
+_SIEVE = np.float32(0.76 * _LENGTH**2)  # UTKFace's 1,253 near pairs are all above 0.797
 _PART, _BLOCK = 4096, 512
 _PAIRS = 2**14
 _MANY = 2**18
-"""Pictures from which on the search is worth the import of torch."""
+"""Fewest images for which the search is worth importing torch."""
 
 _SIDE, _PATCH, _SHIFT = 48, 15, 4
-_PLACES = (4, 16, 29)  # of three patches in a row, with room for the shift around them
+_PLACES = (4, 16, 29)  # of three patches per row, with a margin for the shift
 _BLUR = 5
 
 TRACE = np.dtype([("outlines", np.int8, _STEPS), ("sums", np.int8, _SUMS)])
-"""What is kept of a picture to find its like; the sums are those of 2×2 outlines, as a sieve."""
+"""Kept of an image to find near duplicates; the sums over 2×2 outlines serve as a sieve."""
 
 
 def fingerprint(image: Image.Image) -> NDArray[np.uint8]:
-    """Take the fingerprint of an RGB picture: the mean greys of 16×16 cells."""
+    """Compute the fingerprint of an RGB image: the mean greys of 16×16 cells."""
     return _grey(image, _CELLS)
 
 
@@ -63,7 +63,7 @@ def traces(prints: NDArray[np.uint8]) -> np.ndarray:
 
 
 def _sums_of_four(lines: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Sum up each 2×2 of (N, H, W), zeros where there are none; (N, 64)."""
+    """Sum each 2×2 block of (N, H, W), padded with zeros; returns (N, 64)."""
     padded = np.zeros((len(lines), _CELLS, _CELLS), np.int32)
     padded[:, : lines.shape[1], : lines.shape[2]] = lines
     half = padded[:, ::2] + padded[:, 1::2]
@@ -71,15 +71,15 @@ def _sums_of_four(lines: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def parts(count: int) -> Iterator[tuple[int, int]]:
-    """Part the comparison of everything with everything: 4096 × 4096 pictures at a time."""
+    """Divide the comparison of all with all into blocks of 4096 × 4096 images."""
     return combinations_with_replacement(range(0, count, _PART), 2)
 
 
 def near_pairs(traces: Traces, part: tuple[int, int]) -> IntArray:
-    """Find the pairs (M, 2), of a part, of pictures whose outlines correlate by NEAR or more.
+    """Return the pairs (M, 2), in a part, of images whose outlines correlate by NEAR or more.
 
-    Whose sums correlate by less is left out before, which takes a quarter of the time. A picture of
-    one colour has no like.
+    Pairs whose sums correlate less are sieved out first, in a quarter of the time. An image of
+    one colour matches nothing.
     """
     low, start = part
     rows, columns = traces[low : low + _PART], traces[start : start + _PART]
@@ -96,9 +96,9 @@ def near_pairs(traces: Traces, part: tuple[int, int]) -> IntArray:
 def _sieve(
     rows: NDArray[np.int8], columns: NDArray[np.int8], multiply: Callable[..., Any], same: bool
 ) -> Iterator[IntArray]:
-    """Yield the pairs (M, 2) whose sums correlate, 512 × 512 at a time, which a cache holds.
+    """Yield the pairs (M, 2) whose sums correlate, 512 × 512 at a time, which fits the cache.
 
-    same: rows and columns are the same, and of each pair the lower row comes first.
+    same: rows and columns are the same images; of each pair the lower row comes first.
     """
     ones, others = rows.astype(np.float32), columns.astype(np.float32).T
     for low in range(0, len(rows), _BLOCK):
@@ -112,9 +112,9 @@ def _sieve(
 
 
 def _multiply(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Multiply matrices of small whole numbers, in bfloat16 where the processor has it.
+    """Multiply matrices of small integers, in bfloat16 if the processor supports it.
 
-    That takes a third of the time; the products are summed up in float32, so that they are exact.
+    That takes a third of the time; the products are summed in float32, so that they are exact.
     """
     import torch
 
@@ -130,9 +130,9 @@ def _correlate(lines: NDArray[np.int8], others: NDArray[np.int8]) -> NDArray[np.
 
 
 def outlines(prints: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Compute how the light changes from cell to cell, whatever its strength: -100 to 100.
+    """Compute the normalised changes of brightness from cell to cell, -100 to 100.
 
-    Differences of neighbouring cells, of which 100 is half the mean and the most: many faint edges
+    Differences of neighbouring cells, scaled by their mean and clipped: many faint edges
     count for more than a few strong ones. prints: (N, 16, 16); returns (N, 480).
     """
     grey = prints.astype(np.int32)
@@ -145,24 +145,24 @@ def outlines(prints: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 
 def _with_lengths(lines: NDArray[np.int8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return outlines as floats, and their lengths: that of a picture of one colour is infinite."""
+    """Return outlines as floats, and their lengths, infinite for an image of one colour."""
     floats = lines.astype(np.float32)
     squares = (floats * floats).sum(axis=1)
     return floats, np.sqrt(np.where(squares, squares, np.float32(np.inf)))
 
 
 def is_copy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Return whether the patches of a picture are found in another, or all pixels differ little.
+    """Return whether the patches of an image are found in another, or all pixels differ little.
 
-    a, b: (S, S, 3). The latter holds for what is written across a picture, and in a dark one.
+    a, b: (S, S, 3). The latter covers overlaid text, and dark images.
     """
     return _are_found(a, b) or dhash.is_copy(a, b)
 
 
 def _are_found(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Look for 3×3 patches of a picture's fine structure in another, each near its place.
+    """Return whether 3×3 patches of an image's fine structure are found nearby in another.
 
-    That is up to 4 of 48 pixels away; what they correlate by there, on average, decides.
+    Nearby is up to 4 of 48 pixels away; their mean best correlation decides.
     """
     fine, other = _fine_structure(a), _fine_structure(b)
     windows = np.lib.stride_tricks.sliding_window_view(other, (_PATCH, _PATCH))
@@ -179,17 +179,17 @@ def _are_found(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
 
 
 def _fine_structure(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Subtract from each of 48×48 greys the mean around it; (48, 48), in whole numbers."""
+    """Subtract from each of 48×48 greys the mean around it; returns (48, 48) integers."""
     grey = _grey(Image.fromarray(image), _SIDE).astype(np.float64)
     return _BLUR**2 * grey - _sums(np.pad(grey, _BLUR // 2, mode="edge"), _BLUR)
 
 
 def _sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """Sum up each square of values: (S, S) to (S - side + 1, S - side + 1)."""
+    """Sum each square of values: (S, S) to (S - side + 1, S - side + 1)."""
     sums = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
 
 
 def _grey(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    small = image.resize((side, side), Image.Resampling.BOX, reducing_gap=2)  # the gap: faster
+    small = image.resize((side, side), Image.Resampling.BOX, reducing_gap=2)  # faster with the gap
     return np.asarray(small.convert("L"))

@@ -1,4 +1,4 @@
-"""Images on disk until a row is asked for; and kept there as pixels, in images.npy."""
+"""Images that stay on disk until a row is read; stored as pixels, in images.npy."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from agecli.errors import DataError
 IMAGES = "images.npy"
 
 Read = Callable[[int], NDArray[np.uint8]]
-"""Takes a row, and returns its image (size, size, 3)."""
+"""Reads the image (size, size, 3) of a row."""
 Write = Callable[[int, Image.Image, bytes | None], None]
-"""Takes a row, its image (RGB, size × size), and the file whose picture is just that, if any."""
+"""Writes a row: its image (RGB, size × size), and the file with just that image, if any."""
 
 
 class Images(ABC):
-    """The images (N, S, S, 3) of a data set, uint8: they stay on disk until a row is asked for.
+    """The images (N, S, S, 3) of a data set, uint8, which stay on disk until they are read.
 
-    Plain reads, since a memory map kills the process where its file is cut. Numpy takes it for an
-    array: `np.take`, rows by number, slice or array, or all as `np.asarray`.
+    Plain reads, since a memory map kills the process if its file is truncated. NumPy accepts it as
+    an array: `np.take`, rows by number, slice or array, or all by `np.asarray`.
     """
 
     dtype, ndim = np.dtype(np.uint8), 4
 
     def __init__(self, path: Path, count: int, size: int) -> None:
         self.path, self.shape = path, (count, size, size, 3)
-        binary = getattr(os, "O_BINARY", 0)  # of Windows
-        self.file = os.open(path, os.O_RDONLY | binary)  # the same whatever then has its name
+        binary = getattr(os, "O_BINARY", 0)  # on Windows
+        self.file = os.open(path, os.O_RDONLY | binary)  # the same file even if it is replaced
         self.lock = Lock()
         weakref.finalize(self, os.close, self.file)
 
@@ -56,7 +56,7 @@ class Images(ABC):
     ) -> NDArray[np.uint8]:
         """Read images (..., S, S, 3) of rows (...), as `np.take` along the first axis.
 
-        Raises DataError where the file does not have them any more.
+        Raises DataError if the file no longer has them.
         """
         rows = np.asarray(rows)
         if out is None:
@@ -70,7 +70,7 @@ class Images(ABC):
         """Fill an image (S, S, 3), contiguous in memory."""
 
     def _fill(self, target: memoryview, place: int) -> None:
-        """Fill bytes from a place of the file. Raises DataError where it does not have so many."""
+        """Fill a buffer from an offset of the file. Raises DataError if the file is too short."""
         if hasattr(os, "preadv"):
             read = os.preadv(self.file, [target], place)
         else:
@@ -80,18 +80,18 @@ class Images(ABC):
             target[: len(data)] = data
             read = len(data)
         if read != len(target):
-            raise self._damaged("was cut while it was read")
+            raise self._damaged("was truncated while it was read")
 
     def _damaged(self, what: str) -> DataError:
         return DataError(
-            f"{self.path} {what}: put it back, or run `agecli prepare ... --force` again"
+            f"{self.path} {what}: restore it, or run `agecli prepare ... --force` again"
         )
 
 
 class PixelFile:
-    """The images while they are written: any row, in any order, from any process.
+    """The images while being written: any row, in any order, from any process.
 
-    Plain reads and writes, not a memory map, keep what the process holds constant.
+    Plain reads and writes, not a memory map, keep the process's memory constant.
     """
 
     def __init__(self, folder: Path, count: int, size: int) -> None:
@@ -104,24 +104,24 @@ class PixelFile:
 
     @property
     def row_bytes(self) -> int:
-        """Count the bytes of an image."""
+        """Return the bytes of an image."""
         return self.size * self.size * 3
 
     @contextmanager
     def writer(self) -> Iterator[Write]:
-        """Open what writes an image to its row."""
+        """Return, within a context, a function that writes an image to its row."""
         with self.path.open("r+b") as file:
 
             def write(row: int, image: Image.Image, data: bytes | None = None) -> None:
                 file.seek(self.offset + row * self.row_bytes)
                 file.write(np.ascontiguousarray(image).data)
-                file.flush()  # the next picture may end this process
+                file.flush()  # the next image may crash this process
 
             yield write
 
     @contextmanager
     def reader(self) -> Iterator[Read]:
-        """Open what reads an image back from its row."""
+        """Return, within a context, a function that reads an image back."""
         with self.path.open("rb") as file:
 
             def read(row: int) -> NDArray[np.uint8]:
@@ -132,11 +132,11 @@ class PixelFile:
             yield read
 
     def finish(self) -> None:
-        """Do nothing: the file is whole."""
+        """Do nothing: the file is complete."""
 
 
 class PixelImages(Images):
-    """Images that lie in their file as they are, from a place on."""
+    """Images stored as pixels in their file, from an offset on."""
 
     def __init__(self, path: Path, offset: int, count: int, size: int) -> None:
         super().__init__(path, count, size)
@@ -152,22 +152,22 @@ def open_pixels(folder: Path, count: int) -> PixelImages:
     images = map_array(path)
     side = images.shape[1] if images.ndim == 4 else 0
     if not side or images.dtype != np.uint8 or not images.flags.c_contiguous:
-        raise ValueError("no images of bytes, row by row")
+        raise ValueError("not an array of 8-bit images in C order")
     if images.shape != (count, side, side, 3):
         raise ValueError(f"images of shape {images.shape}, where the manifest has {count} rows")
     if path.stat().st_size != images.offset + images.nbytes:
-        raise ValueError(f"{path.stat().st_size} bytes, not those of its header")
+        raise ValueError(f"{path.stat().st_size} bytes, not as many as its header says")
     return PixelImages(path, images.offset, count, side)
 
 
 def map_array(path: Path) -> np.memmap:
-    """Map an array in a file of numpy's. Raises ValueError for any other file."""
+    """Map an array in a .npy file. Raises ValueError for any other file."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            warnings.simplefilter("ignore")  # about headers written by Python 2
             array = np.load(path, mmap_mode="r")
-    except Exception as error:  # whatever numpy makes of a header that is none
-        raise ValueError(f"no array of numpy: {error}") from error
+    except Exception as error:  # NumPy can raise anything for a broken header
+        raise ValueError(f"not a NumPy array: {error}") from error
     if not isinstance(array, np.memmap):
-        raise ValueError("no array of numpy, but several")
+        raise ValueError("several NumPy arrays, not one")
     return array

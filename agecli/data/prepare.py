@@ -1,4 +1,4 @@
-"""From sources to a data set: list, decode, audit, split, write; whole or not at all."""
+"""From sources to a data set: list, decode, audit, split, write; completely or not at all."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from agecli.data.workers import WorkerPool, default_workers
 from agecli.errors import DataError
 
 WORK = "work"
-"""What is needed on the way; it is gone in the end."""
+"""The folder for temporary files, which is removed at the end."""
 _BATCH = 32
 
 StageProgress = Callable[[str, int, int], None]
-"""Called with the stage, what is done and what there is to do."""
+"""Called with the stage, the count done and the total."""
 
 
 def prepare(
@@ -51,16 +51,16 @@ def prepare(
     force: bool = False,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Receipt:
-    """Make the data set `out` of folders and archives, and return its receipt.
+    """Make the data set `out` from folders and archives, and return its receipt.
 
-    How a source carries its labels is recognised by what is in it, or said by one of labels (a CSV
+    How a source is labelled is recognised by its contents, or given by one of labels (a CSV
     file), names (a pattern of file names) and layout (a known one's name). doubtful: a file with
-    the ids of images that shall not train. slices: columns of tables that are kept, to evaluate by
-    their values. crop: a picklable function that finds the face in a photograph, as
-    `faces.crop_largest`; judge: tells the sources for which that is needed, as `faces.judge`, in
-    place of all. workers: processes, by default one per CPU. The folder appears under its name only
-    when it is whole.
-    Raises DataError for sources without pictures, for an `out` in use, and for too small a disk.
+    the ids of images not to train on. slices: columns of tables to keep, to evaluate by
+    their values. crop: a picklable function that crops the face of a photograph, such as
+    `faces.crop_largest`; judge: decides which sources need that, such as `faces.judge`; by
+    default all. workers: processes, by default one per CPU. The folder gets its name only
+    when it is complete.
+    Raises DataError for sources without images, for an `out` in use, and for too small a disk.
     """
     given = [sources] if isinstance(sources, Path | str) else sources
     origins, out = [Path(source) for source in given], Path(out)
@@ -88,7 +88,7 @@ def _make(
     listing: Listing, folder: Path, config: PrepareConfig, crop: Crop | None, pool: WorkerPool,
     progress: StageProgress,
 ) -> Receipt:  # fmt: skip
-    """Decode, store and audit the pictures, and write down what is known of them."""
+    """Decode, store and audit the images, and write manifest and receipt."""
     count, measure = len(listing.pictures), audit.MEASURES[config.audit]
     images = store.create(folder, count, config)
     traces = Column(folder / WORK / "traces", measure.TRACE, count)
@@ -103,7 +103,7 @@ def _make(
         if (row + 1) % _BATCH == 0 or row + 1 == count:
             progress("decode", row + 1, count)
     if reasons.codes.all():
-        raise DataError(f"None of the {count} pictures can be used: {reasons[0]}")
+        raise DataError(f"None of the {count} images can be used: {reasons[0]}")
     progress("audit", 0, 1)
     with digests.opened() as read:
         clusters = audit.find_clusters(read, reasons.codes == 0, traces, images, measure, pool)
@@ -113,7 +113,7 @@ def _make(
 
 
 def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:
-    """Yield what is to be decoded, and take its label down."""
+    """Yield the images to decode, recording their labels."""
     cropped = {str(path) for path, origin in listing.origins.items() if origin.cropped}
     for row, item in enumerate(listing.pictures):
         labels.add(item)
@@ -121,7 +121,7 @@ def _tasks(listing: Listing, labels: _Labels) -> Iterator[Task]:
 
 
 class _Labels:
-    """The labels of the pictures as numbers, in some bytes each; doubtful: rows of such."""
+    """The labels of the images as numbers, some bytes each; doubtful: rows with doubtful labels."""
 
     def __init__(self, doubtful: list[int]) -> None:
         self.doubtful = doubtful
@@ -130,7 +130,7 @@ class _Labels:
         self._numbers: dict[str | tuple[str, str], int] = {}
 
     def add(self, item: Listed) -> None:
-        """Take down the label of the next row."""
+        """Record the label of the next row."""
         label = item.label
         self.ages.extend(label.age)
         self.splits.append(SPLITS.index(label.split) if label.split else -1)
@@ -142,7 +142,7 @@ class _Labels:
         return self._numbers.setdefault(name, len(self._numbers))
 
     def known(self, digests: Digests, clusters: Array) -> Known:
-        """Return all that is known."""
+        """Return the facts by which images are assigned to splits."""
         return Known(
             clusters=clusters,
             ages=np.asarray(self.ages).reshape(-1, 2),
@@ -156,7 +156,7 @@ class _Labels:
 
 
 class _Reasons:
-    """Why pictures are left out, a number for each."""
+    """Why images are left out, a number for each."""
 
     def __init__(self, count: int) -> None:
         self.codes = np.zeros(count, np.int32)
@@ -174,7 +174,7 @@ class _Reasons:
         return (texts[code] for code in self.codes.data)
 
     def counts(self) -> dict[str, int]:
-        """Count the pictures that are left out, by reason."""
+        """Count the images that are left out, by reason."""
         counts = np.bincount(self.codes, minlength=len(self._numbers)).tolist()
         found = sorted(zip(self._numbers, counts, strict=True))
         return {reason: count for reason, count in found if reason and count}
@@ -203,7 +203,7 @@ def _write(
 
 
 def _unreadable(pictures: Pictures, decided: Decided, reasons: Iterable[str]) -> dict[str, str]:
-    """Return why pictures are in no split, by their ids."""
+    """Return why images are in no split, by their ids."""
     if decided.splits.min() >= 0:
         return {}
     rows = zip(pictures, decided.splits.data, reasons, strict=True)

@@ -1,4 +1,4 @@
-"""What a data set says of its making: receipt.json."""
+"""receipt.json: how a data set was made."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from agecli.reading import read_json
 
 @dataclass(frozen=True)
 class Clusters:
-    """How many pictures are the same."""
+    """Counts of duplicates."""
 
     of_several: int = 0
     """Clusters of more than one image."""
     images: int = 0
     """Images in these."""
     identical_files: int = 0
-    """Files that are there more than once, byte for byte."""
+    """Files that occur more than once, byte for byte."""
     conflicting_ages: int = 0
-    """Clusters whose images have more than one age."""
+    """Clusters whose images have different ages."""
     over_2_years: int = 0
     over_5_years: int = 0
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Pictures that are no part of a data set for one reason."""
+    """Images left out of a data set for one reason."""
 
     count: int = 0
     files: list[str] = field(default_factory=list)
-    """Their names, of very many the first."""
+    """Their names; only the first of very many."""
 
 
 @dataclass(frozen=True)
@@ -52,53 +52,53 @@ class Origin:
     name: str
     layout: str
     by: str = ""
-    """By what the layout was recognised."""
+    """What the layout was recognised by."""
     pictures: int = 0
-    """Those with a label."""
+    """Images with a label."""
     left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """Those without one, by reason."""
+    """Images without one, by reason."""
     cropped: bool = False
-    """Faces were detected and cropped."""
+    """Whether faces were detected and cropped."""
     why: str = ""
-    """The pictures are cropped, or taken as they are."""
+    """Why the images were cropped, or taken as they are."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What went into a data set, what was left out and why, and how it was split."""
+    """What a data set was made from, what was left out and why, and how it was split."""
 
     split_hash: str
-    """Two results are comparable where it is the same."""
+    """Results are comparable if it is equal."""
     scheme: Labels
     """Labels of the age groups by which the split is stratified."""
     manifest: str = ""
     """SHA-256 of manifest.csv, whose rows' order is that of the images; empty in older ones."""
     agecli_version: str = __version__
     options: dict[str, Any] = field(default_factory=dict)
-    """Of `PrepareConfig`."""
+    """The settings of `PrepareConfig`."""
     sources: list[str] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
-    """How each source was read, in the order in which they were given."""
+    """How each source was read, in the order given."""
     images: int = 0
     used: int = 0
-    """Images that are not left out."""
+    """Images that were not left out."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Images by age group (and "gap") and split."""
+    """Images by age group (or "gap") and split."""
     repaired_names: list[str] = field(default_factory=list)
     unlabelled: int = 0
-    """Pictures without an age, which are no part of it."""
+    """Images without an age, which were left out."""
     missing: int = 0
-    """Rows of the tables without a picture."""
+    """Rows of the tables without an image."""
     unused_columns: list[str] = field(default_factory=list)
-    """Of the tables: what they say counts for nothing."""
+    """Columns of the tables that are not used."""
     skipped: list[str] = field(default_factory=list)
-    """Files of the sources that are no pictures."""
+    """Files of the sources that are not images."""
     doubtful: list[tuple[str, str]] = field(default_factory=list)
-    """Sources and ids of the images whose labels are doubted: they do not train, in any fold."""
+    """Sources and ids of the images with doubtful labels, not trained on in any fold."""
     excluded: dict[str, int] = field(default_factory=dict)
-    """Images that are left out, by reason."""
+    """Images that were left out, by reason."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Images of no split, and why; also folders, named with a / at the end."""
+    """Images in no split, and why; also folders, whose names end in /."""
     clusters: Clusters = Clusters()
 
     @classmethod
@@ -108,7 +108,7 @@ class Receipt:
         repaired_names: list[str], origins: list[Origin], missing: int, unused_columns: list[str],
         skipped: list[str], closed: dict[str, str], doubtful: list[tuple[str, str]],
     ) -> Receipt:  # fmt: skip
-        """Count what is known of each image, its place in SPLITS, and whether it is used."""
+        """Make the receipt from facts on each image, its index in SPLITS, and its use."""
         scheme = Scheme.parse(config.scheme)
         counts = _count_groups(known, splits, used, scheme)
         return cls(
@@ -135,7 +135,7 @@ class Receipt:
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
-        """Read receipt.json of any version. Raises ValueError for what cannot be one."""
+        """Read receipt.json of any version. Raises ValueError for any other file."""
         receipt = read_json(path, cls)
         try:
             Scheme.parse(receipt.scheme)

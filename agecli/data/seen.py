@@ -1,8 +1,8 @@
-"""What a model has seen: a fingerprint of each image, by which it and near copies are known again.
+"""Images that a model has seen: fingerprints that recognise them and near copies.
 
 240 bits: the signs of sums of the outlines of 16×16 greys (`patches.outlines`), each added or
-subtracted as fixed random bits say (Charikar 2002). Whatever decides is a whole number, or one
-rounding of whole numbers, so that every machine decides alike. Of UTKFace, fingerprints of JPEG
+subtracted by fixed random bits (Charikar 2002). All decisions are made on integers, or one
+rounding of integers, so that every machine decides alike. On UTKFace, fingerprints of JPEG
 (quality 70), 90 % scale, grey and 10 % brighter copies differ from the image's by at most 14 bits
 in 99 of 100; those of a test image and of any training image by 31 or more.
 """
@@ -21,9 +21,9 @@ from agecli.data.patches import outlines
 from agecli.data.store import Dataset
 
 VERSION = 1
-"""Of the fingerprints: those of another cannot be compared."""
+"""Version of the fingerprints: different versions cannot be compared."""
 BYTES = 30
-"""Of a fingerprint."""
+"""Bytes of a fingerprint."""
 NEAR = 24
 """Most bits by which the fingerprints of near copies differ."""
 
@@ -36,7 +36,7 @@ Prints = NDArray[np.uint8]
 
 
 def fingerprints(images: NDArray[np.uint8]) -> Prints:
-    """Take the fingerprints (N, BYTES) of crops (N, S, S, 3) of any side."""
+    """Compute the fingerprints (N, BYTES) of crops (N, S, S, 3) of any side."""
     greys = np.empty((len(images), _SIDE, _SIDE), dtype=np.uint8)
     for grey, image in zip(greys, images, strict=True):
         small = Image.fromarray(image).convert("L").resize(grey.shape, Image.Resampling.BILINEAR)
@@ -47,36 +47,36 @@ def fingerprints(images: NDArray[np.uint8]) -> Prints:
 
 @cache
 def _signs() -> NDArray[np.float32]:
-    """Return the 1 and -1 (OUTLINES, bits) by which outlines are summed up."""
+    """Return the signs 1 and -1 (OUTLINES, bits) with which outlines are summed."""
     stream = shake_256(b"agecli").digest(_OUTLINES * BYTES)
     bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8)).reshape(_OUTLINES, -1)
     return np.where(bits, 1, -1).astype(np.float32)
 
 
 def fingerprints_of(dataset: Dataset, rows: IntArray) -> Prints:
-    """Take the fingerprints (N, BYTES) of the images of rows (N,) of a data set."""
+    """Compute the fingerprints (N, BYTES) of the images of rows (N,) of a data set."""
     blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
     prints = [fingerprints(np.take(dataset.images, block, axis=0)) for block in blocks]
     return np.concatenate([np.empty((0, BYTES), dtype=np.uint8), *prints])
 
 
 def merge(*parts: Prints) -> Prints:
-    """Put fingerprints together, each once, in an order that does not tell where they come from."""
+    """Merge fingerprints, each once, in an order that does not reveal their origin."""
     return np.unique(np.concatenate(parts), axis=0)
 
 
 class Seen:
-    """The images that a model has seen, by their fingerprints (N, BYTES)."""
+    """The fingerprints (N, BYTES) of the images that a model has seen."""
 
     def __init__(self, prints: Prints) -> None:
-        self._words = np.ascontiguousarray(_words(prints).T)  # (words, N): fast to count
+        self._words = np.ascontiguousarray(_words(prints).T)  # (words, N): fast to scan
 
     def knows(self, prints: Prints) -> NDArray[np.bool_]:
-        """Return which (N,) of fingerprints (N, BYTES) are of images seen, or of near copies."""
+        """Return the mask (N,) of fingerprints (N, BYTES) of images seen, or of near copies."""
         return np.array([self._knows(one) for one in _words(prints)], dtype=bool)
 
     def _knows(self, one: NDArray[np.uint64]) -> bool:
-        """Return whether a fingerprint (words,) is near any: half its bits rule most others out."""
+        """Return whether a fingerprint (words,) is near any; half its bits exclude most others."""
         words = self._words
         bits = np.bitwise_count(words[0] ^ one[0]) + np.bitwise_count(words[1] ^ one[1])  # (N,)
         near = np.flatnonzero(bits <= NEAR)
@@ -85,5 +85,5 @@ class Seen:
 
 
 def _words(prints: Prints) -> NDArray[np.uint64]:
-    """Fill fingerprints up to whole words of 64 bits: (N, 4)."""
+    """Pad fingerprints to words of 64 bits: (N, 4)."""
     return np.pad(prints, ((0, 0), (0, -BYTES % 8))).view(np.uint64)

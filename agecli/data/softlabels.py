@@ -1,9 +1,9 @@
-"""Soft labels: a distribution over years or age groups for each image, from anywhere.
+"""Soft labels: a distribution over years or age groups for each image, from any origin.
 
-A CSV file with a row per image: its `id` as in manifest.csv (and `source`, where an id is of
+A CSV file with a row per image: its `id` as in manifest.csv (and `source`, if an id is in
 several), and its probabilities in the columns 0 to 100, or in those named by the data set's groups.
-Annotators' votes can be such, the answers of another model, or those of `evaluate --out-of-fold`.
-A column `split_hash` says of the latter on which split a training may be judged that learns them.
+They can be annotators' votes, predictions of another model, or of `evaluate --out-of-fold`.
+In the latter a column `split_hash` names the split on which training with them is valid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OPTION = "--soft-labels"
 OF_YEARS = [str(year) for year in range(YEARS)]
 """The columns of a distribution over years."""
 TOLERANCE = 0.05
-"""By which a row's sum may differ from 1: probabilities of two or three digits do."""
+"""How far a row's sum may differ from 1, as rounded probabilities do."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,36 @@ class SoftLabels:
     """The soft labels of a data set's images."""
 
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     table: FloatArray
     """(L + 1, YEARS or groups): a row per row of the file, which sums to 1; the last is zeros."""
     places: Array
-    """(N,) the row of each image in the table; -1, the last, where it has none."""
+    """(N,) the row of each image in the table; -1, the last, for none."""
     unknown: int
-    """Rows that name no image."""
+    """Number of rows that match no image."""
     by_models: bool = False
-    """They are out-of-fold answers, of models that have seen the other images among these."""
+    """Whether they are out-of-fold predictions, of models that have seen the other images."""
 
     def of(self, rows: IntArray) -> FloatArray:
-        """Return those of the images of rows (B,), (B, YEARS or groups); zeros where none is."""
+        """Return the soft labels (B, YEARS or groups) of rows (B,); zeros for none."""
         return self.table[self.places[rows]]
 
     @property
     def seen(self) -> IntArray:
-        """The rows (n,) of the images that the models behind them have seen."""
+        """Return the rows (n,) of the images that the models behind them have seen."""
         return np.flatnonzero(self.places >= 0) if self.by_models else np.empty(0, np.int64)
 
     def count(self, rows: IntArray) -> int:
-        """Count the images of rows (n,) that have one."""
+        """Count the images of rows (n,) that have a soft label."""
         return int((self.places[rows] >= 0).sum())
 
 
 def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
     """Read the soft labels of a data set's images.
 
-    Raises DataError for a file that is none, and one that names all lines at fault: with values
-    that are no probabilities or do not sum to about 1, with several rows of one image, and of
-    models that may have seen images by which this split judges.
+    Raises DataError for any other file; all faulty lines are named: with values
+    that are not probabilities or do not sum to about 1, with several rows of one image, and from
+    models that may have seen validation or test images of this split.
     """
     content = read_file(OPTION, path)
     rows = rows_of(str(path), content)
@@ -94,7 +94,7 @@ def read_soft_labels(path: Path, dataset: Dataset) -> SoftLabels:
 
 
 def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Return where the probabilities are: of years, or else of groups."""
+    """Return the columns of the probabilities, of years or else of groups."""
     if "id" not in header:
         raise DataError(f"{path} has no column id: its first line must name it ({OPTION})")
     for columns in (OF_YEARS, labels):
@@ -102,18 +102,18 @@ def _columns(path: Path, header: Sequence[str], labels: Sequence[str]) -> list[i
             return [header.index(name) for name in columns]
     lacking = " and ".join(name for name in labels if name not in header)
     raise DataError(
-        f"{path} has no column {lacking}: give one for each group, {', '.join(labels)}, or for "
+        f"{path} has no column {lacking}: add one for each group, {', '.join(labels)}, or for "
         f"each year, 0 to {YEARS - 1} ({OPTION})"
     )
 
 
 def _check_name(named: Named, cells: dict[str, str], split_hash: str) -> Fault | None:
-    """Add a row's image to those that are named; return what is wrong with it."""
+    """Add a row's image to those named; return what is wrong with it."""
     id = cells.get("id", "")
     if cells.get("split_hash", "") not in ("", split_hash):
         return Fault(
-            "the model that answered may have seen images that this training is judged by: "
-            "`agecli train --fold K --within-train` makes models that have not", id,
+            "the model behind it may have seen validation or test images of this training: "
+            "`agecli train --fold K --within-train` trains models that have not", id,
         )  # fmt: skip
     if not id:
         return Fault("each line needs the id of an image, as in manifest.csv", "")
@@ -123,7 +123,7 @@ def _check_name(named: Named, cells: dict[str, str], split_hash: str) -> Fault |
 
 
 def _distribution(cells: list[str]) -> list[float] | Fault:
-    """Read a row's probabilities, or return what is wrong with them."""
+    """Return a row's probabilities, or what is wrong with them."""
     values = []
     for cell in cells:
         try:

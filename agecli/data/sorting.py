@@ -1,4 +1,4 @@
-"""Items in order, as many as a disk holds, in the memory of some thousands."""
+"""Sort items on disk, in the memory of some thousands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 _RUN, _PART = 2**12, 16
-"""Items that are sorted in memory, and those that are read at a time."""
+"""Items sorted in memory, and items read at a time."""
 
 
 class SortedItems:
-    """Tuples of texts and whole numbers, which come sorted, and may be gone through again.
+    """Tuples of texts and integers, sorted, which can be iterated repeatedly.
 
-    Sorted runs lie behind each other in a file, and are merged as they are read.
+    Sorted runs lie one after another in a file, and are merged when read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._run: list[tuple[Any, ...]] = []
-        self._runs: list[tuple[int, int]] = []  # place in the file, and parts
+        self._runs: list[tuple[int, int]] = []  # offset in the file, and parts
         self._count = 0
 
     def add(self, item: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Where pictures come from: folders and archives."""
+"""Sources of images: folders and archives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 
 
 class Member(NamedTuple):
-    """A picture in a source: its name there, its id, which no top folder changes, and its place."""
+    """An image in a source: its name there, its id (without the top folder), and its location."""
 
     name: str
     id: str
@@ -27,7 +27,7 @@ class Member(NamedTuple):
 
 
 class Members:
-    """The pictures of a source, sorted by id, of each id the first; on disk, to be read again."""
+    """The images of a source, sorted by id, the first of each id; on disk, iterable repeatedly."""
 
     def __init__(self, items: SortedItems, skipped: int) -> None:
         self._items, self._skipped = items, skipped
@@ -44,33 +44,33 @@ class Members:
 
 
 class Contents(NamedTuple):
-    """What a source holds."""
+    """The contents of a source."""
 
     pictures: Members
     others: dict[str, Place]
-    """The files that are no pictures, by their names."""
+    """The files that are not images, by name."""
     closed: dict[str, str]
     """Folders in it that could not be opened, and why."""
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether, by its name, a path is an archive that can be read."""
+    """Return whether a path is a readable archive by its name."""
     return path.name.lower().endswith(ARCHIVES)
 
 
 def name_of(source: Path) -> str:
-    """Name a source: its folder, or its archive without the suffix, so that both give the same."""
+    """Return a source's name: its folder's, or its archive's without the suffix."""
     name = source.name if source.name not in ("", "..") else source.resolve().name
     suffix = next((end for end in ARCHIVES if name.lower().endswith(end)), "")
     return _printable(name[: len(name) - len(suffix)])
 
 
 def list_members(source: Path, work: Path) -> Contents:
-    """List what a folder or archive holds; one that is compressed is unpacked into a file.
+    """List the contents of a folder or archive; a compressed one is unpacked into a file.
 
-    work: a folder for that, and for the list. The one top folder of an archive is no part of the
-    ids, so that a folder and the archive made of it give the same. Raises DataError for a missing,
-    cut or foreign source, and refuses an archive with a path that leads outside, or one that
+    work: a folder for that, and for the list. An archive's single top folder is not part of the
+    ids, so that a folder and its archive have equal ids. Raises DataError for a missing,
+    truncated or foreign source, for an archive with a path that leads outside, and for one that
     unpacks to over 200 times its size.
     """
     pictures = SortedItems(new_file(work))
@@ -99,9 +99,9 @@ def list_members(source: Path, work: Path) -> Contents:
 
 
 def read(place: Place, most: int = MAX_BYTES) -> bytes:
-    """Read a file; of more than `most` bytes, one byte more than these, to be refused.
+    """Read a file, at most one byte more than `most`, by which the caller knows it is too large.
 
-    Raises ImageError, with the reason, where it cannot be read.
+    Raises ImageError, with the reason, if it is unreadable.
     """
     try:
         with open(place.path, "rb", buffering=0) as file:  # noqa: PTH123  # half the time of Path's
@@ -115,7 +115,7 @@ def read(place: Place, most: int = MAX_BYTES) -> bytes:
 
 
 def _is_picture(name: str, place: Place) -> bool:
-    """Tell a picture by its name, or else by its content, which takes longer."""
+    """Return whether a file is an image, by its name or else, more slowly, by its content."""
     if name[name.rfind(".") :].lower() in PICTURES:
         return True
     head = b""
@@ -131,7 +131,7 @@ def _walk(source: Path, work: Path) -> Iterator[Entry]:
         raise DataError(f"No such file or folder: {source}")
     with source.open("rb") as file:
         head = file.read(6)
-    if head[:4] in (b"PK\3\4", b"PK\5\6"):  # at its end there may be one that a tar holds
+    if head[:4] in (b"PK\3\4", b"PK\5\6"):  # not at its end, where a tar may contain a zip
         return walk_zip(source, work)
     if is_archive(source):
         return walk_tar(source, head, work)
@@ -145,16 +145,16 @@ def _walk_folder(source: Path) -> Iterator[Entry]:
 
 @contextmanager
 def _explained(source: Path) -> Iterator[None]:
-    """Turn what the archive modules raise for damage into one DataError."""
+    """Turn any error of the archive modules about damage into a DataError."""
     try:
         yield
     except (AgecliError, MemoryError):
         raise
-    except Exception as error:  # of tarfile, zipfile and four decompressors: of any kind
+    except Exception as error:  # from tarfile, zipfile and four decompressors: of any kind
         if isinstance(error, OSError) and error.errno:  # permissions, disk: not the archive
             raise
         raise DataError(
-            f"{source} is cut short, damaged or encrypted ({error}): fetch it again"
+            f"{source} is cut short, damaged or encrypted ({error}): download it again"
         ) from error
 
 
@@ -164,5 +164,5 @@ def _refuse_outside(archive: Path, path: PurePosixPath) -> None:
 
 
 def _printable(name: str) -> str:
-    """Escape what is no Unicode in a file's name, so that it can be written to a manifest."""
+    """Escape what is not Unicode in a file's name, so that a manifest can contain it."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Deal what must stay together to train, validation and test, or to folds, by content and seed."""
+"""Assign families of images to train, validation and test, or to folds, by content and seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Digests = NDArray[np.uint8] | Rows
 """(N, 32), in memory or in a file."""
 
 SPLITS = ("train", "val", "test")
-"""From the least to the most strict: what belongs to two of them belongs to the later one."""
+"""From the least to the most strict: an image in two of them belongs to the later one."""
 TRAIN, VAL, TEST = range(3)
 _BLOCK = 2**16
 HELD_OUT = 0.1
@@ -30,14 +30,14 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Families:
-    """Images by what is dealt whole: clusters, or all clusters that show one person."""
+    """Families of images, which are never divided: clusters, or all clusters of one person."""
 
     rows: Array
-    """(N,) of the images, family by family."""
+    """(N,) rows of the images, family by family."""
     starts: Array
-    """(F + 1,) places in `rows` at which the families start, and its end."""
+    """(F + 1,) indices in `rows` at which the families start, and its end."""
     groups: Array
-    """(F,) the most frequent age group of each."""
+    """(F,) most frequent age group of each family."""
     digests: Digests
     """SHA-256 of each image's file, by row."""
     seed: int
@@ -46,7 +46,7 @@ class Families:
     def of(
         cls, rows: Array, families: Array, groups: Array, digests: Digests, seed: int
     ) -> Families:
-        """Gather the images of rows (N,); the other arrays have all images of the data set."""
+        """Gather the images of rows (N,); the other arrays cover all images of the data set."""
         rows = rows[np.argsort(families[rows], kind="stable")]
         starts = np.flatnonzero(np.diff(families[rows], prepend=-1, append=-1)).astype(np.int32)
         most = groups[rows[starts[:-1]]]
@@ -59,7 +59,7 @@ class Families:
 
     @property
     def sizes(self) -> Array:
-        """(F,) images of each family."""
+        """Return the number of images (F,) of each family."""
         return np.diff(self.starts)
 
     def strata(self) -> Iterator[Array]:
@@ -70,7 +70,7 @@ class Families:
     def ordered(self, some: Array) -> Array:
         """Return some families (f,) in the order in which they are dealt.
 
-        It is a hash of the seed and the family's smallest sha256, so that neither file names nor
+        The order is a hash of the seed and the smallest sha256, so that neither file names nor
         their order matter.
         """
         keys = np.fromiter(map(self._key, some), "S16", len(some))
@@ -82,15 +82,15 @@ class Families:
         return sha256(f"{self.seed}:{digest.hex()}".encode()).digest()[:16]
 
     def per_image(self, places: Array) -> Array:
-        """Return for each of `rows` what its family has of (F,)."""
+        """Return the value in (F,) of the family of each of `rows`."""
         return np.repeat(places, self.sizes)
 
 
 def hold_out(families: Families, held: Sequence[int]) -> Array:
-    """Deal a tenth of the images of each age group to each of the splits `held`, the rest trains.
+    """Deal a tenth of each age group's images to each of the splits `held`, the rest to train.
 
-    Families too large for a tenth of their group are dealt with the large ones of the other groups;
-    of those that are too large there, too, the smallest fill what has nothing at all. Returns (F,).
+    Families too large for a tenth of their group are dealt with the large ones of other groups;
+    of those too large even there, the smallest fill splits that are still empty. Returns (F,).
     """
     splits, sizes = np.full(len(families.groups), TRAIN, np.int8), families.sizes
     large = [_fill(splits, sizes, stratum, held) for stratum in families.strata()]
@@ -104,7 +104,7 @@ def hold_out(families: Families, held: Sequence[int]) -> Array:
 
 
 def _fill(splits: Array, sizes: Array, stratum: Array, held: Sequence[int]) -> Array:
-    """Deal a stratum's families; return those that would overshoot by half of a split's share."""
+    """Deal a stratum's families; return those that would overshoot by half a split's share."""
     total, dealt = int(sizes[stratum].sum()), 0
     borders = [HELD_OUT * (number + 1) for number in range(len(held))]
     large = []
@@ -123,7 +123,7 @@ def _fill(splits: Array, sizes: Array, stratum: Array, held: Sequence[int]) -> A
 def deal_folds(families: Families, count: int) -> Array:
     """Deal families to folds 0 to count - 1 of equal size, and equal in each age group.
 
-    The large ones first, each to the fold that has least of its group. Returns (F,).
+    Large ones first, each to the fold with the fewest images of its group. Returns (F,).
     """
     folds, sizes = np.full(len(families.groups), -1, np.int32), families.sizes
     totals = [0] * count
@@ -140,10 +140,10 @@ def deal_folds(families: Families, count: int) -> Array:
 
 
 def join_persons(clusters: Array, persons: Array) -> Array:
-    """Join the clusters that show the same person into families.
+    """Join the clusters of the same person into families.
 
-    clusters: (N,), -1 for none. persons: (N,) numbers, -1 for nobody. Returns (N,) numbers, equal
-    for what must not be parted; -1 stays.
+    clusters: (N,), -1 for none. persons: (N,) numbers, -1 for unknown. Returns (N,) numbers, equal
+    within a family; -1 stays.
     """
     parent = array("i", range(int(clusters.max(initial=-1)) + 1))
 
@@ -165,7 +165,7 @@ def join_persons(clusters: Array, persons: Array) -> Array:
 
 
 def split_hash_of(digests: Digests, splits: Array) -> str:
-    """Compute `split_hash` of digests (N, 32) and places in SPLITS (N,), in little memory."""
+    """Compute `split_hash` of digests (N, 32) and indices of SPLITS (N,), in constant memory."""
     firsts = np.concatenate(
         [digests[start : start + _BLOCK][:, 0] for start in range(0, len(digests), _BLOCK)]
     )
@@ -179,6 +179,6 @@ def split_hash_of(digests: Digests, splits: Array) -> str:
 
 
 def split_hash(digests: list[str], splits: list[str]) -> str:
-    """Hash the sorted (sha256, split) pairs: equal hashes mean that results are comparable."""
+    """Hash the sorted (sha256, split) pairs: results are comparable if the hashes are equal."""
     lines = [f"{digest} {split}" for digest, split in zip(digests, splits, strict=True)]
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A data set's folder that takes its name only when it is whole."""
+"""A data set's folder, which gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from agecli.errors import DataError, UsageError
 from agecli.files import room_for
 
 OWN = (*store.FILES, "features")
-"""What is in a data set's folder, and may be replaced with it."""
+"""The contents of a data set's folder, which --force may replace."""
 
 
 def is_dataset(folder: Path) -> bool:
-    """Return whether a folder holds what `prepare` makes."""
+    """Return whether a folder is a data set made by `prepare`."""
     return (folder / store.RECEIPT).is_file() and (folder / store.MANIFEST).is_file()
 
 
 def check_free(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
-    """Raise DataError where `out` is in use; `force` allows for replacing a data set.
+    """Raise DataError if `out` is in use; `force` allows replacing a data set.
 
-    UsageError where what would be replaced holds an input, or anything that `prepare` does not
-    make. An earlier data set that a killed run has left without its name gets it back first.
+    UsageError if what would be replaced contains an input, or anything that `prepare` does not
+    make. A data set that a killed run has left without its name gets it back first.
     """
     target = out.resolve()
     if target == Path.cwd():
-        raise UsageError("OUT is the current folder: give the data set a name of its own")
+        raise UsageError("OUT is the current folder: choose a folder for the data set")
     _put_back(target)
     if is_dataset(out):
         if not force:
-            raise DataError(f"{out} is a data set already: --force makes it again")
+            raise DataError(f"{out} is already a data set: --force replaces it")
         if held := [path for path in inputs if path.resolve().is_relative_to(target)]:
-            raise UsageError(f"--force: {held[0]} is in {out}, which is replaced: move it")
+            raise UsageError(f"--force: {held[0]} is in {out}, which would be replaced: move it")
         if foreign := sorted(path.name for path in out.iterdir() if path.name not in OWN):
-            raise UsageError(f"--force: {out} holds {foreign[0]}, which would be lost: move it")
+            raise UsageError(f"--force: {out} contains {foreign[0]}, which would be lost: move it")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not a data set: give another OUT")
+        raise DataError(f"{out} exists and is not a data set: choose another OUT")
 
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill: `out` when the block ends well, gone when it fails.
+    """Yield an empty folder to fill: it becomes `out` if the block succeeds, else it is removed.
 
-    What a killed run left beside `out` (.OUT.partial and .OUT.lock) is cleared away. Raises
-    DataError where another process is writing the same `out`.
+    Leftovers of a killed run beside `out` (.OUT.partial and .OUT.lock) are removed. Raises
+    DataError if another process is writing the same `out`.
     """
     from filelock import Timeout
 
-    target = out.resolve()  # beside what a link points to: there is the disk that was meant
+    target = out.resolve()  # beside a link's target, on the disk that was meant
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.partial")
     try:
@@ -85,7 +85,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 @contextmanager
 def room_in(folder: Path, out: Path, needed: int) -> Iterator[None]:
-    """Have room for `needed` bytes in a staged folder. Raises DataError where the disk has not."""
+    """Reserve `needed` bytes in a staged folder. Raises DataError if the disk is too full."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
@@ -97,7 +97,7 @@ def room_in(folder: Path, out: Path, needed: int) -> Iterator[None]:
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Give a folder its name; what had it goes."""
+    """Give a folder its name; remove what had it."""
     if not target.exists():
         folder.replace(target)
     elif not _exchange(folder, target):
@@ -109,7 +109,7 @@ def _replace(folder: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names at once, so that neither is ever missing; False where the system cannot."""
+    """Swap two names atomically; return False if the system cannot."""
     call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), swap) == 0
@@ -120,7 +120,7 @@ def _old(target: Path) -> Path:
 
 
 def _put_back(target: Path) -> None:
-    """Give an earlier data set its name back, where a run was killed between two renames."""
+    """Give a data set its name back after a run was killed between two renames."""
     from filelock import Timeout
 
     if _old(target).is_dir() and not target.exists():

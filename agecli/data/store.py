@@ -20,68 +20,68 @@ from agecli.data.receipt import Receipt
 from agecli.errors import DataError, brief
 
 ALL = "all"
-"""Stands for the images of all splits."""
+"""The name for all splits together."""
 MANIFEST, RECEIPT = "manifest.csv", "receipt.json"
 FILES = (IMAGES, JPEGS, OFFSETS, MANIFEST, RECEIPT)
-"""What a data set may consist of."""
+"""The files of a data set."""
 
 
 def name_split(split: str) -> str:
-    """Name a split in a sentence: "the test split", "all splits"."""
+    """Return a split's name in a sentence: "the test split", "all splits"."""
     return "all splits" if split == ALL else f"the {split} split"
 
 
 StoreFile = PixelFile | CompressedFile
-"""The images while they are written: by `writer` from any process, and `finish` when all are."""
+"""The images while being written: `writer` from any process, then `finish`."""
 
 
 def create(folder: Path, count: int, config: PrepareConfig) -> StoreFile:
-    """Make the files of `count` images in a folder."""
+    """Create the files for `count` images in a folder."""
     kind = CompressedFile if config.store == "compressed" else PixelFile
     return kind(folder, count, config.size)
 
 
 def needed(count: int, config: PrepareConfig) -> int:
-    """Estimate the bytes of `count` images on disk; those that are compressed, from below."""
+    """Estimate the bytes of `count` images on disk; a lower bound if compressed."""
     pixels = count * config.size**2 * 3
     return pixels // 20 if config.store == "compressed" else pixels
 
 
 @dataclass(frozen=True)
 class Dataset(Columns):
-    """A prepared data set, opened: row i of every column belongs to images[i]."""
+    """An open data set: row i of every column belongs to images[i]."""
 
     folder: Path
     images: Images
-    """(N, S, S, 3), read when asked for."""
+    """(N, S, S, 3), read on access."""
     receipt: Receipt
     split_hash: str
-    """Names the split: two results are comparable where it is the same."""
+    """Hash of the split: results are comparable if it is equal."""
     fold: int | None = None
-    """That which is the test split; None where the split is the data set's plain one."""
+    """The fold that is the test split; None for the data set's plain split."""
 
     @property
     def scheme(self) -> Scheme:
-        """The age groups by which it is split, and that models are trained on."""
+        """Return the age groups by which it is split, and that models are trained on."""
         return Scheme.parse(self.receipt.scheme)
 
     def rows(self, split: str) -> NDArray[np.integer]:
-        """Return the rows (n,) of a split, or of ALL, sorted, without the excluded ones."""
+        """Return the rows (n,) of a split, or of ALL, sorted, without those left out."""
         inside = self.splits != "" if split == ALL else self.splits == split
         return np.flatnonzero(inside & (self.excluded == ""))
 
 
 def open_for(config: TrainConfig) -> Dataset:
-    """Open a training's data set, as `open_dataset` does."""
+    """Open a training's data set by `open_dataset`."""
     return open_dataset(Path(config.data), config.fold, within_train=config.within_train)
 
 
 def open_dataset(folder: Path, fold: int | None = None, *, within_train: bool = False) -> Dataset:
     """Open a data set that `agecli prepare` made; the images stay on disk.
 
-    fold: that which is to be the test split, by default the plain split; within_train: of the plain
-    split's training images alone. Raises DataError, with the command to type, where there is no
-    such data set or fold, or a part is not as it was made: the manifest is held against the
+    fold: the one to use as test split, by default the plain split; within_train: only of the plain
+    split's training images. Raises DataError, with the command to type, if there is no
+    such data set or fold, or a part has been changed: the manifest is checked against the
     receipt, the images against the manifest.
     """
     _need(folder, MANIFEST, RECEIPT)
@@ -93,9 +93,9 @@ def open_dataset(folder: Path, fold: int | None = None, *, within_train: bool = 
     with _one_line(folder / MANIFEST):
         manifest = Manifest.read(folder / MANIFEST)
         if manifest.split_hash != receipt.split_hash:
-            raise ValueError(f"its splits are not those of {RECEIPT}")
+            raise ValueError(f"its splits do not match {RECEIPT}")
         if receipt.manifest not in ("", manifest.sha256):
-            raise ValueError(f"it is not the one of {RECEIPT}")
+            raise ValueError(f"it does not match {RECEIPT}")
     with _one_line(folder / names[0]):
         open_images = open_compressed if compressed else open_pixels
         images: Images = open_images(folder, len(manifest.ids))
@@ -113,7 +113,7 @@ def open_dataset(folder: Path, fold: int | None = None, *, within_train: bool = 
 def _check_fold(folder: Path, manifest: Manifest, fold: int) -> None:
     folds = np.unique(manifest.folds[(manifest.folds >= 0) & (manifest.splits != "")]).tolist()
     if not folds:
-        raise DataError(f"--fold: {folder} has no folds: `agecli prepare ... --folds 5` deals some")
+        raise DataError(f"--fold: {folder} has no folds: `agecli prepare ... --folds 5` makes some")
     if fold not in folds:
         raise DataError(f"--fold: {folder} has no fold {fold}, but {', '.join(map(str, folds))}")
 
@@ -126,11 +126,11 @@ def _need(folder: Path, *names: str) -> None:
 
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Say which part of a data set is damaged, how, and what to do."""
+    """Turn an error about part of a data set into one line: which part, how, what to do."""
     try:
         yield
     except ValueError as error:
         raise DataError(
-            f"{path} is damaged ({brief(error)}): put it back, or run `agecli prepare ... --force` "
+            f"{path} is damaged ({brief(error)}): restore it, or run `agecli prepare ... --force` "
             "again"
         ) from error

@@ -1,4 +1,4 @@
-"""Tables of labels, as people have them: CSV files of many dialects, a row per picture."""
+"""Tables of labels: CSV files of many dialects, a row per image."""
 
 from __future__ import annotations
 
@@ -31,39 +31,39 @@ COLUMNS = {
 }  # fmt: skip
 """The names that a column may have."""
 
-_SHOWN = 20  # lines that one error names
+_SHOWN = 20  # lines named in one error
 _LONGEST = 100
-"""Characters of a sex, race, person or slice."""
+"""Most characters of a sex, race, person or slice."""
 
 _AGE_RULE = f"each line needs one age from 0 to {OLDEST}, or a range such as 25-32"
 _RULES = {
-    "path": "each line needs the path of a picture",
+    "path": "each line needs the path of an image",
     "split": f"a split is one of {', '.join(SPLITS)}",
     "fold": "a fold is a number from 0 to 999",
-    "both": "an age lies in its own range",
-    "long": f"a sex, race, person or slice has {_LONGEST} characters at most",
+    "both": "an age has to lie in its own range",
+    "long": f"a sex, race, person or slice has at most {_LONGEST} characters",
 }
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the columns and the name of a set's table mean."""
+    """The meaning of the columns and of the name of a set's table."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: COLUMNS)
     key: str = "{path}"
-    """By what a row's picture is found."""
+    """The columns that identify a row's image."""
     file: re.Pattern[str] = re.compile("")
-    """What the table's own name may say: groups are named as columns are."""
+    """Pattern of the table's own name, with groups named like columns."""
     blank_ages: bool = False
-    """A row may say nothing of the age: its picture is left out."""
+    """Whether a row may have no age: its image is then left out."""
 
     def constants(self, name: str) -> dict[str, str]:
-        """Return what the table's name says for all of its rows."""
+        """Return the values that the table's name sets for all its rows."""
         match = self.file.fullmatch(PurePath(name).name.casefold())
         return match.groupdict() if match else {}
 
     def places(self, header: Sequence[str]) -> dict[str, int]:
-        """Return where the known columns are."""
+        """Return the positions of the known columns."""
         found = {
             what: next((header.index(name) for name in names if name in header), -1)
             for what, names in self.columns.items()
@@ -71,7 +71,7 @@ class Form:
         return {what: place for what, place in found.items() if place >= 0}
 
     def missing(self, name: str, header: Sequence[str]) -> list[str]:
-        """Name the columns that a table lacks."""
+        """Return the columns that a table lacks."""
         known = self.places(header).keys() | self.constants(name).keys()
         needed = [what for _, what, _, _ in string.Formatter().parse(self.key) if what]
         lacking = [what for what in needed if what not in known]
@@ -80,24 +80,24 @@ class Form:
 
 @dataclass(frozen=True)
 class Table:
-    """Labels of pictures, read from one or several files."""
+    """Labels of images, read from one or several files."""
 
     name: str
-    """Of the files, as messages have it."""
+    """The files' name in messages."""
     files: list[str] = field(default_factory=list)
     labels: dict[str, Label | str] = field(default_factory=dict)
-    """By `key_of` the picture's path; a text says why a picture is left out."""
+    """By `key_of` an image's path; a text is the reason why an image is left out."""
     unused: list[str] = field(default_factory=list)
-    """Columns that mean nothing here."""
+    """Columns that are not used."""
     slices: set[str] = field(default_factory=set)
-    """Those that are kept, by the names that were asked for."""
+    """Columns that are kept, by the names asked for."""
     _lines: dict[str, tuple[str, int]] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict)
 
     def label_of(self, keys: Iterable[str], picture: str) -> Label | str:
-        """Return the label that a picture has under one of several keys, or why it has none.
+        """Return an image's label under any of several keys, or the reason why it has none.
 
-        Raises DataError for a row that names several pictures, and for several rows of one picture
+        Raises DataError for a row that names several images, and for several rows of one image
         that disagree.
         """
         label: Label | str = f"not in {self.name}"
@@ -109,24 +109,24 @@ class Table:
                 raise DataError(self._conflict(first, key, self.labels[key], self._lines[key]))
             if (other := self._found.setdefault(key, picture)) != picture:
                 raise DataError(
-                    f"{self.line(key)}: {key} is the name of several pictures, {other} and "
-                    f"{picture}: name each with its folder, or prepare one folder at a time"
+                    f"{self.line(key)}: {key} is the name of several images, {other} and "
+                    f"{picture}: use paths with folders, or prepare one folder at a time"
                 )
             first, label = key, self.labels[key]
         return label
 
     @property
     def missing(self) -> int:
-        """Count the rows of which no picture was found."""
+        """Count the rows that match no image."""
         return len(self.labels) - len(self._found)
 
     def line(self, key: str) -> str:
-        """Name the line of a key."""
+        """Return the file and line of a key."""
         file, number = self._lines[key]
         return f"{file} line {number}"
 
     def add(self, key: str, label: Label | str, file: str, line: int) -> str:
-        """Add a row; say so where another row of its picture disagrees."""
+        """Add a row; return the conflict if another row of its image disagrees."""
         if self.labels.setdefault(key, label) != label:
             return self._conflict(key, key, label, (file, line))
         self._lines.setdefault(key, (file, line))
@@ -146,21 +146,21 @@ class Table:
 
 
 def key_of(path: str) -> str:
-    """Normalise a path, so that those of Windows (\\) and macOS (decomposed letters) are found."""
+    """Normalise a path, so that those of Windows (\\) and macOS (decomposed letters) match."""
     return unicodedata.normalize("NFC", posixpath.normpath(path.replace("\\", "/")))
 
 
 def read_tables(
     files: Mapping[str, bytes], forms: Sequence[Form], slices: Sequence[str] = ()
 ) -> Table:
-    """Read tables of labels, by their names; each has the first form of which no column is missing.
+    """Read tables of labels by name; each takes the first form whose columns it has.
 
-    slices: further columns to keep.
+    slices: more columns to keep.
 
-    Columns are parted by commas, semicolons, tabs or bars. Of an age with a fraction the completed
-    years count. Raises DataError that names all lines at fault: with ages that are none, or lie
-    outside of their own range, with splits and folds of other names, and with two labels for one
-    picture.
+    Columns are separated by commas, semicolons, tabs or bars. Of a fractional age the completed
+    years count. Raises DataError naming all faulty lines: with invalid ages, or ages
+    outside their own range, with unknown splits and folds, and with two labels for one
+    image.
     """
     names = [PurePath(name).name for name in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -195,7 +195,7 @@ def read_tables(
 
 
 def _has_range(rows: list[Row], place: int) -> bool:
-    """Return whether a column beside the ages has ranges, and not words such as "adult"."""
+    """Return whether a column beside the ages has ranges, rather than words such as "adult"."""
     return all(place < len(row) and read_age(row[place]) is not None for _, row in rows)
 
 
@@ -231,14 +231,14 @@ def _add_rows(
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a row."""
+    """An error in a row."""
 
     rule: str
     cell: str
 
 
 def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | Fault | None:
-    """Read a row: its label, what is wrong with it, or None where it says nothing of the age."""
+    """Return a row's label, what is wrong with it, or None if it has no age."""
     if "path" in cells and not cells["path"]:
         return Fault(_RULES["path"], "")
     split, fold = read_split(cells.get("split", "")), read_fold(cells.get("fold", ""))
@@ -267,7 +267,7 @@ def _label(cells: Mapping[str, str], slices: Sequence[str]) -> Label | Fault | N
 
 
 class Faults:
-    """What is wrong with the rows of all files."""
+    """The errors in the rows of all files."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], list[tuple[int, str]]] = {}  # by file and rule
@@ -278,7 +278,7 @@ class Faults:
         self.found.setdefault((file, fault.rule), []).append((line, fault.cell))
 
     def __str__(self) -> str:
-        """Say all of them in one line."""
+        """Return all of them in one line."""
         said = [
             f"{file} line{'s' * (len(bad) > 1)} "
             + ", ".join(f"{line} ({brief(repr(cell), 30)})" for line, cell in bad[:_SHOWN])

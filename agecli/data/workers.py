@@ -1,4 +1,4 @@
-"""A pool of processes that streams work in constant memory and never outlives its parent."""
+"""A process pool that streams work in constant memory and never outlives its parent."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Result = TypeVar("Result")
 AHEAD = 3
 """Pieces of work in flight per worker."""
 SECONDS = 120.0
-"""How long a worker may take over one item, or over all of a piece."""
+"""Seconds that a worker may take for one item, or for a whole piece."""
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "4"}
-"""Of workers: one thread each, and memory for pictures that is kept for the next one."""
+"""The workers' environment: one thread each, and freed memory kept for the next image."""
 
 
 def default_workers() -> int:
-    """Count the CPUs this process may use."""
+    """Return the number of CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerPool:
-    """Spawned processes; `map` keeps order, and holds only a few pieces of work at a time.
+    """Spawned processes; `map` keeps the order, with only a few pieces of work in flight.
 
-    Processes rather than threads, since much of PIL and numpy holds the interpreter's lock, and
-    since a decoder that crashes ends its process; spawned rather than forked, since forking after
+    Processes rather than threads, since much of PIL and NumPy holds the GIL, and
+    since a crashing decoder ends its process; spawned rather than forked, since forking after
     torch has started its threads can hang. A thread of this process feeds each.
     """
 
@@ -52,8 +52,8 @@ class WorkerPool:
 
     @contextmanager
     def starting(self, answer: Callable[[Sequence[Item]], Iterable[Result]]) -> Iterator[None]:
-        """Start all workers, which import what `answer` needs, without items, as the block runs."""
-        with self._starting, _interrupts_restored():  # by this thread: none is half started later
+        """Start all workers while the block runs; they import what `answer` needs."""
+        with self._starting, _interrupts_restored():  # by this thread: none is left half-started
             self._spare = [_Worker() for _ in range(self.count)]
             self._workers.update(self._spare)
         starts = [self._threads.submit(self._start, answer) for _ in range(self.count)]
@@ -70,12 +70,12 @@ class WorkerPool:
         pieces: Iterable[Sequence[Item]],
         lost: Callable[[Item, str], Result],
     ) -> Iterator[Result]:
-        """Yield what `answer` does for each piece, a result per item, in order.
+        """Yield the results of `answer` for each piece, a result per item, in order.
 
-        Pieces are drawn only as needed. Where a worker dies, or takes longer than `seconds`, it is
-        replaced, and the piece is gone through again item by item: the one that costs a worker
-        alone, too, costs its own result, which `lost` makes of it and the reason. Raises what
-        `answer` raises, AgecliError where no worker can be started.
+        Pieces are drawn only as needed. If a worker dies, or takes longer than `seconds`, it is
+        replaced, and the piece is repeated item by item: an item that kills a worker
+        again gets its result from `lost`, called with it and the reason. Raises what
+        `answer` raises, AgecliError if no worker can be started.
         """
         flying: deque[Future[list[Result]]] = deque()
         for piece in pieces:
@@ -89,7 +89,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error:  # Ctrl-C too: nobody waits for what is in flight
+        if error:  # Ctrl-C too: do not wait for work in flight
             with self._starting:
                 self._abandoned = True
                 for worker in self._workers:
@@ -116,7 +116,7 @@ class WorkerPool:
         return [result for item in items for result in self._answer(answer, [item], lost)]
 
     def _worker(self) -> _Worker:
-        """Return the thread's own worker."""
+        """Return this thread's worker."""
         if not hasattr(self._own, "worker"):
             with self._starting:
                 if self._abandoned:
@@ -141,7 +141,7 @@ class _Raised(NamedTuple):
 
 
 class _Gone(NamedTuple):
-    """Stands for the results of a worker that is no more."""
+    """Takes the place of the results of a worker that has died."""
 
     reason: str
 
@@ -160,10 +160,10 @@ class _Worker:
         except OSError as error:
             _refuse_to_go_on(error)
         finally:
-            end.close()  # so that reading ends where the process does
+            end.close()  # so that reading ends when the process does
 
     def wait_until_up(self, seconds: float) -> None:
-        """Raise AgecliError where the process does not come so far as to take work."""
+        """Raise AgecliError if the process does not get ready for work."""
         try:
             if self.pipe.poll(seconds):
                 self.pipe.recv()
@@ -175,7 +175,7 @@ class _Worker:
     def answer(
         self, answer: Callable[[Any], Iterable[Any]], items: Sequence[Any], seconds: float
     ) -> list[Any] | _Raised | _Gone:
-        """Return the results for some items, in one message."""
+        """Return the results for some items, sent as one message."""
         try:
             self.pipe.send((answer, items))
             if self.pipe.poll(seconds):
@@ -185,14 +185,14 @@ class _Worker:
         return _Gone(f"the decoder took more than {seconds:g} seconds")
 
     def end(self) -> None:
-        """Let the process end, and wait for it."""
+        """Make the process end, and wait for it."""
         self.pipe.close()
         self.process.join()
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Set what only a process that starts reads; what the user has set stays."""
+    """Set variables that a process reads at its start; those set by the user stay."""
     added = [name for name in _ENVIRONMENT if name not in os.environ]
     os.environ |= {name: _ENVIRONMENT[name] for name in added}
     try:
@@ -210,7 +210,7 @@ def _refuse_to_go_on(error: Exception) -> NoReturn:
 
 @contextmanager
 def _interrupts_restored() -> Iterator[None]:
-    """Let Ctrl-C reach this thread again after the block, if it did before."""
+    """Restore Ctrl-C for this thread after the block, if it was enabled before."""
     if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return
@@ -222,17 +222,17 @@ def _interrupts_restored() -> Iterator[None]:
 
 
 def _block_interrupts() -> None:
-    """Keep Ctrl-C from this thread, and from what it starts before that can ignore it."""
+    """Block Ctrl-C in this thread, and in processes it starts until they can ignore it."""
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        resource_tracker.ensure_running()  # its start would let them through again
+        resource_tracker.ensure_running()  # its start would unblock them again
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _work(pipe: Connection) -> None:
-    """Answer what comes through a pipe until it is closed; the life of a worker."""
+    """Run a worker: answer what comes through a pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    with suppress(EOFError, OSError):  # of the pipe: the parent has let go
+    with suppress(EOFError, OSError):  # from the pipe: the parent has closed it
         pipe.send("up")
         while True:
             pipe.send(_results(pipe.recv_bytes()))
@@ -243,7 +243,7 @@ def _results(work: bytes) -> list[Any] | _Raised:
         answer, items = pickle.loads(work)
         return list(answer(items))
     except MemoryError:
-        os._exit(1)  # what it was at is lost
+        os._exit(1)  # its work in progress is lost
     except Exception as error:
         return _Raised(error)
 

@@ -1,1 +1,1 @@
-"""From a weights file to a portable one: precisions, ONNX, torch.export, folders for a hub."""
+"""Export weights files: precisions, ONNX, torch.export, folders for a hub."""

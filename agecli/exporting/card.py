@@ -1,4 +1,4 @@
-"""The model card: what a model is, was trained on, can and cannot do, as model hubs show it."""
+"""The model card: what a model is, what it was trained on, what it can and cannot do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STORED = {
 def model_card(metadata: Metadata, file: str, precision: Precision, parity: Parity) -> str:
     """Return the model card (Markdown with YAML front matter) of an exported file.
 
-    All figures are the metadata's; where it has none, the card says how to get them.
+    All figures come from the metadata; without any, the card says how to get them.
     """
     from huggingface_hub import ModelCard
 
@@ -54,17 +54,17 @@ def model_card(metadata: Metadata, file: str, precision: Precision, parity: Pari
 
 
 def card_mark(file: str) -> str:
-    """Return the words that the card of an exported file has, and no other."""
+    """Return a text that only the card of this exported file contains."""
     return f"`{file}` holds "
 
 
 def scores_of(metadata: Metadata) -> Scores | None:
-    """Return a weights file's scores on the test split; None where it has none."""
+    """Return a weights file's scores on the test split, or None if it has none."""
     return Scores.read(metadata.metrics) if "exact" in metadata.metrics else None
 
 
 def _front(metadata: Metadata, scores: Scores | None) -> ModelCardData:
-    """Return what stands in front of the card, for model hubs."""
+    """Return the card's YAML front matter for model hubs."""
     from huggingface_hub import EvalResult, ModelCardData
 
     names = {"exact": "accuracy", "one_off": "1-off accuracy", "macro_f1": "f1", "mae": "mae"}

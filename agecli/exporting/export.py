@@ -1,4 +1,4 @@
-"""Export a weights file: write it in another form, check it beside the original, keep it."""
+"""Export a weights file: write it in another format, check it against the original, keep it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from agecli.weights import (
 
 @dataclass(frozen=True)
 class Export:
-    """What an export wrote, and how its answers differ from the original's."""
+    """The file of an export, and how its outputs differ from the original's."""
 
     file: Path
     parity: Parity
@@ -61,17 +61,17 @@ def export(
     precision: Precision | None = None, with_backbone: bool = False, data: Path | None = None,
     card: bool = False, hub_folder: bool = False,
 ) -> Export:  # fmt: skip
-    """Write a model in another form, once its answers have shown to be the original's.
+    """Write a model in another format, if its outputs match the original's.
 
     weights: a weights file, the run it is in, or a released model's name. form: by default what
     OUT ends in. precision: by default fp16 for safetensors, fp32 for others. with_backbone and data
     are those of `ExportConfig`. card: write a model card beside OUT, ending in .md. hub_folder: OUT
     is a folder to fill, which a model hub takes as it is and --weights, too: model.safetensors (or
-    another form), config.json with the metadata, and the card as README.md.
+    another format), config.json with the metadata, and the card as README.md.
 
-    Raises UsageError where OUT exists or the options do not go together, WeightsError for an
-    export that cannot be made or answers otherwise: then nothing is left. DataError where the data
-    set cannot be used.
+    Raises UsageError if OUT exists or the options conflict, WeightsError for an
+    export that fails or differs, which leaves nothing behind, DataError for an unusable data
+    set.
     """
     out = Path(out)
     if not hub_folder:
@@ -81,7 +81,7 @@ def export(
     config = ExportConfig(form, precision, with_backbone, data)
     source, *others = named_weights(weights)
     if others:
-        raise UsageError(f"WEIGHTS: {weights} holds several: name one of them, as {source}")
+        raise UsageError(f"WEIGHTS: {weights} contains several: name one, such as {source}")
     beside = [out.with_suffix(".md")] if card and not hub_folder else []
     _check_free(out, beside, source)
     needed = source.stat().st_size * (1 if precision == "fp16" else 2)  # weights are in fp16
@@ -102,13 +102,13 @@ def export(
 
 
 def write_index(folder: Path) -> Path:
-    """Write README.md in a folder of weights, whole or not at all; an earlier one is replaced.
+    """Write README.md in a folder of weights, atomically; an earlier one is replaced.
 
-    It tells of each file how right it is and how to train it again. Raises UsageError for what is
-    no folder, WeightsError where it holds no weights.
+    It lists each file's accuracy and the command that trains it again. Raises UsageError if it is
+    not a folder, WeightsError if it contains no weights.
     """
     if not folder.is_dir():
-        raise UsageError("--index: give the folder of the weights, and nothing else")
+        raise UsageError("--index: pass only the folder of the weights")
     readme = folder / "README.md"
     check_outputs([Output("--index", readme, marked(INDEX))])
     write_text(readme, folder_readme(folder))
@@ -116,17 +116,17 @@ def write_index(folder: Path) -> Path:
 
 
 def _form_of(out: Path, form: Form | None) -> Form:
-    """Return the form that a file's ending names. Raises UsageError where it is not the wanted."""
+    """Return the format of a file's suffix. Raises UsageError if another one is requested."""
     if form and out.suffix != f".{form}":
-        raise UsageError(f"OUT: {out} is no .{form} file: give it that ending")
+        raise UsageError(f"OUT: {out} is not a .{form} file: use that suffix")
     for known in FORMS:
         if out.suffix == f".{known}":
             return known
-    raise UsageError(f"OUT: {out} ends in none of .{', .'.join(FORMS)}: give it one")
+    raise UsageError(f"OUT: {out} does not end in .{', .'.join(FORMS)}: use one of them")
 
 
 def _write(source: Path, file: Path, config: ExportConfig) -> tuple[Parity, Metadata]:
-    """Write the file, and check it. Returns how its answers differ, and its metadata."""
+    """Write and check the file. Returns how its outputs differ, and its metadata."""
     original = load_model(source, "cpu")
     held = held_images(original.metadata.image_size, config.data)
     write = _write_safetensors if config.to == "safetensors" else _write_program
@@ -144,7 +144,7 @@ def _write_program(source: Path, file: Path, config: ExportConfig) -> Metadata:
     if config.to == "pt2":
         onnx.write_program(program, file, metadata)
     elif config.precision == "int8":
-        metadata = replace(metadata, metrics={})  # they are the original's, which answers otherwise
+        metadata = replace(metadata, metrics={})  # not those of the original
         images = calibration_images(metadata.image_size, config.data)
         plain = file.with_name("fp32.onnx")
         onnx.write_onnx(program, plain, metadata)
@@ -160,7 +160,7 @@ def _write_safetensors(source: Path, file: Path, config: ExportConfig) -> Metada
 
     metadata = read_metadata(source)
     if config.with_backbone and not metadata.backbone:
-        raise UsageError(f"--with-backbone: {source} has all its weights inside: leave it out")
+        raise UsageError(f"--with-backbone: {source} already contains its weights: leave it out")
     model, _ = load_weights(source)
     state = model.state_dict()
     if config.with_backbone:
@@ -183,9 +183,9 @@ def _answers(file: Path, form: Form) -> Exported:
 
 @contextmanager
 def _whole(out: Path, *others: Path) -> Iterator[Path]:
-    """Yield a hidden folder to write into; what is in it takes its names when the block ends well.
+    """Yield a hidden folder to write into; its files get their names if the block succeeds.
 
-    `out` does so last: killed before, the same export can be made again.
+    `out` comes last, so that after a kill the same export can be repeated.
     """
     with partial_folder(out) as folder:
         yield folder
@@ -194,10 +194,10 @@ def _whole(out: Path, *others: Path) -> Iterator[Path]:
 
 
 def _check_free(out: Path, beside: list[Path], source: Path) -> None:
-    """Raise UsageError where OUT is there, or a card that is not of an earlier try at it."""
+    """Raise UsageError if OUT exists, or a card that is not from an earlier attempt."""
     clear_leftovers(out.parent.absolute())
     if os.path.lexists(out):
-        raise UsageError(f"OUT: {out} exists: give another name")
+        raise UsageError(f"OUT: {out} exists: choose another name")
     outputs = [Output("--card", path, marked(card_mark(out.name))) for path in beside]
     out.parent.mkdir(parents=True, exist_ok=True)
     check_outputs(outputs, [source])

@@ -1,4 +1,4 @@
-"""The README of a folder of weights: what each file is, how right, and how to train it again."""
+"""The README of a folder of weights: each file, its accuracy, and how to train it again."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from agecli.inference.fitted import find_fitted
 from agecli.weights import SUFFIXES, Metadata, read_metadata
 
 INDEX = "Made by `agecli export "
-"""How a README of ours begins, below its title."""
+"""The start of a README of ours, below its title."""
 
 
 def folder_readme(folder: Path) -> str:
-    """Return the README (Markdown) of a folder of weights; every figure is a file's own.
+    """Return the README (Markdown) of a folder of weights; every figure comes from a file.
 
-    Raises WeightsError for a folder without weights, and for a file that is damaged.
+    Raises WeightsError for a folder without weights and for a damaged file.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     if not files:
-        raise WeightsError(f"{folder} holds no weights: export some into it first")
+        raise WeightsError(f"{folder} contains no weights: export some into it first")
     models = {path: read_metadata(path) for path in files}
     scores = filter(None, map(scores_of, models.values()))
     trainings = (
@@ -59,7 +59,7 @@ def _models(models: dict[Path, Metadata]) -> Grid:
 
 
 def _lines(trainings: list[dict[str, Any]], run: str) -> list[str]:
-    """Write a command for each training, which begins with the run of the one before it."""
+    """Return a command for each training, which starts from the run of the one before it."""
     lines = []
     for number, config in enumerate(trainings, start=1):
         start = {"init": f"{run}-{number - 1}"} if number > 1 else {}
@@ -69,6 +69,6 @@ def _lines(trainings: list[dict[str, Any]], run: str) -> list[str]:
 
 
 def _trainings(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the configurations that led to weights, the first one first."""
+    """Return the configurations that led to weights, the first training first."""
     earlier = _trainings(training["before"]) if training.get("before") else []
     return [*earlier, training["config"]] if "config" in training else earlier

@@ -1,4 +1,4 @@
-"""Write models as ONNX and as torch.export's programs. The home of onnx and onnxscript."""
+"""Write models as ONNX and as torch.export programs. The home of onnx and onnxscript."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
-"""What is computed in 8 bits; what lies between stays in floats."""
+"""Operators computed in 8 bits; those in between stay in floats."""
 FEW = 8
-"""Images whose ranges are taken together."""
+"""Images per batch of calibration."""
 
 
 def to_program(source: Path) -> ExportedProgram:
     """Trace a weights file's model with its pre- and postprocessing, for batches of any size.
 
-    Raises WeightsError where torch cannot.
+    Raises WeightsError if torch fails.
     """
     import torch
 
@@ -66,7 +66,7 @@ def write_program(program: ExportedProgram, out: Path, metadata: Metadata) -> No
 
 
 def load_program(path: Path) -> Exported:
-    """Load a .pt2 file; it gives the groups' probabilities (N, groups) of images."""
+    """Load a .pt2 file as a function from images to the groups' probabilities (N, groups)."""
     import torch
 
     with _in_one_line(path):
@@ -80,9 +80,9 @@ def load_program(path: Path) -> Exported:
 
 
 def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
-    """Write an ONNX file that describes itself: the metadata under the key `agecli`.
+    """Write an ONNX file with the metadata under the key `agecli`.
 
-    Raises WeightsError where torch cannot.
+    Raises WeightsError if torch fails.
     """
     import torch
 
@@ -101,11 +101,11 @@ def write_onnx(program: ExportedProgram, out: Path, metadata: Metadata) -> None:
 def quantise(path: Path, out: Path, images: np.ndarray) -> None:
     """Write a copy of an ONNX file whose convolutions and matrix products run in 8 bits.
 
-    images: uint8 (N, size, size, 3), by which the ranges of activations are set: a moving average
-    of a few images' least and largest values, in which outliers count for little. The first layer
+    images: uint8 (N, size, size, 3), which set the ranges of activations: a moving average of
+    a few images' smallest and largest values, which limits outliers. The first layer
     and all from the last on stay in floats: they cost little and lose most. Weights have a scale
-    per channel, and 7 bits: with 8, sums overflow on processors without VNNI, and 35 % of answers
-    were others.
+    per channel, and 7 bits: with 8, sums overflow on processors without VNNI, and 35 % of the
+    predictions changed.
     """
     from onnxruntime import quantization
 
@@ -129,7 +129,7 @@ def quantise(path: Path, out: Path, images: np.ndarray) -> None:
 
 
 def _outer_layers(path: Path) -> list[str]:
-    """Name the first layer, the last one, and the product behind it that sums years to groups."""
+    """Return the first layer, the last, and the product after it that sums years to groups."""
     import onnx
 
     graph = onnx.load(path).graph
@@ -138,9 +138,9 @@ def _outer_layers(path: Path) -> list[str]:
 
 
 def need_onnx(out: Path) -> None:
-    """Raise AgecliError, with the command to type, where a package for ONNX is missing."""
+    """Raise AgecliError, with the command to type, if a package for ONNX is missing."""
     try:
-        import onnx  # noqa: F401 - the three are looked for, not used
+        import onnx  # noqa: F401 - only their presence is checked
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -149,7 +149,7 @@ def need_onnx(out: Path) -> None:
 
 @contextmanager
 def _in_one_line(name: Path) -> Iterator[None]:
-    """Turn whatever an exporter stumbles over into one line; print nothing."""
+    """Turn any error of an exporter into one line; print nothing."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

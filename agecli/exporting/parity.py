@@ -1,4 +1,4 @@
-"""The check that every export passes before it is kept: beside the original, on held images."""
+"""The check that every export has to pass: against the original, on held-out images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from agecli.inference.model import Model
 
 LIMITS: dict[Precision, tuple[float, float, str]] = {
     "fp32": (1e-4, 0.999, "use --to safetensors, and please report it"),
-    "fp16": (5e-3, 0.999, "give --dtype fp32"),
-    "int8": (1.0, 0.98, "leave --int8 out"),
+    "fp16": (5e-3, 0.999, "use --dtype fp32"),
+    "int8": (1.0, 0.98, "leave out --int8"),
 }
-"""Largest difference of a probability, least share of images with the same top group, and what to
-do where they are not kept."""
+"""Largest allowed difference of a probability, smallest share of images with the same top group,
+and what to do if they are exceeded."""
 
 HELD = 512
-"""Images that an export is checked on, at most."""
+"""Most images that an export is checked on."""
 CALIBRATION = 128
-"""Images that set the ranges of 8-bit activations, at most."""
+"""Most images that set the ranges of 8-bit activations."""
 DRAWN = 128
-"""Pictures that are drawn where there is no data set."""
+"""Synthetic images that are drawn without a data set."""
 BATCH = 64
 
 Exported = Callable[[np.ndarray], FloatArray]
@@ -38,12 +38,12 @@ Exported = Callable[[np.ndarray], FloatArray]
 
 @dataclass(frozen=True)
 class Parity:
-    """How an export's answers differ from the original's."""
+    """How an export's outputs differ from the original's."""
 
     images: str
-    """What it was checked on, in words."""
+    """The images checked, in words."""
     difference: float
-    """The largest of a group's probability."""
+    """The largest difference of a group's probability."""
     same: float
     """The share of images with the same top group."""
 
@@ -61,33 +61,33 @@ class Held:
     images: np.ndarray
     """uint8 (N, size, size, 3)"""
     words: str
-    """What they are."""
+    """The images in words."""
 
 
 def held_images(size: int, data: Path | None) -> Held:
-    """Return validation images of a data set, evenly chosen; or without one drawn pictures.
+    """Return evenly spaced validation images of a data set, or synthetic ones without it.
 
-    Raises DataError where there is no data set, or it has no validation images.
+    Raises DataError if there is no such data set, or it has no validation images.
     """
     if data is None:
-        return Held(_draw(size), f"{DRAWN} drawn pictures")
+        return Held(_draw(size), f"{DRAWN} synthetic images")
     dataset = open_dataset(data)
     rows = dataset.rows("val")
     rows = _spread(np.setdiff1d(rows, _calibrating(rows)), HELD)
     if not len(rows):
-        raise DataError(f"The val split of {data} has no images: give another --data")
+        raise DataError(f"The val split of {data} has no images: choose another --data")
     return Held(_load(dataset, rows, size), f"{len(rows):,} validation images of {data.name}")
 
 
 def calibration_images(size: int, data: Path | None) -> np.ndarray:
-    """Return validation images (N, size, size, 3) that are not among the held ones."""
-    assert data is not None  # ExportConfig sees to it
+    """Return validation images (N, size, size, 3) that are not among the held-out ones."""
+    assert data is not None  # ensured by ExportConfig
     dataset = open_dataset(data)
     return _load(dataset, _calibrating(dataset.rows("val")), size)
 
 
 def measure_parity(original: Model, answer: Exported, held: Held) -> Parity:
-    """Run both over the held images; neither sees a mirror image."""
+    """Run both on the held-out images, without mirrored images."""
     ours = original.answer(held.images, flip=False, batch_size=BATCH).groups
     batches = (held.images[i : i + BATCH] for i in range(0, len(held.images), BATCH))
     theirs = np.concatenate([answer(batch) for batch in batches])  # (N, groups)
@@ -97,18 +97,18 @@ def measure_parity(original: Model, answer: Exported, held: Held) -> Parity:
 
 
 def check_parity(parity: Parity, precision: Precision, source: Path) -> None:
-    """Raise WeightsError for an export whose answers are not the original's, NaN included."""
+    """Raise WeightsError for an export whose outputs differ from the original's or are NaN."""
     difference, same, instead = LIMITS[precision]
     if not (parity.difference <= difference and parity.same >= same):
         bound = f"at most {difference:.0e} and " if difference < 1 else ""
         raise WeightsError(
-            f"The {precision} export of {source} answers otherwise: {parity} "
+            f"The {precision} export of {source} differs: {parity} "
             f"(allowed: {bound}at least {same:.1%}): {instead}"
         )
 
 
 def _calibrating(rows: np.ndarray) -> np.ndarray:
-    """Choose the rows for calibration: of few, a quarter."""
+    """Choose the rows for calibration, at most a quarter."""
     return _spread(rows, min(CALIBRATION, -(-len(rows) // 4)))
 
 
@@ -117,14 +117,14 @@ def _load(dataset: Dataset, rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Take so many rows at even distances, or all."""
+    """Return that many evenly spaced rows, or all."""
     if count >= len(rows):
         return rows
     return rows[np.linspace(0, len(rows), count, endpoint=False).astype(int)]
 
 
 def _draw(size: int) -> np.ndarray:
-    """Draw smooth random pictures (DRAWN, size, size, 3), coarse to fine, the same every time."""
+    """Draw smooth random images (DRAWN, size, size, 3), coarse to fine, always the same."""
     rng = np.random.default_rng(0)
     pictures = []
     for number in range(DRAWN):

@@ -1,4 +1,4 @@
-"""A model that other programs can run: with all that lies before and behind it inside."""
+"""A model that other programs can run, including its pre- and postprocessing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from agecli.models.blocks import fold
 INPUT = "images"
 """uint8 (N, S, S, 3), RGB crops of the model's own side."""
 OUTPUTS = ("probabilities", "age", "years")
-"""(N, groups); and for a model that knows years, (N,) median age, (N, YEARS) their chances."""
+"""(N, groups); for a model of years also (N,) median age and (N, YEARS) probabilities."""
 
 
 class Portable(nn.Module):
-    """Maps face crops as they are to answers: normalises, runs the model, divides into groups.
+    """Maps raw face crops to predictions: normalises, runs the model, sums into groups.
 
-    The same as `LoadedModel` does without a mirror image, but resizing: PIL's, torch's and ONNX's
-    differ by a level or more in some pixels, which moves probabilities by up to 0.01. So crops
-    come in the model's own side, cut from the picture by PIL, as they do to the predictor's.
-    Batch norms are folded, in the module given.
+    The same as `LoadedModel` without mirrored images, except resizing: PIL's, torch's and ONNX's
+    differ by a level or more in some pixels, which changes probabilities by up to 0.01. So crops
+    come in the model's own side, cut from the image by PIL, as in the predictor.
+    Batch norms are folded in place.
     """
 
     matrix: Tensor
@@ -39,7 +39,7 @@ class Portable(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(scheme.year_matrix()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, S, S, 3) to OUTPUTS: all of them, or the first alone."""
+        """Map uint8 (N, S, S, 3) to OUTPUTS: all of them, or only the first."""
         x = normalise(images.permute(0, 3, 1, 2).float(), self.mean, self.std)  # (N, 3, S, S)
         chances = torch.softmax(self.module(x) / self.temperature, dim=1)  # (N, groups or YEARS)
         if not self.knows_years:

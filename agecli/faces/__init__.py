@@ -1,4 +1,4 @@
-"""Faces: where they are in a picture, how they lie, and how they are cropped."""
+"""Faces: detection, alignment and cropping."""
 
 from agecli.faces.crops import align, crop
 from agecli.faces.detector import crop_largest, detect

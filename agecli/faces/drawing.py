@@ -1,4 +1,4 @@
-"""Draw boxes and labels of faces into pictures."""
+"""Draw boxes and labels of faces on images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _COLOUR, _INK = (255, 200, 0), (0, 0, 0)
 
 
 def draw_faces(image: Image.Image, labels: Mapping[Face | None, Sequence[str]]) -> Image.Image:
-    """Return a copy of an RGB picture with a box per face, tilted as it is, and its lines of text.
+    """Return a copy of an RGB image with a tilted box per face, and its lines of text.
 
-    None stands for the whole picture, which is labelled without a box.
+    None stands for the whole image, which is labelled without a box.
     """
     image = image.copy()
     draw = ImageDraw.Draw(image)
@@ -40,9 +40,9 @@ def _write(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     within: int,
 ) -> None:
-    """Write text above a box's left top corner, or below it where there is no room above.
+    """Write text above a box's top left corner, or below it if there is no room above.
 
-    within: the picture's width, which the text is moved into.
+    within: the image's width, inside which the text is moved.
     """
     left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font)
     width, height = right - left, bottom - top

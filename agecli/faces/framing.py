@@ -1,4 +1,4 @@
-"""Tell pictures that are framed as UTKFace's aligned chips are from others."""
+"""Recognise images that are framed like UTKFace's aligned chips."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from agecli.faces.detector import detect
 from agecli.faces.geometry import Point
 
 FARTHEST = 0.06 * CHIP
-"""Pixels by which a source's points lie from their places in a chip at most, as the median of its
-pictures: it is 7 px of 200 over UTKFace's training chips, and 20 px over Images of Groups' crops,
-which a detector cut out."""
+"""Largest distance in pixels of a source's landmarks from those of a chip, as the median of its
+images: it is 7 px of 200 for UTKFace's training chips, and 20 px for Images of Groups' crops,
+which a detector made."""
 
 
 def judge(pictures: Iterator[Image.Image]) -> Verdict:
-    """Say whether the faces of a source's pictures are to be cropped, by some of them.
+    """Decide whether the faces of a source's images are to be cropped, by some of the images.
 
-    They are where most of the faces that are seen do not lie as in UTKFace's chips. Where few are
-    seen at all, as in very small or very narrow crops, pictures are taken as they are.
+    They are if most of the detected faces do not lie as in UTKFace's chips. If few are
+    detected at all, as in very small or very tight crops, images are taken as they are.
     """
     distances = [distance_from_chip(picture) for picture in pictures]
     seen = [distance for distance in distances if distance is not None]
     if not distances or 2 * len(seen) < len(distances):
-        return Verdict(False, f"a face is seen in {len(seen)} of {len(distances)} of them")
+        return Verdict(False, f"a face is detected in {len(seen)} of {len(distances)} of them")
     middle = median(seen)
-    place = f"their points lie {middle:.0f} px from a chip's, of {CHIP} (median of {len(seen)})"
+    place = f"landmarks are {middle:.0f} of {CHIP} px off a chip's (median of {len(seen)})"
     return Verdict(middle > FARTHEST, place)
 
 
 def distance_from_chip(picture: Image.Image) -> float | None:
-    """Return how far the points of the largest face lie from their places in a chip.
+    """Return the distance of the largest face's landmarks from those of a chip.
 
-    That is the root mean square in pixels of a chip of 200, to whose size the picture's centred
-    square is brought; None where no face is seen.
+    It is the root mean square in pixels of a chip of 200, to whose size the image's centred
+    square is scaled; None without a face.
     """
     faces = [face for face in detect(picture) if face.points]
     if not faces:

@@ -1,4 +1,4 @@
-"""Boxes, their overlap, and the similarity transform between points: each of them once."""
+"""Boxes, their overlap, and the similarity transform between points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import atan2, cos, degrees, hypot, radians, sin, sqrt
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels; right and bottom lie just outside."""
+"""Left, top, right, bottom in pixels; right and bottom are exclusive."""
 Point = tuple[float, float]
 """Right and down, in pixels."""
 
@@ -16,21 +16,21 @@ Point = tuple[float, float]
 class Face:
     """A detected face.
 
-    box: a square in the picture's pixels, before it is turned by the angle; it may reach beyond
+    box: a square in the image's pixels, before rotation by the angle; it may extend beyond
     the border. UTKFace's chips show it with a margin of `FACE_MARGIN` sides.
     """
 
     box: tuple[int, int, int, int]
     score: float
-    """How sure the detector is, 0 to 1."""
+    """The detector's confidence, 0 to 1."""
     angle: float = 0.0
-    """Tilt of the head in degrees, clockwise as seen, by which the box is turned."""
+    """Tilt of the head in degrees, clockwise as seen, by which the box is rotated."""
     points: tuple[Point, ...] = ()
-    """The eyes, the nose, the corners of the mouth, each pair from the picture's left."""
+    """The eyes, the nose, the corners of the mouth, each pair from the image's left."""
 
 
 def scaled(face: Face, factor: float) -> Face:
-    """Return a face in a picture that is enlarged by a factor."""
+    """Return a face in an image enlarged by a factor."""
     if factor == 1:
         return face
     left, top, right, bottom = (round(end * factor) for end in face.box)
@@ -40,7 +40,7 @@ def scaled(face: Face, factor: float) -> Face:
 
 @dataclass(frozen=True)
 class Similarity:
-    """A transform that scales, then turns by an angle, then shifts."""
+    """A transform that scales, then rotates by an angle, then shifts."""
 
     scale: float
     angle: float
@@ -54,10 +54,10 @@ class Similarity:
 
 
 def fit_similarity(source: Sequence[Point], target: Sequence[Point]) -> Similarity:
-    """Compute the transform that maps points to others with the least squares of distances.
+    """Compute the transform that maps points to others with the least squared distances.
 
-    Umeyama 1991, in two dimensions and without reflection, where scaling and turning are the
-    product with a complex number. The source's points must not all be the same.
+    Umeyama 1991, in two dimensions and without reflection, where scaling and rotation are the
+    product with a complex number. The source's points must not all be equal.
     """
     (sx, sy), (tx, ty) = _mean(source), _mean(target)
     along = across = spread = 0.0
@@ -72,7 +72,7 @@ def fit_similarity(source: Sequence[Point], target: Sequence[Point]) -> Similari
 
 
 def misfit(similarity: Similarity, source: Sequence[Point], target: Sequence[Point]) -> float:
-    """Compute the root of the mean squared distance between mapped points and their targets."""
+    """Compute the root mean square distance between mapped points and their targets."""
     squares = 0.0
     for point, (u, v) in zip(source, target, strict=True):
         x, y = similarity(point)
@@ -81,7 +81,7 @@ def misfit(similarity: Similarity, source: Sequence[Point], target: Sequence[Poi
 
 
 def turn(point: Point, angle: float) -> Point:
-    """Turn a point around the origin by degrees, clockwise as seen."""
+    """Rotate a point around the origin by degrees, clockwise as seen."""
     c, s = cos(radians(angle)), sin(radians(angle))
     return c * point[0] - s * point[1], s * point[0] + c * point[1]
 
@@ -93,7 +93,7 @@ def square_around(centre: Point, side: float) -> Box:
 
 
 def centre(box: Box) -> Point:
-    """Return the middle of a box."""
+    """Return the centre of a box."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
@@ -103,7 +103,7 @@ def side(box: Box) -> float:
 
 
 def corners(box: Box, angle: float) -> list[Point]:
-    """Return a box's corners, from its left top one on, turned around its centre by degrees."""
+    """Return a box's corners, from the top left on, rotated around its centre by degrees."""
     x, y = centre(box)
     across, down = box[2] - x, box[3] - y
     turned = (
@@ -118,7 +118,7 @@ def overlap(a: Box, b: Box) -> float:
     width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / max(both - width * height, 1e-9)  # boxes of no area share nothing
+    return width * height / max(both - width * height, 1e-9)  # boxes without area do not overlap
 
 
 def _mean(points: Sequence[Point]) -> Point:

@@ -1,4 +1,4 @@
-"""Follow faces from frame to frame by where they are."""
+"""Track faces from frame to frame by their position."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from dataclasses import dataclass
 from agecli.faces.geometry import Box, centre, overlap
 
 LEAST_OVERLAP = 0.1
-"""Intersection over union from which on two boxes may be one face: frames lie half a second apart,
+"""Intersection over union above which two boxes may be one face: frames are half a second apart,
 in which a face moves by most of its width."""
 GONE_AFTER = 2.5
-"""Seconds without a face after which it is given up; before, it may be hidden or turned."""
+"""Seconds without a detection after which a track ends: a face may be hidden or turned away."""
 STEADY = 0.5
-"""Seconds over which a speed is averaged, since boxes tremble between frames."""
+"""Seconds over which a speed is averaged, since boxes jitter between frames."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """Where in a video a face was seen; times in seconds from its start."""
+    """The track of a face in a video; times in seconds from its start."""
 
     number: int
     """The faces of a video are numbered as they appear, from 1."""
     frames: int
-    """How many frames its answer is the mean of."""
+    """Number of frames over which its prediction is averaged."""
     first: float
     last: float
     best: float
-    """The time of the frame in which it was detected surest, whose box is given."""
+    """The time of the frame with the highest detection score, whose box is returned."""
 
 
 @dataclass(frozen=True)
 class _Path:
-    """A face on its way: its box at a time, and its speed in pixels per second."""
+    """A moving face: its box at a time, and its speed in pixels per second."""
 
     box: Box
     seconds: float
     speed: tuple[float, float] = (0, 0)
 
     def at(self, seconds: float) -> Box:
-        """Return the box where the face is by then, if it moves on as before."""
+        """Return the face's expected box at a time."""
         x, y = (speed * (seconds - self.seconds) for speed in self.speed)
         left, top, right, bottom = self.box
         return left + x, top + y, right + x, bottom + y
 
     def moved(self, box: Box, seconds: float) -> _Path:
-        """Return the way with the face seen in a box at a time, and its speed averaged."""
+        """Return the path with the face in a box at a time, and its averaged speed."""
         passed = max(seconds - self.seconds, 1e-3)
         new = min(1.0, passed / STEADY)
         speed = [
@@ -58,7 +58,7 @@ class _Path:
 class Tracker:
     """Numbers the faces of one frame after another, the same face by the same number.
 
-    Greedy: of all pairs of a known face, at its expected place, and a box, the one that overlaps
+    Greedy: of all pairs of a known face, at its expected box, and a box, the one that overlaps
     most is taken first.
     """
 
@@ -67,7 +67,7 @@ class Tracker:
         self._count = 0
 
     def update(self, seconds: float, boxes: Sequence[Box]) -> tuple[list[int], list[int]]:
-        """Return the face's number of each box of a frame, and the numbers of faces given up."""
+        """Return the face number of each box of a frame, and the numbers of ended tracks."""
         expected = {number: path.at(seconds) for number, path in self._paths.items()}
         pairs = sorted(
             (

@@ -33,7 +33,14 @@ from agecli.inference.pytorch import LoadedModel, find_device
 from agecli.memory import keep_freed_memory
 from agecli.registry import DEFAULT_MODEL
 from agecli.sets import COVERAGE, COVERAGES
-from agecli.weights import ONNX, Metadata, find_weights, load_weights, read_metadata
+from agecli.weights import (
+    ONNX,
+    Metadata,
+    find_weights,
+    load_weights,
+    named_weights,
+    read_metadata,
+)
 
 AGE_ENDS = ("age_low", "age_high")
 PICTURES_PER_FACE = 16
@@ -46,16 +53,17 @@ class Predictor:
         for prediction in Predictor().predict(["family.jpg"]):
             print(prediction.group, prediction.face)
 
-    weights: weights files, or a released model's name, or "all" of them. crops: the pictures are
-    face crops, search for no faces, and take them as they are. fallback: "centre" answers for the
-    whole picture where no face is found. align: "points" sets each face upright and centred by its
-    eyes, nose and mouth before it is cropped, "none" crops the detector's box. min_face_score:
-    detections below it, 0 to 1, are no faces. flip: average over each face and its mirror image.
-    batch_size: faces per step of the model. workers: processes that read pictures and detect faces
-    beside the model; a script that uses them needs the usual `if __name__ == "__main__":`.
-    ensemble: as `find_fitted` found it for these weights; it answers, too, before the models where
-    it is better than each of them, and else after them. coverage: how often the true age is to be
-    in the age sets, as one of `agecli.sets.COVERAGES`.
+    weights: one or several released models' names, runs, weights files, or folders of them; or
+    "all", the released ones. crops: the pictures are face crops, search for no faces, and take them
+    as they are. fallback: "centre" answers for the whole picture where no face is found. align:
+    "points" sets each face upright and centred by its eyes, nose and mouth before it is cropped,
+    "none" crops the detector's box. min_face_score: detections below it, 0 to 1, are no faces.
+    flip: average over each face and its mirror image. batch_size: faces per step of the model.
+    workers: processes that read pictures and detect faces beside the model; a script that uses them
+    needs the usual `if __name__ == "__main__":`. ensemble: as `find_fitted` found it for these
+    weights; it answers, too, before the models where it is better than each of them, and else after
+    them. coverage: how often the true age is to be in the age sets, as one of
+    `agecli.sets.COVERAGES`.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
     missing or not agecli's.
@@ -63,7 +71,7 @@ class Predictor:
 
     def __init__(
         self,
-        weights: Iterable[Path | str] | str = DEFAULT_MODEL,
+        weights: Iterable[Path | str] | Path | str = DEFAULT_MODEL,
         *,
         device: Device = "auto",
         crops: bool = False,
@@ -80,10 +88,8 @@ class Predictor:
             *some, last = map(str, COVERAGES)
             raise UsageError(f"--coverage: {coverage:g} is none of {', '.join(some)} and {last}")
         self._detection = DetectionConfig(crops, fallback, align, min_face_score)
-        if isinstance(weights, str):
-            self._paths = find_weights(weights)
-        else:
-            self._paths = [Path(path) for path in weights]
+        names = [weights] if isinstance(weights, Path | str) else weights
+        self._paths = find_weights() if weights == "all" else named_weights(*names)
         self._metadata = [read_metadata(path) for path in self._paths]
         for path, metadata in zip(self._paths, self._metadata, strict=True):
             if (detector := metadata.crop.get("detector")) not in {DETECTOR, *EARLIER_DETECTORS}:

@@ -1,4 +1,4 @@
-"""What a DINOv2 backbone's configuration may say: its form and its bounds, free of torch."""
+"""The form and the bounds of a DINOv2 backbone's configuration, without torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from agecli.reading import convert
 
 KINDS = ("dinov2", "dinov2_with_registers")
 MOST_PATCHES = 1 << 14
-"""Patches of a picture at most: attention takes their square in time."""
+"""Most patches of an image: attention's time grows with their square."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
 class _Backbone:
-    """What of transformers' configuration shapes the model; the largest DINOv2 has 40 layers."""
+    """The fields of transformers' configuration that shape the model (at most 40 layers)."""
 
     model_type: Literal["dinov2", "dinov2_with_registers"]
     hidden_size: Annotated[int, Meta(ge=1, le=8192)] = 768
@@ -44,20 +44,20 @@ class _Backbone:
 
 
 def check_backbone(described: Any, image_size: int = 0) -> dict[str, Any]:
-    """Return what of a backbone's configuration shapes the model, within the bounds.
+    """Return the fields of a backbone's configuration that shape the model, checked.
 
-    image_size: of the pictures that it is given, if known. Raises ValueError for a configuration
-    that is none of a DINOv2, or out of bounds.
+    image_size: side of the input images, if known. Raises ValueError for a configuration that is
+    not a DINOv2's, or out of bounds.
     """
     backbone = convert(described, _Backbone)
     if backbone.hidden_size % backbone.num_attention_heads:
         raise ValueError(
-            f"hidden_size: {backbone.hidden_size} is no multiple of the "
+            f"hidden_size: {backbone.hidden_size} is not a multiple of the "
             f"{backbone.num_attention_heads} heads"
         )
     for side in filter(None, (backbone.image_size, image_size)):
         if not 1 <= (side // backbone.patch_size) ** 2 <= MOST_PATCHES:
             raise ValueError(
-                f"patch_size: patches of {backbone.patch_size} are none for a picture of {side}"
+                f"patch_size: {backbone.patch_size} px do not fit an image of {side} px"
             )
     return {name: value for name, value in described.items() if hasattr(backbone, name)}

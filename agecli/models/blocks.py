@@ -1,4 +1,4 @@
-"""What several models are built of."""
+"""Building blocks that several models share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Half = Callable[[Tensor], Tensor]
-"""Of a network that is cut in two: images to features, or features to logits (B, outputs)."""
+"""One half of a network cut in two: images to features, or features to logits (B, outputs)."""
 
 
 class ConvNorm(nn.Module):
-    """Convolution 3×3 and batch norm, which can be folded into one for inference."""
+    """Convolution 3×3 and batch norm, which `fold` merges for inference."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, padding: int = 1) -> None:
         super().__init__()
@@ -21,18 +21,18 @@ class ConvNorm(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(outputs)
 
     def fold(self) -> None:
-        """Fold the batch norm into the convolution: the same answers, for inference only."""
+        """Fold the batch norm into the convolution, for inference: the outputs stay the same."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H/stride, W/stride), less a border without padding."""
+        """Map (B, C, H, W) to (B, C', H/stride, W/stride); without padding, less a border."""
         return self.norm(self.conv(x))
 
 
 def to_channels_last(model: nn.Module) -> nn.Module:
-    """Lay the convolutions' weights out for images in channels-last memory; returns the model."""
+    """Convert the convolutions' weights to channels-last memory format; return the model."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)
@@ -40,7 +40,7 @@ def to_channels_last(model: nn.Module) -> nn.Module:
 
 
 def fold(model: nn.Module) -> None:
-    """Fold every batch norm of a model into its convolution: the same answers, faster."""
+    """Fold every batch norm of a model into its convolution: the outputs stay the same."""
     for module in list(model.modules()):
         if callable(own := getattr(module, "fold", None)):
             own()

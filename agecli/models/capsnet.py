@@ -15,15 +15,15 @@ from agecli.models.routing import route, squash
 
 TYPES = 32
 WIDEST = 256
-"""Channels of a stage at most."""
+"""Largest number of channels of a stage."""
 LARGEST_GRID = 12
-"""Positions of primary capsules along a side that the strided stem ends in at most."""
+"""Largest side of the grid of primary capsules that the strided stem ends in."""
 RECONSTRUCTED = 32
-"""Side of the reconstructed picture; at 224 px the paper's decoder would have 150 M weights."""
+"""Side of the reconstructed image; at 224 px the paper's decoder would have 150 M weights."""
 SHORTEST = 1e-6
-"""Length below which a group capsule is not told from none."""
+"""Length below which a group capsule counts as zero."""
 START = 1.5
-"""Votes' scale: the group capsules start at lengths of 0.1 to 0.8, where they can still learn."""
+"""Scale of the votes: group capsules start at lengths of 0.1 to 0.8, where gradients still flow."""
 
 
 class StridedStage(nn.Module):
@@ -67,7 +67,7 @@ class PrimaryCapsules(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The paper's decoder, back from a group's capsule to the picture: 512, 1024, pixels."""
+    """The paper's decoder, from a group's capsule back to the image: 512, 1024, pixels."""
 
     def __init__(self, groups: int, dim: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, capsules: Tensor, groups: Tensor) -> Tensor:
-        """Map capsules (B, J, dim), of which one counts, to normalised pictures (B, 3, 32, 32)."""
+        """Map capsules (B, J, dim), all but one masked, to normalised images (B, 3, 32, 32)."""
         mask = F.one_hot(groups, capsules.shape[1])[..., None]  # (B, J, 1)
         pixels = self.layers((capsules * mask).flatten(1))
         return pixels.view(-1, 3, RECONSTRUCTED, RECONSTRUCTED)
@@ -90,7 +90,7 @@ class CapsNet(nn.Module):
     stem: "strided" (double convolutions that halve the side until at most 12×12 positions are left)
     or "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the paper).
     share: all positions share the transformation matrices; otherwise each has its own, as in the
-    paper. primary_dim, group_dim: values of a capsule, 8 and 16 in the paper. reconstruction: with
+    paper. primary_dim, group_dim: capsule dimensions, 8 and 16 in the paper. reconstruction: add
     a decoder, a regulariser in training.
     """
 
@@ -111,7 +111,7 @@ class CapsNet(nn.Module):
     ) -> None:
         super().__init__()
         if image_size < 32:
-            raise ValueError("image_size must be at least 32: smaller leaves no primary capsules")
+            raise ValueError("image_size must be at least 32 to leave primary capsules")
         self.grad_checkpoint = False  # recompute stages and capsules in the backward pass
         self.routing_iters = routing_iters
         channels = TYPES * primary_dim
@@ -132,8 +132,8 @@ class CapsNet(nn.Module):
         # (types, groups, primary, group), or (types, positions, groups, primary, group)
         matrices = torch.randn(TYPES, *own, outputs, primary_dim, group_dim)
         self.weight = nn.Parameter(matrices / math.sqrt(primary_dim))
-        # Votes of one matrix add up over the positions, those of independent ones as their root
-        # (and then routing, which picks those that agree, doubles them).
+        # Votes of one shared matrix add up over the positions, those of independent matrices
+        # grow with the square root (and routing, which picks those that agree, doubles that).
         self.scale = START * outputs / math.sqrt(TYPES) / (positions if share else 2 * side)
         self.decoder = Decoder(outputs, group_dim) if reconstruction else None
 
@@ -141,8 +141,8 @@ class CapsNet(nn.Module):
         """Map normalised images (B, 3, S, S) to logits (B, groups): log-lengths of group capsules.
 
         Their softmax is the lengths, normalised. With the true groups (B,), return the logits and
-        the pictures (B, 3, 32, 32) that the decoder makes of the true groups' capsules, or None
-        where there is no decoder.
+        the images (B, 3, 32, 32) that the decoder reconstructs from the true groups' capsules, or
+        None without a decoder.
         """
         u = self.capsules(x)
         if groups is None:
@@ -161,7 +161,7 @@ class CapsNet(nn.Module):
         return _logits(self._route(u))
 
     def halves(self, size: int) -> tuple[Half, Half]:
-        """Cut it at the primary capsules: images to capsules, capsules to logits."""
+        """Return its halves: images to primary capsules, capsules to logits."""
         return self.capsules, self.classify
 
     def _route(self, u: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def _logits(capsules: Tensor) -> Tensor:
 
 
 def _strided_plan(image_size: int) -> tuple[list[int], int]:
-    """Return the stages' channels, and the side of the grid of primary capsules behind them."""
+    """Return the stages' channels, and the side of the grid of primary capsules after them."""
     widths: list[int] = []
     side = image_size
     while not widths or side - 2 > LARGEST_GRID:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing that leaves batch norm's running statistics right."""
+"""Gradient checkpointing that keeps batch norm's running statistics correct."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
     """Run a module now and again in the backward pass, instead of storing its activations.
 
-    Gives the same output, gradients and running statistics as `module(x)` (Chen et al. 2016).
+    Returns the same output, gradients and running statistics as `module(x)` (Chen et al. 2016).
     """
     return checkpoint(
         module,

@@ -37,7 +37,7 @@ class CNN(nn.Module):
     def __init__(self, *, outputs: int, image_size: int = 224, dropout: float = 0.25) -> None:
         super().__init__()
         if image_size < 16:
-            raise ValueError("image_size must be at least 16: four poolings halve it")
+            raise ValueError("image_size must be at least 16: four pooling layers halve it")
         self.grad_checkpoint = False  # recompute the blocks in the backward pass
         self.blocks = nn.ModuleList(
             ConvBlock(inputs, width) for inputs, width in zip((3, *WIDTHS), WIDTHS, strict=False)
@@ -59,7 +59,7 @@ class CNN(nn.Module):
         return self.head(x)  # (B, 256, S/16, S/16) -> (B, outputs)
 
     def halves(self, size: int) -> tuple[Half, Half]:
-        """Cut it in front of the last pooling: images to features, features to logits."""
+        """Return the halves before and after the last pooling: images to features, to logits."""
         blocks, last = self.blocks[:-1], cast(ConvBlock, self.blocks[-1])
 
         def front(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The DINOv2 vision transformer (Oquab et al. 2024) of transformers, and a linear head on it."""
+"""The DINOv2 vision transformer (Oquab et al. 2024, from transformers) with a head on top."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY: dict[str, Any] = {
 """scratch:tiny: 64 patches, 3.6 M parameters."""
 
 ACTIVATION = "activation_checkpointing_enable"
-"""What transformers calls gradient checkpointing from a version of 5 on."""
+"""The name of gradient checkpointing in transformers from some version 5 on."""
 
 RENAMED = {
     "attention.attention.query.": "attention.q_proj.",
@@ -33,16 +33,16 @@ RENAMED = {
     "attention.attention.value.": "attention.v_proj.",
     "attention.output.dense.": "attention.o_proj.",
 }
-"""What transformers 5 has renamed by 5.24: files of either kind are read under both."""
+"""Weights that transformers 5 has renamed by 5.24: either version reads files of the other."""
 
 
 class Head(nn.Module):
-    """Standardisation by fixed statistics, a hidden layer if asked for, dropout, a linear layer."""
+    """Standardisation by fixed statistics, an optional hidden layer, dropout, a linear layer."""
 
     mean: Tensor
-    """(features,) of the training images; 0 until it is measured."""
+    """(features,) mean over the training images; 0 until measured."""
     scale: Tensor
-    """(features,) 1 / standard deviation; 1 until it is measured."""
+    """(features,) 1 / standard deviation; 1 until measured."""
 
     def __init__(self, features: int, outputs: int, dropout: float, hidden: int = 0) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(hidden or features, outputs)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Take the statistics (F,) of the features that it will see."""
+        """Set the statistics (F,) by which features are standardised."""
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
@@ -68,7 +68,7 @@ class Head(nn.Module):
 class Dinov2(nn.Module):
     """A DINOv2 backbone, its tokens pooled, and a head.
 
-    backbone: what transformers' configuration says of it, as `describe_backbone` gives.
+    backbone: its configuration, as `describe_backbone` returns it.
     """
 
     explained_by = "attention"
@@ -110,24 +110,24 @@ class Dinov2(nn.Module):
         return super().train(mode)
 
     def attend(self, device: str) -> None:
-        """Choose the attention that trains fastest on a device; elsewhere torch's fused one.
+        """Choose the attention that trains fastest on a device; torch's fused one otherwise.
 
-        On a CPU the backward pass of the fused one is slow: plain attention halves the time of a
-        step of scratch:tiny in bf16, and computes the same.
+        On a CPU the fused backward pass is slow: plain attention halves the time of a step of
+        scratch:tiny in bf16, with the same result.
         """
         self.backbone.set_attn_implementation("eager" if device == "cpu" else "sdpa")
 
     def train_last(self, blocks: int) -> None:
-        """Freeze the backbone but its last blocks and the norm behind them."""
+        """Freeze the backbone except its last blocks and the final norm."""
         self.backbone.requires_grad_(False)
         for block in self.backbone.encoder.layer[: len(self.backbone.encoder.layer) - blocks]:
-            block.gradient_checkpointing = False  # nothing of it waits for a backward pass
+            block.gradient_checkpointing = False  # nothing to recompute in a frozen block
         if blocks:
             for part in (*self.backbone.encoder.layer[-blocks:], self.backbone.layernorm):
                 part.requires_grad_(True)
 
     def layers_from_the_top(self) -> Iterator[list[nn.Parameter]]:
-        """Yield the weights of the head, of each block from the last on, of the embeddings."""
+        """Yield the weights from the output back: head, last block to first, embeddings."""
         yield list(self.head.parameters())
         last = list(self.backbone.layernorm.parameters())
         for block in reversed(self.backbone.encoder.layer):
@@ -136,7 +136,7 @@ class Dinov2(nn.Module):
         yield list(self.backbone.embeddings.parameters())
 
     def features(self, x: Tensor) -> Tensor:
-        """Map normalised images (B, 3, S, S) to what the head sees (B, F)."""
+        """Map normalised images (B, 3, S, S) to the head's input (B, F)."""
         tokens = self.backbone(pixel_values=x).last_hidden_state  # (B, 1 + registers + patches, D)
         parts = {"cls": lambda: tokens[:, 0], "mean": lambda: tokens[:, self.first_patch :].mean(1)}
         return torch.cat([parts[name]() for name in self.pool.split("+")], dim=1)
@@ -163,7 +163,7 @@ class Dinov2(nn.Module):
 
 
 def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Name weights that another version of transformers has written as this one does, in place."""
+    """Rename, in place, weights written by another version of transformers to this one's names."""
     own = {prefix + name for name, _ in module.named_parameters()}
     both = [*RENAMED.items(), *((new, old) for old, new in RENAMED.items())]
     for name in [name for name in state if name not in own]:
@@ -174,7 +174,7 @@ def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -
 
 
 def projections(attention: nn.Module) -> list[nn.Linear]:
-    """Return a block's query, key, value and output layers, which transformers 5 has renamed."""
+    """Return a block's query, key, value and output layers, which transformers 5 renamed."""
     layers = {n.rpartition(".")[2]: m for n, m in attention.named_modules() if n}
     names = (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("o_proj", "dense"))
     return [layers[new] if new in layers else layers[old] for new, old in names]
@@ -184,20 +184,20 @@ def projections(attention: nn.Module) -> list[nn.Linear]:
 def describe_backbone(
     name: str, revision: str, image_size: int, drop_path: float
 ) -> dict[str, Any]:
-    """Return a backbone's configuration: of scratch:tiny for an image size, or as it is stored.
+    """Return a backbone's configuration: scratch:tiny's for an image size, or the stored one.
 
-    Raises UsageError for a backbone that is no DINOv2, and as `find_backbone` does.
+    Raises UsageError for a backbone that is not a DINOv2, and as `find_backbone` does.
     """
     if name == SCRATCH:
         patch = TINY["patch_size"]
         if image_size % patch:
-            raise UsageError(f"--image-size: {image_size} is no multiple of the patches' {patch}")
+            raise UsageError(f"--image-size: {image_size} is not a multiple of the patch, {patch}")
         return TINY | {"image_size": image_size, "drop_path_rate": drop_path}
     folder, _ = find_backbone(name, revision)
     with _one_line(name):
         described = read_json(folder / "config.json", dict[str, Any])
     if (kind := described.get("model_type")) not in KINDS:
-        raise UsageError(f"--backbone: {name} is a {kind}, no DINOv2: give another")
+        raise UsageError(f"--backbone: {name} is a {kind}, not a DINOv2: choose another")
     with _one_line(name):
         return check_backbone(described)
 
@@ -205,9 +205,9 @@ def describe_backbone(
 def read_preprocessing(
     name: str, revision: str, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[str, int, tuple[float, ...], tuple[float, ...]]:
-    """Return a backbone's revision and how it wants images: side in pixels, mean and deviation.
+    """Return a backbone's revision and its preprocessing: side in pixels, mean and deviation.
 
-    By its image processor, or without one by its configuration and as ImageNet.
+    From its image processor; without one, from its configuration and ImageNet's statistics.
     """
     from transformers import AutoImageProcessor
 
@@ -223,9 +223,9 @@ def read_preprocessing(
 
 
 def backbone_state(id: str, revision: str, instead: str = GIVE) -> dict[str, Tensor]:
-    """Load a backbone's weights, named and shaped as in `Dinov2`, in fp32.
+    """Load a backbone's weights in fp32, with the names and shapes of `Dinov2`.
 
-    instead: as in `find_backbone`. Raises WeightsError for files that are not whole.
+    instead: as in `find_backbone`. Raises WeightsError for incomplete files.
     """
     from transformers import AutoModel
 
@@ -235,18 +235,18 @@ def backbone_state(id: str, revision: str, instead: str = GIVE) -> dict[str, Ten
         model, loading = AutoModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    # transformers draws what is missing at random; the mask token is of no use here.
+    # transformers initialises missing weights at random; the mask token is not used here.
     if missing := sorted(key for key in loading["missing_keys"] if "mask_token" not in key):
         raise WeightsError(
-            f"The backbone {id} lacks {len(missing)} of its weights, as {missing[0]}: "
-            "give a whole one"
+            f"The backbone {id} lacks {len(missing)} of its weights, such as {missing[0]}: "
+            "choose a complete one"
         )
     return {f"backbone.{key}": tensor for key, tensor in model.state_dict().items()}
 
 
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Turn what transformers says of files that it cannot use into one line; print nothing."""
+    """Turn transformers' errors about unusable files into one line; print nothing."""
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -255,10 +255,10 @@ def _one_line(name: str) -> Iterator[None]:
 
         messages.disable_progress_bar()
         yield
-    except Exception as error:  # strangers' files raise whatever their reader stumbles over
+    except Exception as error:  # a damaged file can raise anything
         reason = brief(error)
         raise WeightsError(
-            f"The backbone {name} cannot be used ({reason}): give another --backbone"
+            f"The backbone {name} cannot be used ({reason}): choose another --backbone"
         ) from error
     finally:
         logger.setLevel(level)

@@ -1,6 +1,6 @@
-"""Pre-trained weights: backbones of the Hugging Face hub, torchvision's ImageNet, local files.
+"""Pre-trained weights: backbones of the Hugging Face hub, torchvision's ImageNet weights, files.
 
-What is cached needs no network; that a host cannot be reached is said within five seconds.
+Cached files need no network; an unreachable host is reported within five seconds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-"""Of a backbone's repository; its pickled twins are never fetched."""
-GIVE = "give their folder as --backbone FOLDER"
+"""The files of a backbone's repository; their pickled twins are never downloaded."""
+GIVE = "pass their folder as --backbone FOLDER"
 DEADLINE = 4.0
-"""Seconds that a host has to answer; the libraries' own retries take half a minute."""
+"""Seconds to wait for a host's response; the libraries' own retries take half a minute."""
 STALL = 30.0
-"""Seconds without a byte after which a download of torchvision's has broken off."""
+"""Seconds without a byte after which a torchvision download counts as broken off."""
 
 
 def find_backbone(
@@ -43,18 +43,18 @@ def find_backbone(
     *,
     instead: str = GIVE,
 ) -> tuple[Path, str]:
-    """Find the folder and the revision of a backbone, fetching it where it is not cached.
+    """Find the folder and the revision of a backbone, downloading it if it is not cached.
 
     name: a local folder, whose revision is the hash of its weights, or a hub id, whose revision
-    is a commit. revision: the one that is wanted; any by default. announce: told of a download.
-    instead: what an error advises to do with the files, fetched elsewhere.
-    Raises UsageError for a name that is neither, WeightsError where the files cannot be had.
+    is a commit. revision: the one required; any by default. announce: called before a download.
+    instead: what an error message advises to do with files downloaded elsewhere.
+    Raises UsageError for any other name, WeightsError if the files are unavailable.
     """
     if Path(name).is_dir() and (not revision or revision.startswith("sha256:")):
         return _check_folder(Path(name), revision)
     if revision.startswith("sha256:"):
         raise WeightsError(
-            f"No folder {name} with the backbone {revision} here: put it back, or take a file of "
+            f"There is no folder {name} with the backbone {revision}: restore it, or use a file of "
             "`agecli export --with-backbone`"
         )
     from huggingface_hub.errors import HFValidationError
@@ -64,7 +64,7 @@ def find_backbone(
         validate_repo_id(name if "/" in name else "")
     except HFValidationError as error:
         raise UsageError(
-            f"--backbone: {name!r} is neither a folder nor a hub id as facebook/dinov2-small"
+            f"--backbone: {name!r} is neither a folder nor a hub id such as facebook/dinov2-small"
         ) from error
     folder = _cached_backbone(name, revision) or _fetch_backbone(name, revision, announce, instead)
     return folder, folder.name
@@ -73,9 +73,9 @@ def find_backbone(
 def imagenet_state(
     arch: str, announce: Callable[[str], None] = lambda text: None
 ) -> dict[str, Tensor]:
-    """Load the ImageNet weights of torchvision's resnet18, 34 or 50, fetching them once.
+    """Load the ImageNet weights of torchvision's resnet18, 34 or 50, downloading them once.
 
-    announce: told of a download. Raises WeightsError where they cannot be had.
+    announce: called before a download. Raises WeightsError if they are unavailable.
     """
     import torch
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
@@ -83,7 +83,7 @@ def imagenet_state(
     weights = get_model_weights(arch).DEFAULT
     host, path = urlsplit(weights.url)[1:3]
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(path).name)
-    ways = f"fetch {weights.url} elsewhere and give it as --init PATH, or start with --init none"
+    ways = f"download {weights.url} elsewhere and pass it as --init PATH, or use --init none"
     if not cached.exists():
         head = Request(weights.url, method="HEAD")
         try:
@@ -93,17 +93,17 @@ def imagenet_state(
                 f"{cached.name} is not in {cached.parent} and {host} cannot be reached "
                 f"({_reason(error)}): {ways}"
             ) from error
-        announce(f"fetching {cached.name} from {host}")
+        announce(f"downloading {cached.name} from {host}")
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL)  # torch sets none, and would wait forever
     try:
-        with redirect_stdout(io.StringIO()):  # torch prints what it fetches
+        with redirect_stdout(io.StringIO()):  # torch prints what it downloads
             return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # of the network, the disk, the hash or the unpickler
         if cached.exists():
-            raise WeightsError(f"{cached} is damaged: delete it and start again") from error
+            raise WeightsError(f"{cached} is damaged: delete it and try again") from error
         raise WeightsError(
-            f"{cached.name} could not be fetched from {host} into {cached.parent} "
+            f"{cached.name} could not be downloaded from {host} into {cached.parent} "
             f"({_reason(error)}): try again, or {ways}"
         ) from error
     finally:
@@ -111,18 +111,18 @@ def imagenet_state(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a .safetensors, .pth or .pt file, without running code of it.
+    """Read a state dict from a .safetensors, .pth or .pt file, without running any code in it.
 
-    A dict inside under `state_dict` or `model` is unwrapped, and the `module.` of data parallel
-    training stripped. Raises UsageError for another suffix, WeightsError for any other content.
+    A dict under the key `state_dict` or `model` is unwrapped, and the `module.` of data-parallel
+    training is stripped. Raises UsageError for another suffix, WeightsError for any other content.
     """
     import torch
     from safetensors.torch import load_file
 
     if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(f"--init: {path} is no .safetensors, .pth or .pt file: give one of these")
+        raise UsageError(f"--init: {path} is not a .safetensors, .pth or .pt file: pass one")
     if not path.is_file():
-        raise WeightsError(f"--init: there is no file {path}: give the path of a state dict")
+        raise WeightsError(f"--init: there is no file {path}: pass the path of a state dict")
     if (found := format_of(path)) and found not in (PICKLE, SCRIPT, Format(SAFETENSORS)):
         raise WeightsError(f"--init: {path} is {found.what}: {found.hint}")
     try:
@@ -137,9 +137,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise TypeError("not a dict of tensors")
         if not all(isinstance(name, str) for name in state):
             raise TypeError("tensors without names")
-    except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
+    except Exception as error:  # a damaged file can raise anything
         raise WeightsError(
-            f"--init: {path} is damaged or holds more than tensors: save its state dict alone"
+            f"--init: {path} is damaged or contains more than tensors: save only its state dict"
         ) from error
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -147,7 +147,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def why_unreachable() -> tuple[str, str]:
-    """Name the hub's host, and say why it cannot be reached: empty where it can."""
+    """Return the hub's host and the reason why it cannot be reached, empty if it can."""
     from huggingface_hub import constants
 
     host = urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
@@ -170,14 +170,14 @@ def _check_folder(folder: Path, revision: str) -> tuple[Path, str]:
         found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
     if revision and revision != found:
         raise WeightsError(
-            f"{folder} holds other weights ({found}) than those the file was trained on "
-            f"({revision}): put those back"
+            f"{folder} holds other weights ({found}) than those it was trained on "
+            f"({revision}): restore those"
         )
     return folder, found
 
 
 def _lacks(folder: Path) -> str:
-    """Name a file that a backbone needs and the folder has not; empty where all is there."""
+    """Return a file that a backbone needs and the folder lacks; empty if none is missing."""
     needed = ("config.json", "model.safetensors")
     return next((name for name in needed if not (folder / name).is_file()), "")
 
@@ -207,51 +207,51 @@ def _cached_backbone(name: str, revision: str) -> Path | None:
 def _fetch_backbone(
     name: str, revision: str, announce: Callable[[str], None], instead: str
 ) -> Path:
-    """Fetch a backbone into the hub's cache, or say in one line why not and what else to do."""
+    """Download a backbone into the hub's cache, or raise the reason and what else to do."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     cache = constants.HF_HUB_CACHE
     host = urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
     wanted = f"{name} (revision {revision or 'main'})"
     ways = (
-        f"fetch its {', '.join(FILES[:-1])} and {FILES[-1]} elsewhere and {instead}, "
+        f"download its {', '.join(FILES[:-1])} and {FILES[-1]} elsewhere and {instead}, "
         f"or copy another cache's models--{name.replace('/', '--')} into {cache}"
     )
     if constants.HF_HUB_OFFLINE:
         switches = [v for v in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(v)]
         raise WeightsError(
             f"The backbone {wanted} is not in {cache} and {' and '.join(switches)} "
-            f"forbids fetching it: unset that, or {ways}"
+            f"forbids downloading it: unset that, or {ways}"
         )
     url = hf_hub_url(name, "model.safetensors", revision=revision or None)
     with _quiet_hub():
         try:
             _ask(lambda: get_hf_file_metadata(url, timeout=DEADLINE))
-        except Exception as error:  # of whichever HTTP library this version of the hub's uses
+        except Exception as error:  # from whichever HTTP library this huggingface_hub uses
             if _status(error) in (401, 403, 404):
                 raise WeightsError(
-                    f"{host} gives no model.safetensors of {wanted} (it answers {_status(error)}): "
-                    "check the id given as --backbone, or `hf auth login` where access is granted"
+                    f"{host} has no model.safetensors of {wanted} (HTTP {_status(error)}): "
+                    "check the id of --backbone, or run `hf auth login` if it is gated"
                 ) from error
             raise WeightsError(
                 f"The backbone {wanted} is not in {cache} and {host} cannot be reached "
                 f"({_reason(error)}): {ways}"
             ) from error
-        announce(f"fetching {name} from {host}")
+        announce(f"downloading {name} from {host}")
         try:
             folder = _snapshot(name, revision, local_files_only=False)
-        except Exception as error:  # as above, or of the disk
+        except Exception as error:  # as above, or from the disk
             raise WeightsError(
-                f"The backbone {wanted} could not be fetched from {host} into {cache} "
+                f"The backbone {wanted} could not be downloaded from {host} into {cache} "
                 f"({_reason(error)}): try again, or {ways}"
             ) from error
     if missing := _lacks(folder):
-        raise WeightsError(f"{host} gives no {missing} of {wanted}: choose another --backbone")
+        raise WeightsError(f"{host} has no {missing} of {wanted}: choose another --backbone")
     return folder
 
 
 def _ask(request: Callable[[], T]) -> T:
-    """Await an answer until the deadline, even of a name look-up, which knows no timeout."""
+    """Wait for a response until the deadline, even in a name look-up, which has no timeout."""
     answer: Future[T] = Future()
 
     def run() -> None:
@@ -265,22 +265,22 @@ def _ask(request: Callable[[], T]) -> T:
 
 
 def _status(error: Exception) -> int | None:
-    """Return the HTTP status that an exception of the hub's or of urllib's stands for."""
+    """Return the HTTP status of an exception of huggingface_hub or urllib."""
     return getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a request or a download failed."""
+    """Return in a few words why a request or a download failed."""
     if status := _status(error):
-        return f"it answers {status}"
+        return f"HTTP {status}"
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return brief(getattr(error, "reason", error), 100) or type(error).__name__
 
 
 @contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """Silence the hub's bars, warnings and logged retries."""
+    """Silence huggingface_hub's progress bars, warnings and logged retries."""
     from huggingface_hub import utils
 
     bars, verbosity = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()

@@ -1,8 +1,8 @@
-"""Mimetic initialisation (Trockman & Kolter 2023): a transformer begins as trained ones look.
+"""Mimetic initialisation (Trockman & Kolter 2023): a transformer starts out like a trained one.
 
 Trained attention compares a token with itself (its query-key product is near the identity) and
-takes away what it attends to (its value-output product is near the negative identity). From such a
-start a small vision transformer learns faster, and more, from few images.
+subtracts what it attends to (its value-output product is near the negative identity). From such a
+start a small vision transformer learns faster, and better, from few images.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NOISE, IDENTITY = 0.7, 0.7
 NOISE_OUT, IDENTITY_OUT = 0.4, 0.4
 """Value-output product: NOISE_OUT · N(0, 1/d) - IDENTITY_OUT · I."""
 TEMPERATURE = 10_000
-"""Ratio of the longest wave of the position embeddings and the shortest."""
+"""Ratio of the longest to the shortest wavelength of the position embeddings."""
 
 
 @torch.no_grad()
 def initialise_mimetic(backbone: Any) -> None:
-    """Initialise the attention and the position embeddings of a transformers' DINOv2 backbone."""
+    """Initialise the attention and the position embeddings of a DINOv2 backbone."""
     for block in backbone.encoder.layer:
         _initialise_attention(block.attention, backbone.config.num_attention_heads)
     positions = backbone.embeddings.position_embeddings  # (1, 1 + side², D)
@@ -34,7 +34,7 @@ def initialise_mimetic(backbone: Any) -> None:
 
 
 def sine_positions(side: int, width: int) -> Tensor:
-    """Compute sines and cosines (side², width) of the rows and columns of a grid of patches."""
+    """Compute sines and cosines (side², width) of the rows and columns of a patch grid."""
     rates = TEMPERATURE ** -torch.linspace(0, 1, width // 4)
     line = torch.arange(side)
     rows, columns = torch.meshgrid(line, line, indexing="ij")

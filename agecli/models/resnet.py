@@ -17,7 +17,7 @@ from agecli.models.checkpointing import checkpointed
 
 HIDDEN = 512
 FINEST = 6
-"""Positions along a side that a map of what counts has at least, where a stage has as many."""
+"""Smallest side, in positions, of a heat map, if a stage has as many."""
 
 
 class Block(nn.Module):
@@ -44,7 +44,7 @@ class Block(nn.Module):
         return torch.relu(x + shortcut)
 
     def fold(self) -> None:
-        """Fold the batch norms into the convolutions: the same answers, for inference only."""
+        """Fold the batch norms into the convolutions, for inference: the outputs stay the same."""
         for conv, norm in self.pairs:
             _fold_pair(self, conv, norm)
         if isinstance(self.downsample, nn.Sequential):
@@ -114,7 +114,7 @@ class Body(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The four stages, in order."""
+        """Return the four stages, in order."""
         return [self.get_submodule(f"layer{number}") for number in (1, 2, 3, 4)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,11 +127,11 @@ class Body(nn.Module):
 
     @property
     def stem(self) -> nn.Module:
-        """The layers in front of the stages."""
+        """Return the layers before the stages."""
         return nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.maxpool)
 
     def fold(self) -> None:
-        """Fold the stem's batch norm; the blocks have their own."""
+        """Fold the stem's batch norm; blocks fold their own."""
         _fold_pair(self, "conv1", "bn1")
 
 
@@ -151,7 +151,7 @@ class ResNet(nn.Module):
     def __init__(self, *, outputs: int, arch: str = "resnet34", dropout: float = 0.5) -> None:
         super().__init__()
         if arch not in DEPTHS:
-            raise ValueError(f"no arch {arch}")
+            raise ValueError(f"unknown arch {arch}")
         self.body = Body(arch)
         self.head = nn.Sequential(
             ConcatPool(),
@@ -179,9 +179,9 @@ class ResNet(nn.Module):
         return self.head(self.body(x))
 
     def halves(self, size: int) -> tuple[Half, Half]:
-        """Cut it behind the last stage with FINEST positions along a side, if one has as many.
+        """Return its halves, cut after the last stage with at least FINEST positions along a side.
 
-        size: of the images' side. Images to features, features to logits.
+        size: the images' side. Images to features, features to logits.
         """
         stages = self.body.stages
         depth = max(1, sum(size / 2 ** (n + 1) >= FINEST for n in range(1, len(stages) + 1)))
@@ -190,7 +190,7 @@ class ResNet(nn.Module):
 
 
 def body_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pick a body's weights from a state dict of torchvision's ResNet, or of our own."""
+    """Return the body's weights from a state dict of torchvision's ResNet or of ours."""
     own = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
     return own or {name: t for name, t in state.items() if not name.startswith("fc.")}
 

@@ -1,4 +1,4 @@
-"""A training's model and optimiser, as its configuration describes them."""
+"""Build the model and the optimiser that a training configuration describes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agecli.models.blocks import to_channels_last
 from agecli.registry import MODELS
 
 FINE_TUNING = 0.1
-"""Rate of a pre-trained backbone's last block, as a share of its new head's."""
+"""Learning rate of a pre-trained backbone's last block, relative to its new head's."""
 
 
 def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
-    """Return the model's constructor arguments, as a weights file keeps them."""
+    """Return the model's constructor arguments, as stored in a weights file."""
     arguments = {"outputs": outputs_of(config.objective, scheme)} | config.architecture()
     if isinstance(config, Dinov2Config):
         from agecli.models.dinov2 import describe_backbone
@@ -38,7 +38,7 @@ def build_model(config: TrainConfig, scheme: Scheme) -> nn.Module:
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser of a model's weights."""
+    """Build the optimiser for a model's weights."""
     groups: Any = model.parameters()
     if isinstance(config, Dinov2Config):
         groups = _layerwise(config, model)
@@ -47,10 +47,10 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
 
 
 def _layerwise(config: Dinov2Config, model: nn.Module) -> list[dict[str, Any]]:
-    """Group a transformer's trained weights by rate, the head's first; vectors do not decay.
+    """Group a transformer's trainable weights by learning rate, head first; vectors do not decay.
 
-    From scratch all have one rate. A trained backbone's last block gets a tenth of the head's
-    rate, and each one in front of it --layer-decay of the next one's (Clark et al. 2020).
+    From scratch all have one rate. A pre-trained backbone's last block gets a tenth of the head's
+    rate, and each earlier block --layer-decay times the next one's (Clark et al. 2020).
     """
     groups = []
     for depth, part in enumerate(model.layers_from_the_top()):  # type: ignore[operator]

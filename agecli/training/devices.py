@@ -1,4 +1,4 @@
-"""Where a training computes, and how precisely."""
+"""Device, precision and accelerator of a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Precision = Literal["no", "bf16", "fp16"]
 
 
 def choose_device(config: TrainConfig) -> torch.device:
-    """Choose the device, and take a --vram-budget on CUDA for the limit."""
+    """Choose the device; on CUDA, enforce --vram-budget as its limit."""
     from agecli.inference.pytorch import find_device
 
     device = torch.device(find_device(config.device))
@@ -29,7 +29,7 @@ def choose_device(config: TrainConfig) -> torch.device:
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Set up accelerate on the device and in the precision that a configuration asks for."""
+    """Set up accelerate on the device and in the precision of a configuration."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
@@ -44,7 +44,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def mixed_precision(config: TrainConfig, device: str) -> Precision:
-    """Name the precision of --amp: bf16, or fp16 (with gradient scaling) on GPUs without it."""
+    """Return the precision of --amp: bf16, or fp16 (with gradient scaling) on GPUs without it."""
     if not config.amp:
         return "no"
     fine = device == "cpu" or (
@@ -54,18 +54,18 @@ def mixed_precision(config: TrainConfig, device: str) -> Precision:
 
 
 def autocast_dtype(precision: Precision) -> torch.dtype | None:
-    """Return the type that `mixed_precision` names."""
+    """Return the dtype of a precision from `mixed_precision`; None for full precision."""
     return {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
 def autocast(config: TrainConfig, device: str) -> torch.autocast:
-    """Make the context that runs a model in the precision of --amp."""
+    """Return the context that runs a model in the precision of --amp."""
     dtype = autocast_dtype(mixed_precision(config, device))
     return torch.autocast(device, dtype, enabled=dtype is not None)
 
 
 def describe_device(config: TrainConfig, device: torch.device) -> str:
-    """Say in words where, in what precision and on how many processes a model is trained."""
+    """Describe the device, the precision and the number of processes in words."""
     name, precision = device.type, mixed_precision(config, device.type)
     if name == "cuda":
         name = torch.cuda.get_device_name(device)

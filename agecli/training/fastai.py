@@ -1,7 +1,7 @@
 """Train the resnet the fastai way: DataLoaders, vision_learner, head first, then all layers.
 
-Everything that is not fastai's own hangs on the learner's events: `fastai_callbacks`; its batches
-come from the store: `fastai_loaders`.
+Everything that is not fastai's own is a callback (`fastai_callbacks`); batches
+come from the store (`fastai_loaders`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from agecli.training.synced import share_statistics
 from agecli.weights import Metadata
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, about code that fastai compiles
     from fastai.vision.all import (
         DataLoaders,
         GradientAccumulation,
@@ -64,7 +64,7 @@ with warnings.catch_warnings():
 
 
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
-    """Make sure of the weights that the training starts from; dry: it will not."""
+    """Check and download the initial weights; dry: skip that, nothing will be trained."""
     _check_search(config)
     if not dry:
         config = settle_soft(config, announce)
@@ -78,7 +78,7 @@ def train(
 ) -> Metadata:
     """Train a resnet, or continue its run, and return the metadata of its best weights.
 
-    As `agecli.training.pytorch.train` does, and raises.
+    Parameters and errors are those of `agecli.training.pytorch.train`.
     """
     return within_memory(partial(_train, score=score), config, run, observer or Observer())
 
@@ -103,12 +103,12 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
         learn.model.forward = autocast(config, device.type)(learn.model.forward)
         learn.add_cb(ScaledGradients(device.type, precision))
     average = MovingAverage(model, config.ema) if config.ema else None
-    if config.lr == 0:  # unless it ran out of memory under a budget, and goes on as it was
+    if config.lr == 0:  # not again when resuming after it ran out of memory
         rate = saved["lr"] if saved else _find_rate(config, learn, run, observer)
         config = replace(config, lr=rate)
         run.configure(config)
     keeper = Keeper(config, model, average, results, saved)
-    if config.accumulate > 1:  # counts images; a batch may have fewer than asked
+    if config.accumulate > 1:  # counts images; a batch may have fewer
         learn.add_cb(GradientAccumulation(learn.dls.train.bs * config.accumulate))
     averaging = [Averaging(model, average)] if average else []
     learn.add_cbs([*averaging, Steps(observer, keeper), Scores(session), keeper])
@@ -121,9 +121,9 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
 
 
 def fit(config: ResNetConfig, learn: Learner, keeper: Keeper) -> None:
-    """Train the head with the body frozen, then all layers, as fastai's fine_tune does.
+    """Train the head with the body frozen, then all layers, like fastai's fine_tune.
 
-    From scratch there is nothing to be careful with: one rate for all layers.
+    From scratch there is nothing to preserve: one rate for all layers.
     """
     done, frozen = len(keeper.history), config.frozen_epochs
     if done < frozen:
@@ -152,7 +152,7 @@ def make_learner(
     """Build fastai's vision_learner around our body and head, so that `model` trains with it."""
     learn = vision_learner(
         loaders,
-        # vision_learner cuts a network off in front of its last pooling: the body is what remains.
+        # vision_learner cuts a network before its last pooling; what remains is the body.
         lambda pretrained: nn.Sequential(model.body, nn.AdaptiveAvgPool2d(1)),
         n_out=model.head[-1].out_features,
         normalize=False,
@@ -163,29 +163,29 @@ def make_learner(
         opt_func=partial(PlainRates, opt=torch.optim.AdamW, fused=True),
         wd=config.weight_decay,
     )
-    learn.remove_cb(ProgressCallback)  # our display hears of the progress by a callback
+    learn.remove_cb(ProgressCallback)  # a callback of ours reports the progress
     learn.logger = noop
     learn.recorder.smooth_loss = DeviceLoss()
     return learn
 
 
 def _split(network: Any) -> L:
-    """Split a learner's network for its rates, as fastai does: early stages, late ones, head."""
+    """Split a network into fastai's parameter groups: early stages, late stages, head."""
     body = network[0][0]
     stem = [body.conv1, body.bn1, body.layer1, body.layer2]
     return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
 
 
 def _check_search(config: ResNetConfig) -> None:
-    """Refuse the search for a rate in several processes: fastai saves and loads in one alone."""
+    """Raise UsageError for a learning-rate search in several processes, which fastai cannot run."""
     if config.lr == 0 and distributed.world() > 1:
-        raise UsageError("--lr auto searches in one process: find a rate there, and give it here")
+        raise UsageError("--lr auto needs a single process: find a rate there, and pass it as --lr")
 
 
 def _find_rate(config: ResNetConfig, learn: Learner, run: Run, observer: Observer) -> float:
-    """Have fastai's lr_find choose the rate, and keep its plot."""
+    """Return the learning rate that fastai's lr_find suggests; save its plot in the run."""
     _check_search(config)
-    with tempfile.TemporaryDirectory() as folder:  # where it saves the model while it tries
+    with tempfile.TemporaryDirectory() as folder:  # where lr_find saves the model meanwhile
         learn.path, learn.model_dir = Path(folder), "."
         rate = float(learn.lr_find(show_plot=False).valley)
     losses = [float(loss) for loss in learn.recorder.losses]  # they are on the device
@@ -210,7 +210,7 @@ def _load_body(model: ResNet, state: dict[str, Tensor], init: str) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1].split())
         raise WeightsError(
-            f"--init: {init} does not fit this --arch ({reason[:100]}): give another of the two"
+            f"--init: {init} does not fit this --arch ({reason[:100]}): change either"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What hangs on a fastai learner's events: precision, average, scores, progress, the run."""
+"""Callbacks of a fastai learner: precision, averaging, scores, progress, the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from agecli.training.session import Session, hash_seed
 from agecli.training.states import check_form, check_optimizer, restoring
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # torch's, of what fastai compiles
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, about code that fastai compiles
     from fastai.callback.core import Callback, CancelFitException
     from fastai.callback.fp16 import MixedPrecision
     from fastai.distributed import DistributedTrainer
@@ -37,16 +37,16 @@ with warnings.catch_warnings():
 
 
 class PlainRates(OptimWrapper):
-    """A wrapped optimiser whose state can be loaded safely: schedules set numpy's floats."""
+    """A wrapped optimiser whose state loads safely: schedules set NumPy floats, converted here."""
 
     def _set_hyper(self, name: str, values: Iterable[float]) -> None:
         super()._set_hyper(name, [float(value) for value in values])
 
 
 class ScaledGradients(MixedPrecision):
-    """What `to_fp16` and `to_bf16` add, but for autocast, which is the network's own here.
+    """The part of `to_fp16` and `to_bf16` that is not autocast, which the network applies itself.
 
-    fastai's would stay on after an error, and knows CUDA alone.
+    fastai's autocast would stay on after an error, and supports only CUDA.
     """
 
     def __init__(self, device: str, precision: str) -> None:
@@ -54,7 +54,7 @@ class ScaledGradients(MixedPrecision):
         self.device_type = device
 
     def before_fit(self) -> None:
-        """Set the scaler of the gradients, which only fp16 needs."""
+        """Set the gradient scaler, which only fp16 needs."""
         self.autocast = nullcontext()
         needed = self.amp_mode.value == "fp16"
         self.learn.scaler = torch.amp.GradScaler(self.device_type, enabled=needed)
@@ -62,10 +62,10 @@ class ScaledGradients(MixedPrecision):
 
 
 class Parallel(DistributedTrainer):
-    """fastai's own training in several processes.
+    """fastai's distributed training.
 
-    But our loaders give each process its share already, and our batch norm, which shares its
-    statistics on the CPU, too, is in the network.
+    Our loaders already give each process its share, and the network has our own batch norm,
+    which synchronises its statistics on the CPU, too.
     """
 
     def __init__(self, *, cpu: bool) -> None:
@@ -78,61 +78,61 @@ class Parallel(DistributedTrainer):
         return dl
 
     def before_validate(self) -> None:
-        """Validate the network itself: its wrapper keeps the processes in step."""
+        """Validate the bare network: the wrapper would synchronise the processes."""
         self.wrapped = self.learn.model
         self.learn.model = getattr(self.wrapped, "module", self.wrapped)
 
     def after_validate(self) -> None:
-        """Go on with the wrapper, unless it was an average that was validated."""
+        """Restore the wrapper, unless an average was validated."""
         if self.learn.model is getattr(self.wrapped, "module", None):
             self.learn.model = self.wrapped
 
 
 class Averaging(Callback):
-    """Keeps the moving average of the weights, which is what is validated and saved."""
+    """Keeps the moving average of the weights, which is validated and saved in their place."""
 
-    order = -20  # in front of fastai's TrainEvalCallback, which sets the mode of what is validated
+    order = -20  # before fastai's TrainEvalCallback, which sets the validated model's mode
 
     def __init__(self, model: ResNet, average: MovingAverage) -> None:
         self.original, self.average = model, average
 
     def after_step(self) -> None:
-        """Take in an optimiser step."""
+        """Update the average after an optimiser step."""
         self.average.update(self.original)
 
     def before_validate(self) -> None:
-        """Validate the average."""
+        """Swap in the average for validation."""
         mean: Any = self.average.model
         self.trained = self.learn.model
         self.learn.model = nn.Sequential(mean.body, mean.head)
 
     def after_validate(self) -> None:
-        """Go on with the trained weights."""
+        """Swap the trained weights back in."""
         self.learn.model = self.trained
 
 
 class Scores(Callback):
-    """Scores each epoch's answers on validation, as every model's are."""
+    """Scores each epoch's validation predictions, as for every model."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def before_train(self) -> None:
-        """Weigh rare groups as the training asks."""
+        """Weight the groups as --balance sets."""
         self.session.objective.train()
 
     def before_validate(self) -> None:
-        """Score without weights, and collect answers anew."""
+        """Score without group weights, and start collecting outputs."""
         self.session.objective.eval()
         self.answers: list[Tensor] = []
 
     def after_pred(self) -> None:
-        """Collect a batch's answers."""
+        """Collect a batch's outputs."""
         if not self.training:
             self.answers.append(self.pred.detach().float())
 
     def after_validate(self) -> None:
-        """Score what was answered."""
+        """Score the collected outputs."""
         pairs = zip(self.answers, self.dls.valid.batches.plan(), strict=True)
         self.learn.scores = self.session.validate_all([(x.cpu(), rows) for x, rows in pairs])
 
@@ -143,14 +143,14 @@ class DeviceLoss(AvgSmoothLoss):
     val: Tensor
 
     def accumulate(self, learn: Any) -> None:
-        """Take in a step's loss."""
+        """Add a step's loss."""
         self.count += 1
         loss = learn.loss.detach().mean()
         self.val = torch.lerp(loss, self.val.to(loss), self.beta)
 
 
 class Steps(Callback):
-    """Tells the observer of the steps."""
+    """Reports the steps to the observer."""
 
     def __init__(self, observer: Observer, keeper: Keeper) -> None:
         self.observer, self.keeper = observer, keeper
@@ -172,12 +172,12 @@ class Steps(Callback):
             self.observer.stepped(self.step())
 
     def after_train(self) -> None:
-        """Leave the epoch's figures to the keeper."""
+        """Hand the epoch's figures to the keeper."""
         last = self.step()
         self.learn.last_step = replace(last, loss=distributed.mean(last.loss))
 
     def step(self) -> Step:
-        """Return the step that was taken, and the epoch's figures so far."""
+        """Return the last step, with the epoch's figures so far."""
         return Step(
             epoch=len(self.keeper.history) + 1,
             step=self.iter + 1,
@@ -190,9 +190,9 @@ class Steps(Callback):
 
 
 class Keeper(Callback):
-    """Seeds each epoch, keeps its record, the best weights and the state, and stops early."""
+    """Seeds each epoch, saves its record, the best weights and the state, and stops early."""
 
-    order = 80  # behind all others: what it keeps is the whole epoch
+    order = 80  # after all others, once the epoch is complete
 
     def __init__(
         self, config: ResNetConfig, model: ResNet, average: MovingAverage | None, results: Results,
@@ -206,11 +206,11 @@ class Keeper(Callback):
 
     @property
     def history(self) -> list[Epoch]:
-        """The epochs so far."""
+        """Return the epochs so far."""
         return self.results.history
 
     def restore(self, *, phase_begun: bool) -> None:
-        """Go on where the saved run stopped; the optimiser's state is of use within its phase."""
+        """Restore the saved state; the optimiser's only if its phase has begun."""
         if self.saved:
             with restoring(self.results.session.run.state):
                 self._restore(self.saved, phase_begun)
@@ -222,7 +222,7 @@ class Keeper(Callback):
         for name in ("model", "average", "lr"):
             check_form(saved[name], like[name], name)
         if not isinstance(saved["scaler"], dict | None):
-            raise ValueError("scaler is none")
+            raise ValueError("scaler is missing")
         self.original.load_state_dict(saved["model"])
         if self.average:
             self.average.load_state_dict(saved["average"])
@@ -231,13 +231,13 @@ class Keeper(Callback):
             self.learn.opt.load_state_dict(saved["optimizer"])
 
     def is_over(self) -> bool:
-        """Return whether all epochs are done, or too many of all layers have not improved."""
+        """Return whether all epochs are done, or patience is exhausted with all layers training."""
         config, frozen = self.config, self.config.frozen_epochs
         enough = len(self.history) - frozen >= min(config.epochs, config.patience)
         return enough and is_over(self.history, frozen + config.epochs, config.patience)
 
     def before_fit(self) -> None:
-        """Count the epochs that this phase has behind it."""
+        """Count the epochs already done in this phase."""
         phase_start = 0 if self.learn.opt.frozen_idx else self.config.frozen_epochs
         self.skip = len(self.history) - phase_start
         scaler = getattr(self.learn, "scaler", None)
@@ -245,13 +245,13 @@ class Keeper(Callback):
             scaler.load_state_dict(self.scaler_state)
 
     def before_epoch(self) -> None:
-        """Draw all randomness of an epoch from the seed and its number: resuming repeats it."""
+        """Seed the epoch by the seed and its number, so that resuming repeats it exactly."""
         self.dls.train.epoch = len(self.history)
         seed_all(self.config.seed, len(self.history), distributed.rank())
 
     def after_epoch(self) -> None:
-        """Keep what the epoch gave; stop where validation has not improved for too long."""
-        if self.epoch < self.skip:  # fastai passes by what a resumed run has done already
+        """Save the epoch; stop when validation has not improved for too long."""
+        if self.epoch < self.skip:  # fastai skips what a resumed run has already done
             return
         best = self.average.model if self.average else self.original
         phase = "head" if self.learn.opt.frozen_idx else "all"

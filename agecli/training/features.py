@@ -28,20 +28,20 @@ from agecli.training.session import hash_seed
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 
 Tell = Callable[[int, int], None]
-"""Called with the images done and the images there are."""
+"""Called with the number of images done and in all."""
 
 
 def cache_features(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
     view: int = 0, tell: Tell = lambda done, total: None,
 ) -> Path:  # fmt: skip
-    """Compute the features of the store's rows, where the cache lacks them; return its file.
+    """Compute the features of rows of the store unless they are cached; return the cache's file.
 
-    rows: (N,) of the store; the file holds their features (N, F). view: 0 is the images as they
-    are; others are augmented, each its own way. The cache is a safetensors file in DATA/features,
-    named by all that its content depends on. A computation that was stopped goes on at the next
-    batch; of two trainings, one waits for the other's result. All processes of a launch compute;
-    the first one has the file. Raises TrainingError for features that are no numbers.
+    rows: (N,) of the store; the file holds their features (N, F). view: 0 is the images
+    as they are; each other view is augmented differently. The cache is a safetensors file in
+    DATA/features, named by a hash of all that it depends on. A stopped computation continues
+    at the next batch; of two trainings, one waits for the other. All processes of a launch
+    compute; the first writes the file. Raises TrainingError for features that are not finite.
     """
     key = _key(dataset, rows, config, device, view)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
@@ -49,20 +49,20 @@ def cache_features(
     compute = partial(extract, model, dataset, rows, config, device, view)
     if not distributed.is_main():
         for _ in compute(distributed.broadcast(0)):
-            pass  # the first process has it
+            pass  # the first process does the rest
         return path
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
         unfinished, lock = path.with_suffix(".partial"), path.with_suffix(".lock")
         with FileLock(lock):  # a file beside it: taking a lock may empty the file that is locked
-            if missing := not path.is_file():  # another training may have made it meanwhile
+            if missing := not path.is_file():  # another training may have written it meanwhile
                 with room_for(path), unfinished.open("a+b") as file:
                     _fill(file, model, len(rows), config, key, compute, tell)
                 unfinished.replace(path)
             lock.unlink(missing_ok=True)
         if missing:
             return path
-    distributed.broadcast(len(rows))  # nothing is left to compute
+    distributed.broadcast(len(rows))  # all is computed
     return path
 
 
@@ -78,9 +78,9 @@ def _fill(
     file: IO[bytes], model: Dinov2, count: int, config: Dinov2Config, key: dict[str, Any],
     compute: Callable[[int], Iterator[Tensor]], tell: Tell,
 ) -> None:  # fmt: skip
-    """Write the header, where it is not there, and the features of the rows that are missing.
+    """Write the header, if missing, and the features of the missing rows.
 
-    compute: yields the features (B, F) from a row on.
+    compute: yields the features (B, F) from a given row on.
     """
     dtype, width = model.head.linear.weight.dtype, len(model.head.mean)
     row_bytes = width * dtype.itemsize
@@ -90,13 +90,13 @@ def _fill(
         file.write(header)
         file.flush()
     done = (file.tell() - len(header)) // row_bytes
-    done -= done % config.batch_size  # a view is random batch by batch
+    done -= done % config.batch_size  # a view's randomness is drawn per batch
     file.truncate(len(header) + done * row_bytes)
     for features in compute(distributed.broadcast(done)):
         if not torch.isfinite(features).all():
             raise TrainingError(
-                f"{config.backbone} gives features that are no numbers"
-                + (": leave out --amp" if config.amp else ": give another --backbone")
+                f"{config.backbone} produces features that are not finite"
+                + (": leave out --amp" if config.amp else ": choose another --backbone")
             )
         file.write(features.numpy().tobytes())
         file.flush()
@@ -108,16 +108,16 @@ def extract(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
     view: int = 0, start: int = 0,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yield the features of the store's rows from a row on, in batches (B, F) on the CPU.
+    """Yield the features of the store's rows from one on, in batches (B, F) on the CPU.
 
-    The processes of a launch take turns at the batches, and all yield all of them.
+    The processes of a launch compute batches in turn; each process yields all of them.
     """
     rank, world = distributed.rank(), distributed.world()
     starts = range(start, len(rows), config.batch_size)
     own = _compute(model, dataset, rows, config, device, view, starts[rank::world])
     for _ in range(0, len(starts), world):
         for features in distributed.gather(next(own, None)):
-            if features is not None:  # there may be no batch for all in the last round
+            if features is not None:  # the last round may have fewer batches than processes
                 yield features
 
 
@@ -126,9 +126,9 @@ def _compute(
     model: Dinov2, dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device,
     view: int, starts: range,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yield the features of the batches that start at some rows' numbers.
+    """Yield the features of the batches that start at the given rows.
 
-    An augmented view's randomness follows from the number.
+    An augmented view is seeded by the row's number.
     """
     model.eval()
     size = config.batch_size
@@ -153,7 +153,7 @@ def _compute(
 def _key(
     dataset: Dataset, rows: IntArray, config: Dinov2Config, device: torch.device, view: int
 ) -> dict[str, Any]:
-    """Return all that features depend on."""
+    """Return everything that the features depend on."""
     key = {
         "backbone": config.backbone,
         "revision": config.revision,
@@ -170,7 +170,7 @@ def _key(
 
 
 def _header(dtype: torch.dtype, shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
-    """Return the head of a safetensors file with one tensor, whose rows are then appended."""
+    """Return the header of a safetensors file with one tensor, whose rows are appended later."""
     size = shape[0] * shape[1] * dtype.itemsize
     entry = {"dtype": DTYPES[dtype], "shape": list(shape), "data_offsets": [0, size]}
     text = json.dumps({"__metadata__": metadata, "features": entry}).encode()

@@ -28,12 +28,12 @@ RATES = (0.3, 1.0, 3.0, 10.0)
 DECAYS = (1.0, 10.0)
 """Weight decays of the sweep, as factors of --weight-decay."""
 BATCH = 256
-"""Images per step: rows of features, so it has nothing to do with --batch-size."""
+"""Images per step: rows of features, independent of --batch-size."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Cached features of a split: a tensor (N, F) per view, and the rows they belong to."""
+    """Cached features of a split: a tensor (N, F) per view, and the rows of the store."""
 
     views: list[Tensor]
     rows: IntArray
@@ -41,28 +41,28 @@ class Features:
 
 @dataclass
 class Setting:
-    """Rate and decay of a head, and the best that it has reached on validation."""
+    """Learning rate and weight decay of a head, and its best validation score."""
 
     lr: float
     weight_decay: float
     best: Validation | None = None
 
     def to_plain(self) -> dict[str, float]:
-        """Return the values that a run's state and the weights file keep."""
+        """Return the values stored in a run's state and in the weights file."""
         rates = {"lr": self.lr, "weight_decay": self.weight_decay}
         return rates | (self.best.to_plain() if self.best else {})
 
     @classmethod
     def from_plain(cls, values: dict[str, float]) -> Setting:
-        """Read what `to_plain` wrote."""
+        """Return the setting that `to_plain` wrote."""
         best = Validation.from_plain(values) if "val_loss" in values else None
         return convert({"best": best} | {k: values[k] for k in ("lr", "weight_decay")}, cls)
 
 
 class Sweep:
-    """Trains heads side by side on features, as DINOv2's own linear evaluation does.
+    """Trains heads side by side on features, like DINOv2's own linear evaluation.
 
-    Each has its own rate and decay; all see the same batches, so that a batch is read once.
+    Each has its own rate and decay; all see the same batches, each read once.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Sweep:
         )  # fmt: skip
 
     def fit(self, results: Results) -> list[dict[str, float]]:
-        """Train all heads, and keep the best one in the run; return each setting's best scores."""
+        """Train all heads, save the best one in the run, and return each setting's best scores."""
         config = self.config
         results.history = self._resume()
         results.start(self.heads[0], config.epochs, f", heads on {len(self.train.views)} views")
@@ -121,7 +121,7 @@ class Sweep:
         return [setting.to_plain() for setting in self.settings]
 
     def loss(self, rows: IntArray, view: IntArray) -> Tensor:
-        """Return the sum of the heads' losses for rows (B,) of the features, each in its view."""
+        """Return the sum of the heads' losses for rows (B,), each taken from its view."""
         x = torch.empty((len(rows), self.train.views[0].shape[1]), dtype=self.heads[0].mean.dtype)
         for number, features in enumerate(self.train.views):
             chosen = np.flatnonzero(view == number)
@@ -132,12 +132,12 @@ class Sweep:
         soft = self.session.soft_labels(x, images)
         soft = None if soft is None else soft.repeat(len(self.heads), 1)
         logits = torch.cat([head(x) for head in self.heads])  # (heads · B, outputs)
-        # All have the same images, so the mean over all is the mean of their losses.
+        # All see the same images, so the mean over all is the mean of their losses.
         return len(self.heads) * self.session.objective(logits, ages, soft)
 
     @torch.inference_mode()
     def answers(self) -> tuple[Answers, IntArray]:
-        """Return what the run's best head answers on the N validation features, and ages (N, 2)."""
+        """Return the best head's predictions for the N validation images, and their ages (N, 2)."""
         head = self.heads[0]
         kept = read_tensors(self.session.run.best)
         with restoring(self.session.run.best):
@@ -158,7 +158,7 @@ class Sweep:
         return torch.cat([head(part.to(self.session.device)).float().cpu() for part in parts])
 
     def _train_epoch(self, number: int) -> Step:
-        """Train for an epoch, counted from 1; return its last step, with the loss of it all."""
+        """Train for an epoch, counted from 1; return its last step, with the epoch's mean loss."""
         seed = hash_seed(self.config.seed, number - 1)
         torch.manual_seed(seed)
         random = np.random.default_rng(seed)
@@ -196,7 +196,7 @@ class Sweep:
             check_steps(state["schedule"], left * self.steps)
             settings = [Setting.from_plain(values) for values in state["sweep"]]
             if len(settings) != len(self.settings):
-                raise ValueError("sweep has another length")
+                raise ValueError("sweep has a different length")
             self.heads.load_state_dict(state["heads"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
@@ -207,7 +207,7 @@ class Sweep:
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and 1 / standard deviation (F,) of features (N, F), in double precision.
 
-    A feature that is constant gets the scale of the others' middle, so that it stays small.
+    A constant feature gets the median scale of the others, so that it stays small.
     """
     parts = features.split(4096)
     mean = sum((part.double().sum(dim=0) for part in parts), torch.zeros(())) / len(features)

@@ -1,4 +1,4 @@
-"""Weights that a training begins with or learns from, and what it must know of them."""
+"""Weights that a training starts from or learns from: finding and checking them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from agecli.training.runs import Run
 from agecli.weights import is_ours, named_weights, read_fingerprints, read_metadata
 
 NOT_OURS = ("none", "imagenet")
-"""What --init may say that is no weights of ours, whatever there is of that name."""
+"""Values of --init that never name weights of ours, even if such a file or folder exists."""
 
 
 def own_weights(name: str) -> Path | None:
-    """Find the weights that a released model's name, a run or a file of ours stands for.
+    """Return the weights file that a released model's name, a run or a file of ours stands for.
 
-    None for anything else. Raises WeightsError for a folder that holds none.
+    None for anything else. Raises WeightsError for a folder without any.
     """
     if name in MODELS or Path(name).is_dir():
         return named_weights(name)[0]
@@ -30,29 +30,29 @@ def own_weights(name: str) -> Path | None:
 
 
 def only_weights(option: str, name: str) -> Path:
-    """Find the weights file that an option names. Raises UsageError for a folder of several."""
+    """Return the weights file that an option names. Raises UsageError for a folder with several."""
     first, *others = named_weights(name)
     if others:
         raise UsageError(
-            f"{option}: {name} holds {1 + len(others)} weights files: give one of them"
+            f"{option}: {name} holds {1 + len(others)} weights files: pass one of them"
         )
     return first
 
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
-    """Raise UsageError for weights that may have seen images by which a training is judged."""
+    """Raise UsageError for weights that may have seen a training's validation or test images."""
     split_hash = open_for(config).split_hash
     if read_metadata(path).split_hash != split_hash:
         raise UsageError(
-            f"{option}: {path} was trained on another split than that of {config.data}: it may "
-            "have seen images that this training is judged by; give weights of the same split"
+            f"{option}: {path} was not trained on the split of {config.data}: it may have "
+            "seen validation or test images of this training; use weights trained on the same split"
         )
 
 
 def training_of(name: str, run: Run) -> dict[str, Any] | None:
-    """Read how the weights were trained that a run begins with; None for those of another make.
+    """Return how a run's initial weights were trained; None for weights that are not ours.
 
-    A run that has begun knows it by itself: the weights may have changed, or be gone.
+    A run that has begun has this on record: the weights may have changed, or be gone.
     """
     with suppress(WeightsError):
         if run.begun:
@@ -65,13 +65,13 @@ def training_of(name: str, run: Run) -> dict[str, Any] | None:
 def fingerprints_of_run(
     config: TrainConfig, run: Run, dataset: Dataset, rows: IntArray
 ) -> Prints | None:
-    """Return the fingerprints of all that a training's weights will have seen.
+    """Return the fingerprints of all images that a training's weights will have seen.
 
-    rows: (N,) of the images that train and validate it. With them counts what the weights have seen
-    that it begins with or learns from; None where these do not say. What a backbone or a body was
+    rows: (N,) of the training and validation images. Images seen by the initial weights and by
+    the teacher are added; None if theirs are unknown. What a backbone or a body was
     pre-trained on for other tasks has no ages, and does not count.
     """
-    if run.begun:  # what it began with may have changed, or be gone
+    if run.begun:  # the initial weights may have changed, or be gone
         return read_fingerprints(run.best)
     before: list[Prints] = []
     for name in (getattr(config, "init", ""), getattr(config, "teacher", "")):

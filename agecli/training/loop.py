@@ -29,7 +29,7 @@ REPORT_SECONDS = 0.25
 
 @dataclass
 class Trainer:
-    """All that the loop needs; `agecli.training.pytorch` puts it together."""
+    """The training loop and all it needs; `agecli.training.pytorch` assembles it."""
 
     session: Session
     accelerator: Accelerator
@@ -37,11 +37,11 @@ class Trainer:
     optimizer: Any
     schedule: Schedule
     batches: Batches
-    """Of the images that train."""
+    """The training images."""
     results: Results
 
     def fit(self) -> None:
-        """Train until the last epoch or until --patience is at its end."""
+        """Train until the last epoch, or until --patience is exhausted."""
         config, results = self.session.config, self.results
         bare = self.accelerator.unwrap_model(self.model)
         average = MovingAverage(bare, config.ema) if config.averages else None
@@ -55,10 +55,10 @@ class Trainer:
             results.add(step, val, seen.state_dict(), self._state(bare, average))
 
     def _train_epoch(self, number: int, average: MovingAverage | None) -> Step:
-        """Train for an epoch, counted from 1; return its last step, with the loss of it all."""
+        """Train for an epoch, counted from 1; return its last step, with the epoch's mean loss."""
         session, config, accelerator = self.session, self.session.config, self.accelerator
         device = accelerator.device
-        # All randomness of an epoch follows from the seed and its number: resuming repeats it.
+        # Each epoch is seeded by the seed and its number, so that resuming repeats it exactly.
         torch.manual_seed(hash_seed(config.seed, number - 1, accelerator.process_index))
         generator = np.random.default_rng(torch.initial_seed())
         self.model.train()
@@ -154,7 +154,7 @@ class MovingAverage:
     """The exponential moving average of a model's weights; buffers are copied.
 
     The decay grows to its full value over the first steps, as (1 + n) / (10 + n), so that the
-    random start is soon forgotten.
+    random initial weights are soon forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -163,7 +163,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the model's weights after an optimiser step."""
+        """Update the average with the model's weights after an optimiser step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         ours: list[Tensor] = list(self.model.parameters())
@@ -173,11 +173,11 @@ class MovingAverage:
             torch._foreach_copy_(buffers, list(model.buffers()))
 
     def state_dict(self) -> State:
-        """Return the averaged weights and the count of steps."""
+        """Return the averaged weights and the number of steps."""
         return {"model": self.model.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: State) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.steps = state["steps"]
 
@@ -202,12 +202,12 @@ class Schedule:
             self.inner = lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
     def after_step(self) -> None:
-        """Move on by an optimiser step."""
+        """Advance by an optimiser step."""
         if self.by_step:
             self.inner.step()
 
     def after_epoch(self, val_loss: float) -> None:
-        """Move on by an epoch, given its validation loss."""
+        """Advance by an epoch, given its validation loss."""
         if not self.by_step:
             self.inner.step(val_loss)
 
@@ -216,5 +216,5 @@ class Schedule:
         return self.inner.state_dict()
 
     def load_state_dict(self, state: State) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         self.inner.load_state_dict(state)

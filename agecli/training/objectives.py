@@ -23,15 +23,15 @@ from agecli.ages import (
 from agecli.config import AgesConfig, TrainConfig
 
 Ends = tuple[Tensor, Tensor]
-"""First and last years (B,) of labels."""
+"""First and last years (B,) of a batch's labels."""
 
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
 RECONSTRUCTION_WEIGHT = 0.02
-"""Of the mean squared error of normalised pixels: the paper's 0.0005 for each of 784 in 0 to 1."""
+"""Weight of the pixels' mean squared error: the paper's 0.0005 for each of 784 pixels in 0 to 1."""
 
 
 def make_objective(config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> Objective:
-    """Build the objective that a configuration names; train_ages (N, 2) decide on --balance."""
+    """Build the objective of a configuration; train_ages (N, 2) set the weights of --balance."""
     if isinstance(config, AgesConfig):
         return AgeObjective(config, scheme, train_ages)
     return MarginObjective(config, scheme, train_ages)
@@ -41,19 +41,19 @@ class Objective(nn.Module):
     """What a model is trained to predict; called with logits and ages, it returns the loss.
 
     Ages are labels (B, 2), a first and a last year of 0 to 120, or plain years (B,). Soft labels
-    are distributions over years (B, YEARS) or groups (B, groups), zeros where there is none: of an
-    image that has one, label and soft label count half each. Of years, a model of groups learns
-    those that have a group.
+    are distributions over years (B, YEARS) or groups (B, groups), zeros where there is none. For an
+    image that has one, label and soft label count half each. From soft labels over years, a
+    model of groups learns the years that have a group.
     """
 
     group: Tensor
-    """(YEARS, YEARS) group of a label by its first and last year, or NO_GROUP."""
+    """(YEARS, YEARS) group by a label's first and last year, or NO_GROUP."""
     weight: Tensor
-    """(YEARS, YEARS) weight of such a label's images."""
+    """(YEARS, YEARS) weight of images with such a label."""
     groups_of_years: Tensor
-    """(YEARS, groups) 1 for the group of a year."""
+    """(YEARS, groups) 1 where a year belongs to a group."""
     parallel = False
-    """The processes of a launch train together: the mean of their losses is that of all images."""
+    """Whether a launch's processes train together, with one mean loss over all their images."""
 
     def __init__(self, config: TrainConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Objective(nn.Module):
         self.register_buffer("groups_of_years", torch.from_numpy(scheme.year_matrix()))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images of ages (N, 2) count, as (N,): those that have a group."""
+        """Return the mask (N,) of ages (N, 2) that are used: those with a group."""
         return (self.group.cpu()[_ends(torch.from_numpy(ages))] != NO_GROUP).numpy()
 
     def training_loss(
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         return self.weight[ends] if self.training else torch.ones_like(ends[0], dtype=torch.float)
 
     def _in_outputs(self, soft: Tensor) -> Tensor:
-        """Return soft labels of years as those of groups, (B, groups), where a model knows these.
+        """Convert soft labels over years to groups, (B, groups), for a model of groups.
 
         They sum to the share of the years that have a group.
         """
@@ -87,10 +87,10 @@ class Objective(nn.Module):
         return soft @ self.groups_of_years
 
     def _mean(self, losses: Tensor, weight: Tensor) -> Tensor:
-        """Return the weighted mean of losses (B,), of which some or all may weigh nothing.
+        """Return the weighted mean of losses (B,); weights may be zero.
 
-        Of several processes each gives its share of the mean over all of their images, times their
-        number: their own means would count a heavy image less among other heavy ones.
+        With several processes, each returns its share of the mean over all their images, times the
+        number of processes: separate means would count a heavy image less among other heavy ones.
         """
         total = weight.sum()
         if self.parallel and self.training:
@@ -102,26 +102,26 @@ class AgeObjective(Objective):
     """The loss of a batch of logits, given the ages.
 
     groups: cross-entropy over the scheme's groups. ages: cross-entropy with a distribution over
-    the years 0-100; for a range, the negative logarithm of its years' share of the answered
+    the years 0-100; for a range, the negative logarithm of its years' share of the predicted
     distribution, the likelihood of an interval-censored age (Turnbull 1976). both: their sum,
     where the probability of a group is the sum of its years' probabilities, renormalised over the
     scheme; gap ages count in the years' part only.
 
-    In the groups' part a range is as likely as the share of a group's years that it holds, for each
-    group in turn (the law of total probability, with ages even within a group): one that touches
-    one group counts for that, one across several for a mixture of them. It weighs as much as of its
-    own years have a group, as do years: 1, or 0 for a gap age.
+    In the groups' part a range's likelihood in each group is the share of the group's years that
+    it covers (the law of total probability, with ages uniform within a group): one that touches
+    one group counts for that, one across several for a mixture of them. Its weight is the share of
+    its years that have a group, as for years: 1, or 0 for a gap age.
     """
 
     target: Tensor
-    """(YEARS, YEARS) distribution for each age."""
+    """(YEARS, YEARS) target distribution for each age."""
     outside: Tensor
-    """(groups, YEARS) 0 for a group's years, -inf for others."""
+    """(groups, YEARS) 0 for a group's years, -inf elsewhere."""
     likely: Tensor
-    """(YEARS, YEARS, groups) log-likelihood of a label, by its first and last year, in each group,
-    up to a constant: 0 in the group of which it holds most."""
+    """(YEARS, YEARS, groups) log-likelihood of a label in each group, by its first and last year,
+    up to a constant: 0 in the group that it covers most of."""
     share: Tensor
-    """(YEARS, YEARS) share of such a label's years that have a group."""
+    """(YEARS, YEARS) share of a label's years that have a group."""
 
     def __init__(self, config: AgesConfig, scheme: Scheme, train_ages: NDArray) -> None:
         super().__init__(config, scheme, train_ages)
@@ -130,7 +130,7 @@ class AgeObjective(Objective):
         self.weight[low < high] *= config.range_weight
         target = label_distribution(np.arange(YEARS), config.label_width)
         self.register_buffer("target", torch.from_numpy(target))
-        # Added to logits, it leaves each group the years that are its own.
+        # Added to logits, it masks all years but a group's own.
         outside = torch.full((len(scheme), YEARS), -torch.inf)
         for group, (low, high) in enumerate(scheme.bounds):
             outside[group, low : high + 1] = 0
@@ -140,7 +140,7 @@ class AgeObjective(Objective):
         self.register_buffer("share", torch.from_numpy(share))
 
     def uses(self, ages: NDArray) -> NDArray[np.bool_]:
-        """Return which images count, as (N,): all, or for groups alone those that touch one."""
+        """Return the mask (N,) of images used: all, or for groups only those that touch one."""
         if self.name != "groups":
             return np.ones(len(ages), dtype=bool)
         return (self.share.cpu()[_ends(torch.from_numpy(ages))] > 0).numpy()
@@ -157,7 +157,7 @@ class AgeObjective(Objective):
         return self._labelled(logits, ages, 1 - soft.sum(dim=1) / 2) + taught / 2
 
     def _labelled(self, logits: Tensor, ages: Tensor, part: Tensor | float = 1.0) -> Tensor:
-        """Return the mean loss for the labels alone, of which a part (B,) counts."""
+        """Return the mean loss on the labels, each counted in part (B,)."""
         ends = _ends(ages)
         weight = self._weights_of(ends)
         loss = torch.zeros((), device=logits.device)
@@ -171,11 +171,11 @@ class AgeObjective(Objective):
         return loss
 
     def _by_group(self, logits: Tensor) -> Tensor:
-        """Return the logits of groups (B, groups) that logits of years (B, YEARS) sum up to."""
+        """Return the logits of groups (B, groups) from logits of years (B, YEARS)."""
         return (logits[:, None] + self.outside).logsumexp(dim=2)
 
     def _year_losses(self, log_probabilities: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Return the losses (B,) of years, log probabilities (B, YEARS), from low to high (B,)."""
+        """Return the losses (B,) of years' log probabilities (B, YEARS) for labels low to high."""
         of_years = -(self.target[low] * log_probabilities).sum(dim=1)
         years = torch.arange(YEARS, device=low.device)
         outside = (years < low[:, None]) | (years > high[:, None])  # (B, YEARS)
@@ -183,23 +183,23 @@ class AgeObjective(Objective):
         return torch.where(low == high, of_years, of_ranges)
 
     def _group_losses(self, log_probabilities: Tensor, ends: Ends) -> Tensor:
-        """Return the losses (B,) of groups, log probabilities (B, groups)."""
+        """Return the losses (B,) of log probabilities of groups (B, groups)."""
         right = (log_probabilities + self.likely[ends]).logsumexp(dim=1)  # (B,)
         smoothing = self.smoothing if self.training else 0.0
         return -(1 - smoothing) * right - smoothing * log_probabilities.mean(dim=1)
 
 
 class MarginObjective(Objective):
-    """The margin loss of group capsules (Sabour et al. 2017, eq. 4), and their reconstruction.
+    """The margin loss of group capsules (Sabour et al. 2017, eq. 4), and the reconstruction loss.
 
-    Lengths above 0.9 for the true group and below 0.1 for the others cost nothing. By a soft label
-    it is the loss that is expected where the true group is drawn from it.
+    Lengths above 0.9 for the true group and below 0.1 for the others cost nothing. For a soft label
+    it is the expected loss over a true group drawn from it.
     """
 
     def training_loss(
         self, model: Callable[..., Any], images: Tensor, ages: Tensor, soft: Tensor | None = None
     ) -> Tensor:
-        """Add the error of the images (B, 3, S, S) reconstructed, where there is a decoder."""
+        """Add the reconstruction error of the images (B, 3, S, S), if there is a decoder."""
         groups = self.group[_ends(ages)]
         logits, pictures = model(images, groups)
         loss = self(logits, ages, soft)
@@ -214,7 +214,7 @@ class MarginObjective(Objective):
         weight = self._weights_of(ends)
         lengths = logits.float().exp()
         present = F.one_hot(self.group[ends], lengths.shape[1]).float()
-        if soft is not None:  # the loss is linear in them: this is its mean over both
+        if soft is not None:  # linear in the labels: the mean of both losses
             soft = self._in_outputs(soft)
             present = present * (1 - soft.sum(dim=1, keepdim=True) / 2) + soft / 2
         missing = present * F.relu(MARGIN_PRESENT - lengths) ** 2
@@ -223,7 +223,7 @@ class MarginObjective(Objective):
 
 
 def _likelihoods(scheme: Scheme) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the `likely` and `share` of an AgeObjective."""
+    """Return the tables `likely` and `share` of an AgeObjective."""
     inside = scheme.years_inside(every_label()).astype(np.float32)  # (YEARS · YEARS, groups)
     low, high = every_label().T
     sizes = np.array([last + 1 - first for first, last in scheme.bounds], np.float32)
@@ -243,9 +243,9 @@ def _ends(ages: Tensor) -> Ends:
 
 
 def balance_weights(shares: NDArray, balance: str) -> NDArray[np.float32]:
-    """Compute the weight of each group's images: 1 (none), ∝ 1/√n (sqrt) or ∝ 1/n (full).
+    """Compute the weight of images of each group: 1 (none), ∝ 1/√n (sqrt) or ∝ 1/n (full).
 
-    shares: (N, groups), by which an image counts for the groups; 1 in all. The mean weight over the
+    shares: (N, groups), how far an image counts for each group, 1 in all. The mean weight over the
     images is 1; absent groups get 1.
     """
     n = shares.sum(axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How a training tells of itself, without printing; free of torch."""
+"""How a training reports its progress without printing; without torch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Hears of a training's events; the base class ignores them all."""
+    """Receives a training's events; the base class ignores them all."""
 
     def opened(self, run: Path) -> None:
-        """Hear in which folder the training keeps its results, and could be resumed."""
+        """Receive the run's folder, from which the training can be resumed."""
 
     def planned(self, plan: Plan) -> None:
-        """Hear by what settings the training stays inside its memory budget."""
+        """Receive the settings that fit the training to its memory budget."""
 
     def prepared(self, what: str, done: int, total: int) -> None:
-        """Hear how far work in front of the training is: features of so many images."""
+        """Receive the progress of work before the training, such as computing features."""
 
     def started(self, training: Started) -> None:
-        """Hear what is about to be trained."""
+        """Receive a description of the training that is about to start."""
 
     def stepped(self, step: Step) -> None:
-        """Hear of a step, a few times a second."""
+        """Receive a step, a few times a second."""
 
     def finished_epoch(self, epoch: Epoch) -> None:
-        """Hear how an epoch went, once it is kept in the run's folder."""
+        """Receive an epoch, once it is saved in the run's folder."""
 
     def warned(self, text: str) -> None:
-        """Hear something worth a line: what went otherwise than asked, or was found out."""
+        """Receive a one-line notice: a deviation from the settings, or something found out."""

@@ -1,4 +1,4 @@
-"""Train a PyTorch model: open the data, build, fit, test; the way of `train cnn`."""
+"""Train a PyTorch model: open the data, build, fit, test; used by `train cnn`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights
 
 Start = Callable[[nn.Module], object]
-"""Gives a new model the weights that a training begins with."""
+"""Loads a training's initial weights into a new model."""
 
 Config = TypeVar("Config", bound=TrainConfig)
 
 Initial = CnnConfig | CapsNetConfig | Dinov2Config
-"""Settings of trainings that can begin with weights of their own kind."""
+"""Settings of models that can start from weights of their own kind."""
 
 
 def settle(config: Config, *, announce: Callable[[str], None], dry: bool) -> Config:
-    """Check what a training begins with and learns from, and note its hash; dry: do neither."""
+    """Check a training's initial weights and teacher, and fill in their hash; dry: do neither."""
     if dry:
         return config
     config = settle_soft(config, announce)
@@ -58,10 +58,10 @@ def train(
 ) -> Metadata:
     """Train a model, or continue its run, and return the metadata of its best weights.
 
-    The weights file, RUN/best.safetensors, holds the test split's figures, read once, at the end;
-    not score: it is not read at all. start: sets the weights to begin with where there is no
-    --init, in a way named init.
-    Out of memory under a --vram-budget, the run goes on from its last epoch with half the
+    The weights file, RUN/best.safetensors, gets the test split's figures, read once, at the end;
+    score: whether to read it. start: loads the initial weights if there is no --init,
+    in a way that init describes.
+    Out of memory under a --vram-budget, the run continues from its last epoch with half the
     micro-batch. Raises DataError for a data set that cannot be used, TrainingError for a loss that
     diverges or too little memory.
     """
@@ -86,7 +86,7 @@ def fit(
 ) -> Metadata:
     """Train once, without the retries.
 
-    start: loads the weights to begin with, named init and trained as `before` says.
+    start: loads the initial weights, which init names and `before` describes the training of.
     """
     session = Session.open(config, run, observer)
     accelerator = make_accelerator(config)
@@ -94,7 +94,7 @@ def fit(
     bare = build_model(config, session.dataset.scheme)
     share_statistics(bare, accelerator.device.type)
     if distributed.is_main() and not run.begun:
-        start(bare)  # the others get its weights as they are wrapped
+        start(bare)  # wrapping copies its weights to the others
     optimizer = build_optimizer(config, bare)
     session.objective.parallel = True
     batches = session.batches("train")
@@ -110,9 +110,9 @@ def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
 
 
 def _load_initial(config: Initial, model: nn.Module) -> None:
-    """Load into a model the weights that a training begins with.
+    """Load a training's initial weights into its model.
 
-    Raises UsageError for those of another model, or of a split that would leak into this one.
+    Raises UsageError for weights of another model, or of a split that would leak into this one.
     """
     path = only_weights("--init", config.init)
     check_split("--init", path, config)
@@ -121,6 +121,6 @@ def _load_initial(config: Initial, model: nn.Module) -> None:
         model.load_state_dict(start.state_dict())
     except RuntimeError as error:
         raise UsageError(
-            f"--init: {path} holds a {metadata.model} of {metadata.image_size} px that does not "
-            f"fit this {config.model}: give its own --image-size and settings"
+            f"--init: {path} is a {metadata.model} for {metadata.image_size} px and does not "
+            f"fit this {config.model}: use its own --image-size and settings"
         ) from error

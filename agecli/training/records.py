@@ -1,4 +1,4 @@
-"""What a training tells of itself: its start, its steps, its epochs; free of torch."""
+"""Records of a training: its start, its steps, its epochs; without torch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Started:
     """A training that is about to start."""
 
     model: str
-    """Its title."""
+    """The model's title."""
     parameters: int
     train_images: int
     val_images: int
     device: str
-    """In words, with precision and processes."""
+    """The device in words, with precision and processes."""
     epochs: int
-    """How many there are to be."""
+    """Epochs in all."""
     done: int
-    """How many of them are done already."""
+    """Epochs already done."""
     run: str
-    """Its folder."""
+    """The run's folder."""
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,32 @@ class Step:
     """From 1."""
     steps: int
     loss: float
-    """The epoch's mean so far."""
+    """The epoch's mean loss so far."""
     lr: float
     images_per_second: float
     memory: int
-    """Bytes in use: at most, on CUDA."""
+    """Bytes in use; on CUDA, the peak."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model reached on the validation images."""
+    """A model's scores on the validation images."""
 
     loss: float
     exact: float | None = None
-    """Share of the images, 0 to 1, that are put into their group."""
+    """Share of the images, 0 to 1, whose group is predicted exactly."""
     one_off: float | None = None
     macro_f1: float | None = None
     mae: float | None = None
-    """Mean error of age in years, where the model tells one."""
+    """Mean absolute error of age in years, if the model predicts it."""
 
     def to_plain(self) -> dict[str, float]:
-        """Return what is known, as metrics.jsonl names it: val_loss, val_exact, ..."""
+        """Return the known scores under their names in metrics.jsonl: val_loss, val_exact, ..."""
         return {f"val_{name}": value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> Validation:
-        """Read what `to_plain` wrote, from among other values. Raises ValueError for others."""
+        """Return the scores among what `to_plain` wrote. Raises ValueError if invalid."""
         read = convert({f.name: values.get(f"val_{f.name}") for f in fields(cls)}, cls)
         if not isfinite(read.loss):
             raise ValueError(f"val_loss is {read.loss}")
@@ -82,21 +82,21 @@ class Epoch:
     images_per_second: float
     seconds: float
     best: bool
-    """No epoch before had so low a validation loss."""
+    """Whether its validation loss is the lowest so far."""
     val: Validation
     phase: Literal["head", "all"] | None = None
-    """What of a resnet was trained."""
+    """The part of a resnet that was trained."""
     weight_decay: float | None = None
-    """Of the best of several heads, as is `lr`."""
+    """The best head's weight decay, if there are several; so is `lr`."""
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the values that metrics.jsonl and a run's state keep."""
+        """Return the values stored in metrics.jsonl and in a run's state."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "val"}
         return {k: v for k, v in own.items() if v is not None} | self.val.to_plain()
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> Epoch:
-        """Read what `to_plain` wrote, in this version or an earlier one.
+        """Return the epoch that `to_plain` wrote, in this version or an earlier one.
 
         Raises ValueError for anything else.
         """
@@ -110,6 +110,6 @@ def is_best(history: Sequence[Epoch], loss: float) -> bool:
 
 
 def is_over(history: Sequence[Epoch], epochs: int, patience: int) -> bool:
-    """Return whether all epochs are done, or validation has not improved for `patience`, if any."""
+    """Return whether all epochs are done, or validation has not improved for `patience` epochs."""
     since_best = next((i for i, epoch in enumerate(reversed(history)) if epoch.best), 0)
     return len(history) >= epochs or since_best >= (patience or epochs)

@@ -1,4 +1,4 @@
-"""What a training leaves: the weights file of its best epoch, and its figures on the test split."""
+"""Results of a training: the weights file of its best epoch, and its figures on the test split."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ from agecli.training.trackers import Tracker
 from agecli.weights import FINGERPRINTS, Metadata, read_metadata, save_weights
 
 PATHS = ("init", "teacher", "soft_labels")
-"""Settings that are files, of which the weights file has the names alone."""
+"""Settings that are files; the weights file records only their names."""
 
 Answered = tuple[Answers, IntArray]
-"""What the weights answer for N images at temperature 1, and the ages (N, 2) of these."""
+"""Predictions for N images at temperature 1, and the images' ages (N, 2)."""
 
 
 @dataclass
 class Results:
-    """What a run keeps: its epochs and state, and a weights file of the best; every trainer's."""
+    """Saves a run's epochs, its state and the weights file of the best epoch, for every trainer."""
 
     session: Session
     init: str = "random"
-    """What the weights started from."""
+    """Origin of the initial weights, in words."""
     backbone: Origin | None = None
-    """Id and revision of the backbone that is not in the file."""
+    """Id and revision of the backbone, which is not in the weights file."""
     before: dict[str, Any] | None = None
-    """How the weights to begin with were trained, by their own metadata."""
+    """How the initial weights were trained, from their own metadata."""
     history: list[Epoch] = field(default_factory=list)
     fingerprints: Prints | None = None
-    """Of all that the weights have seen, from the start on; None where that is unknown."""
+    """Fingerprints of all images that the weights have ever seen; None if unknown."""
 
     def __post_init__(self) -> None:
         session = self.session
         self.tracker = Tracker(session.config, session.run, session.observer.warned)
 
     def start(self, model: nn.Module, epochs: int, how: str = "") -> None:
-        """Log and tell what is about to be trained, for so many epochs; start the clock.
+        """Log and report the training that is about to start, for so many epochs; start the clock.
 
-        how: what else the log shall say.
+        how: more words for the log.
         """
         session = self.session
         images = {split: len(rows) for split, rows in session.rows.items()}
         if distributed.is_main():
             session.run.log(f"training on {session.place}, {images['train']} images{how}")
-            # On all that validate, the temperature will be fitted, whatever --limit says.
+            # The temperature will be fitted on all validation images, whatever --limit is.
             rows = np.concatenate([session.rows["train"], session.dataset.rows("val")])
             if session.soft:
                 rows = np.concatenate([rows, session.soft.seen])
@@ -86,11 +86,11 @@ class Results:
     def add(
         self, step: Step, val: Validation, weights: dict[str, Tensor], state: State, **more: Any
     ) -> Epoch:
-        """Keep an epoch in the run, and tell of it; a weights file, too, where it is the best.
+        """Save an epoch in the run and report it; write the weights file if it is the best.
 
-        step: its last one. weights: those validated, by name, of any shape. state: all that is
-        needed to go on. more: what the epoch has beside figures. Raises TrainingError for a loss
-        that is no number.
+        step: its last step. weights: those validated, by name, of any shape. state: all that is
+        needed to continue. more: further fields of the epoch. Raises TrainingError for a loss
+        that is not finite.
         """
         for loss in (step.loss, val.loss):
             check_loss(loss, step.epoch, self.session.config)
@@ -113,20 +113,20 @@ class Results:
     def finish(
         self, *, score: bool = True, validation: Answered | None = None, **facts: Any
     ) -> Metadata:
-        """Calibrate the best weights and score them on the test split as users run them.
+        """Calibrate the best weights and score them on the test split in full precision.
 
-        What is calibrated, and the figures, are written into the file. score: this is the
-        process that scores and writes, and no stage in front of another and no trial of a search.
-        validation: what the weights answer there, where that is known for less than running the
-        model. facts: what else the file shall say of its training.
+        Calibration and figures are written into the file. score: whether this is the
+        process that scores and writes, and neither an earlier stage nor a trial of a search.
+        validation: the weights' predictions there, if known without running the
+        model. facts: more fields of the file's `training`.
         """
         run, config = self.session.run, self.session.config
         best = next(epoch for epoch in reversed(self.history) if epoch.best)
         final = self._metadata(best)
-        facts = {"epochs": len(self.history)} | facts  # nothing timed: equal runs, equal files
+        facts = {"epochs": len(self.history)} | facts  # no times: equal runs, equal files
         final = replace(final, training=final.training | facts)
         if score:
-            # Users' predictor runs in fp32: under a budget it gets half the batch of training.
+            # Prediction runs in fp32: under a budget it gets half the batch of training.
             size = config.batch_size // 2 if config.vram_budget else TrainConfig.batch_size
             final = score_weights(
                 run.best, self.session.dataset, final, device=self.session.device.type,
@@ -138,7 +138,7 @@ class Results:
         return final
 
     def _seen(self) -> dict[str, Tensor]:
-        """Return the tensor that a weights file has beside the model's, where it is known."""
+        """Return the weights file's tensor of fingerprints, if known."""
         prints = self.fingerprints
         return {} if prints is None else {FINGERPRINTS: torch.from_numpy(prints)}
 
@@ -174,7 +174,7 @@ class Results:
 
 
 def check_loss(loss: float, epoch: int, config: TrainConfig) -> None:
-    """Raise TrainingError for the loss of an epoch, counted from 1, that is no number."""
+    """Raise TrainingError for the loss of an epoch, counted from 1, that is not finite."""
     if not math.isfinite(loss):
         raise TrainingError(
             f"The loss became {loss} in epoch {epoch}: lower --lr"
@@ -186,11 +186,11 @@ def score_weights(
     path: Path, dataset: Dataset, metadata: Metadata | None = None, *, device: Any = "cpu",
     batch_size: int = TrainConfig.batch_size, validation: Answered | None = None,
 ) -> Metadata:  # fmt: skip
-    """Calibrate a weights file on validation and score it on the test split as users run it.
+    """Calibrate a weights file on validation and score it on the test split.
 
-    Temperature, rule of decision, age sets and figures are written into the file, beside the rest
-    of the metadata: the file's own by default. validation: what the weights answer there, where
-    that is known. Returns what the file then says.
+    Temperature, decision rule, age sets and figures are written into the file, beside the rest
+    of the metadata: the file's own by default. validation: the weights' predictions there, if
+    known. Returns the file's new metadata.
     """
     from safetensors.torch import load_file
 
@@ -202,7 +202,7 @@ def score_weights(
     final = metadata or read_metadata(path)
     model = load_model(path, device)
     evaluate = partial(evaluate_model, model, dataset, batch_size=batch_size)
-    with suppress(DataError):  # a small data set may have no such image with a group
+    with suppress(DataError):  # a small data set may have no such image
         model.metadata = replace(model.metadata, temperature=1.0)
         if validation is None:
             answered = evaluate("val")
@@ -222,7 +222,7 @@ def score_weights(
 
 
 def _public(config: TrainConfig) -> dict[str, Any]:
-    """Return a configuration's settings without those of a place, and without its paths."""
+    """Return a configuration's settings without those of the machine and without paths."""
     names = {k: v for k, v in vars(config).items() if k not in PLACE}
     if Path(names.get("backbone", "")).is_absolute():
         names["backbone"] = Path(names["backbone"]).name

@@ -28,7 +28,7 @@ State = dict[str, Any]
 
 
 class Run:
-    """A folder that one training fills; every file in it is written whole or not at all."""
+    """The folder of one training; every file in it is written completely or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,22 +37,22 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: TrainConfig) -> Run:
-        """Start a new run in an empty or absent folder. Raises TrainingError for any other."""
+        """Create a run in an empty or absent folder. Raises TrainingError for any other."""
         if folder.is_dir():
-            clear_leftovers(folder.absolute())  # of a training that was killed at its very start
+            clear_leftovers(folder.absolute())  # from a training killed at its very start
         if (folder / CONFIG).exists():
             way_on = pasteable("--resume", folder)
-            raise TrainingError(f"{folder} is in use: continue it with {way_on}, or give another "
+            raise TrainingError(f"{folder} is in use: continue it with {way_on}, or choose another "
                                 "--run")  # fmt: skip
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(f"{folder} is in use, and by no run: give another --run")
+            raise TrainingError(f"{folder} is not empty and not a run: choose another --run")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
         run.configure(config)
         return run
 
     def configure(self, config: TrainConfig) -> None:
-        """Keep the configuration that the run goes on with."""
+        """Write the configuration that the run continues with."""
         write_text(self.folder / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
 
     @classmethod
@@ -76,30 +76,30 @@ class Run:
 
     @staticmethod
     def free_folder(model: str) -> Path:
-        """Make the next free folder: runs/cnn, runs/cnn-2, ..."""
+        """Create and return the next free folder: runs/cnn, runs/cnn-2, ..."""
         for number in count(1):
             folder = Path("runs", model if number == 1 else f"{model}-{number}")
-            with suppress(FileExistsError):  # another training may make one at the same time
+            with suppress(FileExistsError):  # another training may create it at the same time
                 folder.mkdir(parents=True)
                 break
         return folder
 
     def save(self, history: Sequence[Epoch], **state: Any) -> None:
-        """Keep all that is needed to go on as if nothing had happened, and the metrics so far.
+        """Save all that is needed to resume exactly, and the metrics so far.
 
-        Raises DiskError where there is no room.
+        Raises DiskError if the disk is full.
         """
         import torch
 
         records = [epoch.to_plain() for epoch in history]
         self.state.parent.mkdir(exist_ok=True)
         content = io.BytesIO()
-        torch.save(  # the writer of zips ends the process where an error or Ctrl-C meets it
+        torch.save(  # torch's zip writer aborts the process on an error or Ctrl-C
             {"history": records, "world": distributed.world()} | state, content,
             _use_new_zipfile_serialization=False,
         )  # fmt: skip
         write_bytes(self.state, content.getbuffer())
-        self._write_metrics(history)  # killed before, `load` does
+        self._write_metrics(history)  # if killed before this, `load` does it
 
     def _write_metrics(self, history: Sequence[Epoch]) -> None:
         lines = "".join(json.dumps(epoch.to_plain()) + "\n" for epoch in history)
@@ -108,9 +108,9 @@ class Run:
             write_text(path, lines)
 
     def history(self) -> list[Epoch]:
-        """Return the epochs so far, as metrics.jsonl has them.
+        """Return the epochs so far, from metrics.jsonl.
 
-        Raises TrainingError for a file that is damaged.
+        Raises TrainingError for a damaged file.
         """
         path = self.folder / METRICS
         if not self.begun or not path.exists():
@@ -125,13 +125,13 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Return whether an epoch was finished."""
+        """Return whether an epoch has been finished."""
         return self.state.exists()
 
     def load(self) -> State | None:
-        """Read back what `save` kept, or None where no epoch was finished; mend the metrics by it.
+        """Return the saved state, or None if no epoch was finished; repair the metrics from it.
 
-        Raises TrainingError for a file that is damaged.
+        Raises TrainingError for a damaged file.
         """
         import torch
 
@@ -141,8 +141,8 @@ class Run:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
             known = convert(state, _State)
             history = _read_history(known.history)
-        except Exception as error:  # a damaged file raises whatever the unpickler stumbles over
-            reason = brief(error if isinstance(error, ValueError) else "no state of a run")
+        except Exception as error:  # a damaged file can raise anything
+            reason = brief(error if isinstance(error, ValueError) else "not the state of a run")
             raise TrainingError(
                 f"{self.state} is damaged ({reason}): put it back, or start a new run"
             ) from error
@@ -150,12 +150,12 @@ class Run:
         return state | {"history": history}
 
     def check_data(self, dataset: Dataset) -> None:
-        """Raise DataError for a data set with another split than this run has seen so far."""
+        """Raise DataError for a data set whose split differs from the one this run started on."""
         if not self.begun:
             return
         if read_metadata(self.best).split_hash != dataset.split_hash:
             raise DataError(
-                f"--data: {dataset.folder} has another split than the data of {self.folder}: give "
+                f"--data: {dataset.folder} has another split than the data of {self.folder}: pass "
                 "the same data set, or one prepared from the same pictures with the same options"
             )
 
@@ -168,14 +168,14 @@ class Run:
 
 @dataclass(frozen=True)
 class _State:
-    """What every run's state has, beside the parts of its trainer."""
+    """The part of a run's state that is common to all trainers."""
 
     history: list[dict[str, Any]]
     world: int = 1
 
 
 def _read_history(records: list[dict[str, Any]]) -> list[Epoch]:
-    """Read epochs as they were kept. Raises ValueError where one is missing or no epoch."""
+    """Return saved epochs. Raises ValueError if one is missing or invalid."""
     history = [Epoch.from_plain(record) for record in records]
     if [epoch.epoch for epoch in history] != [*range(1, len(history) + 1)]:
         raise ValueError("its epochs are not 1, 2, 3, ...")
@@ -185,7 +185,7 @@ def _read_history(records: list[dict[str, Any]]) -> list[Epoch]:
 
 
 def check_world(state: State) -> None:
-    """Raise TrainingError where a run's state is that of another number of processes."""
+    """Raise TrainingError if a run's state was saved by another number of processes."""
     before, here = state.get("world", 1), distributed.world()
     if before != here:
         raise TrainingError(

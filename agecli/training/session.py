@@ -1,4 +1,4 @@
-"""What every training is put together of: its data, what is learned of them, and where."""
+"""The parts common to every training: its data, its objective, its device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Answered = list[tuple[Tensor, IntArray]]
 
 @dataclass(frozen=True)
 class Session:
-    """What the trainings of all models share, opened once and the same in every process."""
+    """The parts that all trainers share, opened once and equal in every process."""
 
     config: TrainConfig
     run: Run
@@ -40,13 +40,13 @@ class Session:
     device: torch.device
     objective: Objective
     rows: dict[str, IntArray]
-    """Of the images that train, and of those that validate: `train` and `val`."""
+    """Rows of the training and of the validation images: `train` and `val`."""
     teacher: Teacher | None = None
     soft: SoftLabels | None = None
 
     @classmethod
     def open(cls, config: TrainConfig, run: Run, observer: Observer) -> Session:
-        """Open a training's data, and choose its device and objective.
+        """Open a training's data; choose its device and objective.
 
         Raises DataError for a data set that cannot be used or differs between processes.
         """
@@ -70,11 +70,11 @@ class Session:
 
     @property
     def place(self) -> str:
-        """The device in words."""
+        """Return the device in words."""
         return describe_device(self.config, self.device)
 
     def batches(self, split: str) -> Batches:
-        """Make a split's batches, this process's share of them: shuffled where they train."""
+        """Return this process's share of a split's batches, shuffled in training."""
         config, training = self.config, split == "train"
         return Batches(
             self.dataset.images, self.rows[split], batch_size=config.batch_size, shuffle=training,
@@ -89,10 +89,10 @@ class Session:
         return Order(rows, self.dataset.sources[rows], self.config.source_shares())
 
     def soft_labels(self, images: Tensor, rows: IntArray) -> Tensor | None:
-        """Return what is learned of images beside their labels, on their device.
+        """Return the soft labels of images, on the images' device.
 
         images: (B, 3, S, S), or features (B, F), of rows (B,). Distributions over years (B, YEARS)
-        or groups (B, groups), zeros where there is none; None where there is none of any image.
+        or groups (B, groups), zeros where an image has none; None if no image has one.
         """
         if self.teacher:
             return self.teacher(images)
@@ -101,12 +101,12 @@ class Session:
         return torch.from_numpy(self.soft.of(rows)).to(images.device, non_blocking=True)
 
     def answers(self, logits: Tensor) -> Answers:
-        """Read logits (N, outputs) on the CPU as what a model answers, at temperature 1."""
+        """Convert logits (N, outputs) on the CPU to predictions at temperature 1."""
         chances = softmax(logits.numpy())
         return Answers(chances, self.dataset.scheme, self.objective.knows_years)
 
     def validate(self, logits: Tensor, rows: IntArray) -> Validation:
-        """Score logits (N, outputs) on the CPU, a model's answers to the images of rows (N,)."""
+        """Score logits (N, outputs) on the CPU, a model's outputs for the images of rows (N,)."""
         ages = self.dataset.ages[rows]
         device = self.objective.group.device
         loss = self.objective(logits.to(device), torch.from_numpy(ages).to(device))
@@ -116,9 +116,9 @@ class Session:
         return Validation(loss=loss.item(), **shown)
 
     def validate_all(self, answered: Answered) -> Validation:
-        """Score what all processes answered, some of them perhaps nothing; the same on all.
+        """Score the outputs of all processes together; some may have none. Equal on all.
 
-        One scores for all: others' last bits might stop them at another epoch.
+        One scores for all: rounding might otherwise stop the processes at different epochs.
         """
         parts = [part for process in distributed.gather(answered) for part in process]
         logits, rows = torch.cat([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
@@ -126,7 +126,7 @@ class Session:
 
 
 def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainConfig) -> IntArray:
-    """Return the rows (N,) of a split that train or validate a model. Raises DataError for none."""
+    """Return the rows (N,) of a split used to train or validate. Raises DataError for none."""
     rows = dataset.rows(split)
     rows = rows[objective.uses(dataset.ages[rows])]
     if split == "train" and (shares := config.source_shares()):
@@ -135,11 +135,11 @@ def rows_of(dataset: Dataset, split: str, objective: Objective, config: TrainCon
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.limit])
     if len(rows) < (config.smallest_batch if split == "train" else 1):
         raise DataError(
-            f"{dataset.folder} has {len(rows) or 'no'} {split} images to use: prepare more pictures"
+            f"{dataset.folder} has {len(rows) or 'no'} {split} images to use: prepare more images"
         )
     return rows
 
 
 def hash_seed(*parts: int) -> int:
-    """Mix whole numbers into one 63-bit seed."""
+    """Hash integers into one 63-bit seed."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,4 +1,4 @@
-"""What is learned beside the labels: a teacher's answers, or a file's soft labels."""
+"""Soft labels learned beside the labels: a teacher's outputs, or those of a file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 def settle_soft(config: Config, announce: Callable[[str], None]) -> Config:
-    """Check what is learned beside the labels, and fill in the hash of its file.
+    """Check the source of soft labels, and fill in the hash of its file.
 
-    announce: hears how many images have a soft label. Raises UsageError for a teacher and DataError
-    for a file that is of no use.
+    announce: receives how many images have one. Raises UsageError for an unusable teacher,
+    DataError for an unusable file.
     """
     check_teacher(config)
     if not config.soft_labels:
@@ -33,7 +33,7 @@ def settle_soft(config: Config, announce: Callable[[str], None]) -> Config:
     if not count:
         raise DataError(
             f"{OPTION}: no row of {config.soft_labels} names a training image of {config.data}: "
-            "its ids must be those of manifest.csv there"
+            "its ids must be those of the manifest.csv there"
         )
     unknown = f"; {soft.unknown:,} rows name no image of {config.data}" if soft.unknown else ""
     announce(f"{OPTION}: {count:,} of {len(rows):,} training images have one{unknown}")
@@ -41,9 +41,9 @@ def settle_soft(config: Config, announce: Callable[[str], None]) -> Config:
 
 
 def open_soft_labels(config: TrainConfig, dataset: Dataset) -> SoftLabels | None:
-    """Read the file of soft labels that a configuration names; None where it names none.
+    """Read the file of soft labels that a configuration names; return None if it names none.
 
-    Raises DataError for another file than the one that the training began with.
+    Raises DataError for a file other than the one the training started with.
     """
     if not config.soft_labels:
         return None
@@ -51,7 +51,7 @@ def open_soft_labels(config: TrainConfig, dataset: Dataset) -> SoftLabels | None
     found = sha256(read_file(OPTION, path)).hexdigest()
     if config.soft_labels_sha256 not in ("", found):
         raise DataError(
-            f"{OPTION}: {config.soft_labels} is not the file that this training began with: put "
-            "that back, or start a new run"
+            f"{OPTION}: {config.soft_labels} is not the file that this training started with: "
+            "restore that, or start a new run"
         )
     return read_soft_labels(path, dataset)

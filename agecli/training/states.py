@@ -1,4 +1,4 @@
-"""A run's state is put back only where it has the form of what it is put into."""
+"""Check a run's state before it is restored: it has to have the form of what it replaces."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from torch import Tensor
 from agecli.errors import TrainingError, brief
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps for each weight, beside the count of its steps."""
+"""AdamW's state of each weight, beside its step count."""
 
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Turn whatever a state stumbles over that does not fit its run into one line."""
+    """Turn any error of restoring a state that does not fit its run into one line."""
     try:
         yield
     except TrainingError:
         raise
-    except Exception as error:  # of torch, fastai and accelerate: of any kind
+    except Exception as error:  # from torch, fastai and accelerate: of any kind
         reason = brief(error if isinstance(error, ValueError) else repr(error))
         raise TrainingError(
-            f"{path} does not fit its run ({reason}): put the right one back, or start a new run"
+            f"{path} does not fit its run ({reason}): restore the right one, or start a new run"
         ) from error
 
 
 def check_form(state: Any, like: Any, name: str = "state") -> None:
-    """Raise ValueError where a state is not of another one's form: keys, lengths, types, shapes.
+    """Raise ValueError if a state's keys, lengths, types or shapes differ from another's.
 
-    Numbers and None may stand for each other, as in a schedule that has seen no loss yet.
+    A number may stand for None and vice versa, as in a schedule that has seen no loss yet.
     """
     if isinstance(like, dict):
         if not isinstance(state, dict) or state.keys() != like.keys():
-            raise ValueError(f"{name} has other parts")
+            raise ValueError(f"{name} has different keys")
         for key, value in like.items():
             check_form(state[key], value, f"{name}.{key}")
     elif isinstance(like, list | tuple):
         if not isinstance(state, list | tuple) or len(state) != len(like):
-            raise ValueError(f"{name} has another length")
+            raise ValueError(f"{name} has a different length")
         for number, (own, other) in enumerate(zip(state, like, strict=True)):
             check_form(own, other, f"{name}.{number}")
     elif isinstance(like, Tensor):
         if not isinstance(state, Tensor) or (state.shape, state.dtype) != (like.shape, like.dtype):
-            raise ValueError(f"{name} has another shape or type")
+            raise ValueError(f"{name} has a different shape or type")
     elif like is None or (isinstance(like, int | float) and not isinstance(like, bool)):
         if not (state is None or isinstance(state, int | float)):
-            raise ValueError(f"{name} is no number")
+            raise ValueError(f"{name} is not finite")
     elif type(state) is not type(like):
-        raise ValueError(f"{name} has another type")
+        raise ValueError(f"{name} has a different type")
 
 
 def check_steps(schedule: dict[str, Any], left: int) -> None:
-    """Raise ValueError for a one-cycle's state that ends before the steps that are left."""
+    """Raise ValueError for a one-cycle schedule that ends before the remaining steps."""
     if schedule["last_epoch"] + left > schedule.get("total_steps", float("inf")):
-        raise ValueError(f"schedule ends before the {left} steps that are left")
+        raise ValueError(f"schedule ends before the {left} remaining steps")
 
 
 def check_optimizer(state: Any, optimizer: Any) -> None:
-    """Raise ValueError where a state is not one of this AdamW, which may not have taken a step."""
+    """Raise ValueError for a state that is not this AdamW's, before or after its first step."""
     own = optimizer.state_dict()
     check_form(state, own | {"state": state["state"]}, "optimizer")
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes: as if one process had seen all of their images."""
+"""Batch norm over the batches of all processes, as if one process had seen them all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agecli import distributed
 
 
 def share_statistics(model: nn.Module, device: str) -> None:
-    """Have a model's batch norms share their statistics with the other processes, if there are any.
+    """Synchronise the statistics of a model's batch norms between processes, if there are several.
 
-    device: where it is trained. On CUDA they become torch's SyncBatchNorm, which knows no other
-    device; elsewhere ours. Their names, weights and answers in evaluation stay. All processes must
-    have as many images.
+    device: where it is trained. On CUDA they become torch's SyncBatchNorm, which supports no other
+    device; elsewhere ours. Their names, weights and evaluation mode stay the same. All processes
+    must have equally many images.
     """
     if distributed.world() == 1:
         return
@@ -26,11 +26,11 @@ def share_statistics(model: nn.Module, device: str) -> None:
         return
     for module in model.modules():
         if shared := SHARED.get(type(module)):
-            module.__class__ = shared  # so that whoever holds the module has it, too
+            module.__class__ = shared  # so that all references to the module see it
 
 
 class _SharedNorm(_BatchNorm):
-    """What batch norm does otherwise where processes share its statistics."""
+    """Batch norm whose training statistics are shared by all processes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, ...) to the same shape."""
@@ -50,7 +50,7 @@ class _SharedNorm(_BatchNorm):
         return _Normalise.apply(x, self.weight, self.bias, mean, variance, self.eps)
 
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Take the statistics of `count` values per channel into the running ones."""
+        """Update the running statistics with those of `count` values per channel."""
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked.add_(1)
@@ -59,10 +59,10 @@ class _SharedNorm(_BatchNorm):
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm by given statistics, which are those of all processes' batches.
+    """Batch norm by given statistics, those of all processes' batches.
 
-    Its gradient is the one with fixed statistics, less what goes through the statistics: a constant
-    and a multiple of the input per channel, for which the processes add up their sums.
+    Its gradient is the one with fixed statistics, minus the part through the statistics: a constant
+    and a multiple of the input per channel, computed from sums over all processes.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A trained model whose answers are learned, beside the labels (Hinton et al. 2015)."""
+"""Knowledge distillation: a trained model's outputs as soft labels (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agecli.weights import load_weights
 class Teacher(nn.Module):
     """The model of --teacher; it sees the student's augmented images, resized to its own side.
 
-    Raises UsageError for one of other age groups, or that normalises images otherwise.
+    Raises UsageError for a teacher with other age groups or another normalisation.
     """
 
     def __init__(self, config: TrainConfig, scheme: Scheme) -> None:
@@ -32,14 +32,14 @@ class Teacher(nn.Module):
         self.config, self.side = config, metadata.image_size
         if not metadata.knows_years and metadata.scheme != scheme.labels:
             raise UsageError(
-                f"--teacher: {path} answers other age groups than those of {config.data}: give "
-                "one of the same, or one that knows years"
+                f"--teacher: {path} predicts other age groups than those of {config.data}: use "
+                "a teacher with the same ones, or one that predicts years"
             )
         if [*metadata.mean, *metadata.std] != [*config.mean, *config.std]:
-            raise UsageError(f"--teacher: {path} normalises images otherwise: give another")
+            raise UsageError(f"--teacher: {path} normalises images differently: choose another")
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stay in evaluation, whatever the student does."""
+        """Stay in evaluation mode, whatever the student does."""
         return super().train(False)
 
     @torch.no_grad()
@@ -59,5 +59,5 @@ def check_teacher(config: TrainConfig) -> None:
 
 
 def make_teacher(config: TrainConfig, scheme: Scheme) -> Teacher | None:
-    """Load the teacher that a configuration names, in evaluation; None where it names none."""
+    """Load a configuration's teacher, in evaluation mode; return None if it names none."""
     return Teacher(config, scheme).eval() if config.teacher else None

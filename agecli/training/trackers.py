@@ -1,6 +1,6 @@
-"""Send a training's figures to TensorBoard, wandb and their like, by accelerate's trackers.
+"""Log a training's figures to TensorBoard, wandb and others through accelerate's trackers.
 
-Nothing of them is imported without --log-to. By the first process of a launch alone.
+No tracker is imported without --log-to. Only the first process of a launch logs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from agecli.training.records import Epoch
 from agecli.training.runs import Run
 
 PROJECT = "agecli"
-"""The name under which services keep the runs."""
+"""The project's name in tracking services."""
 PLAIN = (str, int, float, bool)
-"""Types of the settings that trackers take as they are."""
+"""Types of settings that trackers accept as they are."""
 
 
 def check_tracker(name: str) -> None:
@@ -31,9 +31,9 @@ def check_tracker(name: str) -> None:
 
 
 class Tracker:
-    """What is sent: the settings at the start, each epoch's figures, those on the test split.
+    """Logs the settings at the start, each epoch's figures, and those on the test split.
 
-    It ends no training: from its first failure on, of which it warns, it is silent.
+    Never stops a training: after its first failure it warns once and logs no more.
     """
 
     def __init__(self, config: TrainConfig, run: Run, warn: Callable[[str], None]) -> None:
@@ -41,16 +41,16 @@ class Tracker:
         self.inner: Any = None
 
     def start(self, *, resumed: bool) -> None:
-        """Open the tracker of --log-to, if any; send the settings of a new run."""
+        """Open the tracker of --log-to, if any; log the settings of a new run."""
         if self.config.log_to != "none":
             self._try(lambda: self._open(resumed))
 
     def add(self, epoch: Epoch) -> None:
-        """Send an epoch's figures, as metrics.jsonl has them."""
+        """Log an epoch's figures, as in metrics.jsonl."""
         self._log(epoch.to_plain(), epoch.epoch)
 
     def finish(self, metrics: dict[str, Any], epochs: int) -> None:
-        """Send the figures on the test split, if any, after so many epochs; close the tracker."""
+        """Log the figures on the test split, if any, after so many epochs; close the tracker."""
         self._log({f"test_{name}": value for name, value in metrics.items()}, epochs)
         if self.inner:
             self._try(self.inner.finish)
@@ -65,7 +65,7 @@ class Tracker:
         else:
             named = {"name": folder.name, "dir": str(folder)} if name == "wandb" else {}
             inner = kind(PROJECT, **named)
-        inner.main_process_only = False  # this is that process, whatever accelerate knows of it
+        inner.main_process_only = False  # this is that process, which accelerate may not know
         inner.start()
         if not resumed:
             values = vars(self.config) | {"run": folder.name}
@@ -85,6 +85,6 @@ class Tracker:
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # of any service: its network, its login, its disk
+        except Exception as error:  # from any service: its network, its login, its disk
             self.inner = None
-            self.warn(f"--log-to {self.config.log_to} failed, and is left out: {brief(error)}")
+            self.warn(f"--log-to {self.config.log_to} failed, and is switched off: {brief(error)}")

@@ -1,4 +1,4 @@
-"""Train a model: what `agecli train` does, for Python."""
+"""Train a model: `agecli train` as a Python function."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that is done."""
+    """A finished training."""
 
     run: Path
-    """Its folder."""
+    """The run's folder."""
     config: TrainConfig
-    """Its settings, with all that was chosen and found on the way."""
+    """Its settings, including all that was chosen or found automatically."""
     metadata: Metadata
-    """What its weights file says of itself: `metrics` are those of the test split."""
+    """The weights file's metadata; `metrics` are those on the test split."""
 
     @property
     def weights(self) -> Path:
-        """The weights file of the best epoch."""
+        """Return the weights file of the best epoch."""
         return Run(self.run).best
 
 
@@ -42,16 +42,16 @@ def train(
     model: str | TrainConfig, *, run: str | Path | None = None, observer: Observer | None = None,
     **settings: Any,
 ) -> Trained:  # fmt: skip
-    """Train a model by its name or configuration, changed by settings: `train("cnn", epochs=3)`.
+    """Train a model given by name or configuration, with other settings: `train("cnn", epochs=3)`.
 
-    settings: those of the model's class in `agecli.config`, `data` among them. run: the folder to
-    fill; runs/MODEL by default. observer: hears of the progress. Raises UsageError for a wrong
-    setting, DataError for a data set that cannot be used, WeightsError for weights to begin with
-    that cannot, TrainingError for a folder in use, a loss that diverges or too little memory.
+    settings: fields of the model's class in `agecli.config`, `data` among them. run: the folder to
+    fill; runs/MODEL by default. observer: receives the progress. Raises UsageError for a wrong
+    setting, DataError for an unusable data set, WeightsError for unusable initial weights,
+    TrainingError for a folder in use, a loss that diverges or too little memory.
     """
     observer = observer or Observer()
     config = configure(model, **settings)
-    dataset = open_for(config)  # say what is wrong before anything is made
+    dataset = open_for(config)  # fail before anything is created
     config = settle(config, observer.warned)
     if config.vram_budget:
         from agecli.inference.pytorch import find_device
@@ -70,22 +70,22 @@ def train(
 def resume(
     run: str | Path, *, observer: Observer | None = None, **place: Any
 ) -> Trained:  # fmt: skip
-    """Go on with the training in a run's folder, by its own settings, to the same end.
+    """Resume the training in a run's folder, with its own settings, to the same result.
 
-    place: settings that say where, `agecli.config.PLACE`, as far as they have changed. Raises
-    TrainingError for a folder that is no run or is damaged, DataError for data of another split,
-    and as `train` does.
+    place: settings of the machine, `agecli.config.PLACE`, that have changed. Raises
+    TrainingError for a folder that is not a run or is damaged, DataError for another split,
+    and the errors of `train`.
     """
     opened, config = distributed.from_main(lambda: Run.open(Path(run)))
     if place:
         if fixed := place.keys() - set(PLACE):
-            raise UsageError(f"{min(fixed)!r} is the run's own: resume takes {', '.join(PLACE)}")
+            raise UsageError(f"{min(fixed)!r} is fixed in the run: resume takes {', '.join(PLACE)}")
         config = configure(config, **place)
     check_tracker(config.log_to)
     try:
         dataset = open_for(config)
     except DataError as error:
-        raise DataError(f"{error}; where the data set has moved to, say with --data") from error
+        raise DataError(f"{error}; if the data set has moved, pass its folder as --data") from error
     if place:
         distributed.from_main(lambda: opened.check_data(dataset))
         if distributed.is_main():
@@ -96,10 +96,10 @@ def resume(
 def settle(
     config: TrainConfig, announce: Callable[[str], None] = lambda text: None, *, dry: bool = False
 ) -> TrainConfig:
-    """Fill in what a model's trainer finds out before it starts, and fetch what it needs.
+    """Resolve settings that depend on files, and download what the trainer needs.
 
-    announce: hears of downloads. dry: the weights to begin with are not needed. Raises UsageError
-    and WeightsError for weights that cannot be begun with.
+    announce: receives notices of downloads. dry: skip the initial weights. Raises UsageError
+    and WeightsError for unusable initial weights.
     """
     check_tracker(config.log_to)
     settled = _trainer(config).settle
@@ -109,9 +109,9 @@ def settle(
 
 
 def fit(config: TrainConfig, run: Run, observer: Observer, *, score: bool = True) -> Metadata:
-    """Train in a run's folder from where it stands; return the metadata of its best weights.
+    """Train in a run's folder from its last epoch; return the metadata of its best weights.
 
-    not score: the test split is not looked at. Raises as `train` does.
+    score: evaluate on the test split at the end. Raises the errors of `train`.
     """
     return _trainer(config).train(config, run, observer, score=score)
 
@@ -122,10 +122,10 @@ def _fill(run: Run, config: TrainConfig, observer: Observer) -> Trained:
         metadata = fit(config, run, observer)
     except DiskError as error:
         way_on = pasteable("agecli", "train", config.model, "--resume", run.folder)
-        raise DiskError(f"{error}, then go on with `{way_on}`") from error
+        raise DiskError(f"{error}, then continue with `{way_on}`") from error
     return Trained(run.folder, config, metadata)
 
 
 def _trainer(config: TrainConfig) -> Any:
-    """Return the module that trains a model: its `settle` and `train`."""
+    """Return the module that trains a model, with `settle` and `train`."""
     return import_module(MODELS[config.model].trainer)

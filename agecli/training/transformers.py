@@ -31,11 +31,11 @@ from agecli.training.soft import settle_soft
 from agecli.weights import Metadata, load_weights
 
 BOTH: Pool = "cls+mean"
-"""The pooling under which features are cached: it holds the others, so that runs can share them."""
+"""The pooling of cached features: it contains the others, so that all runs share the cache."""
 
 
 def settle(config: Dinov2Config, *, announce: Callable[[str], None], dry: bool) -> Dinov2Config:
-    """Find the backbone, and fill in its revision and how it wants images; fetch it if need be."""
+    """Find or download the backbone, and fill in its revision and preprocessing."""
     if config.from_scratch:
         config = replace(config, image_size=config.image_size or TINY["image_size"])
         describe_backbone(config.backbone, "", config.image_size, config.drop_path)
@@ -57,10 +57,10 @@ def train(
 ) -> Metadata:
     """Train a dinov2, or continue its run, and return the metadata of its best weights.
 
-    Frozen, the backbone sees each image once, and heads are trained on its features, by the first
-    process of a launch alone. With `unfreeze`, the best head is where training the last blocks
-    starts (Kumar et al. 2022). As
-    `agecli.training.pytorch.train` does, and raises.
+    If frozen, the backbone sees each image once, and heads are trained on its features, by the
+    first process of a launch only. With `unfreeze`, training the last blocks starts from the best
+    head (Kumar et al. 2022). Parameters and errors are those of
+    `agecli.training.pytorch.train`.
     """
     observer = observer or Observer()
     if config.from_scratch:
@@ -117,12 +117,12 @@ def _train_heads(
 
 
 def _every(session: Session, split: str) -> IntArray:
-    """Return the rows whose features are cached: all of a split, so that runs can share them."""
+    """Return the rows whose features are cached: all of a split, so that runs share the cache."""
     return session.rows[split] if session.config.limit else session.dataset.rows(split)
 
 
 def _cache(model: Any, session: Session, config: Dinov2Config) -> dict[str, list[Path]]:
-    """Compute the features of the images that train and that validate, in all their views."""
+    """Compute the features of the training and validation images, in all their views."""
     files: dict[str, list[Path]] = {"train": [], "val": []}
     for split, view in [("val", 0), *(("train", view) for view in range(config.views))]:
         what = f"{split} features" + (f", view {view + 1}" if view else "")
@@ -134,7 +134,7 @@ def _cache(model: Any, session: Session, config: Dinov2Config) -> dict[str, list
 
 
 def _read(session: Session, config: Dinov2Config, split: str, files: list[Path]) -> Features:
-    """Read the cached features of the images that are used, in all their views."""
+    """Read the cached features of the images used, in all their views."""
     every, used = _every(session, split), session.rows[split]
     views = [_pooled(read_features(file), config.pool) for file in files]
     if len(used) < len(every):
@@ -144,7 +144,7 @@ def _read(session: Session, config: Dinov2Config, split: str, files: list[Path])
 
 
 def _pooled(features: Tensor, pool: str) -> Tensor:
-    """Pick what a head sees of features (N, 2 · D) under both poolings."""
+    """Select a head's input from features (N, 2 · D) under both poolings."""
     width = features.shape[1] // 2
     return {"cls": features[:, :width], "mean": features[:, width:], BOTH: features}[pool]
 

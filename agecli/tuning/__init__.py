@@ -1,1 +1,1 @@
-"""The search for settings: a study, its workers, and what they found."""
+"""Hyperparameter search: a study, its workers, and its results."""

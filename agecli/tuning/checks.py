@@ -1,4 +1,4 @@
-"""What a study's storage holds of its trials, checked before it is used."""
+"""Check the trials in a study's storage before they are used."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Count = Annotated[int, Meta(ge=0, le=10**9)]
 
 class _Attributes(TypedDict, total=False):
     error: str
-    """Why it failed."""
+    """Why the trial failed."""
     first: Count
-    """The trial that it is another attempt of."""
+    """The trial that this one retries."""
     attempts: Count
 
 
 class _System(TypedDict, total=False):
     fixed_params: dict[str, Value]
-    """Settings that it was queued with."""
+    """The settings it was queued with."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Trial:
 
 
 def check_trials(study: Study, searched: Collection[str], *, minimises: bool) -> None:
-    """Raise ValueError for what cannot be: another direction, settings that are not searched."""
+    """Raise ValueError for another direction, or settings that are not searched."""
     wanted = StudyDirection.MINIMIZE if minimises else StudyDirection.MAXIMIZE
     if study.directions != [wanted]:
         raise ValueError(f"its direction is not {wanted.name}")
@@ -53,4 +53,4 @@ def check_trials(study: Study, searched: Collection[str], *, minimises: bool) ->
             raise ValueError(f"trial {read.number} has a setting {unknown[0]!r}")
         whole = read.values and read.params.keys() == set(searched)
         if trial.state == TrialState.COMPLETE and (not whole or trial.duration is None):
-            raise ValueError(f"trial {read.number} is not whole")
+            raise ValueError(f"trial {read.number} is incomplete")

@@ -1,4 +1,4 @@
-"""What a search is to do: its space, its fixed settings, and the study that it goes on with."""
+"""Plan a search: its space, its fixed settings, and the study to start or continue."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from agecli.training.train import settle
 from agecli.tuning.study import Spec, Study
 
 CHANGES_LOSS = ("objective", "label_width")
-"""Settings that change what the validation loss is: under two of their values it is no measure."""
+"""Settings that change the definition of the validation loss, which then cannot be compared."""
 
 
 def choose_space(
     kind: type[TrainConfig], asked: Settings, file: Path | None, metric: str
 ) -> tuple[Space, Settings]:
-    """Return what is searched (by the model or a file) and what is fixed (by options or the file).
+    """Return the settings to search (of the model or a file) and the fixed ones (options or file).
 
-    Raises UsageError for a file with settings that the model does not have or values it refuses.
+    Raises UsageError for a file with unknown settings or invalid values.
     """
     if file is None:
         left_out = CHANGES_LOSS if metric == "val_loss" else ()
@@ -44,10 +44,10 @@ def choose_space(
     space, fixed = read_space(read_table(file), str(file))
     check_names(space | fixed, kind, str(file))
     if twice := sorted((space | fixed).keys() & asked.keys()):
-        raise UsageError(f"{flag_of(twice[0])} is in {file} as well: give it once")
+        raise UsageError(f"{flag_of(twice[0])} is in {file} as well: pass it once")
     if metric == "val_loss" and (unfit := sorted(space.keys() & set(CHANGES_LOSS))):
         raise UsageError(
-            f"{file}: with another {unfit[0]} the validation loss is another measure: search it "
+            f"{file}: validation losses with different {unfit[0]} cannot be compared: search it "
             "with --metric val_exact"
         )
     try:
@@ -64,23 +64,23 @@ def open_study(
     folder: Path, url: str, kind: type[TrainConfig], asked: Settings, goals: Settings,
     file: Path | None, announce: Callable[[str], None],
 ) -> Study:  # fmt: skip
-    """Open the study in a folder, or start it with what is asked for.
+    """Open the study in a folder, or create it with the requested search.
 
-    goals: metric and pruner, as far as given. Raises UsageError where the study that is there
+    goals: metric and pruner, if given. Raises UsageError if the existing study
     searches something else.
     """
     if distributed.world() > 1:
-        raise UsageError("agecli tune starts its own --workers: start it without a launcher")
+        raise UsageError("`agecli tune` starts its own --workers: run it without a launcher")
     study = Study.open(folder, url)
     if study is not None:
         _check_same(study, kind, asked, goals, file)
         return study
     if (folder / BEST).exists():
-        raise UsageError(f"{folder} is a study on a database: give its --storage")
+        raise UsageError(f"{folder} is a study on a database: pass its --storage")
     whole: Settings = {"metric": "val_exact", "pruner": "hyperband"} | goals
     space, asked = choose_space(kind, asked, file, whole["metric"])
     if not space:
-        raise UsageError("nothing is left to search: every setting of the space is given")
+        raise UsageError("nothing is left to search: every setting of the space is fixed")
     base = kind(**asked)
     dataset = open_for(base)
     base = settle(base, announce)
@@ -97,7 +97,7 @@ def _check_same(
     file: Path | None,
 ) -> None:  # fmt: skip
     spec = study.spec
-    way_on = "give the same again, or another --study"
+    way_on = "use the same value, or another --study"
     if spec.model != kind.model:
         raise UsageError(f"{study.folder} is a study of the {spec.model}: {way_on}")
     known = spec.settings | spec.asked | {"metric": spec.metric, "pruner": spec.pruner}
@@ -118,5 +118,5 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
 
 
 def _plain(dimension: Dimension) -> Any:
-    """Return a dimension in TOML's form."""
+    """Return a dimension as TOML values."""
     return list(dimension.values) if isinstance(dimension, Choice) else asdict(dimension)

@@ -1,4 +1,4 @@
-"""A search in pictures: history, importances, slices, parallel coordinates, as PNG."""
+"""Plots of a search as PNG: history, importances, slices, parallel coordinates."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LABELS = {
     "val_loss": "Loss on validation",
 }
 COLUMNS = 4
-"""Slices beside each other."""
+"""Slices per row."""
 
 
 def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, float]) -> list[Path]:
-    """Draw what there is to draw into the study's folder; give the files."""
+    """Draw the plots for which there are trials into the study's folder; return the files."""
     complete = [t for t in progress.finished if t.state == TrialState.COMPLETE]
     plots: dict[str, Callable[[], Figure]] = {}
     if complete:
@@ -56,11 +56,11 @@ def draw_plots(study: Study, progress: StudyProgress, importances: dict[str, flo
 def _history(study: Study, progress: StudyProgress) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_figure(8, 4.2, "Trials in the order they were finished")
+    figure, axes = new_figure(8, 4.2, "Trials in the order they finished")
     order = {trial.number: place for place, trial in enumerate(progress.finished, 1)}
     styles = (
         (TrialState.COMPLETE, "finished", {"color": BLUE}),
-        (TrialState.PRUNED, "given up early", {"facecolor": "none", "edgecolor": GREY}),
+        (TrialState.PRUNED, "pruned", {"facecolor": "none", "edgecolor": GREY}),
     )
     for state, label, style in styles:
         trials = [t for t in progress.finished if t.state == state and t.value is not None]
@@ -80,7 +80,7 @@ def _history(study: Study, progress: StudyProgress) -> Figure:
 
 
 def _importances(importances: dict[str, float]) -> Figure:
-    title = "Share of each setting in what makes the trials differ"
+    title = "Importance: share of the variance between trials"
     figure, axes = new_figure(8, 0.42 * len(importances) + 1.2, title)
     names = list(importances)[::-1]
     bars = axes.barh(names, [importances[name] for name in names], color=BLUE, height=0.6)
@@ -95,7 +95,7 @@ def _slice(study: Study, complete: list[FrozenTrial]) -> Figure:
     dimensions = study.spec.dimensions
     columns = min(COLUMNS, len(dimensions))
     rows = -(-len(dimensions) // columns)
-    title = "Each setting by itself (later trials darker)"
+    title = "Each setting alone (later trials darker)"
     figure, grid = new_figures(3 * columns, 2.8 * rows + 0.4, title, rows, columns)
     values, order = [trial.value for trial in complete], [trial.number for trial in complete]
     for axes, (name, dimension) in zip(grid.flat, dimensions.items(), strict=False):
@@ -123,7 +123,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
     mark = "{:.4f}".format if study.spec.minimises else "{:.1%}".format
     worth = (values - low) / (high - low or 1)
     good = 1 - worth if study.spec.minimises else worth
-    for place in np.argsort(good):  # the best lie on top
+    for place in np.argsort(good):  # the best on top
         trial = complete[place]
         line = [_position(d, trial.params[name]) for name, d in dimensions.items()]
         colour = colormaps["Blues"](0.25 + 0.75 * good[place])
@@ -141,7 +141,7 @@ def _parallel(study: Study, complete: list[FrozenTrial]) -> Figure:
 
 
 def _scale(axes: Axes, place: int, marks: list[tuple[float, str]]) -> None:
-    """Draw one of the parallel axes, with its marks."""
+    """Draw one of the parallel axes, with its tick marks."""
     axes.axvline(place, color=GREY, linewidth=0.8, zorder=0)
     for height, text in marks:
         axes.annotate(
@@ -151,7 +151,7 @@ def _scale(axes: Axes, place: int, marks: list[tuple[float, str]]) -> None:
 
 
 def _position(dimension: Dimension, value: Any) -> float:
-    """Return a value's place on its axis, from 0 to 1."""
+    """Return a value's position on its axis, from 0 to 1."""
     if isinstance(dimension, Choice):
         return dimension.values.index(value) / max(1, len(dimension.values) - 1)
     low, high = dimension.low, dimension.high
@@ -163,7 +163,7 @@ def _position(dimension: Dimension, value: Any) -> float:
 
 
 def _marks(dimension: Dimension) -> list[tuple[float, str]]:
-    """Return places on a dimension's axis, and what is written there."""
+    """Return positions and labels of the tick marks on a dimension's axis."""
     if isinstance(dimension, Choice):
         return [(_position(dimension, value), str(value)) for value in dimension.values]
     low, high = dimension.low, dimension.high
@@ -172,7 +172,7 @@ def _marks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _value_axis(axes: Axes, study: Study, values: list[Any]) -> None:
-    """Name the value's axis, in percent where it is a share, and cut it to finished trials."""
+    """Label the value axis, in percent for shares, and clip it to the range of complete trials."""
     from matplotlib.ticker import PercentFormatter
 
     axes.set_ylabel(LABELS[study.spec.metric], color=INK)

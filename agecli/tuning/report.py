@@ -1,4 +1,4 @@
-"""A search as a page: the table of its best trials, and its plots."""
+"""The report of a search: a table of its best trials, and its plots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agecli.tuning.summary import BEST_MARK, Summary
 
 
 def check_study(folder: Path) -> None:
-    """Raise UsageError where a search would write over a file that is none of a search's."""
+    """Raise UsageError if a search would overwrite a file that no search has written."""
     if not folder.is_dir():
         return
     names = ("report.html", *(f"{name}.png" for name in PLOTS))
@@ -24,7 +24,7 @@ def check_study(folder: Path) -> None:
 
 
 def write_report(study: Study, progress: StudyProgress, summary: Summary) -> list[Path]:
-    """Draw the plots as PNG, and write one HTML file that holds them all."""
+    """Draw the plots as PNG, and write one HTML file that contains them all."""
     pictures = draw_plots(study, progress, summary.importances)
     page = study.folder / "report.html"
     write_text(page, _page(summary, pictures).html())
@@ -44,9 +44,9 @@ def _page(summary: Summary, pictures: list[Path]) -> Page:
     counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items())
     plots = [Plots([picture]) for picture in pictures]  # each as wide as the page
     sections: list[Section] = [("Best trials", [grid]), ("Plots", [*plots])]
-    return Page("tune", f"{summary.model}: what a search found", counts, sections)
+    return Page("tune", f"{summary.model}: results of the search", counts, sections)
 
 
 def show(value: Any) -> str:
-    """Write a setting's value shortly."""
+    """Format a setting's value."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

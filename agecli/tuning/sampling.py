@@ -1,4 +1,4 @@
-"""How Optuna draws a study's trials and gives up hopeless ones."""
+"""Optuna's sampler and pruners for a study."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from optuna.trial import FrozenTrial
 from agecli.config import Choice, Dimension, Int, Pruner
 
 STARTUP = 5
-"""Trials that the median pruner lets finish before it compares."""
+"""Trials that finish before the median pruner starts to prune."""
 
 
 class SeededSampler(TPESampler):
-    """Optuna's TPE (Watanabe 2023), seeded by study and trial: any worker draws the same."""
+    """Optuna's TPE (Watanabe 2023), seeded by study and trial: all workers draw the same."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self.seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Start the trial's own randomness."""
+        """Seed the trial's own random generator."""
         seed = np.random.SeedSequence((self.seed, trial.number)).generate_state(1)[0]
         super().__init__(seed=int(seed), multivariate=True, constant_liar=True)
         super().before_trial(study, trial)
@@ -33,8 +33,8 @@ class SeededSampler(TPESampler):
 def make_pruner(name: Pruner, epochs: int) -> BasePruner:
     """Build a pruner: Hyperband (Li et al. 2018), the median rule, or none.
 
-    None judges a trial by its first epoch, nor by the first ninth of a long training: while
-    one-cycle's rate is high the better settings often look worse.
+    No pruner judges a trial by its first epoch, nor by the first ninth of a long training:
+    while the one-cycle rate is high, better settings often look worse.
     """
     first = max(2, epochs // 9)
     if name == "hyperband" and first < epochs:
@@ -45,7 +45,7 @@ def make_pruner(name: Pruner, epochs: int) -> BasePruner:
 
 
 def suggest(trial: Trial, name: str, dimension: Dimension) -> Any:
-    """Draw a setting of a trial."""
+    """Suggest a value of a trial's setting."""
     if isinstance(dimension, Choice):
         return trial.suggest_categorical(name, dimension.values)
     if isinstance(dimension, Int):
@@ -54,7 +54,7 @@ def suggest(trial: Trial, name: str, dimension: Dimension) -> Any:
 
 
 def holds(dimension: Dimension, value: Any) -> bool:
-    """Return whether a value is one of a dimension's."""
+    """Return whether a value lies in a dimension."""
     if isinstance(dimension, Choice):
         return value in dimension.values
     return isinstance(value, int | float) and dimension.low <= value <= dimension.high

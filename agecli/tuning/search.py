@@ -20,13 +20,13 @@ from agecli.tuning.summary import write_best
 from agecli.tuning.worker import REFUSED, Job
 
 POLL_SECONDS = 0.5
-"""Between two looks at the study and its workers."""
+"""Seconds between two polls of the study and its workers."""
 MOST_DEATHS = 5
-"""Workers in a row that may be killed without a trial being finished."""
+"""Consecutive workers that may be killed without finishing a trial."""
 LAST_SECONDS = 5.0
-"""That a worker has to end once its search does."""
+"""Seconds that a worker has to end once its search ends."""
 IDLE_SECONDS = 5.0
-"""Between two looks for trials of other machines that have died, once ours are done."""
+"""Seconds between two polls for stale trials of other machines, once ours are done."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class _Worker:
     slot: int
 
     def dismiss(self) -> None:
-        """Have it end at once."""
+        """Make it end at once."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -52,7 +52,7 @@ class _Worker:
 
 
 class Search:
-    """Workers of one machine on a study; on leaving the context none is left."""
+    """The workers of one machine on a study; leaving the context ends them all."""
 
     def __init__(
         self, study: Study, *, url: str, trials: int, workers: int, timeout: float | None,
@@ -70,14 +70,14 @@ class Search:
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
-            worker.dismiss()  # what it trains goes on from its last epoch
+            worker.dismiss()  # its trial resumes from its last epoch
         for worker in self.workers:
             worker.end(LAST_SECONDS)
 
     def run(self, show: Callable[[StudyProgress], None]) -> StudyProgress:
-        """Work until all trials are over, or the time is up; show is called a few times a second.
+        """Run until all trials are over or time is up; call show a few times a second.
 
-        Raises TrainingError, with a worker's own words, where none can work.
+        Raises TrainingError, with a worker's message, if no worker can run.
         """
         progress = self.study.progress(self.job.trials)
         best = None
@@ -85,7 +85,7 @@ class Search:
         while True:
             if progress.best and progress.best.number != best:
                 best = progress.best.number
-                write_best(self.study, progress.best)  # also where a kill came between
+                write_best(self.study, progress.best)  # also after a kill in between
                 show(progress)
             self._reap(progress)
             late = self.job.deadline is not None and time.time() >= self.job.deadline
@@ -105,14 +105,14 @@ class Search:
             self.deaths = 0 if progress.done > done else self.deaths
 
     def _fill(self, progress: StudyProgress) -> None:
-        """Start workers where trials are left for them."""
+        """Start workers while trials are left for them."""
         free = set(range(self.count)) - {worker.slot for worker in self.workers}
         left = self.study.left(self.job.trials)
         for slot in sorted(free)[:left]:
             self.workers.append(self._start(slot))
 
     def _start(self, slot: int) -> _Worker:
-        """Start a worker with its share of the processors, or on its GPU."""
+        """Start a worker with its share of the CPUs, or on its GPU."""
         threads = max(1, default_workers() // self.count)
         given = os.environ.get("OMP_NUM_THREADS", "")
         if given.isdecimal():
@@ -130,17 +130,17 @@ class Search:
             process = subprocess.Popen(
                 [sys.executable, "-m", "agecli.tuning.worker"],
                 stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment,
-                # Ctrl-C is for us alone: a worker that hears of it would call its trial failed.
+                # Ctrl-C is for this process only: a worker that gets it would fail its trial.
                 start_new_session=True,
             )  # fmt: skip
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then its log says why
+        with contextlib.suppress(BrokenPipeError):  # its log then says why
             process.stdin.write(json.dumps(asdict(self.job)).encode() + b"\n")
-            process.stdin.flush()  # stays open: its end is the worker's
+            process.stdin.flush()  # stays open: closing it ends the worker
         return _Worker(process, log, slot)
 
     def _reap(self, progress: StudyProgress) -> None:
-        """Let go of workers that have ended; raise what one of them has stumbled over."""
+        """Remove workers that have ended; raise the error of one that failed."""
         for worker in [w for w in self.workers if w.process.poll() is not None]:
             self.workers.remove(worker)
             code = worker.end()
@@ -153,14 +153,14 @@ class Search:
                 self.deaths += 1
             if self.deaths >= MOST_DEATHS:
                 raise TrainingError(
-                    f"{self.deaths} workers in a row were killed before they finished a trial "
-                    f"(the last by signal {-code}, as when memory runs out): take fewer --workers, "
+                    f"{self.deaths} consecutive workers were killed before they finished a trial "
+                    f"(the last by signal {-code}, as when memory runs out): use fewer --workers, "
                     "or a smaller --batch-size or --image-size"
                 )
 
 
 def _count_gpus(device: str) -> int:
-    """Count the GPUs that workers share: none, where they train on another device."""
+    """Count the GPUs that workers share: 0 if they train on another device."""
     import torch
 
     from agecli.inference.pytorch import find_device

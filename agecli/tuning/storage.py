@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file that survives its writers, or a database."""
+"""Storage of a study: a journal file that survives killed writers, or a database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agecli.errors import TrainingError, UsageError, brief
 
 JOURNAL = "journal.log"
 HEARTBEAT, GRACE = 15, 60
-"""Seconds between a worker's signs of life in a database, and without one until it is dead."""
+"""Seconds between a worker's heartbeats in a database, and without one until it counts as dead."""
 
 DRIVERS = {
     "postgresql": ("psycopg", "postgresql"),
@@ -30,33 +30,33 @@ DRIVERS = {
 """Databases by their URL's scheme: the driver, and the extra that installs it."""
 
 OnStale = Callable[["Study", "FrozenTrial"], None]
-"""Told of a trial whose worker has died, once it was marked as failed."""
+"""Called with a trial whose worker has died, once it is marked as failed."""
 
 
 def open_storage(folder: Path, url: str, on_stale: OnStale) -> BaseStorage:
-    """Open the storage of a study: a database by its URL, or without one the folder's journal.
+    """Open a study's storage: a database by its URL, or the folder's journal without one.
 
-    Raises UsageError for a URL that is none, TrainingError for a database that does not answer.
+    Raises UsageError for an invalid URL, TrainingError for a database that does not respond.
     """
     if url:
         return _database(url, on_stale)
     path = folder / JOURNAL
     try:
         return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
-    except Exception as error:  # a damaged line raises whatever its reader stumbles over
+    except Exception as error:  # a damaged line can raise anything
         raise damaged(path, error) from error
 
 
 def damaged(path: Path | str, error: Exception) -> TrainingError:
-    """Say that a study cannot be read, and what to do."""
+    """Return the error for a study that cannot be read."""
     reason = brief(error if isinstance(error, ValueError) else repr(error))
-    return TrainingError(f"{path} is damaged ({reason}): put it back, or start another --study")
+    return TrainingError(f"{path} is damaged ({reason}): restore it, or start another --study")
 
 
 class _JournalLock(JournalFileOpenLock):
-    """Optuna's lock of a journal, by the system: it ends with a killed writer.
+    """Optuna's journal lock, as a system lock: it is released when its writer is killed.
 
-    What that one wrote by half is no line, and is taken off before the next one writes.
+    A half-written line is cut off before the next write.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -72,7 +72,7 @@ class _JournalLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Leave the lock."""
+        """Release the lock."""
         self.lock.release()
 
 
@@ -82,7 +82,7 @@ def _ends_line(file: Any, end: int) -> bool:
 
 
 def _last_line_end(file: Any, end: int, step: int = 1 << 16) -> int:
-    """Find the end of the last whole line in front of a position."""
+    """Return the end of the last complete line before a position."""
     while end > 0:
         start = max(0, end - step)
         file.seek(start)
@@ -98,7 +98,7 @@ def _database(url: str, on_stale: OnStale) -> BaseStorage:
     driver, extra = DRIVERS.get(scheme.partition("+")[0], ("", ""))
     if not separator or not driver:
         raise UsageError(
-            "--storage: takes a URL as postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…; "
+            "--storage: takes a URL such as postgresql://USER:PASSWORD@HOST/DATABASE or mysql://…; "
             "without one, the study is a file in its folder"
         )
     if "+" not in scheme:
@@ -107,14 +107,14 @@ def _database(url: str, on_stale: OnStale) -> BaseStorage:
         url = f"{extra}+{driver}://{rest}"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats, since 2021
+            warnings.simplefilter("ignore", ExperimentalWarning)  # about heartbeats, since 2021
             return RDBStorage(
                 url, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE, heartbeat_stale_trial_callback=on_stale,
             )  # fmt: skip
-    except Exception as error:  # of SQLAlchemy, its drivers, and what stands behind them
+    except Exception as error:  # from SQLAlchemy, its drivers or the server
         reason = brief(getattr(error, "orig", error))
         raise TrainingError(
-            f"--storage: the database does not answer as it should ({reason}): check the URL, and "
-            "that its server runs"
+            f"--storage: the database does not respond as it should ({reason}): check the URL, and "
+            "that its server is running"
         ) from error

@@ -1,4 +1,4 @@
-"""A study: trials of settings on Optuna's storage, claimed one by one by any number of workers."""
+"""A study: trials in Optuna's storage, claimed one by one by any number of workers."""
 
 from __future__ import annotations
 
@@ -22,59 +22,59 @@ from agecli.tuning.sampling import SeededSampler, holds, make_pruner, suggest
 from agecli.tuning.storage import JOURNAL, damaged, open_storage
 
 SPEC = "agecli"
-"""The study's attribute that holds its `Spec`."""
+"""The study's attribute with its `Spec`."""
 MOST_ATTEMPTS = 3
-"""Times that a trial is tried whose worker is killed."""
+"""Attempts at a trial whose worker is killed."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a study searches, for all its workers on all machines."""
+    """The definition of a study, for all its workers on all machines."""
 
     model: str
     settings: Settings
-    """The configuration of every trial, but for what is searched."""
+    """The configuration of every trial, except for the searched settings."""
     asked: Settings
-    """What of it was on the command line."""
+    """The settings fixed on the command line."""
     space: Settings
-    """What is searched, in TOML's form."""
+    """The search space, as TOML values."""
     metric: Metric
     pruner: Pruner
     split_hash: str
 
     @property
     def base(self) -> TrainConfig:
-        """The configuration of every trial, but for what is searched."""
+        """Return the configuration of every trial, except for the searched settings."""
         return read_config(self.settings)
 
     @property
     def dimensions(self) -> Space:
-        """What is searched."""
+        """Return the search space."""
         return read_space(self.space, SPEC)[0]
 
     @property
     def minimises(self) -> bool:
-        """Whether less of the metric is better."""
+        """Return whether a lower metric is better."""
         return self.metric == "val_loss"
 
 
 @dataclass
 class StudyProgress:
-    """How far a study is."""
+    """The progress of a study."""
 
     trials: int
-    """How many there shall be."""
+    """Number of trials requested."""
     complete: int = 0
     pruned: int = 0
     failed: int = 0
     running: int = 0
     history: list[float] = field(default_factory=list)
-    """The best value so far after each finished trial."""
+    """The best value so far, after each finished trial."""
     best: FrozenTrial | None = None
     finished: list[FrozenTrial] = field(default_factory=list)
-    """Trials that are over, for whatever reason but a killed worker, in their order of time."""
+    """Trials that are over, except by a killed worker, in order of time."""
     seconds: float = 0.0
-    """A trial's mean time."""
+    """Mean duration of a trial."""
 
     @property
     def done(self) -> int:
@@ -83,7 +83,7 @@ class StudyProgress:
 
 
 class Study:
-    """A study in a folder, its trials on a journal there or on a database."""
+    """A study in a folder, its trials in a journal there or in a database."""
 
     def __init__(self, folder: Path, inner: optuna.Study, spec: Spec, *, on_journal: bool) -> None:
         self.folder, self.inner, self.spec, self.on_journal = folder, inner, spec, on_journal
@@ -93,9 +93,9 @@ class Study:
 
     @classmethod
     def open(cls, folder: Path, url: str = "") -> Study | None:
-        """Open a study to go on with it; return None where there is none.
+        """Open an existing study; return None if there is none.
 
-        Raises TrainingError for one that is damaged, or of another version of agecli.
+        Raises TrainingError for one that is damaged or from an incompatible version of agecli.
         """
         if not url and not (folder / JOURNAL).exists():
             return None
@@ -105,7 +105,7 @@ class Study:
         except KeyError:
             return None
         kept = inner.user_attrs.get(SPEC)
-        if kept is None:  # killed while it was made
+        if kept is None:  # killed while it was created
             return None
         try:
             spec = convert(kept, Spec)
@@ -122,7 +122,7 @@ class Study:
 
     @classmethod
     def create(cls, folder: Path, url: str, spec: Spec) -> Study:
-        """Start a study, whose first trial is the defaults."""
+        """Create a study, whose first trial has the default settings."""
         folder.mkdir(parents=True, exist_ok=True)
         inner = optuna.create_study(
             study_name=folder.resolve().name, storage=_open(folder, url), load_if_exists=True,
@@ -135,10 +135,10 @@ class Study:
         return cls(folder, inner, spec, on_journal=not url)
 
     def work(self, trials: int, train: Callable[[Claimed], float]) -> bool:
-        """Take one trial and train it; False where none is left to take.
+        """Claim one trial and train it; return False if none is left.
 
-        trials: how many the study shall have. train: returns the trial's value; raises TrialPruned
-        for one that is given up, TrainingError for one that fails.
+        trials: number requested. train: returns the trial's value; raises TrialPruned
+        for a pruned trial, TrainingError for a failed one.
         """
         claimed: Claimed | None = None
 
@@ -152,7 +152,7 @@ class Study:
                 trial.set_user_attr("error", str(error))
                 raise
 
-        self._claim.acquire()  # one at a time counts and takes, so that none is one too many
+        self._claim.acquire()  # one at a time counts and claims: no trial too many
         try:
             self._fail_stale()
             if not self._left(trials):
@@ -160,12 +160,12 @@ class Study:
             self.inner.optimize(objective, n_trials=1, catch=(TrainingError,))
         finally:
             self._claim.release()
-            if claimed:  # only now is its end on record
+            if claimed:  # only now is its end recorded
                 claimed.release()
         return True
 
     def left(self, trials: int) -> int:
-        """Count the trials left to take, after a look for those whose worker has died."""
+        """Count the trials left to claim, after failing those whose worker has died."""
         with self._claim:
             self._fail_stale()
             return self._left(trials)
@@ -175,7 +175,7 @@ class Study:
         return max(0, trials - progress.done - progress.running)
 
     def progress(self, trials: int) -> StudyProgress:
-        """Count the trials, by state, and follow the best value."""
+        """Return the counts of trials by state, and the course of the best value."""
         progress = StudyProgress(trials)
         every = self.inner.get_trials(deepcopy=False)
         progress.running = sum(trial.state == TrialState.RUNNING for trial in every)
@@ -194,16 +194,16 @@ class Study:
         return progress
 
     def beats(self, trial: FrozenTrial, other: FrozenTrial | None) -> bool:
-        """Return whether a finished trial is better than another one, or than none."""
+        """Return whether a finished trial is better than another; always, if the other is None."""
         if other is None:
             return True
         assert trial.value is not None and other.value is not None
         return (trial.value < other.value) if self.spec.minimises else (trial.value > other.value)
 
     def _fail_stale(self) -> None:
-        """Find trials whose worker is gone, and try them again.
+        """Fail trials whose worker is gone, and queue them again.
 
-        By the lock that it held; in a database by its signs of life, since it may be anywhere.
+        Known by the lock it held; in a database by heartbeats, since it may run anywhere.
         """
         if not self.on_journal:
             optuna.storages.fail_stale_trials(self.inner)
@@ -217,7 +217,7 @@ class Study:
                 Path(lock.lock_file).unlink(missing_ok=True)
 
     def lock_of(self, trial: Trial | FrozenTrial) -> FileLock:
-        """Return the lock that a trial's worker holds, and nobody else once it has ended."""
+        """Return the lock that a trial's worker holds while it runs."""
         path = self.folder / "trials" / f"{trial.number:04}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path)
@@ -225,18 +225,18 @@ class Study:
 
 @dataclass
 class Claimed:
-    """A trial that this process has taken, and nobody else trains."""
+    """A trial that this process has claimed and trains exclusively."""
 
     trial: Trial
     folder: Path
-    """Its run; that of the first attempt, so that it goes on from there."""
+    """Its run folder; that of the first attempt, so that it resumes from there."""
     settings: Settings
-    """What is searched, with the trial's values."""
+    """The trial's values of the searched settings."""
     _lock: FileLock
 
     @classmethod
     def take(cls, study: Study, trial: Trial) -> Claimed:
-        """Hold a trial's lock, and draw its settings."""
+        """Acquire a trial's lock, and draw its settings."""
         lock = study.lock_of(trial)
         lock.acquire()
         first = trial.user_attrs.get("first", trial.number)
@@ -247,22 +247,22 @@ class Claimed:
         return cls(trial, study.folder / "trials" / f"{first:04}", settings, lock)
 
     def mark_stopped(self) -> None:
-        """Note that it is not the trial's fault that it ends: whoever searches has stopped."""
+        """Record that the search was stopped, so that the trial is not at fault."""
         _stopped(Path(self._lock.lock_file)).touch()
 
     def release(self) -> None:
-        """Leave the lock."""
+        """Release the lock."""
         Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
 
 def was_killed(trial: FrozenTrial) -> bool:
-    """Return whether a trial ended because its worker did: another one is tried in its place."""
+    """Return whether a trial failed because its worker died; it is then retried."""
     return trial.state == TrialState.FAIL and "error" not in trial.user_attrs
 
 
 def _try_again(folder: Path, study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a killed trial once more, with the same settings; one that was stopped, always."""
+    """Queue a killed trial again, with the same settings; without limit if it was stopped."""
     attempts = trial.user_attrs.get("attempts", 1)
     stopped = _stopped(folder / "trials" / f"{trial.number:04}")
     if not stopped.exists():
@@ -274,7 +274,7 @@ def _try_again(folder: Path, study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _stopped(trial: Path) -> Path:
-    """Return the file that says that a trial was stopped, and has not killed its worker."""
+    """Return the file that marks a trial as stopped, and not as killing its worker."""
     return trial.with_suffix(".stopped")
 
 

@@ -1,4 +1,4 @@
-"""What a search found: its best trials, the importance of each setting, the best ones as a file."""
+"""Results of a search: the best trials, the importance of each setting, the best as a file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from agecli.files import write_text
 from agecli.tuning.study import Study, StudyProgress
 
 TOP = 10
-"""Trials in the table of the best."""
+"""Trials in the table of the best ones."""
 FEWEST = 4
-"""Finished trials from which on importances say something."""
+"""Fewest complete trials for which importances are meaningful."""
 
 BUDGET = ("epochs", "limit", "vram_budget", "workers")
-"""Settings of a trial that are none of a training with its result."""
+"""Settings of a trial that are left out when its result is trained again."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class TrialResult:
 
     trial: int
     value: float | None
-    """Of the metric, at the epoch with the best validation loss; None for one that failed."""
+    """The metric at the epoch with the best validation loss; None for a failed trial."""
     epochs: int
     seconds: float | None
     settings: dict[str, Value]
-    """Those that were searched."""
+    """The searched settings."""
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialResult:
-        """Describe a trial of Optuna's."""
+        """Return the result of an Optuna trial."""
         seconds = trial.duration.total_seconds() if trial.duration else None
         epochs = len(trial.intermediate_values)
         return cls(trial.number, trial.value, epochs, seconds, trial.params)
@@ -43,29 +43,29 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a search found."""
+    """Results of a search."""
 
     study: Path
-    """Its folder."""
+    """The study's folder."""
     model: str
     metric: str
     trials: dict[str, int]
-    """How many are complete, pruned and failed."""
+    """Numbers of complete, pruned and failed trials."""
     best: TrialResult | None
     defaults: TrialResult | None
-    """The trial of the model's own settings, where they are in the space."""
+    """The trial with the default settings, if they lie in the space."""
     top: list[TrialResult]
     """The best complete trials, best first."""
     importances: dict[str, float]
-    """Each setting's share of what makes the trials differ; empty where too few are finished."""
+    """Each setting's share of the variance between trials; empty if too few are complete."""
     errors: list[str]
     """Why trials failed."""
     files: list[Path] = field(default_factory=list)
-    """The plots, and the page that holds them all."""
+    """The plots, and the page that contains them all."""
 
 
 def summarise(study: Study, progress: StudyProgress) -> Summary:
-    """Return what the search has found so far."""
+    """Return the results so far."""
     first = next((t for t in progress.finished if t.number == 0), None)
     errors = {t.user_attrs["error"] for t in progress.finished if "error" in t.user_attrs}
     counts = {name: getattr(progress, name) for name in ("complete", "pruned", "failed")}
@@ -83,9 +83,9 @@ def summarise(study: Study, progress: StudyProgress) -> Summary:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """Return each setting's share of what makes the trials differ (fANOVA, Hutter et al. 2014).
+    """Return each setting's share of the variance between trials (fANOVA, Hutter et al. 2014).
 
-    Empty where too few trials are finished, or all are alike.
+    Empty if too few trials are complete, or all are equal.
     """
     complete = study.inner.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < FEWEST or len({trial.value for trial in complete}) < 2:
@@ -95,7 +95,7 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def ranking(study: Study, progress: StudyProgress) -> list[FrozenTrial]:
-    """Order the complete trials by their value, the best first."""
+    """Sort the complete trials by value, best first."""
     complete = [t for t in progress.finished if t.state == TrialState.COMPLETE]
     return sorted(complete, key=lambda t: t.value or 0.0, reverse=not study.spec.minimises)
 
@@ -104,7 +104,7 @@ BEST_MARK = "# Trial "
 
 
 def write_best(study: Study, best: FrozenTrial) -> Path:
-    """Write the best trial's settings, with those that were given, as `agecli train` reads them."""
+    """Write the best trial's settings and the fixed ones, as `agecli train --config` reads them."""
     spec, epochs = study.spec, len(best.intermediate_values)
     given = {k: v for k, v in spec.asked.items() if k not in BUDGET and v is not None}
     settings = {"model": spec.model} | given | best.params

@@ -1,4 +1,4 @@
-"""Search the settings of a model's training: what `agecli tune` does, for Python."""
+"""Search the settings of a model's training: `agecli tune` as a Python function."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from agecli.tuning.summary import Summary, summarise
 
 
 class SearchObserver:
-    """Hears of a search's events; the base class ignores them all."""
+    """Receives a search's events; the base class ignores them all."""
 
     def opened(self, study: Study, workers: int) -> None:
-        """Hear what is searched, by how many trainings at once."""
+        """Receive the study and the number of its workers."""
 
     def progressed(self, progress: StudyProgress) -> None:
-        """Hear how far the study is, a few times a second."""
+        """Receive the study's progress, a few times a second."""
 
     def warned(self, text: str) -> None:
-        """Hear something worth a line: what is fetched, for example."""
+        """Receive a one-line notice, of a download for example."""
 
 
 def tune(
@@ -33,17 +33,17 @@ def tune(
     space: str | Path | None = None, storage: str = "", observer: SearchObserver | None = None,
     **settings: Any,
 ) -> Summary:  # fmt: skip
-    """Search the settings with which a model trains best, or go on with its study.
+    """Search for the settings with which a model trains best, or continue a study.
 
-    settings: those of every trial, `data` among them; the others of the space are searched. study:
+    settings: fixed ones, `data` among them; the others of the space are searched. study:
     its folder, studies/MODEL by default, which gets best.toml, plots and a page. trials: how many
-    it shall have in the end. workers: how many train at once, each a process of its own. timeout:
-    seconds from which on none is begun. metric, pruner: val_exact and hyperband, unless given or
-    the study's. space: a TOML file of what to search. storage: the URL of a database that machines
-    share.
+    it shall have in the end. workers: how many train at once, each a process. timeout:
+    seconds after which no trial starts. metric, pruner: val_exact and hyperband, unless given or
+    set by the study. space: a TOML file with the space. storage: the URL of a database that
+    machines share.
 
-    Raises UsageError for wrong settings or a study of something else, DataError for a data set that
-    cannot be used, TrainingError where no worker can work.
+    Raises UsageError for wrong settings or a study of something else, DataError for an unusable
+    data set, TrainingError if no worker can run.
     """
     observer = observer or SearchObserver()
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}

@@ -1,4 +1,4 @@
-"""A worker of a search: a process that takes trials of a study and trains them, one by one."""
+"""A worker of a search: a process that claims trials of a study and trains them one by one."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from agecli.training.train import fit
 from agecli.tuning.study import Claimed, Study
 
 REFUSED = 3
-"""Exit code of a worker that says in one line why no worker can work."""
+"""Exit code of a worker that reports in one line why no worker can run."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told on its standard input."""
+    """The instructions that a worker reads from its standard input."""
 
     folder: str
     url: str
     trials: int
     place: Settings
-    """Settings of this machine: where its data are, and its device."""
+    """Settings of this machine: the location of its data, its device."""
     deadline: float | None = None
-    """Time, as of `time.time`, from which on no trial is begun."""
+    """Time, as of `time.time`, after which no trial starts."""
 
 
 def main() -> None:
-    """Work until no trial is left; end at once when standard input does, with whoever started it.
+    """Work until no trial is left; end at once when standard input closes, with the parent.
 
-    What is wrong with the search is the last line on standard error; the exit code then is REFUSED.
+    An error of the search is the last line on standard error, with exit code REFUSED.
     """
     job = decode(sys.stdin.readline(), Job)
     taken: list[Claimed] = []
@@ -57,9 +57,9 @@ def main() -> None:
 
 
 def work(job: Job, taken: list[Claimed] | None = None) -> None:
-    """Train trials until none is left, or the time is up.
+    """Train trials until none is left or time is up.
 
-    taken: holds the trial that is being trained. Raises TrainingError where there is no study,
+    taken: receives the trial being trained. Raises TrainingError if there is no study,
     DataError for data of another split.
     """
     study = Study.open(Path(job.folder), job.url)
@@ -87,9 +87,9 @@ def work(job: Job, taken: list[Claimed] | None = None) -> None:
 
 
 def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: Metric) -> float:
-    """Train a trial and return the metric of its best epoch, the one whose weights it would keep.
+    """Train a trial and return the metric of the epoch with the lowest validation loss.
 
-    A trial that was begun before goes on where it stopped. Raises TrialPruned when it is given up.
+    A trial that was started before resumes. Raises TrialPruned when it is pruned.
     """
     run, config = _open_run(base, dataset, claimed)
     reporter = Reporter(claimed.trial, run, metric)
@@ -103,7 +103,7 @@ def train_trial(base: TrainConfig, dataset: Dataset, claimed: Claimed, metric: M
 
 
 class Reporter(Observer):
-    """Tells Optuna of each epoch, and gives a trial up when its pruner says so."""
+    """Reports each epoch to Optuna, and ends a trial when the pruner says so."""
 
     def __init__(self, trial: Trial, run: Run, metric: Metric) -> None:
         self.trial, self.run, self.metric = trial, run, metric
@@ -113,15 +113,15 @@ class Reporter(Observer):
             self._take(epoch)
 
     def started(self, training: Started) -> None:
-        """Leave out a stage in front of the training itself."""
+        """Skip stages before the training itself."""
         self.counts = training.run == str(self.run.folder)
 
     def finished_epoch(self, epoch: Epoch) -> None:
-        """Report an epoch; raise TrialPruned where it is the last that makes sense."""
+        """Report an epoch; raise TrialPruned if the trial is to be pruned."""
         if self.counts:
             self._take(epoch)
             if self.trial.should_prune():
-                raise TrialPruned("given up by the pruner")  # fastai wants a message
+                raise TrialPruned("stopped by the pruner")  # fastai wants a message
 
     def _take(self, epoch: Epoch) -> None:
         value = epoch.val.to_plain()[self.metric]
@@ -131,7 +131,7 @@ class Reporter(Observer):
 
 
 def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Run, TrainConfig]:
-    """Open the run that an earlier attempt has left, or start one."""
+    """Open the run of an earlier attempt, or create one."""
     from agecli.training.devices import choose_device
     from agecli.training.memory_plan.budget import plan_training
 
@@ -141,7 +141,7 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
         if isinstance(kept, type(base)) and asdict(kept) | claimed.settings == asdict(kept):
             kept = replace(kept, **{name: getattr(base, name) for name in PLACE})
             run.configure(kept)
-            run.load()  # mends the metrics, which the study is told of
+            run.load()  # repairs the metrics, which are reported to the study
             return run, kept
     shutil.rmtree(claimed.folder, ignore_errors=True)
     if config.vram_budget:
@@ -150,21 +150,21 @@ def _open_run(base: TrainConfig, dataset: Dataset, claimed: Claimed) -> tuple[Ru
 
 
 def _strip(run: Run) -> None:
-    """Leave a finished trial's configuration and metrics; its weights are for `agecli train`."""
+    """Keep only a finished trial's configuration and metrics; `agecli train` makes weights."""
     shutil.rmtree(run.folder / "last", ignore_errors=True)
     shutil.rmtree(run.folder / "head", ignore_errors=True)
     run.best.unlink(missing_ok=True)
 
 
 def _end_with_starter(taken: list[Claimed]) -> None:
-    """End this process, in the middle of whatever it does, when its standard input ends."""
+    """End this process, whatever it is doing, when its standard input closes."""
     sys.stdin.read()
     _mark_stopped(taken)
     os._exit(1)
 
 
 def _mark_stopped(taken: list[Claimed]) -> None:
-    """Note of the trial that this process trains that it is to be tried again, however often."""
+    """Mark the trial in progress as stopped, so that it is retried without limit."""
     for claimed in taken[-1:]:
         with suppress(OSError):
             claimed.mark_stopped()

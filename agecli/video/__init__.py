@@ -1,1 +1,1 @@
-"""From videos and cameras to an answer per person."""
+"""From videos and cameras to a prediction per person."""

@@ -1,4 +1,4 @@
-"""Draw pictures from videos and cameras, a few per second. The only home of PyAV."""
+"""Read frames from videos and cameras, a few per second. The home of PyAV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agecli.errors import AgecliError, ImageError, UsageError
 INSTALL = 'pip install "agecli[video]"'
 
 SLOWEST, FASTEST = 0.01, 1000.0
-"""Frames per second that can be asked for."""
+"""Lowest and highest frames per second."""
 
 Item = TypeVar("Item")
 Timed = tuple[float, Any]
@@ -30,17 +30,17 @@ Timed = tuple[float, Any]
 
 
 class Frame(NamedTuple):
-    """A picture of a video, upright, in RGB."""
+    """A frame of a video, upright, in RGB."""
 
     seconds: float
-    """From the first picture on."""
+    """Since the first frame."""
     image: Image.Image
     share: float = 0
-    """How much of the video lies before it, 0 to 1; 0 where that is unknown."""
+    """Share of the video before it, 0 to 1; 0 if unknown."""
 
 
 def frame_rate(text: str) -> float | None:
-    """Read how many frames of a video to look at per second: a number, or None for "all" of them.
+    """Parse the frames per second of a video to look at: a number, or None for "all".
 
     Raises UsageError for anything else.
     """
@@ -58,7 +58,7 @@ def is_video(path: Path) -> bool:
 
 
 def need_decoder() -> Any:
-    """Import PyAV. Raises AgecliError where it is not installed."""
+    """Return PyAV. Raises AgecliError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -69,8 +69,8 @@ def need_decoder() -> Any:
 def read_video(path: Path, fps: float | None = FPS, limit: float | None = None) -> Iterator[Frame]:
     """Yield the first frame of every 1/fps seconds of a video, up to a limit in seconds.
 
-    fps: None for all frames. They are decoded as they are drawn. Raises ImageError for a file that
-    is no video, and after the frames of one that is damaged or cut short.
+    fps: None for all frames. They are decoded on demand. Raises ImageError for a file that
+    is not a video, and after the frames of one that is damaged or cut short.
     """
     with _open(path) as container:
         length = _length(container)
@@ -79,23 +79,23 @@ def read_video(path: Path, fps: float | None = FPS, limit: float | None = None) 
 
 
 def read_frame(path: Path, seconds: float) -> Image.Image:
-    """Return the picture of a video at a time. Raises ImageError where there is none."""
+    """Return the frame of a video at a time. Raises ImageError if there is none."""
     with _open(path) as container:
         start, _ = next(_decode(container))
         container.seek(round((start + seconds) * 1e6))  # to the last key frame before it
         for now, frame in _decode(container):
             if now - start > seconds - 0.01:
                 return _upright(frame)
-    raise ImageError(f"no picture at {seconds} s")
+    raise ImageError(f"no frame at {seconds} s")
 
 
 def read_camera(
     number: int = 0, fps: float | None = FPS, limit: float | None = None
 ) -> Iterator[Frame]:
-    """Yield what a camera sees now, fps times per second or as often as a picture is asked for.
+    """Yield a camera's current frame, fps times per second or as often as one is requested.
 
-    fps: None for as often as possible. Raises AgecliError where there is no such camera,
-    ImageError where it goes away.
+    fps: None for as often as possible. Raises AgecliError if there is no such camera,
+    ImageError if it is disconnected.
     """
     av = need_decoder()
     seconds = None
@@ -112,14 +112,14 @@ def read_camera(
             raise ImageError(f"the camera ended after {seconds:.1f} seconds ({reason})") from error
         raise AgecliError(
             f"--webcam: camera {number} cannot be read ({reason}): "
-            "plug one in, or name another with --camera"
+            "plug one in, or choose another with --camera"
         ) from error
 
 
 def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """Yield the newest item whenever one is asked for; what came meanwhile is dropped.
+    """Yield the newest item on each request; older ones are dropped.
 
-    A thread draws them, so that a slow taker sees what is, not what was.
+    A thread reads them, so that a slow consumer gets current items.
     """
     slot: deque[Item] = deque(maxlen=1)
     came, left = threading.Event(), threading.Event()
@@ -155,10 +155,10 @@ def newest(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
 
 
 class _File(io.FileIO):
-    """A file that FFmpeg reads through PyAV, which prints what is raised where no place is."""
+    """A file for PyAV, which would print the exceptions of an impossible seek."""
 
     def seek(self, place: int, whence: int = 0, /) -> int:
-        """Go to a place; return -1 where that cannot be."""
+        """Seek to a position; return -1 if that is impossible."""
         try:
             return super().seek(place, whence)
         except OSError:
@@ -167,7 +167,7 @@ class _File(io.FileIO):
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """Open a video for PyAV; what it raises meanwhile becomes an ImageError."""
+    """Open a video in PyAV; its exceptions within the block become ImageErrors."""
     try:
         av = need_decoder()
     except AgecliError as error:
@@ -175,17 +175,17 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         if not path.stat().st_size:
             raise ImageError("empty file")
-        # A file rather than its name, which FFmpeg would take for a URL if it holds a colon. What
-        # the video itself refers to stays closed.
+        # A file, not its name, which FFmpeg would take for a URL if it has a colon. Files
+        # that the video refers to are not opened.
         with (
             _File(path) as file,
             av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as opened,
         ):
             if not opened.streams.video:
-                raise ImageError("holds no pictures")
+                raise ImageError("contains no video stream")
             stream = opened.streams.best("video")
             if not stream.codec_context:
-                raise ImageError("of a codec that is not known here")
+                raise ImageError("its codec is not supported here")
             stream.thread_type = "AUTO"
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield opened
@@ -194,11 +194,11 @@ def _open(path: Path) -> Iterator[Any]:
     except (av.FFmpegError, OSError) as error:
         raise ImageError((error.strerror or str(error)).lower()) from error
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ImageError(f"damaged ({error})") from error  # PyAV takes what files say as it is
+        raise ImageError(f"damaged ({error})") from error  # PyAV trusts what files say
 
 
 def _camera(number: int) -> dict[str, Any]:
-    """Say how FFmpeg opens a camera on this system."""
+    """Return the arguments with which FFmpeg opens a camera on this system."""
     if sys.platform == "darwin":
         return {"file": str(number), "format": "avfoundation", "options": {"framerate": "30"}}
     if sys.platform == "win32":
@@ -209,9 +209,9 @@ def _camera(number: int) -> dict[str, Any]:
 
 
 def _decode(container: Any, length: float | None = None) -> Generator[Timed, None, None]:
-    """Yield the frames of a container's video; then raise ImageError if some could not be.
+    """Yield the frames of a container's video; then raise ImageError if some were undecodable.
 
-    length: how long it is to be, in seconds, if that is known.
+    length: expected length in seconds, if known.
     """
     av = need_decoder()
     stream = container.streams.best("video")
@@ -222,7 +222,7 @@ def _decode(container: Any, length: float | None = None) -> Generator[Timed, Non
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet else None
-        except av.BlockingIOError:  # a camera on macOS that has no new picture yet
+        except av.BlockingIOError:  # a camera on macOS that has no new frame yet
             time.sleep(0.005)
             packets = container.demux(stream)
             continue
@@ -236,15 +236,15 @@ def _decode(container: Any, length: float | None = None) -> Generator[Timed, Non
             first = now if first is None else first
             yield now, frame
     if first is None or now is None:
-        raise ImageError("no picture of it can be decoded")
+        raise ImageError("none of its frames can be decoded")
     if length and length - (now - first) > max(0.5, 0.05 * length):
         raise ImageError(f"ends after {now - first:.1f} of {length:.1f} seconds")
     if damaged:
-        raise ImageError(f"damaged: {damaged} of its pictures cannot be decoded")
+        raise ImageError(f"damaged: {damaged} of its frames cannot be decoded")
 
 
 def _length(container: Any) -> float | None:
-    """Return a video's length in seconds as its file states it."""
+    """Return a video's length in seconds as stated in its file."""
     stream = container.streams.best("video")
     if stream.duration:
         return float(stream.duration * stream.time_base)
@@ -252,7 +252,7 @@ def _length(container: Any) -> float | None:
 
 
 def _sample(frames: Iterator[Timed], fps: float | None, limit: float | None) -> Iterator[Timed]:
-    """Yield the first frame of every 1/fps seconds, or all, with the time from the first one on."""
+    """Yield the first frame of every 1/fps seconds, or all, with the time since the first."""
     start = taken = None
     for now, frame in frames:
         start = now if start is None else start
@@ -266,6 +266,6 @@ def _sample(frames: Iterator[Timed], fps: float | None, limit: float | None) -> 
 
 
 def _upright(frame: Any) -> Image.Image:
-    """Convert to RGB, turned as the file says that it was filmed."""
+    """Convert to RGB, rotated as the file says."""
     image = frame.to_image()
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image

@@ -1,4 +1,4 @@
-"""From frames to an answer per person: faces are followed, and what is said of each is averaged."""
+"""From frames to a prediction per person: faces are tracked, and their predictions averaged."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from agecli.inference.predictor import Predictor
 from agecli.video.frames import Frame, is_video, read_video
 
 WHOLE = (0, 0, 1, 1)
-"""Stands for the box of an answer for the whole picture: it overlaps with its like alone."""
+"""Stands for the box of a prediction for the whole image: it overlaps only with itself."""
 
 Watch = Callable[[str, Frame, list[Prediction]], None]
-"""Is shown each frame of a source, and the answers so far for the faces in view."""
+"""Called with each frame of a source, and the predictions so far for the faces in view."""
 
 
 class _Person:
-    """What was said of one face, summed over its frames."""
+    """The predictions for one face, summed over its frames."""
 
     def __init__(self, number: int, seconds: float, most: float) -> None:
         self.track = Track(number, 0, seconds, seconds, seconds)
@@ -39,7 +39,7 @@ class _Person:
         self.weight, self.most = 0.0, most
 
     def see(self, seconds: float, rows: list[Prediction]) -> None:
-        """Add a frame's answers, one per model; beside `most` of them, those before fade."""
+        """Add a frame's predictions, one per model; beside `most` of them, earlier ones fade."""
         values = [_numbers(row) for row in rows]
         kept = min(self.weight, self.most - 1)
         if self.rows:
@@ -57,11 +57,11 @@ class _Person:
         )
 
     def answers(self, source: str, decisions: Sequence[Decision]) -> list[Prediction]:
-        """Return the mean of each model's answers, with the box in which the face was surest.
+        """Return the mean of each model's predictions, with the box of the highest score.
 
-        It is one that a model has seen where that holds in any frame. Frames of one face are no
-        independent looks at it: its age set ends where those of the frames end on average, and it
-        is sure where most of them are.
+        It counts as seen by a model if it does in any frame. Frames of one face are not
+        independent: its age set ends where those of the frames end on average, and it
+        is confident if most of them are.
         """
         answers = zip(self.rows, self.sums, self.seen, decisions, strict=True)
         return [self._mean(source, *answer) for answer in answers]
@@ -84,7 +84,7 @@ class _Person:
 
 
 def _numbers(row: Prediction) -> np.ndarray:
-    """Return what is averaged over frames: probabilities, age, ends of the set, whether sure."""
+    """Return the values averaged over frames: probabilities, age, ends of the set, confidence."""
     chances, groups = row.probabilities or {}, row.set or ()
     ends = [list(chances).index(group) for group in (groups[:1] + groups[-1:])] or [0, 0]
     ages = [row.age or 0, *ends, row.age_low or 0, row.age_high or 0]
@@ -136,10 +136,10 @@ class People:
 def predict_video(
     predictor: Predictor, frames: Iterable[Frame], source: str, watch: Watch | None = None
 ) -> Iterator[Prediction]:
-    """Yield a Prediction per person and model, once the person is gone: the mean over the frames.
+    """Yield a Prediction per person and model, the mean over frames, once the person has left.
 
-    Frames are drawn one at a time, and nothing is kept of them. Of a video that is damaged, what
-    was read is answered, and a last row of status "unreadable" says why that is not all.
+    Frames are read one at a time and not kept. The readable part of a damaged video is predicted,
+    and a last row of status "unreadable" says why the rest is missing.
     """
     people = People(predictor, source)
     status: Status = "no_face"
@@ -166,10 +166,10 @@ def predict_files(
     stdin: bytes = b"",
     watch: Watch | None = None,
 ) -> Iterator[Prediction]:
-    """Yield the answers for pictures and videos in their order: `find_pictures` finds them.
+    """Yield the predictions for images and videos from `find_pictures`, in order.
 
-    Of videos, fps frames per second are looked at (None: all), of the first `seconds` (None: of
-    the whole). stdin: the content of the picture that the path - names.
+    Of videos, fps frames per second are used (None: all), in the first `seconds` (None: in
+    all). stdin: the content of the image named by the path -.
     """
     for kind, group in groupby(paths, key=_kind):
         if kind == "picture":
@@ -188,7 +188,7 @@ def _kind(path: Path) -> str:
 
 
 def _faces(predictor: Predictor, frame: Frame) -> Sequence[list[Prediction]]:
-    """Return the answers of the models for each face of a frame."""
+    """Return the models' predictions for each face of a frame."""
     rows = (row for row in predictor.predict([frame.image]) if row.status == "ok")
     return [list(group) for _, group in groupby(rows, key=lambda row: row.face)]
 

@@ -1,4 +1,4 @@
-"""What README says of GPUs, measured on one: a stage after the other, each with a limit of its own.
+"""What is said of GPUs, measured on one: a stage after the other, each with a limit of its own.
 
 1. memory: a training step's memory by the allocator, beside the count: within 10 %.
 2. small-card: real trainings where the allocator has 4 GB less CUDA's context.

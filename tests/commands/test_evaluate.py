@@ -72,7 +72,7 @@ def test_tables_show_the_numbers_of_the_json_without_colour(data, run_folder):
         f"{scores['mae']:.2f} years",
     ):
         assert expected in " ".join(text.split())
-    matrix = text.split("answered group (columns)")[1]
+    matrix = text.split("predicted group (columns)")[1]
     rows = [line.split() for line in matrix.splitlines() if line.split()[:1] == ["25-32"]]
     assert rows == [["25-32", *(f"{count}" if count else "·" for count in scores["confusion"][4])]]
 
@@ -261,7 +261,9 @@ def test_reports_and_plots_spare_what_is_not_of_evaluate(data, run_folder, tmp_p
         for _ in range(2):  # its own it writes again
             _run(run_folder, "--data", data, option, folder)
         (folder / name).write_text("my own")
-        with pytest.raises(UsageError, match=f"{option}: .*{name} exists and is not of this"):
+        with pytest.raises(
+            UsageError, match=f"{option}: .*{name} exists and was not written by this"
+        ):
             _run(run_folder, "--data", data, option, folder)
         assert (folder / name).read_text() == "my own"
 
@@ -342,7 +344,7 @@ def test_misuse(data, run_folder, tmp_path):
         _run(tmp_path / "none", "--data", data)
     text = tmp_path / "notes.txt"
     text.write_text("not weights")
-    with pytest.raises(WeightsError, match=r"notes\.txt is not a whole safetensors file"):
+    with pytest.raises(WeightsError, match=r"notes\.txt is not a complete safetensors file"):
         _run(text, "--data", data)
     for wrong in (
         ["--split", "none"],

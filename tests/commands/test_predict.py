@@ -184,7 +184,7 @@ def test_many_pictures_get_a_line_and_a_reason(cli: Cli, toy: Path, pictures: Pa
     ]  # fmt: skip
     assert lines[1].endswith("no face found")
     assert lines[3].endswith("not an image")
-    assert result.stderr == "pictures: 4, without an answer: 2; faces: 2\n"
+    assert result.stderr == "pictures: 4, without a prediction: 2; faces: 2\n"
 
 
 def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Path, tmp_path: Path):
@@ -320,13 +320,13 @@ def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: P
         (["face.jpg", "--device", "abacus"], "'abacus' is not one of"),
         (["face.jpg", "--model", "oracle"], "--model: 'oracle' is not one of"),
         (["face.jpg", "--top", "0"], "--top"),
-        (["face.jpg", "--annotate", "."], "--annotate: . holds pictures to predict"),
+        (["face.jpg", "--annotate", "."], "--annotate: . contains pictures to predict"),
         (["face.jpg", "--weights", "weights", "--bogus"], "No such option: --bogus"),
         ([], "Missing argument"),
         (["https://example.org/face.jpg"], "https://example.org/face.jpg is a URL: download it"),
         (["face.jpg", "rtsp://example.org/live"], "is a URL: download it first"),
         (["--webcam", "face.jpg"], "--webcam takes no PICTURE"),
-        (["--webcam", "--annotate", "marked"], "--annotate: pictures of --webcam are not kept"),
+        (["--webcam", "--annotate", "marked"], "--annotate: frames of --webcam are not saved"),
         (["face.jpg", "--fps", "0"], "--fps"),
     ],
 )
@@ -379,10 +379,10 @@ def write_misfit(path: Path) -> None:
     ("write", "says"),
     [
         (write_foreign, "was not written by agecli"),
-        (write_cut, "is not a whole safetensors file"),
+        (write_cut, "is not a complete safetensors file"),
         (write_newer, "newer than this agecli reads"),
         (write_misfit, "does not fit its model cnn"),
-        (lambda path: path.write_text("weights"), "is not a whole safetensors file"),
+        (lambda path: path.write_text("weights"), "is not a complete safetensors file"),
         (lambda path: None, "No weights at"),
     ],
 )
@@ -399,7 +399,7 @@ def test_weights_that_cannot_be_used(cli: Cli, one_line, tmp_path: Path, write, 
 def test_a_csv_file_that_cannot_be_written(cli: Cli, one_line, toy: Path, tmp_path: Path):
     table = tmp_path / "no" / "ages.csv"
     line = one_line(cli("predict", PORTRAIT, "--weights", toy, "--csv", table), 2)
-    assert line == f"agecli: --csv: there is no folder {table.parent}: make it first"
+    assert line == f"agecli: --csv: there is no folder {table.parent}: create it first"
 
 
 def test_a_pattern_behind_csv_does_not_cost_the_first_picture(
@@ -409,7 +409,7 @@ def test_a_pattern_behind_csv_does_not_cost_the_first_picture(
     for picture in pictures:
         shutil.copy(PORTRAIT, picture)
     line = one_line(cli("predict", "--weights", toy, "--csv", *pictures), 2)
-    assert f"--csv: {pictures[0]} exists and is not of this command" in line
+    assert f"--csv: {pictures[0]} exists and was not written by this command" in line
     line = one_line(cli("predict", "--weights", toy, "--csv", *pictures, pictures[0]), 2)
     assert f"--csv: {pictures[0]} is an input" in line
     assert all(picture.read_bytes() == PORTRAIT.read_bytes() for picture in pictures)
@@ -435,7 +435,9 @@ def test_annotate_spares_pictures_of_others(cli: Cli, one_line, toy: Path, tmp_p
     before = (tmp_path / "other" / "face.jpg").read_bytes()
     options = ["--weights", toy, "--annotate", tmp_path / "other"]
     line = one_line(cli("predict", tmp_path / "face.jpg", *options), 2)
-    assert f"--annotate: {tmp_path / 'other' / 'face.jpg'} exists and is not of this" in line
+    assert (
+        f"--annotate: {tmp_path / 'other' / 'face.jpg'} exists and was not written by this" in line
+    )
     assert (tmp_path / "other" / "face.jpg").read_bytes() == before
     Image.open(PORTRAIT).save(tmp_path / "face.gif.png")
     both = [tmp_path / "face.gif", tmp_path / "face.gif.png"]
@@ -485,7 +487,7 @@ def test_a_table_keeps_what_was_answered(
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == code
-    assert f"agecli: {partial} has what was answered so far" in result.stderr.splitlines()
+    assert f"agecli: {partial} has the predictions so far" in result.stderr.splitlines()
     assert "Traceback" not in result.stderr
     with partial.open(newline="") as file:
         (row, *_) = csv.DictReader(file)
@@ -548,5 +550,5 @@ def test_folders_are_searched_by_content_and_what_is_left_out_is_told(
     names = [Path(json.loads(line)["source"]).name for line in result.stdout.splitlines()]
     assert names == ["__e", "a.avif", "b.jp2", "c.jpe", "d.mpo", "f.jpg"]
     said = result.stderr.splitlines()[0]
-    assert said.startswith("agecli: 8 files are neither picture nor video: ")
+    assert said.startswith("agecli: 8 files are neither image nor video: ")
     assert said.endswith(f"{tmp_path / 'x3.csv'} and 3 more")

@@ -63,8 +63,8 @@ def test_videos_as_json_csv_and_annotated(cli: Cli, toy: Path, clips: Path, tmp_
     }  # fmt: skip
     warning, summary = result.stderr.splitlines()
     assert "cut.mp4: ends after" in warning
-    assert "what was read is answered" in warning
-    assert summary == "files: 4, without an answer: 2; faces: 2"
+    assert "predicted from what was read" in warning
+    assert summary == "files: 4, without a prediction: 2; faces: 2"
     with table.open(newline="") as file:
         first, *_ = csv.DictReader(file)
     assert (first["track"], first["frames"], first["last"]) == ("1", "8", "1.8")
@@ -144,7 +144,7 @@ def test_standard_input_that_is_a_terminal(toy: Path):
         os.close(mine)
         os.close(theirs)
     assert (process.returncode, out) == (2, "")
-    assert err.startswith("agecli: -: standard input is the terminal; pipe a picture in")
+    assert err.startswith("agecli: -: standard input is the terminal; pipe an image in")
     assert err.count("\n") == 1
 
 

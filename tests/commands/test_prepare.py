@@ -122,7 +122,7 @@ def test_file_names_may_carry_the_labels(cli, tmp_path):
     write_set(tmp_path / "in", ["0_PersonOne_35_f.jpg", "1_PersonTwo_61_m.jpg", "notes.jpg"])
     result = cli("prepare", "in", "out", "--names", "agedb", "--size", 32, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "1 of in, its name does not fit --names: notes.jpg" in " ".join(result.stdout.split())
+    assert "1 of in, its name does not match --names: notes.jpg" in " ".join(result.stdout.split())
     assert open_dataset(tmp_path / "out").persons.tolist() == ["PersonOne", "PersonTwo"]
 
 
@@ -136,19 +136,23 @@ def test_file_names_may_carry_the_labels(cli, tmp_path):
         (["empty", "out"], 1, "No pictures in empty"),
         (["notes.txt", "out"], 1, "neither a folder nor one of"),
         (["cut.tar.gz", "out"], 1, "cut short"),
-        (["unnamed", "out"], 1, "give the ages with --csv"),
-        (["text", "out"], 1, "None of the 1 pictures can be used: unreadable: not an image"),
+        (["unnamed", "out"], 1, "pass the ages by --csv"),
+        (["text", "out"], 1, "None of the 1 images can be used: unreadable: not an image"),
         (["Faces", "unnamed"], 1, "No file name in unnamed starts with an age"),
         (["Faces", "out", "--csv", "none.csv"], 1, "No such file: none.csv"),
         (["Faces", "out", "--csv", "bad.csv"], 1, "bad.csv line 2"),
         (["Faces", "out", "--slices", "hair"], 1, "--slices: no table has a column hair"),
-        (["Faces", "out", "--slices", "sex, hair"], 2, "--slices: sex is a column of its own"),
-        (["Faces", "out", "--slices", ""], 2, "--slices: give the names"),
+        (["Faces", "out", "--slices", "sex, hair"], 2, "--slices: sex is always read"),
+        (["Faces", "out", "--slices", ""], 2, "--slices: pass the names"),
         (["Faces", "out", "--names", "{sex}.jpg"], 2, "--names {sex}.jpg: it has no {age}"),
-        (["Faces", "out", "--names", "agedb"], 1, "No file name in Faces fits --names agedb"),
+        (["Faces", "out", "--names", "agedb"], 1, "No file name in Faces matches --names agedb"),
         (["Faces", "out", "--layout", "imdb"], 2, "--layout: 'imdb' is not one of adience"),
-        (["Faces", "out", "--layout", "adience"], 1, "has not the layout adience: fold_0_data.txt"),
-        (["Faces", "out", "--layout", "utkface", "--names", "cacd"], 2, "give one of them"),
+        (
+            ["Faces", "out", "--layout", "adience"],
+            1,
+            "does not have the layout adience: fold_0_data.txt",
+        ),
+        (["Faces", "out", "--layout", "utkface", "--names", "cacd"], 2, "pass one of them"),
         ([], 2, "Missing argument 'SOURCE"),
         (["Faces", "out", "--scheme", "young,old"], 2, "--scheme: 'young' is not an age group"),
         (["Faces", "out", "--scheme", "4-6,0-2"], 2, "--scheme: group '0-2' overlaps"),
@@ -186,7 +190,7 @@ def workplace(folder, tmp_path_factory):
 def test_a_second_run_asks_for_force(cli, one_line, folder, tmp_path):
     out = tmp_path / "out"
     assert cli("prepare", folder, out, "--size", 16).returncode == 0
-    assert "--force makes it again" in one_line(cli("prepare", folder, out, "--size", 16))
+    assert "--force replaces it" in one_line(cli("prepare", folder, out, "--size", 16))
     assert cli("prepare", folder, out, "--size", 16, "--force").returncode == 0
 
 

@@ -48,7 +48,7 @@ def test_a_run_folder_in_use_is_one_line(cli, one_line, dataset_folder, tmp_path
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "file").touch()
     arguments = ["train", "cnn", "--data", dataset_folder, *SMALL, "--run", tmp_path / "run"]
-    assert "give another --run" in one_line(cli(*arguments))
+    assert "choose another --run" in one_line(cli(*arguments))
 
 
 def test_resume_takes_no_other_settings(cli, one_line, tmp_path):

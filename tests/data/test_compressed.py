@@ -106,7 +106,7 @@ def test_an_image_that_is_damaged_is_one_line(folder, windows, monkeypatch):
     with pytest.raises(DataError, match=r"images\.jpegs is damaged \(image 3: not an image\): put"):
         np.take(images, [2, 3], axis=0)
     os.truncate(folder / JPEGS, int(offsets[7]))
-    with pytest.raises(DataError, match=r"images\.jpegs was cut while it was read"):
+    with pytest.raises(DataError, match=r"images\.jpegs was truncated while it was read"):
         images[9]
 
 
@@ -141,13 +141,13 @@ def test_offsets_that_lie_are_refused(folder, change):
 
 
 def test_files_of_another_form_are_refused(folder):
-    for content in (b"", b"no array", b"PK\3\4"):
+    for content in (b"", b"not a NumPy array", b"PK\3\4"):
         (folder / OFFSETS).write_bytes(content)
-        with pytest.raises(ValueError, match="no array"):
+        with pytest.raises(ValueError, match="not a NumPy array"):
             open_compressed(folder, COUNT)
     with (folder / OFFSETS).open("wb") as file:
         np.savez(file, a=np.zeros(3))
-    with pytest.raises(ValueError, match="no array of numpy, but several"):
+    with pytest.raises(ValueError, match="several NumPy arrays, not one"):
         open_compressed(folder, COUNT)
 
 

@@ -37,7 +37,7 @@ def test_a_csv_file_has_a_column_of_them(tmp_path: Path):
 def test_a_file_that_names_nothing_is_one_line(tmp_path: Path):
     path = tmp_path / "ids.txt"
     path.write_text("4.jpg\n")
-    with pytest.raises(DataError, match=r"--doubtful: no line of .*ids.txt is the id of a picture"):
+    with pytest.raises(DataError, match=r"--doubtful: no line of .*ids.txt is the id of an image"):
         read_doubtful(path, IMAGES)
     with pytest.raises(DataError, match=r"No such file: .*gone \(--doubtful\)"):
         read_doubtful(tmp_path / "gone", IMAGES)

@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_in_no_fold(folder, tmp_path):
 def test_a_fold_that_is_not_there_is_refused(folder, dataset_folder):
     with pytest.raises(DataError, match=r"--fold: .* has no fold 4, but 0, 1, 2, 3"):
         open_dataset(folder, 4)
-    with pytest.raises(DataError, match=r"has no folds: `agecli prepare \.\.\. --folds 5` deals"):
+    with pytest.raises(DataError, match=r"has no folds: `agecli prepare \.\.\. --folds 5` makes"):
         open_dataset(dataset_folder, 0)
 
 

@@ -25,7 +25,7 @@ def test_an_image_is_found_by_its_id():
 
 
 def test_an_id_of_several_sources_needs_these():
-    with pytest.raises(DataError, match=r"file.csv: 2.jpg is the id of images of several sources"):
+    with pytest.raises(DataError, match=r"file.csv: 2.jpg is the id of images in several sources"):
         rows = named(("2.jpg", ""))
         [rows.place(id, source) for source, id in IMAGES]
     rows = named(("2.jpg", "B"), ("1.jpg", "B"), by_source=True)

@@ -278,7 +278,7 @@ def test_sources_without_labels_say_what_to_do(folder, tmp_path):
         _prepare(tmp_path / "in", tmp_path / "out")
     labels = tmp_path / "labels.csv"
     labels.write_text("path,age\nother.jpg,3\n")
-    with pytest.raises(DataError, match=r"No picture of .* is named in"):
+    with pytest.raises(DataError, match=r"No image of .* is named in"):
         _prepare(tmp_path / "in", tmp_path / "out", labels=labels)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"No pictures in .*empty"):
@@ -316,7 +316,7 @@ def test_unreadable_pictures_are_rows_with_a_reason(tmp_path):
 def test_a_source_of_which_nothing_can_be_read_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "1_0_0_20180101000000001.jpg").write_text("a text file")
-    with pytest.raises(DataError, match=r"None of the 1 pictures.*not an image"):
+    with pytest.raises(DataError, match=r"None of the 1 images.*not an image"):
         _prepare(tmp_path / "in", tmp_path / "out")
     assert _names(tmp_path) == ["in"]
 
@@ -497,7 +497,7 @@ def test_a_kill_between_renames_loses_no_data_set(folder, tmp_path, monkeypatch,
         with suppress(SystemExit):
             _prepare(folder, out, PrepareConfig(size=16), force=True)
     assert out.exists() == exchanged == (not calls)
-    with pytest.raises(DataError, match="is a data set already"):
+    with pytest.raises(DataError, match="is already a data set"):
         _prepare(folder, out)
     assert open_dataset(out).images.shape[1] == (16 if exchanged else 32)
     _prepare(folder, out, force=True)
@@ -510,10 +510,12 @@ def test_force_spares_what_is_not_of_prepare(folder, tmp_path):
     (out / "features").mkdir()
     _prepare(folder, out, force=True)
     (out / "notes.txt").write_text("precious")
-    with pytest.raises(UsageError, match=r"--force: .*out holds notes\.txt"):
+    with pytest.raises(UsageError, match=r"--force: .*out contains notes\.txt"):
         _prepare(folder, out, force=True)
     (out / "notes.txt").rename(out / "manifest.csv.tar")
-    with pytest.raises(UsageError, match=r"--force: .*csv\.tar is in .*out, which is replaced"):
+    with pytest.raises(
+        UsageError, match=r"--force: .*csv\.tar is in .*out, which would be replaced"
+    ):
         _prepare([out / "manifest.csv.tar"], out, force=True)
 
 

@@ -63,12 +63,12 @@ def test_a_data_set_has_them_empty_where_unknown(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("sex",), "sex is a column of its own"),
-        (("Excluded",), "Excluded is a column of its own"),
-        (("age_group",), "age_group is a column of its own"),
-        (("",), "give the names of 1 to 20 columns"),
+        (("sex",), "sex is always read"),
+        (("Excluded",), "Excluded is always read"),
+        (("age_group",), "age_group is always read"),
+        (("",), "pass the names of 1 to 20 columns"),
         (("hair", "Hair"), "each once"),
-        (tuple(map(str, range(MOST_SLICES + 1))), "give the names of 1 to 20 columns"),
+        (tuple(map(str, range(MOST_SLICES + 1))), "pass the names of 1 to 20 columns"),
     ],
 )
 def test_names_that_cannot_be_kept_are_refused(tmp_path, names, message):
@@ -79,7 +79,7 @@ def test_names_that_cannot_be_kept_are_refused(tmp_path, names, message):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (TABLE, "column beard: those that are not used are Hair, glasses, note"),
+        (TABLE, "column beard: the unused columns are Hair, glasses, note"),
         ("", "column beard"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_column_has_a_bounded_number_of_values(tmp_path, more):
 
 def test_a_long_value_is_refused_by_its_line(tmp_path):
     source = _source(tmp_path / "in", f"path,age,hair\na.jpg,7,{'x' * 101}\n")
-    with pytest.raises(DataError, match=r"labels\.csv line 2 .* slice has 100 characters at most"):
+    with pytest.raises(DataError, match=r"labels\.csv line 2 .* slice has at most 100 characters"):
         labels(source, slices=("hair",))
 
 

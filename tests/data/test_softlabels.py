@@ -81,7 +81,7 @@ def test_all_lines_at_fault_are_named_at_once(dataset: Dataset, tmp_path: Path):
 
 def test_columns_that_are_missing_are_named(dataset: Dataset, tmp_path: Path):
     path = write(tmp_path / "a.csv", ["id", *GROUPS[:-2]], ["x", 1])
-    with pytest.raises(DataError, match=r"a.csv has no column 48-53 and 60\+: give one for each"):
+    with pytest.raises(DataError, match=r"a.csv has no column 48-53 and 60\+: add one for each"):
         read_soft_labels(path, dataset)
     path = write(tmp_path / "a.csv", [*GROUPS, "id"], votes(1))
     with pytest.raises(DataError, match=r"a.csv line 2 \(''\): each line needs the id"):

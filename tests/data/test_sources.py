@@ -209,7 +209,7 @@ def _pax(key: str, value: str) -> bytes:
         (_header("a", 2**31, tarfile.XHDTYPE), "a header of 2147483648 bytes"),
         (_header("a", 2**20, tarfile.XGLTYPE), "a header of 1048576 bytes"),
         (_header("a.jpg", -5), "a header of -5 bytes"),
-        (_pax("size", "-512") + _header("a.jpg", 0), "less than nothing"),
+        (_pax("size", "-512") + _header("a.jpg", 0), "negative size"),
         (_pax("GNU.sparse.size", "1e99") + _header("a.jpg", 0), "sparse"),
         (_pax("GNU.sparse.map", "0,x") + _header("a.jpg", 0), "sparse"),
         (_header("a.jpg", 512, tarfile.GNUTYPE_SPARSE), "sparse"),

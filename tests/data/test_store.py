@@ -96,7 +96,7 @@ def test_images_that_are_cut_while_they_are_read_are_one_error(folder, windows, 
     data = open_dataset(folder)
     assert (data.images[2] == np.load(folder / IMAGES)[2]).all()
     os.truncate(folder / IMAGES, 1000)
-    with pytest.raises(DataError, match=r"images\.npy was cut while it was read"):
+    with pytest.raises(DataError, match=r"images\.npy was truncated while it was read"):
         data.images[2]
 
 
@@ -155,7 +155,7 @@ def test_rows_in_another_order_are_seen(folder):
     """The split hash sorts its lines: it is the same for them."""
     path = folder / MANIFEST
     write_manifest(path, ROWS[::-1])
-    with pytest.raises(DataError, match=r"manifest\.csv is damaged \(it is not the one of receipt"):
+    with pytest.raises(DataError, match=r"manifest\.csv is damaged \(it does not match receipt"):
         open_dataset(folder)
 
 
@@ -165,7 +165,7 @@ def test_an_older_receipt_without_the_manifests_hash_is_read(folder):
     assert open_dataset(folder).receipt == Receipt(**old)
     path = folder / MANIFEST
     path.write_bytes(path.read_bytes().replace(b",test,", b",val,"))
-    with pytest.raises(DataError, match=r"its splits are not those of receipt\.json"):
+    with pytest.raises(DataError, match=r"its splits do not match receipt\.json"):
         open_dataset(folder)
 
 

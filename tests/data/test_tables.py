@@ -64,7 +64,9 @@ def test_a_year_and_a_range_of_it_may_both_be_there(tmp_path):
     ages = [label.age for label in read_labels(_csv(tmp_path, text)).labels.values()]
     assert ages == [(30, 30), (60, 120), (20, 29)]
     text = "path,age,age_group\na.jpg,30,25-32\nb.jpg,50,60+\n"
-    with pytest.raises(DataError, match=r"line 3 \('50 in 60\+'\): an age lies in its own range"):
+    with pytest.raises(
+        DataError, match=r"line 3 \('50 in 60\+'\): an age has to lie in its own range"
+    ):
         read_labels(_csv(tmp_path, text))
 
 

@@ -17,6 +17,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from agecli.guide import read_page
 from tests.conftest import Cli
 from tests.demo.pictures import PORTRAIT, animation, crowd, write_troubles
 from tests.exporting.models import write_model
@@ -74,8 +75,8 @@ def test_answers_are_those_of_predict(client: Client, cli: Cli):
     assert said["picture"] == PORTRAIT.name
 
 
-def test_readmes_example_works(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
-    text = (PORTRAIT.parents[2] / "README.md").read_text()
+def test_the_guides_example_works(server: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    text = read_page("demo")
     example = re.search(r"```python\n(from gradio_client.*?)```", text, re.DOTALL)
     assert example
     monkeypatch.chdir(PORTRAIT.parents[2])
@@ -91,7 +92,7 @@ def test_models_together_and_a_broken_file(client: Client):
         assert chance == pytest.approx((cnn[group] + capsnet[group]) / 2, abs=1e-4)
     (broken,) = said["broken"]
     assert broken["model"] == "broken"
-    assert "broken.safetensors is not a whole safetensors file" in broken["error"]
+    assert "broken.safetensors is not a complete safetensors file" in broken["error"]
     assert "/" not in broken["error"].replace("copy or make", "")
 
 

@@ -1,7 +1,9 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def test_no_weights_is_one_line():
     result = run(ROOT / "demo" / "app.py", "--weights", "nowhere", PYTHONPATH=str(ROOT))
     assert result.returncode == 1
     assert result.stderr == (
-        "agecli-demo: No weights at nowhere: give a weights file or a folder of them\n"
+        "agecli-demo: No weights at nowhere: pass a weights file or a folder of them\n"
     )
 
 
@@ -52,6 +54,24 @@ def test_a_space_is_the_folder_with_the_package_beside_it(tmp_path: Path):
     result = run(space / "app.py", "--weights", "nowhere", PYTHONPATH="")
     assert result.returncode == 17, result.stderr
     assert "No weights at nowhere" in result.stderr
+
+
+def test_a_space_installs_what_predicts():
+    """Of the package's dependencies: those in requirements.txt, and what Gradio and these bring."""
+    brought = {"filelock", "huggingface-hub", "jinja2", "packaging", "rich", "typer"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    name = re.compile(r"^[\w-]+", re.MULTILINE)
+    installed = name.findall((ROOT / "demo/requirements.txt").read_text())
+    missing = {name.match(one)[0] for one in project["dependencies"]} - brought - {*installed}
+    assert {"fastai", "optuna"} <= missing
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({[*missing]!r}))\n"
+        "import demo.app, demo.serve, agecli\n"
+        "predictor, pictures = agecli.Predictor('all'), ['demo/examples/astronaut.jpg']\n"
+        "print([row.group for row in predictor.predict(pictures)])"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
+    assert shown.count("'25-32'") >= 3
 
 
 def test_templates_are_found_beside_the_code_and_escape_what_they_show(tmp_path: Path):

@@ -60,7 +60,7 @@ def test_the_newest_upload_wins(visit: Visit, tmp_path: Path):
     page.evaluate("pictures => { window.pictures = pictures }", pictures)
     for milliseconds in (0, 20, 100):
         page.evaluate(PASTE_TWICE, milliseconds)
-        page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
+        page.wait_for_selector("#stage .found:text-is('One face found.')")
         page.wait_for_selector(".card")
         page.click("[data-again]")
         page.wait_for_selector("#upload >> visible=true")
@@ -89,7 +89,7 @@ def test_what_is_chosen_after_another_picture_wins(visit: Visit, tmp_path: Path)
     upload(page, PORTRAIT)
     page.wait_for_selector(".card")
     page.wait_for_timeout(1500)
-    assert page.inner_text("#stage [role=status]") == "One face found."
+    assert page.inner_text("#stage .found") == "One face found."
 
 
 def test_what_is_running_is_cancelled(visit: Visit, tmp_path: Path):

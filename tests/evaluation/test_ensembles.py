@@ -233,6 +233,6 @@ def test_a_fit_needs_several_files_of_a_folder(data, weights, tmp_path):
 def test_what_is_no_ensemble_stays(data, weights):
     file = weights[0].with_name(FILE)
     file.write_text("mine")
-    with pytest.raises(UsageError, match="exists and is not of this command"):
+    with pytest.raises(UsageError, match="exists and was not written by this command"):
         evaluate(*weights, data=data, device="cpu", fit=True, split="val")
     assert file.read_text() == "mine"

@@ -119,7 +119,7 @@ def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_pa
     assert trained.metadata.training["config"]["soft_labels"] == "answers.csv"
     prints = read_fingerprints(trained.weights)  # of all that the models of folds have seen
     assert Seen(prints).knows(fingerprints_of(dataset, dataset.rows("train"))).all()
-    with pytest.raises(DataError, match="may have seen images that this training is judged by"):
+    with pytest.raises(DataError, match="may have seen validation or test images of this training"):
         agecli.train("cnn", data=data, fold=0, soft_labels=path, run=tmp_path / "fold", **TOY)
 
 
@@ -131,7 +131,7 @@ def test_folds_of_all_images_teach_no_training(data: Path, tmp_path: Path):
     assert not answers.teaches
     assert len(answers.rows) + answers.missing == len(open_dataset(data).ids)
     answers.write(tmp_path / "answers.csv")
-    with pytest.raises(DataError, match="may have seen images that this training is judged by"):
+    with pytest.raises(DataError, match="may have seen validation or test images of this training"):
         agecli.train("cnn", data=data, soft_labels=tmp_path / "answers.csv", **TOY)
 
 

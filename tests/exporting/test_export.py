@@ -109,7 +109,7 @@ def test_a_hub_folder_is_loaded_back(cnn: Path, tmp_path: Path):
     folder = tmp_path / "hub"
     written = export(cnn, folder, hub_folder=True)
     assert written.file == folder / "model.safetensors"
-    assert str(written).startswith(f"{written.file} (1.9 MB): on 128 drawn pictures, ")
+    assert str(written).startswith(f"{written.file} (1.9 MB): on 128 synthetic images, ")
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md", "config.json", "model.safetensors",
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def test_an_export_spares_what_is_there(cnn: Path, tmp_path: Path):
     card = tmp_path / "cnn.md"
     for text in ("my notes", "`cnn.onnx` holds 32-bit floats."):
         card.write_text(text)
-        with pytest.raises(UsageError, match=r"--card: .* is not of this command"):
+        with pytest.raises(UsageError, match=r"--card: .* was not written by this command"):
             export(cnn, tmp_path / "cnn.safetensors", card=True)
         assert card.read_text() == text
     (tmp_path / "link.safetensors").symlink_to("gone")
@@ -183,7 +183,7 @@ def test_an_export_that_answers_otherwise_is_refused(
         module.onnx, "load_program", lambda path: lambda x: wrong.answer(x, flip=False).groups
     )
     monkeypatch.setattr(module.onnx, "to_program", lambda source: None)
-    with pytest.raises(WeightsError, match="answers otherwise: on 128 drawn pictures"):
+    with pytest.raises(WeightsError, match="differs: on 128 synthetic images"):
         export(cnn, tmp_path / "cnn.pt2", card=True)
     assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
 
@@ -219,9 +219,9 @@ def test_it_is_the_packages_own_and_what_it_is_given_has_to_fit(cnn: Path, tmp_p
     assert agecli.export is export
     with pytest.raises(UsageError, match=r"is no \.onnx file"):
         export(cnn, tmp_path / "cnn.pt2", form="onnx")
-    with pytest.raises(UsageError, match="ends in none of"):
+    with pytest.raises(UsageError, match="does not end in"):
         export(cnn, tmp_path / "cnn.bin")
     for name in ("a", "b"):
         write_model(tmp_path / "two" / f"{name}.safetensors")
-    with pytest.raises(UsageError, match="holds several"):
+    with pytest.raises(UsageError, match="contains several"):
         export(tmp_path / "two", tmp_path / "cnn.onnx")

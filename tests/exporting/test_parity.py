@@ -48,5 +48,5 @@ def test_the_limits(precision, difference: float, same: float, passes: bool):
     if passes:
         check_parity(parity, precision, Path("cnn"))
     else:
-        with pytest.raises(WeightsError, match="answers otherwise"):
+        with pytest.raises(WeightsError, match="differs"):
             check_parity(parity, precision, Path("cnn"))

@@ -49,5 +49,5 @@ def test_the_median_of_those_that_are_seen_decides(portrait, chip):
 
 def test_where_few_faces_are_seen_pictures_stay_as_they_are(portrait):
     empty = Image.new("RGB", (64, 64))
-    assert judge(iter([portrait, empty, empty])) == (False, "a face is seen in 1 of 3 of them")
+    assert judge(iter([portrait, empty, empty])) == (False, "a face is detected in 1 of 3 of them")
     assert not judge(iter([])).crop

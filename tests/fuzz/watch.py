@@ -18,7 +18,7 @@ MOST_MEMORY = 1.5 * 2**30
 """Bytes that a command and its workers may hold."""
 NOTED = ("Traceback (most recent", "internal error", "Segmentation fault", "terminate called")
 """What no command may ever print."""
-NOTES = ("agecli: warning: ", "has what was answered so far")
+NOTES = ("agecli: warning: ", "has the predictions so far")
 """What may stand beside the one line of an error."""
 GOOD_CODES = (0, 1, 2, 3, 130)
 _POLL = 0.05

@@ -68,7 +68,7 @@ def test_with_a_budget_half_the_micro_batch_goes_on(clean, toys: Toys, tmp_path:
     run = run_training(config, tmp_path / "run", listener)
     assert len(run.history()) == config.epochs
     assert listener.warnings
-    assert all(text.startswith("out of memory: going on with") for text in listener.warnings)
+    assert all(text.startswith("out of memory: continuing with") for text in listener.warnings)
     _, kept = Run.open(run.folder)
     assert kept.batch_size < 64 and kept.batch_size * kept.accumulate == 64
     assert 270e6 < listener.peak < 900e6

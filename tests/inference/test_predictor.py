@@ -85,6 +85,14 @@ def test_a_row_says_everything(toy: Path):
     assert row.face.box[2] - row.face.box[0] == pytest.approx(88, abs=8)
 
 
+@pytest.mark.parametrize("kind", [str, Path, lambda path: path.parent, lambda path: [path]])
+def test_weights_are_one_name_or_several(toy: Path, kind):
+    (row,) = Predictor(kind(toy), device="cpu").predict([PORTRAIT])
+    assert row.status == "ok"
+    with pytest.raises(WeightsError, match="No weights at oracle"):
+        Predictor("oracle")
+
+
 @pytest.mark.parametrize("align", ["none", "points"])
 def test_probabilities_are_the_models_on_the_cropped_face(toy: Path, align: str):
     """The whole chain again, by PIL and plain torch."""

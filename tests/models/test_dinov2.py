@@ -173,7 +173,7 @@ def test_another_kind_of_model_is_refused(tmp_path: Path):
         ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
                   image_size=8, patch_size=4)
     ).save_pretrained(tmp_path)  # fmt: skip
-    with pytest.raises(UsageError, match="no DINOv2"):
+    with pytest.raises(UsageError, match="not a DINOv2"):
         describe_backbone(str(tmp_path), "", 0, 0.0)
 
 

@@ -211,7 +211,7 @@ def test_a_folder_with_other_weights_is_refused(backbone: Path, tmp_path: Path):
         last = file.read(1)[0]
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
-    with pytest.raises(WeightsError, match=r"other weights .* than those the file was trained on"):
+    with pytest.raises(WeightsError, match=r"other weights .* than those it was trained on"):
         find_backbone(str(copy), revision)
 
 
@@ -233,7 +233,7 @@ def test_what_is_neither_folder_nor_hub_id_is_a_wrong_option(name: str):
 
 def test_a_folder_that_is_gone_is_not_sought_on_the_hub():
     with pytest.raises(
-        WeightsError, match=r"No folder models/tiny .*sha256:0123.*export --with-backbone"
+        WeightsError, match=r"There is no folder models/tiny .*sha256:0123.*export --with-backbone"
     ):
         find_backbone("models/tiny", "sha256:0123456789abcdef")
 
@@ -290,10 +290,10 @@ def test_a_proxy_is_asked_and_may_refuse(find: Find, server: Server):
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (401, "gives no model.safetensors of owner/tiny (revision main) (it answers 401)"),
-        (403, "gives no model.safetensors of owner/tiny (revision main) (it answers 403)"),
-        (404, "gives no model.safetensors of owner/tiny (revision main) (it answers 404)"),
-        (503, "cannot be reached (it answers 503)"),
+        (401, "has no model.safetensors of owner/tiny (revision main) (HTTP 401)"),
+        (403, "has no model.safetensors of owner/tiny (revision main) (HTTP 403)"),
+        (404, "has no model.safetensors of owner/tiny (revision main) (HTTP 404)"),
+        (503, "cannot be reached (HTTP 503)"),
     ],
 )
 def test_a_hub_that_declines_is_named_with_its_answer(find: Find, server: Server, status, says):
@@ -308,7 +308,7 @@ def test_a_backbone_is_fetched_once_and_without_its_pickle(find: Find, server: S
     serve_repository(server, backbone)
     answer = find(NAME, endpoint=server.url)
     assert answer["revision"] == COMMIT
-    assert answer["said"] == [f"fetching {NAME} from {server.url.removeprefix('http://')}"]
+    assert answer["said"] == [f"downloading {NAME} from {server.url.removeprefix('http://')}"]
     fetched = {path.name: path.read_bytes() for path in Path(answer["folder"]).iterdir()}
     assert fetched == {name: (backbone / name).read_bytes() for name in hub.FILES}
     again = find(NAME)
@@ -339,7 +339,7 @@ def test_a_fetch_that_breaks_off_is_one_line(backbone, monkeypatch, server: Serv
     serve_repository(server, backbone)
     warnings.simplefilter("error")  # pytest puts it back
     with pytest.raises(
-        WeightsError, match=r"could not be fetched .* \(\[Errno 28\] No space left "
+        WeightsError, match=r"could not be downloaded .* \(\[Errno 28\] No space left "
     ):
         find_backbone(NAME)
 
@@ -402,7 +402,7 @@ def test_imagenet_weights_are_fetched_once_in_silence(checkpoints, publish, serv
     name = publish(STATE)
     said: list[str] = []
     assert_same(imagenet_state("resnet18", said.append))
-    assert said == [f"fetching {name} from 127.0.0.1:{server.server_port}"]
+    assert said == [f"downloading {name} from 127.0.0.1:{server.server_port}"]
     assert server.asked == [("HEAD", f"/{name}"), ("GET", f"/{name}")]
     assert_same(imagenet_state("resnet18", said.append))
     assert (len(said), len(server.asked)) == (1, 2)
@@ -412,7 +412,7 @@ def test_imagenet_weights_are_fetched_once_in_silence(checkpoints, publish, serv
 
 def test_imagenet_weights_of_another_hash_are_not_kept(checkpoints, publish):
     publish(STATE, digest="00000000")
-    with pytest.raises(WeightsError, match=r"could not be fetched .*invalid hash value"):
+    with pytest.raises(WeightsError, match=r"could not be downloaded .*invalid hash value"):
         imagenet_state("resnet18")
     assert list(checkpoints.iterdir()) == []
 
@@ -425,7 +425,7 @@ def test_a_broken_off_download_is_not_kept(checkpoints, publish, server, monkeyp
     if stalls:
         server.stalls.set()
         monkeypatch.setattr(hub, "STALL", 0.2)
-    with pytest.raises(WeightsError, match=r"could not be fetched .*--init PATH.*--init none"):
+    with pytest.raises(WeightsError, match=r"could not be downloaded .*--init PATH.*--init none"):
         imagenet_state("resnet18")
     assert time.monotonic() - start < SOON
     assert list(checkpoints.iterdir()) == []
@@ -445,7 +445,7 @@ def assert_unreachable(name: str, host: str) -> None:
         imagenet_state("resnet18", said.append)
     assert time.monotonic() - start < SOON
     assert f"{host.removeprefix('http://')} cannot be reached (" in str(caught.value)
-    assert f"fetch {host}/{name} elsewhere and give it as --init PATH" in str(caught.value)
+    assert f"download {host}/{name} elsewhere and pass it as --init PATH" in str(caught.value)
     assert "--init none" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert said == []
@@ -494,7 +494,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path: Path, suffix: str):
     for content in (b"", b"\0garbage" * 9, whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(
-            WeightsError, match=f"--init: {path} is (damaged or holds more than|an empty)"
+            WeightsError, match=f"--init: {path} is (damaged or contains more than|an empty)"
         ):
             read_state(path)
 
@@ -504,14 +504,14 @@ def test_a_damaged_or_missing_file_is_named(tmp_path: Path, suffix: str):
 )
 def test_other_content_than_tensors_is_refused(tmp_path: Path, content: Any):
     torch.save(content, tmp_path / "state.pth")
-    with pytest.raises(WeightsError, match=r"--init: .*state\.pth .*holds more than tensors"):
+    with pytest.raises(WeightsError, match=r"--init: .*state\.pth .*contains more than tensors"):
         read_state(tmp_path / "state.pth")
 
 
 @pytest.mark.parametrize(
     ("content", "what"),
     [(b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer: run `git lfs pull`"),
-     (b"<!DOCTYPE html>", "is a web page, .*: fetch the file itself again"),
+     (b"<!DOCTYPE html>", "is a web page, .*: download the file itself again"),
      (b"\x89HDF\r\n\x1a\n", "is a Keras or another HDF5 file")],
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -531,7 +531,9 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path):
 
 
 def test_another_suffix_is_a_wrong_option(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"--init: .*weights\.bin is no .safetensors, .pth or .pt"):
+    with pytest.raises(
+        UsageError, match=r"--init: .*weights\.bin is not a .safetensors, .pth or .pt"
+    ):
         read_state(tmp_path / "weights.bin")
 
 
@@ -542,7 +544,11 @@ def test_whether_the_hub_can_be_reached_is_said_with_the_reason(server, black_ho
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     server.otherwise = 200
-    for url, reason in ((server.url, ""), (REFUSED, "refused"), (black_hole, "no answer in time")):
+    for url, reason in (
+        (server.url, ""),
+        (REFUSED, "refused"),
+        (black_hole, "no response in time"),
+    ):
         monkeypatch.setattr(constants, "ENDPOINT", url)
         host, said = why_unreachable()
         assert host == url.removeprefix("http://")

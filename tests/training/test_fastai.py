@@ -424,7 +424,7 @@ def test_a_fitting_body_settles_and_a_dry_run_needs_none(dataset_folder: Path, p
 
 def test_the_search_for_a_rate_refuses_a_launcher(dataset_folder: Path, monkeypatch):
     pretend(monkeypatch, 2)
-    with pytest.raises(UsageError, match="--lr auto searches in one process"):
+    with pytest.raises(UsageError, match="--lr auto needs a single process"):
         settle(small(dataset_folder, lr=0), announce=print, dry=True)
 
 

@@ -62,7 +62,7 @@ def test_of_a_folder_of_several_one_must_be_named(weights: Path, tmp_path: Path)
     assert only_weights("--init", str(weights.parent)) == weights
     for name in ("a", "b"):
         write_model(tmp_path / f"{name}.safetensors")
-    with pytest.raises(UsageError, match=r"--teacher: .* holds 2 weights files: give one of them"):
+    with pytest.raises(UsageError, match=r"--teacher: .* holds 2 weights files: pass one of them"):
         only_weights("--teacher", str(tmp_path))
 
 

@@ -333,7 +333,7 @@ def test_under_a_budget_half_the_micro_batch_goes_on_from_the_last_epoch(
     assert len(history(run)) == 4
     assert {16, 8, 4} <= set(sizes)
     assert [text.split(": ")[1] for text in listener.warnings] == [
-        "going on with 2 batches of 8 a step", "going on with 4 batches of 4 a step"
+        "continuing with 2 batches of 8 per step", "continuing with 4 batches of 4 per step"
     ]  # fmt: skip
     _, kept = Run.open(run.folder)
     assert (kept.batch_size, kept.accumulate) == (4, 4)

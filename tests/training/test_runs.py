@@ -41,7 +41,7 @@ def test_a_run_that_was_killed_at_its_very_start_is_free_and_no_hint_names_it(tm
     with pytest.raises(TrainingError, match="continue it with --resume"):
         Run.create(tmp_path, CnnConfig())
     (tmp_path / "config.json").rename(tmp_path / "mine.json")
-    with pytest.raises(TrainingError, match="in use, and by no run: give another --run"):
+    with pytest.raises(TrainingError, match="not empty and not a run: choose another --run"):
         Run.create(tmp_path, CnnConfig())
 
 

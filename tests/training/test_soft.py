@@ -69,7 +69,9 @@ def test_a_run_goes_on_with_the_same_file_alone(dataset_folder: Path, tmp_path: 
     run = train(small(dataset_folder, path), run=tmp_path / "run").run
     resume(run)
     path.write_text(path.read_text().replace("gone.jpg", "lost.jpg"))
-    with pytest.raises(DataError, match=r"soft.csv is not the file that this training began with"):
+    with pytest.raises(
+        DataError, match=r"soft.csv is not the file that this training started with"
+    ):
         resume(run)
     again = train(Run.open(run)[1], run=tmp_path / "again")  # a new run is free to
     assert again.config.soft_labels_sha256 != Run.open(run)[1].soft_labels_sha256

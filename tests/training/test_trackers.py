@@ -93,7 +93,7 @@ def test_a_tracker_that_fails_ends_no_training(dataset_folder: Path, tmp_path: P
     train("cnn", data=dataset_folder, run=tmp_path / "run", log_to="tensorboard",
           observer=listener, **SMALL)  # fmt: skip
     assert listener.warnings == [
-        "--log-to tensorboard failed, and is left out: the service is gone"
+        "--log-to tensorboard failed, and is switched off: the service is gone"
     ]
     assert len(metrics_of(tmp_path / "run")) == 2
 

@@ -90,7 +90,7 @@ def test_a_run_goes_on_where_its_data_are_now(dataset_folder: Path, tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         train("cnn", run=tmp_path / "run", observer=Listener(stop_after=1), data=data, **SMALL)
     data.rename(moved := tmp_path / "after")
-    with pytest.raises(DataError, match=r"before: .* moved to, say with --data"):
+    with pytest.raises(DataError, match=r"before: .* moved, pass its folder as --data"):
         resume(tmp_path / "run")
     done = resume(tmp_path / "run", data=moved, workers=2)
     assert (done.config.data, done.config.workers) == (str(moved), 2)
@@ -109,7 +109,7 @@ def test_data_of_another_split_are_refused_and_change_nothing(
     with pytest.raises(DataError, match=r"--data: .*other has another split"):
         resume(tmp_path / "run", data=tmp_path / "other")
     assert (tmp_path / "run" / "config.json").read_text() == before
-    with pytest.raises(UsageError, match="'lr' is the run's own"):
+    with pytest.raises(UsageError, match="'lr' is fixed in the run"):
         resume(tmp_path / "run", lr=0.1)
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_ends_a_training_with_the_way_on(
     dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def full(*_: object, **__: object) -> None:
-        raise DiskError("No room for state.pt: make room there")
+        raise DiskError("No room for state.pt: free some there")
 
     with monkeypatch.context() as patched, pytest.raises(DiskError) as caught:
         patched.setattr(Run, "save", full)
@@ -143,7 +143,7 @@ def test_a_configuration_is_changed_by_settings_and_a_budget_told(
 
 def test_what_is_wrong_is_said_before_a_run_is_made(dataset_folder: Path, tmp_path: Path):
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match="'vgg' is no model: there are cnn"):
+    with pytest.raises(UsageError, match="'vgg' is not a model: choose one of cnn"):
         train("vgg", run=run)
     with pytest.raises(UsageError, match="unknown settings: wings"):
         train("cnn", run=run, wings=2)

@@ -83,4 +83,4 @@ def test_the_command_searches_on_a_database(cli, url: str, dataset_folder: Path,
     )
     forgotten = cli(*command, "--trials", 2, cwd=tmp_path)
     assert forgotten.returncode == 2
-    assert "is a study on a database: give its --storage" in forgotten.stderr
+    assert "is a study on a database: pass its --storage" in forgotten.stderr

@@ -62,7 +62,7 @@ def test_a_journal_that_cannot_be_is_named(tmp_path: Path, change: Callable[[lis
 
 @pytest.mark.parametrize("url", ["studies.db", "sqlite:///x.db", "oracle://host/x"])
 def test_a_url_of_no_database_is_wrong_usage(tmp_path: Path, url: str):
-    with pytest.raises(UsageError, match=r"--storage: takes a URL as postgresql://"):
+    with pytest.raises(UsageError, match=r"--storage: takes a URL such as postgresql://"):
         open_storage(tmp_path, url, lambda study, trial: None)
 
 
@@ -74,6 +74,6 @@ def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_database_that_is_not_there_is_one_line(tmp_path: Path):
     pytest.importorskip("psycopg")
-    with pytest.raises(TrainingError, match="does not answer") as caught:
+    with pytest.raises(TrainingError, match="does not respond") as caught:
         open_storage(tmp_path, "postgresql://me:secret@127.0.0.1:9/x", lambda study, trial: None)
     assert "secret" not in str(caught.value)

@@ -52,7 +52,9 @@ def test_a_search_tells_what_it_found_and_goes_on(
 def test_a_search_writes_over_nothing_of_others(dataset_folder: Path, tmp_path: Path):
     for name in ("report.html", "best.toml", "history.png"):
         (tmp_path / name).write_text("my own")
-        with pytest.raises(UsageError, match=f"--study: .*{name} exists and is not of this"):
+        with pytest.raises(
+            UsageError, match=f"--study: .*{name} exists and was not written by this"
+        ):
             tune("cnn", trials=1, study=tmp_path, data=dataset_folder, **SMALL)
         assert [path.name for path in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()

@@ -69,7 +69,7 @@ def test_a_limit_and_laziness(video: Path):
 def test_one_frame_by_its_time(video: Path):
     for step in (0, 1, 17, 30, 49):
         assert step_of(read_frame(video, step / RATE)) == step
-    with pytest.raises(ImageError, match="no picture at 9"):
+    with pytest.raises(ImageError, match="no frame at 9"):
         read_frame(video, 9)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_video_is_read_on(tmp_path: Path):
     data[len(data) // 2 : len(data) // 2 + 300_000] = bytes(300_000)
     path.write_bytes(data)
     read: list[Frame] = []
-    with pytest.raises(ImageError, match=r"damaged: \d+ of its pictures cannot be decoded"):
+    with pytest.raises(ImageError, match=r"damaged: \d+ of its frames cannot be decoded"):
         draw_into(read, read_video(path))
     assert [frame.seconds for frame in read][-1] == 2.5
 
@@ -142,7 +142,7 @@ def test_sound_alone(tmp_path: Path):
         sound.sample_rate = 44100
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
-    with pytest.raises(ImageError, match="holds no pictures"):
+    with pytest.raises(ImageError, match="contains no video stream"):
         next(read_video(path))
 
 

@@ -1,1 +1,1 @@
-"""Layouts of data sets: how their names and tables are read, a small file each."""
+"""Layouts of data sets, one file each: how their names and tables are read."""

@@ -1,6 +1,6 @@
 """Adience: fold_0_data.txt to fold_4_data.txt beside faces/ or aligned/, a folder per person.
 
-The tables name a picture by three columns; its file is
+The tables identify an image by three columns; its file is
 aligned/USER/landmark_aligned_face.FACE.IMAGE or faces/USER/coarse_tilt_aligned_face.FACE.IMAGE.
 """
 
@@ -25,7 +25,7 @@ FORM = Form(
     },
     key="{person}/{face}.{image}",
     file=re.compile(r"fold_(?:frontal_)?(?P<fold>\d)_data\.(?:txt|csv)"),
-    blank_ages=True,  # as several hundred of the published rows have it
+    blank_ages=True,  # as in several hundred of the published rows
 )
 PICTURE = re.compile(r"[^/]+/(?:landmark_aligned|coarse_tilt_aligned)_face\.\d+\.[^/]+$")
 _FOLDS, _FRONTAL = (re.compile(rf"fold_{part}\d_data\.(?:txt|csv)") for part in ("", "frontal_"))
@@ -34,7 +34,7 @@ _FOLDS, _FRONTAL = (re.compile(rf"fold_{part}\d_data\.(?:txt|csv)") for part in 
 def read(source: Source) -> Layout | None:
     """Read ages, sexes, persons and the five official folds from the tables.
 
-    Of both kinds of tables, those of all faces count before those of the frontal ones alone.
+    Tables of all faces take precedence over those of frontal faces only.
     """
     if not source.has(PICTURE):
         return None
@@ -49,6 +49,6 @@ def read(source: Source) -> Layout | None:
 
 
 def key_of_picture(path: str) -> str:
-    """Return under what name the tables have a picture: person/face.image."""
+    """Return an image's key in the tables: person/face.image."""
     person, name = path.split("/")[-2:]
     return key_of(f"{person}/{name.partition('.')[2]}")

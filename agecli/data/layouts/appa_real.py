@@ -1,7 +1,7 @@
 """APPA-REAL: gt_avg_train.csv, gt_avg_valid.csv and gt_avg_test.csv beside train/, valid/, test/.
 
-Each picture comes twice: 000000.jpg, and 000000.jpg_face.jpg with its face cropped and upright. Its
-label is the real age; what people took it for (apparent_age_avg) is another task.
+Each image comes twice: 000000.jpg, and 000000.jpg_face.jpg with its face cropped and upright. Its
+label is the real age; the apparent age (apparent_age_avg) is another task.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FACE = "_face.jpg"
 
 
 def read(source: Source) -> Layout | None:
-    """Read real ages and splits from the tables, of the cropped faces where there are some."""
+    """Read real ages and splits from the tables, for the cropped faces if there are any."""
     table = source.tables(FORM.file, [FORM]) if source.has(PICTURE) else None
     if not table:
         return None

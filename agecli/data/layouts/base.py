@@ -1,4 +1,4 @@
-"""What every layout has: a source to look into, and a parser from pictures' names to labels."""
+"""The parts of every layout: a source to read, and a function from image names to labels."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from agecli.data.tables import Form, Table, read_tables
 from agecli.errors import DataError, ImageError
 
 SAMPLE = 256
-"""Pictures by which a layout is recognised."""
+"""Images sampled to recognise a layout."""
 MOST_TABLES = 16
-"""Tables of one set."""
+"""Most tables of one source."""
 MOST_BYTES = 1 << 26
-"""Of a table that is found, and not named."""
+"""Most bytes of a table that is found rather than named."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or an archive, and what it holds."""
+    """A folder or an archive, and its contents."""
 
     path: Path
     name: str
     members: Iterable[Member]
-    """Its pictures, which may be gone through again."""
+    """Its images, which can be iterated repeatedly."""
     others: Mapping[str, Place]
-    """Its other files, by their names."""
+    """Its other files, by name."""
     slices: Sequence[str] = ()
-    """Columns of its tables that are kept."""
+    """Columns of its tables to keep."""
 
     @cached_property
     def sample(self) -> list[Member]:
-        """Some of its pictures: the same ones, however it is packed."""
+        """Return some of its images, the same ones however it is packed."""
         return heapq.nsmallest(SAMPLE, self.members, key=lambda m: (crc32(m.id.encode()), m.id))
 
     def has(self, names: re.Pattern[str]) -> bool:
-        """Return whether the ends of its pictures' paths fit a pattern, of half the sample."""
+        """Return whether at least half of the sampled images' paths end in a pattern."""
         fits = sum(names.search(self.place(member)) is not None for member in self.sample)
         return 2 * fits >= len(self.sample)
 
     def place(self, member: Member) -> str:
-        """Return a picture's path, which begins with the source's name."""
+        """Return an image's path, which begins with the source's name."""
         return f"{self.name}/{member.name}".replace("\\", "/")
 
     def path_of(self, member: Member) -> str:
-        """Return a picture's own path, which no other source has."""
+        """Return an image's path, which is unique among all sources."""
         return f"{self.path}/{member.name}"
 
     def tables(self, names: re.Pattern[str], forms: Sequence[Form]) -> Table | None:
-        """Read the tables of these names, which lie in the source or beside it; None without any.
+        """Read the tables with these names in the source or beside it; return None without any.
 
-        Raises DataError for a table that cannot be read.
+        Raises DataError for an unreadable table.
         """
         inside = [name for name in self.others if names.fullmatch(_base(name))]
         if inside:
@@ -66,7 +66,7 @@ class Source:
         else:
             files = _beside(self.path, names)
         if len(files) > MOST_TABLES:
-            raise DataError(f"{self.path} has more than {MOST_TABLES} tables as {min(files)}")
+            raise DataError(f"{self.path} has more than {MOST_TABLES} tables such as {min(files)}")
         return read_tables(dict(sorted(files.items())), forms, self.slices) if files else None
 
     def _table(self, name: str) -> bytes:
@@ -80,9 +80,9 @@ class Source:
 
     @cached_property
     def split_of(self) -> Callable[[Member], str]:
-        """Return a function from a picture to the split in whose folder it lies, or "".
+        """Return a function from an image to the split in whose folder it lies, or "".
 
-        Folders count as splits where there are several of them: one alone parts nothing.
+        Folders count as splits only if there are several of them.
         """
         known: dict[str, str] = {}  # by folder
 
@@ -98,27 +98,27 @@ class Source:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pictures of one source carry their labels."""
+    """How the images of one source are labelled."""
 
     name: str
     by: str
-    """By what it was recognised."""
+    """What it was recognised by."""
     label_of: Callable[[Member], Label | str]
-    """From a picture to its label, or to the reason why it is left out."""
+    """From an image to its label, or to the reason why it is left out."""
     table: Table | None = None
     aligned: bool = False
-    """Its files say that they are cropped and aligned as UTKFace's chips."""
+    """Whether its file names say that the images are aligned chips, as UTKFace's."""
 
     def count(self, members: Iterable[Member]) -> int:
-        """Count the pictures that have a label."""
+        """Count the images that have a label."""
         return sum(isinstance(self.label_of(member), Label) for member in members)
 
 
 class Reader(Protocol):
-    """A function that reads a source in a layout; None where the source has another."""
+    """A function that reads a source in a layout, or returns None if the source has another."""
 
     def __call__(self, source: Source) -> Layout | None:
-        """Read it. Raises DataError for tables that cannot be read."""
+        """Read a source. Raises DataError for unreadable tables."""
 
 
 def _base(name: str) -> str:
@@ -134,7 +134,7 @@ def _beside(source: Path, names: re.Pattern[str]) -> dict[str, bytes]:
             if path.is_file():
                 with path.open("rb") as file:
                     files[path.name] = file.read(MOST_BYTES + 1)
-    except OSError:  # a folder that may not be listed holds no tables for us
+    except OSError:  # a folder that cannot be listed counts as having no tables
         return {}
     if large := [name for name, content in files.items() if len(content) > MOST_BYTES]:
         raise DataError(f"{folder / large[0]} has more than {MOST_BYTES >> 20} MiB")

@@ -1,4 +1,4 @@
-"""CSV: a table with a row per picture, named by --csv, or as labels.csv in the source."""
+"""CSV: a table with a row per image, named by --csv, or labels.csv in the source."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from agecli.data.tables import Table, key_of, read_tables
 from agecli.errors import DataError
 from agecli.reading import read_bytes
 
-NEEDS = "labels.csv with the columns path and age in it, or --csv"
+NEEDS = "labels.csv in it with the columns path and age, or --csv"
 
 FORMS = [adience.FORM, appa_real.FORM, fairface.FORM]
 MOST_BYTES = 1 << 31
-"""Of a table that is named: some 30 million rows."""
+"""Most bytes of a table that is named: some 30 million rows."""
 _LABELS = re.compile(r"labels\.csv")
 
 
 def read(source: Source) -> Layout | None:
-    """Read labels.csv, where the source has one."""
+    """Read labels.csv, if the source has one."""
     inside = any(_LABELS.fullmatch(name.rpartition("/")[2].casefold()) for name in source.others)
     table = source.tables(_LABELS, FORMS) if inside else None
     return by_table(source, table, source.path) if table else None
 
 
 def read_labels(path: Path, slices: Sequence[str] = ()) -> Table:
-    """Read a table that is named by --csv, and keep the columns of slices, too.
+    """Read a table named by --csv, keeping the columns of slices, too.
 
-    Raises DataError for what is no table.
+    Raises DataError for a file that is not a table.
     """
     if not path.is_file():
         raise DataError(f"No such file: {path} (--csv)")
@@ -45,9 +45,9 @@ def read_labels(path: Path, slices: Sequence[str] = ()) -> Table:
 
 
 def by_table(source: Source, table: Table, folder: Path) -> Layout:
-    """Find pictures by their paths from the source, from above it, from a folder, or absolute.
+    """Match images by paths relative to the source, to its parent or to a folder, or absolute.
 
-    folder: where the table lies.
+    folder: the one with the table.
     """
     own = key_of(source.name)
     above: list[str] = []

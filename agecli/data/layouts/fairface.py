@@ -1,6 +1,6 @@
 """FairFace: fairface_label_train.csv and fairface_label_val.csv beside train/ and val/.
 
-Its ages are ranges ("20-29", "more than 70"). A margin of 0.25 or 1.25 makes an archive each.
+Its ages are ranges ("20-29", "more than 70"). The margins 0.25 and 1.25 are an archive each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PICTURE = re.compile(r"(?:^|/)(?:train|val)/\d+\.\w+$")
 
 
 def read(source: Source) -> Layout | None:
-    """Read ages, sexes, races and the split of each picture from the tables."""
+    """Read ages, sexes, races and the split of each image from the tables."""
     table = source.tables(FORM.file, [FORM]) if source.has(PICTURE) else None
     if not table:
         return None

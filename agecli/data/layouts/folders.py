@@ -1,4 +1,4 @@
-"""Folders: one per age, range or group ("25", "0-2", "60+"), below train, val and test or not."""
+"""Folders: one per age, range or group ("25", "0-2", "60+"), also below train, val and test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from agecli.data.labels import Label, read_age
 from agecli.data.layouts.base import Layout, Source
 from agecli.data.sources import Member
 
-NEEDS = 'folders whose names are ages, as "25", "0-2" or "60+"'
+NEEDS = 'folders whose names are ages, such as "25", "0-2" or "60+"'
 
 
 def read(source: Source) -> Layout:
-    """Read the age from the innermost folder that names one; the source itself may be one."""
+    """Read the age from the innermost folder that names one; it may be the source itself."""
     ages: dict[str, Age | None] = {}  # by folder
     split_of = source.split_of
 
@@ -29,6 +29,6 @@ def read(source: Source) -> Layout:
 
 
 def age_of_folder(name: str) -> Age | None:
-    """Read a folder's name as an age: "25", "0-2", "20_29", "age_25", "more_than_70"."""
+    """Return the age in a folder's name: "25", "0-2", "20_29", "age_25", "more_than_70"."""
     name = re.sub(r"^(?:ages?|aged)[ _-]*", "", name.strip().casefold())
     return read_age(re.sub(r"(?<=\d)_(?=\d)", "-", name))

@@ -1,4 +1,4 @@
-"""Tell by what is in a source which layout it has."""
+"""Recognise the layout of a source by its contents."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NEEDS = {
     "utkface": utkface.NEEDS,
     "folders": folders.NEEDS,
 }
-"""The names that --layout takes, and what makes each of them."""
+"""The names that --layout accepts, and what each layout requires."""
 
 
 def recognise(source: Source) -> Layout | None:
-    """Return the layout of a source, or None where none labels any of its pictures.
+    """Return the layout of a source, or None if none labels any of its images.
 
-    A layout with a table comes before names; of names, those that label most of a sample.
+    A layout with a table takes precedence over names; of names, the one that labels most wins.
     """
     if layout := first_fit(source, list(_BY_TABLES.values())):
         return layout
@@ -42,7 +42,7 @@ def recognise(source: Source) -> Layout | None:
 
 
 def first_fit(source: Source, readers: Sequence[Reader]) -> Layout | None:
-    """Return the first layout that labels a picture of a source, or None."""
+    """Return the first layout that labels an image of a source, or None."""
     for read in readers:
         layout = read(source)
         if layout and (layout.count(source.sample) or layout.count(source.members)):

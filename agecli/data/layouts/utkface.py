@@ -10,7 +10,7 @@ from agecli.data.labels import RACES, SEXES, Label
 from agecli.data.layouts.base import Layout, Source
 from agecli.data.sources import Member
 
-NEEDS = "file names as 26_1_3_20170104221633430.jpg"
+NEEDS = "file names such as 26_1_3_20170104221633430.jpg"
 
 _WELL_NAMED = re.compile(r"\d{1,3}_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?")
 _READABLE = re.compile(r"(\d{1,3})_(?:([01])_([0-4])_|[0-4]_)\d{8,}")
@@ -18,7 +18,7 @@ _CHIP = re.compile(r"\.chip\.jpg$")
 
 
 def read(source: Source) -> Layout:
-    """Read ages, sexes and races from file names, and splits from folders where there are some."""
+    """Read ages, sexes and races from file names, and splits from folders if there are any."""
     split_of = source.split_of
 
     def label_of(member: Member) -> Label | str:
@@ -32,9 +32,9 @@ def read(source: Source) -> Layout:
 
 
 def label_of_name(name: str) -> Label | None:
-    """Read a file's name, or None where there is no age.
+    """Return the label in a file's name, or None without an age.
 
-    Where sex or race is missing, which of the two it is cannot be told: both are unknown.
+    If sex or race is missing, it is ambiguous which: both are unknown.
     """
     match = _READABLE.match(name)
     if not match or int(match[1]) > OLDEST:

@@ -1,1 +1,1 @@
-"""What a training needs of memory, and how it is kept inside a budget."""
+"""The memory that a training needs, and how to keep it within a budget."""

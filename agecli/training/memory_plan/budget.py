@@ -1,4 +1,4 @@
-"""A memory budget: the largest batches, at the least cost, that stay inside it."""
+"""A memory budget: the largest batches, at the least cost, that fit it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Result = TypeVar("Result")
 Config = TypeVar("Config", bound=TrainConfig)
 
 SPARE = 0.2
-"""Share of the budget that is left free: for the context, workspaces and fragmentation."""
+"""Share of the budget left free for the CUDA context, workspaces and fragmentation."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a training stays inside its budget, and what was measured of it."""
+    """Settings by which a training fits its budget, and the measured footprint."""
 
     config: TrainConfig
     footprint: Footprint
@@ -46,10 +46,10 @@ class Plan:
 
 
 def plan_training(config: TrainConfig, dataset: Dataset, device: str) -> Plan:
-    """Fit a training on a data set to its --vram-budget, as `fit_to_budget` does."""
+    """Fit a training on a data set to its --vram-budget by `fit_to_budget`."""
     scheme = dataset.scheme
     objective = make_objective(config, scheme, dataset.ages)
-    # A batch of more images than there are is all of them, and so is the one to plan for.
+    # A batch never exceeds the training images, so neither does the one planned for.
     images = len(rows_of(dataset, "train", objective, config))
     return fit_to_budget(replace(config, batch_size=min(config.batch_size, images)), scheme, device)
 
@@ -57,14 +57,14 @@ def plan_training(config: TrainConfig, dataset: Dataset, device: str) -> Plan:
 def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     """Choose micro-batch, accumulation, mixed precision and checkpointing for --vram-budget.
 
-    The effective batch (batch size × accumulation) stays what was asked, and the micro-batch as
-    large as it can be, since batch norm sees no more than that. Decided by dry runs of two steps.
-    Raises TrainingError, with the part that cannot fit, where nothing does.
+    The effective batch (batch size × accumulation) stays as configured, and the micro-batch as
+    large as possible, since batch norm sees only that. Decided by dry runs of two steps.
+    Raises TrainingError, naming the part that does not fit, if nothing fits.
     """
     if distributed.world() > 1:
         raise UsageError(
-            "--vram-budget plans for one process: give --batch-size, --accumulate, --amp and "
-            "--grad-checkpoint as it chose them there"
+            "--vram-budget plans for one process: pass --batch-size, --accumulate, --amp and "
+            "--grad-checkpoint as it chose them for one"
         )
     if device == "cuda":
         limit_memory(config.budget_bytes())
@@ -91,14 +91,14 @@ def fit_to_budget(config: TrainConfig, scheme: Scheme, device: str) -> Plan:
     raise TrainingError(
         f"--vram-budget {config.vram_budget}: with {SPARE:.0%} to spare {gigabytes(room)} are "
         f"left, and a batch of {images} with --amp and --grad-checkpoint {needed}: "
-        "take a smaller --image-size" + _or_else(config)
+        "choose a smaller --image-size" + _or_else(config)
     )
 
 
 def savings(config: TrainConfig, device: str) -> list[TrainConfig]:
-    """List a configuration as it is, then with mixed precision and checkpointing, by their cost.
+    """List a configuration, then variants with mixed precision and checkpointing, cheapest first.
 
-    On a GPU mixed precision is no slower, and comes first; on a CPU it may be slower by far.
+    On a GPU mixed precision costs nothing and comes first; on a CPU it may be far slower.
     """
     amp, checkpoint = replace(config, amp=True), replace(config, grad_checkpoint=True)
     both = replace(checkpoint, amp=True)
@@ -108,7 +108,7 @@ def savings(config: TrainConfig, device: str) -> list[TrainConfig]:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """A configuration, what its steps hold, and their rate, where the device has room for them."""
+    """A configuration, the memory of its steps, and their rate if they fit the device."""
 
     config: TrainConfig
     footprint: Footprint | None
@@ -116,13 +116,13 @@ class Surveyed:
 
 
 def survey(config: TrainConfig, scheme: Scheme, device: str) -> Iterator[Surveyed]:
-    """Measure a configuration plain, with mixed precision, with checkpointing, with both."""
+    """Measure a configuration as it is, with mixed precision, with checkpointing, with both."""
     for checkpoint in (False, True):
         for amp in (False, True):
             trial = replace(config, amp=amp, grad_checkpoint=checkpoint)
             footprint = _measure(trial, scheme, device)
             rate = None
-            # Linux would kill the process, not fail the allocation.
+            # Linux would kill the process instead of failing the allocation.
             if footprint and (device != "cpu" or footprint.peak < memory_available()):
                 rate = _or_none(images_per_second, trial, scheme, device)
             yield Surveyed(trial, footprint, rate)
@@ -134,9 +134,9 @@ def within_memory(
     run: Run,
     observer: Observer,
 ) -> Result:
-    """Train; out of memory under a --vram-budget, go on with half the micro-batch.
+    """Train; when out of memory under a --vram-budget, continue with half the micro-batch.
 
-    Raises TrainingError, with advice, where that cannot be.
+    Raises TrainingError, with advice, if that is impossible.
     """
     while True:
         try:
@@ -144,22 +144,22 @@ def within_memory(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            # One of several processes cannot change its batches alone.
+            # One process of several cannot change its batches alone.
             alone = distributed.world() == 1
             smaller = halve_batch(config) if config.vram_budget and alone else None
             if smaller is None:
                 raise TrainingError(advice(config)) from error
-        clear_device_cache()  # out here the error holds no tensors any more
+        clear_device_cache()  # here, where the error no longer holds tensors
         config = smaller
         run.configure(config)
         observer.warned(
-            f"out of memory: going on with {config.accumulate} batches of {config.batch_size} "
-            "a step"
+            f"out of memory: continuing with {config.accumulate} batches of {config.batch_size} "
+            "per step"
         )
 
 
 def advice(config: TrainConfig) -> str:
-    """Say, in the options' words, what to do when a training runs out of memory."""
+    """Return the options to try when a training runs out of memory."""
     trained = not isinstance(config, Dinov2Config) or config.trains_backbone
     ways = ["--amp"] * (not config.amp)
     ways += ["--grad-checkpoint"] * (trained and not config.grad_checkpoint)
@@ -175,7 +175,7 @@ def advice(config: TrainConfig) -> str:
 
 
 def halve_batch(config: Config) -> Config | None:
-    """Halve the micro-batch at the same effective batch; None where that cannot be."""
+    """Halve the micro-batch, keeping the effective batch; return None if that is impossible."""
     if config.batch_size % 2 or config.batch_size // 2 < config.smallest_batch:
         return None
     if 2 * config.accumulate > MOST_ACCUMULATED:
@@ -193,7 +193,7 @@ def _measure(config: TrainConfig, scheme: Scheme, device: str) -> Footprint | No
 
 
 def _or_none(measured: Callable[..., Result], *arguments: Any) -> Result | None:
-    """Return what is measured, or None where the device is too small for it."""
+    """Return a measurement, or None if the device is too small for it."""
     try:
         return measured(*arguments)
     except RuntimeError as error:
@@ -205,7 +205,7 @@ def _or_none(measured: Callable[..., Result], *arguments: Any) -> Result | None:
 
 
 def _check_weights(config: TrainConfig, scheme: Scheme, room: int) -> None:
-    """Refuse a model whose weights alone, with all that goes with them, are past the budget."""
+    """Raise TrainingError for a model whose weights and optimiser alone exceed the budget."""
     with torch.device("meta"):
         model = build_model(config, scheme)
     copies = 5 if config.averages else 4  # weights, gradients, Adam's two moments, average
@@ -220,7 +220,7 @@ def _check_weights(config: TrainConfig, scheme: Scheme, room: int) -> None:
             f"--vram-budget {config.vram_budget}: weights, gradients, optimiser and average need "
             f"{gigabytes(needed)} for any batch, {gigabytes(held(largest))} of it the "
             f"parameter {name} {tuple(largest.shape)}, and with {SPARE:.0%} to spare "
-            f"{gigabytes(room)} are left: take a smaller --image-size" + _or_else(config)
+            f"{gigabytes(room)} are left: choose a smaller --image-size" + _or_else(config)
         )
 
 

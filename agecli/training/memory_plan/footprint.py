@@ -1,4 +1,4 @@
-"""What training steps need of memory: by the allocator on CUDA, elsewhere by counting tensors."""
+"""Memory of training steps: from the allocator on CUDA, elsewhere by counting tensors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from agecli.training.objectives import make_objective
 from agecli.training.teacher import make_teacher
 
 STEPS = 2
-"""Optimiser steps of a dry run: the first makes the optimiser's state, the second has it."""
+"""Optimiser steps of a dry run: the first creates the optimiser's state, the second has it."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,26 @@ class Footprint:
     average: int
     """The moving average of the weights."""
     activations: int
-    """What is saved of one batch for its backward pass, parameters left out, but not the copies
+    """Activations saved for one batch's backward pass: without parameters, but with the copies
     of them in half precision."""
     peak: int
-    """The most at once: all of the above and what passes by."""
+    """The peak: all of the above and temporary tensors."""
 
 
 def measure(
     config: TrainConfig, scheme: Scheme, device: str, *, counted: bool = False
 ) -> Footprint:
-    """Run two optimiser steps on made-up images and measure what they hold.
+    """Run two optimiser steps on synthetic images and measure their memory.
 
-    On CUDA the steps are real, and the allocator tells. Elsewhere, and if counted, they run on
-    tensors without content: the same bytes on every machine, and no memory is needed.
+    On CUDA the steps are real, and the allocator reports. Elsewhere, and if counted, they run on
+    tensors without content: the same bytes on every machine, and no memory needed.
     """
     real = device == "cuda" and not counted
     meter: AllocatorMeter | CountingMeter = AllocatorMeter() if real else CountingMeter()
     steps = DrySteps(config, scheme, device, fake=not real)
     with steps.mode, meter.watch(steps.tensors()):
         for _ in range(STEPS):
-            for _ in range(min(config.accumulate, 2)):  # gradients are there from the second on
+            for _ in range(min(config.accumulate, 2)):  # from the second on there are gradients
                 with meter.forward(steps.model.parameters()):
                     loss = steps.forward()
                 loss.backward()
@@ -81,9 +81,9 @@ def measure(
 
 
 def images_per_second(config: TrainConfig, scheme: Scheme, device: str) -> float:
-    """Measure the rate of real training steps on made-up images, after a first one to warm up."""
+    """Measure the rate of real training steps on synthetic images, after one to warm up."""
     if device == "cpu":
-        keep_freed_memory()  # as a training does
+        keep_freed_memory()  # as in training
     steps = DrySteps(config, scheme, device, fake=False)
     for number in range(STEPS + 1):
         if device != "cpu":
@@ -98,20 +98,20 @@ def images_per_second(config: TrainConfig, scheme: Scheme, device: str) -> float
 
 
 def nbytes(tensors: Iterable[Any]) -> int:
-    """Add up the bytes of tensors; whatever else is among them counts nothing."""
+    """Sum the bytes of tensors, ignoring other objects."""
     return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
 
 
 class DrySteps:
-    """Training steps on made-up images, with all that a real step holds.
+    """Training steps on synthetic images that hold all that a real step holds.
 
-    fake: on tensors that have shapes but no content (torch's fake tensors), inside of `mode`. They
+    fake: on tensors that have shapes but no content (torch's fake tensors), inside `mode`. They
     lie on the CPU, where torch knows them without a driver, but run what the device would.
     """
 
     def __init__(self, config: TrainConfig, scheme: Scheme, device: str, *, fake: bool) -> None:
         self.config = config
-        self.age = scheme.bounds[0][0]  # one that has a group, as images of any objective
+        self.age = scheme.bounds[0][0]  # an age with a group, which every objective accepts
         self.device = torch.device("cpu" if fake else device)
         self.mode: Any = nullcontext()
         precision = mixed_precision(config, device)
@@ -133,7 +133,7 @@ class DrySteps:
         self.generator = np.random.default_rng(0)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield what there is before the first step, of any shape."""
+        """Yield the tensors that exist before the first step, of any shape."""
         average = self.average.model if self.average else None
         for module in filter(None, (self.model, self.objective, average, self.teacher)):
             yield from module.parameters()
@@ -146,7 +146,7 @@ class DrySteps:
             self.config.batch_size, side, side, 3, dtype=torch.uint8, device=self.device
         )
         config = self.config
-        # How many images wild changes is drawn, and unknown where tensors are only counted.
+        # The number of images that `wild` changes is random: unknown if tensors are only counted.
         kind: Augment = "light" if config.augment == "wild" else config.augment
         batch = to_augmented_input(
             images, config.image_size, config.mean, config.std, kind, self.generator,
@@ -156,7 +156,7 @@ class DrySteps:
         return self.objective.training_loss(self._model, batch, ages, soft)
 
     def update(self) -> None:
-        """Take an optimiser step, as the engine does."""
+        """Take an optimiser step, like the engine."""
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average:
@@ -168,7 +168,7 @@ class DrySteps:
 
 
 class AllocatorMeter:
-    """Reads what steps hold from CUDA's allocator."""
+    """Reads the memory of steps from CUDA's allocator."""
 
     def __init__(self) -> None:
         torch.cuda.empty_cache()
@@ -184,28 +184,28 @@ class AllocatorMeter:
 
     @contextmanager
     def forward(self, parameters: Iterable[Tensor]) -> Iterator[None]:
-        """Measure what a forward pass leaves behind."""
+        """Measure what a forward pass keeps allocated."""
         before = torch.cuda.memory_allocated()
         yield
         self.activations = torch.cuda.memory_allocated() - before
 
 
 class CountingMeter:
-    """Counts the tensors that steps hold."""
+    """Counts the bytes of the tensors that steps hold."""
 
     def __init__(self) -> None:
         self.activations = 0
 
     @contextmanager
     def watch(self, existing: Iterable[Tensor]) -> Iterator[None]:
-        """Count the tensors that live inside the block, and what there is before it."""
+        """Count the tensors that live inside the block, and those that existed before it."""
         with LiveTensors(existing) as live:
             yield
         self.peak = live.peak
 
     @contextmanager
     def forward(self, parameters: Iterable[Tensor]) -> Iterator[None]:
-        """Count what a forward pass saves for backward."""
+        """Count what a forward pass saves for the backward pass."""
         with SavedTensors(parameters) as saved:
             yield
         self.activations = saved.bytes
@@ -220,32 +220,32 @@ class SavedTensors:
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
     def __enter__(self) -> SavedTensors:
-        """Count from here on."""
+        """Start counting."""
         self._hooks.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Count no further."""
+        """Stop counting."""
         self._hooks.__exit__(*error)
 
     @property
     def bytes(self) -> int:
-        """The count so far."""
+        """Return the bytes so far."""
         return sum(self._sizes.values())
 
     def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in self._left_out:
-            # A saved storage lives on, so that its address stays its own.
+            # A saved storage stays alive, so that its address is not reused.
             self._sizes[storage._cdata] = storage.nbytes()
         return tensor
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors that there are, and their peak.
+    """Counts the bytes of live tensors, and their peak.
 
-    existing: tensors from before; of the others, all that operations inside the block make count,
-    until they are freed. What an operation allocates for itself alone does not show.
+    existing: tensors from before. All tensors that operations inside the block create count
+    until they are freed. An operation's internal workspace does not show.
     """
 
     def __init__(self, existing: Iterable[Tensor] = ()) -> None:
@@ -256,7 +256,7 @@ class LiveTensors(TorchDispatchMode):
             self._add(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and count the tensors that it made."""
+        """Run an operation and count the tensors that it created."""
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):

@@ -79,5 +79,5 @@ def test_without_the_tables_there_are_no_labels(tmp_path):
     source = adience(tmp_path / "adience")
     for path in source.glob("fold_*"):
         path.unlink()
-    with pytest.raises(DataError, match=r"not the layout adience: .*fold_0_data.txt"):
+    with pytest.raises(DataError, match=r"not have the layout adience: .*fold_0_data.txt"):
         labels(source, layout="adience")

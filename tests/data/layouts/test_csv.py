@@ -77,7 +77,7 @@ def test_a_table_is_for_the_sources_that_it_names(tmp_path):
     table = _csv(tmp_path / "ages.csv", "path,age\na.jpg,7\n")
     listing = listing_of(other, mine, labels=table)
     assert [origin.layout for origin in listing.origins.values()] == ["folders", "csv"]
-    with pytest.raises(DataError, match=r"No picture of .*groups is named in .*ages\.csv"):
+    with pytest.raises(DataError, match=r"No image of .*groups is named in .*ages\.csv"):
         listing_of(other, labels=table)
 
 
@@ -91,7 +91,7 @@ def test_a_table_is_for_the_sources_that_it_names(tmp_path):
         (b"\xff\xfep\0a", "not a CSV file|no column"),
         (b"path,age\na.jpg,(25, 32)\n", r"line 2 \('\(25'\)"),
         (b"PK\3\4", "not a CSV file|no column"),
-        (b"path,age,person\na.jpg,3," + b"x" * 5000, r"line 2 .*100 characters at most"),
+        (b"path,age,person\na.jpg,3," + b"x" * 5000, r"line 2 .*at most 100 characters"),
     ],
 )
 def test_a_broken_table_in_a_source_is_one_line(tmp_path, content, reason):

@@ -66,5 +66,5 @@ def test_names_of_ages_win_over_folders_where_they_label_more(tmp_path):
 
 def test_other_folders_are_refused_in_one_line(tmp_path):
     source = write_set(tmp_path / "in", ["young/a.jpg", "old/b.jpg"])
-    with pytest.raises(DataError, match="no folder's name is one: give the ages with --csv"):
+    with pytest.raises(DataError, match="no folder is named by one: pass the ages by --csv"):
         labels(source)

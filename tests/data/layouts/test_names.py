@@ -52,9 +52,9 @@ def test_folders_of_splits_count_beside_names(tmp_path):
     ("pattern", "reason"),
     [
         ("{identity}_{sex}.jpg", "it has no {age}"),
-        ("{age}{sex}.jpg", "nothing parts two fields"),
+        ("{age}{sex}.jpg", "two fields are not separated"),
         ("{age}_{sex}_{gender}.jpg", "two fields mean the same"),
-        ("{age_.jpg", "a brace stands alone"),
+        ("{age_.jpg", "a brace is unmatched"),
         ("", "it has no {age}"),
         ("{age}_***", "more than two *"),
         ("{age}" + "x" * 500, "more than 200 characters"),
@@ -69,7 +69,7 @@ def test_a_pattern_that_means_nothing_is_refused(pattern, reason):
 
 def test_names_that_do_not_fit_are_refused_with_the_pattern(tmp_path):
     source = write_set(tmp_path / "in", ["a.jpg"])
-    with pytest.raises(DataError, match=r"No file name in .*in fits --names agedb"):
+    with pytest.raises(DataError, match=r"No file name in .*in matches --names agedb"):
         labels(source, names="agedb")
 
 

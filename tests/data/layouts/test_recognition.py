@@ -34,12 +34,12 @@ def test_all_sets_at_once_are_each_recognised(sets):
 def test_a_named_layout_is_used_where_it_fits(sets):
     for name, path in sets.items():
         assert listing_of(path, layout=name).origins[path].layout == name
-    with pytest.raises(DataError, match="has not the layout fairface: "):
+    with pytest.raises(DataError, match="does not have the layout fairface: "):
         labels(sets["utkface"], layout="fairface")
 
 
 def test_two_ways_to_say_it_are_refused(sets, tmp_path):
-    with pytest.raises(UsageError, match="--csv, --names, --layout: give one"):
+    with pytest.raises(UsageError, match="--csv, --names and --layout exclude each other"):
         labels(sets["utkface"], names="agedb", layout="utkface")
     with pytest.raises(UsageError, match="--layout: 'imdb' is not one of adience, fairface"):
         labels(sets["utkface"], layout="imdb")

@@ -1,0 +1,48 @@
+"""README: short, with links that lead somewhere, an example that runs, and the right figures."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agecli.evaluation.report.tables import megabytes, share, span, years
+from agecli.exporting.card import scores_of
+from agecli.weights import read_metadata, released_folder
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "weights/METHODS.md", ROOT / "agecli/README.md"]
+
+
+def test_it_is_short():
+    assert len(TEXT.encode()) <= 10_000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_links_and_pictures_exist(page: Path):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    for target in map("".join, targets):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "file", sorted(released_folder().glob("*.safetensors")), ids=lambda f: f.stem
+)
+def test_the_results_are_those_in_the_weights_files(file: Path):
+    """A new release fails here until its figures stand in the table."""
+    scores = scores_of(read_metadata(file))
+    assert scores
+    figures = [share(scores.exact), span(scores.exact_interval), share(scores.one_off)]
+    (row,) = re.findall(rf"^\| `{file.stem}`, (.*) \|$", TEXT, re.MULTILINE)
+    model, *cells = row.split(" | ")
+    assert cells[:4] == [*figures, years(scores.mae)]
+    assert model.endswith(megabytes(file.stat().st_size))
+
+
+def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert example.count("\n") <= 6
+    monkeypatch.chdir(ROOT)
+    exec(example, {})
+    assert capsys.readouterr().out.startswith("25-32 0.72")
