@@ -122,7 +122,9 @@ class Actions:
                 heat=bool(heat), stability=bool(stability),
             )  # fmt: skip
         except GivenUp:
-            yield gr.skip()
+            # What was drawn of a picture may reach the page after what closed it.
+            closed = visitor.taken is wish and not (visitor.read or visitor.opened)
+            yield self._clear() if closed else gr.skip()
         except Refused as error:
             refused = visitor.give_up(wish)
             yield self._close(visitor, notice(str(error))) if refused else gr.skip()
@@ -133,10 +135,12 @@ class Actions:
         tab = self.tab
         if read := visitor.read:
             picture = read_picture(*read(), self.reader, self.most_bytes)
-            if not visitor.show(wish, picture):
+            if not (shown := visitor.show(wish, picture)):
                 raise GivenUp
-            yield self._show(Opened(picture))
+            yield self._show(shown)
         opened, beside = visitor.opened, visitor.beside
+        if visitor.wish is not wish:
+            raise GivenUp
         if not opened:
             raise Refused("The picture is gone, as pictures are not kept. Choose it again.")
         if not contenders:
@@ -153,6 +157,8 @@ class Actions:
             tab.upload: HIDDEN, tab.crop: draw_crop(comparisons[0]),
             tab.recent: draw_recent(visitor), tab.results: results(*comparisons),
         }  # fmt: skip
+        if visitor.wish is not wish:
+            raise GivenUp
         names = tuple(contender.name for contender in contenders)
         if len(opened.picture.faces) > 1 and visitor.listed != names:
             rows = answer_faces(contenders, opened.picture)
@@ -174,11 +180,18 @@ class Actions:
             tab.recent: EMPTY,
         }  # fmt: skip
 
+    def _clear(self) -> dict[Any, Any]:
+        """Return the page without its picture, but for the field of a next one."""
+        tab = self.tab
+        return {
+            tab.stage: EMPTY, tab.controls: HIDDEN, tab.crop: "", tab.faces: EMPTY,
+            tab.results: WAITING,
+        }  # fmt: skip
+
     def _close(self, visitor: Visitor, said: str) -> dict[Any, Any]:
         """Return the page without a picture, and something in the place of results."""
         tab = self.tab
-        return {
-            tab.stage: EMPTY, tab.examples: gr.update(visible=True), tab.controls: HIDDEN,
-            tab.upload: gr.update(value=None, visible=True), tab.crop: "", tab.faces: EMPTY,
+        return self._clear() | {
+            tab.examples: gr.update(visible=True), tab.upload: gr.update(value=None, visible=True),
             tab.recent: draw_recent(visitor), tab.results: said,
         }  # fmt: skip

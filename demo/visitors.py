@@ -44,7 +44,7 @@ class Visitor:
     beside: Opened | None = None
     """The one that the open picture is compared with."""
     batch: object = None
-    """The newest wish of the batch tab."""
+    """The newest wish of the batch tab; None where there is none, or it was cancelled."""
     tiles: dict[str, Any] = field(default_factory=dict)
     """What the batch tab has answered, by upload."""
     live: Live | None = None
@@ -116,8 +116,7 @@ class Visitor:
         """Drop all, and give up what is running."""
         self.open(None)
         self.recent.clear()
-        self.batch, self.live = object(), None
-        self.tiles.clear()
+        self.batch, self.live, self.tiles = None, None, {}
 
 
 class Visitors:
