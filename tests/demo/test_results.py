@@ -83,7 +83,7 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
     model, joint = say(0.8, 0.1, 0.1), replace(say(0.4, 0.5, 0.1), model="ensemble")
     comparison = compared(contender, model, model)
     rows = [joint, model, model] if better else [model, model, joint]
-    text = results(replace(comparison, ensemble=together(rows), first=lead(rows)))
+    text = results(replace(comparison, ensemble=together(rows), first=lead(rows), fitted=True))
     first = re.search(r'class="joint".*?</section>', text, re.DOTALL)[0]
     assert re.search(r'class="group">(.*?)<', first)[1] == group
     assert ("Two models together" in first.split('class="group"')[0]) == better
