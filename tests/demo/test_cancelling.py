@@ -17,7 +17,6 @@ from demo.drawing import EMPTY, WAITING
 from demo.models import Contender
 from demo.reading import MB
 from demo.visitors import Visitors
-from tests.demo.pictures import PORTRAIT
 from tests.exporting.models import write_model
 
 PAGE: Any = SimpleNamespace(session_hash="page")
@@ -34,11 +33,10 @@ class Asked:
     def __init__(self, contender: Contender) -> None:
         with gr.Blocks():
             self.tab = Layout([contender.name])
-        examples = {"portrait": PORTRAIT}
-        self.do = Actions(self.tab, [contender], MB, Visitors(), examples)
+        self.do = Actions(self.tab, [contender], MB, Visitors())
         self.open()
 
-    def open(self, name: str = "portrait") -> None:
+    def open(self, name: str = "astronaut.jpg") -> None:
         event: Any = SimpleNamespace(_data={"name": name})
         self.do.open_example(event, PAGE)
 
