@@ -23,8 +23,10 @@
   const say = text => { document.getElementById('said').textContent = text };
 
   const drawn = changes => {
-    const parts = new Set(changes.map(({target}) => target).filter(({id}) => id?.startsWith('html-')));
-    for (const told of [...parts].map(part => part.querySelector('[data-say]')))
+    // Gradio redraws what differs; a button that says "Copied" is our own doing.
+    const parts = new Set(changes.filter(({target}) => !target.closest?.('button'))
+      .map(({target}) => target.closest?.('[id^=html-]')));
+    for (const told of [...parts].map(part => part?.querySelector('[data-say]')))
       if (shown(told)) say(told.dataset.say);
     const results = document.getElementById('results');
     if (results && parts.has(results.querySelector('[id^=html-]')))

@@ -29,7 +29,7 @@ PLAIN = {
     "cnn": "finds patterns in four steps",
     "capsnet": "puts the face together from its parts",
     "resnet": "finds patterns in many small steps",
-    "dinov2": "compares patches of the face with each other",
+    "dinov2": "compares patches of the face",
 }
 """What the models are, for those who do not know the field."""
 

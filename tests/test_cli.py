@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     "arguments",
     [["train", "capsnet", "--help"], ["train", "cnn", "--show-config", "--data", "ü…猫"]],
 )
-def test_a_console_with_few_characters_is_no_error(encoding: str, arguments: list[str]):
+def test_a_console_with_few_characters_is_not_an_error(encoding: str, arguments: list[str]):
     command, environment = [sys.executable, "-m", "agecli"], {"PYTHONIOENCODING": encoding}
     result = subprocess.run(
         [*command, *arguments], env=os.environ | environment, cwd=ROOT, capture_output=True,
@@ -204,5 +204,5 @@ def test_too_little_memory_is_one_line(kilobytes: int):
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 1
-    assert result.stderr.startswith("agecli: too little memory: ")
+    assert result.stderr.startswith("agecli: out of memory: ")
     assert result.stderr.count("\n") == 1

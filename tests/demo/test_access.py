@@ -47,6 +47,22 @@ def batch(page: Any, folder: Path) -> None:
     page.wait_for_selector(".batch .sum")
 
 
+def side_by_side(page: Any, folder: Path) -> None:
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    page.click("[data-again]")
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    upload(page, crowd(folder / "two.jpg", 2, 1))
+    page.click("[data-beside]")
+    page.wait_for_selector(".pair-of")
+
+
+def live(page: Any, folder: Path) -> None:
+    page.click("role=tab[name='Live']")
+    page.click("text=Start the camera")
+    page.wait_for_selector("[data-person='1']")
+
+
 def models(page: Any, folder: Path) -> None:
     page.click("role=tab[name='Models']")
     for summary in page.query_selector_all("#models summary"):
@@ -54,7 +70,9 @@ def models(page: Any, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("state", [one_face, many_faces, no_face, batch, models])
+@pytest.mark.parametrize(
+    "state", [one_face, many_faces, no_face, side_by_side, live, batch, models]
+)
 def test_axe_finds_nothing(
     visit: Visit, tmp_path: Path, scheme: str, state: Callable[[Any, Path], None]
 ):
