@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 from fastapi import Request
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse
 
 Scope = MutableMapping[str, Any]
@@ -56,7 +58,8 @@ class Guard:
             return await refusal(scope, receive, reply)
         if scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/login"):
             return await self._login(scope, receive, reply)
-        await self.app(scope, receive, reply)
+        with suppress(ClientDisconnect):  # in the midst of an upload: nothing is left to answer
+            await self.app(scope, receive, reply)
 
     def _knows(self, headers: Headers) -> bool:
         """Tell whether a request names this server, for what it names is written into the page."""
