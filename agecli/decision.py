@@ -64,12 +64,12 @@ def check_decision(decision: Decision, groups: int) -> None:
 def between(
     chances: FloatArray, age: float | None, group: int, scheme: Scheme
 ) -> tuple[tuple[int, int] | None, bool]:
-    """Return the two groups between which an answer lies, and whether its model is torn.
+    """Return the two groups between which a prediction lies, and whether its model is torn.
 
-    It is torn where the answered group, or the likeliest, is none that the median age lies in or
-    next to, in a gap; without an age, where the answered group is not the likeliest. Otherwise
-    there are two groups for an age between them, and None for one inside a group. chances:
-    (groups,); group: the answered one.
+    It is torn where the predicted group, or the likeliest, is neither that of the median age
+    nor, in a gap, next to it; without an age, where the predicted group is not the likeliest.
+    Otherwise there are two groups for an age between them, and None for one inside a group.
+    chances: (groups,); group: the predicted one.
     """
     said = {group, int(chances.argmax())}
     year = None if age is None else round(float(age))  # as it is shown

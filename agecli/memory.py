@@ -23,7 +23,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
-    Activations are large, so each would be mapped anew and zeroed page by page in every step:
+    Activations are large, so each would be mapped again and zeroed page by page in every step:
     over a third of a CPU step at 128 px. Done once; only with glibc.
     """
     if sys.platform != "linux":

@@ -63,9 +63,11 @@ class _Slice(TypedDict, total=False):
     bias: float | None
 
 
-class _Robustness(TypedDict):
-    n: Count
-    exact: dict[Text, dict[Text, float]]
+class _Robustness(TypedDict, total=False):
+    n: Required[Count]
+    exact: Required[dict[Text, dict[Text, float]]]
+    coverage: dict[Text, dict[Text, float]]
+    """Of the age sets; not in files of earlier versions, nor of models without sets."""
 
 
 class _Figures(TypedDict, total=False):
@@ -183,7 +185,7 @@ class _Known:
 
 def _check(metadata: Metadata) -> Metadata:
     """Raise ValueError for contradictions; drop settings that do not shape the network."""
-    _check_told(metadata.metrics, metadata.training)
+    _check_figures(metadata.metrics, metadata.training)
     try:
         scheme = Scheme.parse(metadata.scheme)
     except UsageError as error:
@@ -216,7 +218,7 @@ def _check(metadata: Metadata) -> Metadata:
     return metadata
 
 
-def _check_told(metrics: dict[str, Any], training: dict[str, Any]) -> None:
+def _check_figures(metrics: dict[str, Any], training: dict[str, Any]) -> None:
     """Raise ValueError for invalid metrics or trainings."""
     if "exact" in metrics:
         convert(metrics, _Figures)

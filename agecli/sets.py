@@ -50,16 +50,19 @@ class Sets:
     groups: Rows
     years: Rows | None = None
     """None of a model that knows none, or was shown none."""
-    unsure: Score = 0.0
-    """A probability of the answered group below which the answer is worth no more than always
-    answering the most frequent group."""
+    own: tuple[Row, ...] = ()
+    """Thresholds of each group, young to old, which hold where they are higher than the common
+    ones: so that no group is covered less than all are. Empty in files of earlier versions."""
+    largest_entropy: Annotated[float, Meta(ge=0)] | None = None
+    """Entropy of the groups' probabilities, in nats, beyond which an answer is worth no more than
+    always answering the most frequent group; None where all are worth more."""
 
     def limits(self, answers: Answers, sides: ArrayLike, coverage: float = COVERAGE) -> Limits:
         """Return the sets of answers for N faces. sides: as for `within`."""
         groups = self.within(answers.groups, answers.decided, sides, coverage)
         if self.years is None or not answers.knows_years:
             return Limits(groups, None)
-        inside = year_scores(answers.distribution) <= _threshold(self.years, sides, coverage)
+        inside = year_scores(answers.distribution) <= _thresholds(self.years, sides, coverage)
         return Limits(groups, _ends(inside))
 
     def within(
@@ -70,9 +73,26 @@ class Sets:
         chances: (N, groups); decided: (N,), answered groups; sides: (N,) or one, of the faces'
         boxes in pixels of their pictures.
         """
-        inside = group_scores(chances, self.shares) <= _threshold(self.groups, sides, coverage)
+        thresholds = _thresholds(self.groups, sides, coverage)  # (N, 1) or (1, 1)
+        if self.own:
+            own = np.array(self.own)[:, COVERAGES.index(coverage)]  # (groups,)
+            thresholds = np.maximum(thresholds, own)
+        inside = group_scores(chances, self.shares) <= thresholds
         inside[np.arange(len(chances)), decided] = True
         return _ends(inside)
+
+    def sure(self, answers: Answers) -> NDArray[np.bool_]:
+        """Return which of N answers are worth more than always answering the most frequent group.
+
+        Returns (N,).
+        """
+        largest = np.inf if self.largest_entropy is None else self.largest_entropy
+        return entropies(answers.groups) <= largest
+
+
+def entropies(chances: FloatArray) -> FloatArray:
+    """Return the entropies in nats (N,) of probabilities (N, groups)."""
+    return -(chances * np.log(np.maximum(chances, 1e-12))).sum(axis=1)
 
 
 def group_scores(chances: FloatArray, shares: ArrayLike) -> FloatArray:
@@ -104,12 +124,14 @@ def check_sets(sets: Sets, groups: int, *, knows_years: bool = True) -> None:
         raise ValueError(f"sets: {len(sets.shares)} shares, not {groups}")
     if sets.years and not knows_years:
         raise ValueError("sets: it has years, which the model knows nothing of")
-    for rows in (sets.groups, sets.years or sets.groups):
+    if sets.own and len(sets.own) != groups:
+        raise ValueError(f"sets: thresholds of {len(sets.own)} groups, not {groups}")
+    for rows in (sets.groups, sets.years or sets.groups, sets.own):
         if any(list(row) != sorted(row) for row in rows):
             raise ValueError("sets: a threshold falls as the coverage rises")
 
 
-def _threshold(rows: Rows, sides: ArrayLike, coverage: float) -> FloatArray:
+def _thresholds(rows: Rows, sides: ArrayLike, coverage: float) -> FloatArray:
     """Return the thresholds (N, 1) of faces, or (1, 1)."""
     column = np.array(rows)[:, COVERAGES.index(coverage)]
     return column[size_class(np.atleast_1d(sides))][:, None]

@@ -53,11 +53,11 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
     def run(uploads: list[dict[str, Any]] | None, request: gr.Request) -> Iterator[Any]:
         visitor = visitors.find_again(request)
-        if not visitor:
+        if not visitor or not visitor.batch:  # the page is gone, or it was cancelled meanwhile
             return
         wish, tiles = visitor.batch, visitor.tiles
         if not uploads:
-            tiles.clear()
+            visitor.tiles = {}
             yield WAITING
             return
         try:
@@ -77,7 +77,8 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
             )  # fmt: skip
             picture, rows = answer(contenders, reader, file, most_bytes)
             if visitor.batch is not wish:
-                yield gr.skip()
+                # The progress may reach the page after what cancelled it.
+                yield gr.skip() if visitor.batch else WAITING
                 return
             tiles[path] = _tile(picture, rows)
         for gone in set(tiles) - {upload["path"] for upload in uploads}:
@@ -86,8 +87,7 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
     def stop(request: gr.Request) -> tuple[Any, str]:
         visitor = visitors.find(request)
-        visitor.batch = object()
-        visitor.tiles.clear()
+        visitor.batch, visitor.tiles = None, {}
         return None, WAITING
 
     common: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

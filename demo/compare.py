@@ -54,6 +54,8 @@ class Comparison:
     """Of them all, the answer that is shown first."""
     perturbed: np.ndarray | None = None
     """uint8 (perturbations, size, size, 3)"""
+    fitted: bool = False
+    """The ensemble is one that was fitted for these models, and no plain mean."""
 
     def record(self) -> dict[str, Any]:
         """Return plain values for JSON; each answer as `agecli predict --json` gives it."""
@@ -113,7 +115,7 @@ def compare(
     rows = [row for (row,) in add_ensemble(said)]
     return Comparison(
         picture, face, margin, reading.crops[largest][0], answers, together(rows), lead(rows),
-        perturbed.crops[largest] if perturbed else None,
+        perturbed.crops[largest] if perturbed else None, len(rows) > len(said),
     )  # fmt: skip
 
 

@@ -57,6 +57,11 @@ class Picture:
         """The faces, the largest first."""
         return [face for face in self.reading.faces if face]
 
+    @property
+    def held(self) -> int:
+        """The bytes of it and its crops."""
+        return len(self.data) + sum(crops.nbytes for crops in self.reading.crops.values())
+
     def image(self) -> Image.Image:
         """Decode it again, upright and RGB."""
         return read_image(self.data)

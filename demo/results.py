@@ -10,23 +10,38 @@ from agecli.inference.prediction import Prediction
 from agecli.inference.stability import PERTURBATIONS
 
 from .compare import Comparison
+from .pair import pair
 from .render import dash, render
 
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def results(comparison: Comparison) -> str:
-    """Lay out all that the models say of a face."""
+def results(comparison: Comparison, beside: Comparison | None = None) -> str:
+    """Lay out all that the models say of a face, and of another one beside it."""
     ensemble, crops = comparison.ensemble, comparison.perturbed
     groups = [a.prediction.group for a in comparison.answers if a.prediction]
-    return render(
-        "results", ensemble=ensemble, first=comparison.first, answers=comparison.answers,
+    side_by_side = pair(comparison, beside) if beside else ""
+    return side_by_side + render(
+        "results", kicker=kicker(comparison), ensemble=ensemble, first=comparison.first,
+        answers=comparison.answers,
         count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
         remarks=list(remarks(comparison.first, ensemble)),
         record=json.dumps(comparison.record(), indent=1), perturbed=crops,
         perturbations=[] if crops is None else list(zip(PERTURBATIONS, crops, strict=True)),
     )  # fmt: skip
+
+
+def kicker(comparison: Comparison) -> str:
+    """Say whose answer is shown first."""
+    names = [answer.contender.name for answer in comparison.answers if answer.prediction]
+    if len(names) < 2:
+        return "".join(names)
+    if comparison.first != comparison.ensemble:
+        return f"{names[0]}, the most accurate of them"
+    if comparison.fitted:
+        return f"{_count(len(names)).capitalize()} models together"
+    return f"The mean of {', '.join(names[:-1])} and {names[-1]}"
 
 
 def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:

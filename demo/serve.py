@@ -22,7 +22,7 @@ SCRIPTS = "".join(
     f"<script>{(HERE / name).read_text('utf-8')}</script>"
     for name in ("page.js", "take.js", "access.js")
 )
-STYLES = [HERE / name for name in ("style.css", "access.css", "live.css")]
+STYLES = [HERE / name for name in ("style.css", "access.css", "live.css", "pair.css")]
 KEPT = 300
 """Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
 

@@ -16,6 +16,7 @@ import gradio as gr
 
 from .live import Live
 from .reading import Picture
+from .recent import Opened, remember
 from .upload import File
 
 MOST = 100
@@ -34,12 +35,16 @@ class Visitor:
     """The wish that is worked on, or was fulfilled."""
     read: Callable[[], File] | None = None
     """Reads the picture that is to be opened."""
-    picture: Picture | None = None
-    face: int = 0
-    listed: bool = False
-    """Whether all of its faces are answered for."""
+    opened: Opened | None = None
+    """The picture that is open."""
+    listed: tuple[str, ...] = ()
+    """The models by which all of its faces are answered for."""
+    recent: list[Opened] = field(default_factory=list)
+    """The last pictures, the newest first, with the open one among them."""
+    beside: Opened | None = None
+    """The one that the open picture is compared with."""
     batch: object = None
-    """The newest wish of the batch tab."""
+    """The newest wish of the batch tab; None where there is none, or it was cancelled."""
     tiles: dict[str, Any] = field(default_factory=dict)
     """What the batch tab has answered, by upload."""
     live: Live | None = None
@@ -50,13 +55,38 @@ class Visitor:
     def ask(self, face: int | None = None) -> None:
         """Wish for an answer about the picture that is open, or its face of a number."""
         with self.lock:
-            self.wish, self.face = object(), self.face if face is None else face
+            self.wish = object()
+            if self.opened and face is not None:
+                self.opened.face = face
 
     def open(self, read: Callable[[], File] | None) -> None:
         """Wish for another picture, or for none."""
         with self.lock:
-            self.wish, self.read, self.picture, self.face = object(), read, None, 0
-            self.listed = False
+            self._turn_to(None)
+            self.read = read
+
+    def reopen(self, number: int) -> Opened | None:
+        """Wish for one of the last pictures again; None where it is gone."""
+        with self.lock:
+            found = self._find(number)
+            if found:
+                self._turn_to(found)
+        return found
+
+    def put_beside(self, number: int | None) -> None:
+        """Wish for an answer about the open picture and one of the last ones, or for it alone."""
+        with self.lock:
+            self.wish = object()
+            self.beside = None if number is None else self._find(number)
+
+    def _find(self, number: int) -> Opened | None:
+        return next((one for one in self.recent if one.number == number), None)
+
+    def _turn_to(self, opened: Opened | None) -> None:
+        self.wish, self.read, self.opened = object(), None, opened
+        self.beside, self.listed = None, ()
+        if opened:
+            self.recent = remember(self.recent, opened)
 
     def take(self) -> object:
         """Return the newest wish, or None where it was taken."""
@@ -65,19 +95,28 @@ class Visitor:
             self.taken = self.wish
         return wish
 
-    def opened(self, wish: object, picture: Picture | None) -> bool:
-        """Keep the picture that was read for a wish; False where there is a newer one."""
+    def show(self, wish: object, picture: Picture) -> Opened | None:
+        """Open the picture that was read for a wish; None where there is a newer wish."""
+        with self.lock:
+            if self.wish is not wish:
+                return None
+            self.read, self.opened = None, Opened(picture)
+            self.recent = remember(self.recent, self.opened)
+            return self.opened
+
+    def give_up(self, wish: object) -> bool:
+        """Close the picture that a wish was about; False where there is a newer wish."""
         with self.lock:
             if self.wish is not wish:
                 return False
-            self.read, self.picture = None, picture
+            self.read = self.opened = None
         return True
 
     def close(self) -> None:
         """Drop all, and give up what is running."""
         self.open(None)
-        self.batch, self.live = object(), None
-        self.tiles.clear()
+        self.recent.clear()
+        self.batch, self.live, self.tiles = None, None, {}
 
 
 class Visitors:

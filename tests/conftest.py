@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an archive of 200 drawn faces, 20 per age."""
+    """Return an archive of 200 drawn faces, 20 per age."""
     folder = tmp_path_factory.mktemp("source") / "Drawn"
     write_faces(folder, SPREAD_AGES * 20)
     return write_archive(folder, folder.parent / "Drawn.tar.gz")
@@ -36,7 +36,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset_folder(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a prepared data set of the drawn faces, 32 px."""
+    """Return a prepared data set of the drawn faces, 32 px."""
     from agecli.config import PrepareConfig
     from agecli.data.prepare import prepare
 
@@ -47,7 +47,7 @@ def dataset_folder(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def toy_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an untrained cnn's ONNX file, beside the weights it was made of (cnn.safetensors)."""
+    """Return an untrained cnn's ONNX file, beside its original weights (cnn.safetensors)."""
     from agecli.exporting.export import export
     from tests.exporting.models import write_model
 
@@ -59,7 +59,7 @@ def toy_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def utkface() -> Path:
-    """Give the real archive, or skip where AGECLI_UTKFACE does not name it."""
+    """Return the real archive, or skip where AGECLI_UTKFACE does not name it."""
     path = os.environ.get("AGECLI_UTKFACE")
     if not path:
         pytest.skip("AGECLI_UTKFACE does not name the UTKFace archive")

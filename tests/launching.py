@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def environment() -> dict[str, str]:
-    """Give the environment in which our own tree is found, with a thread for each process."""
+    """Return an environment that finds our own tree, with one thread per process."""
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -53,7 +53,7 @@ def launch(*arguments: object, world: int = 2) -> list[subprocess.CompletedProce
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, world: int, local: int = 1) -> None:
-    """Have this process take itself for the first of a launch."""
+    """Make this process believe that it is the first of a launch."""
     place = {"RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "LOCAL_RANK": "0"}
     place |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(local)}
     for name, value in place.items():

@@ -158,7 +158,7 @@ def test_group_probabilities_of_groups_are_themselves():
     assert Answers(groups, ADIENCE, False).ages is None
 
 
-def test_a_scheme_of_as_many_groups_as_years_is_no_distribution_over_years():
+def test_a_scheme_of_as_many_groups_as_years_is_not_a_distribution_over_years():
     scheme = Scheme.parse(",".join(map(str, range(100))) + ",100+")
     assert len(scheme) == YEARS
     chances = np.random.default_rng(0).dirichlet(np.ones(YEARS), 4)

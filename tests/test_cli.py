@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     "arguments",
     [["train", "capsnet", "--help"], ["train", "cnn", "--show-config", "--data", "ü…猫"]],
 )
-def test_a_console_with_few_characters_is_no_error(encoding: str, arguments: list[str]):
+def test_a_console_with_few_characters_is_not_an_error(encoding: str, arguments: list[str]):
     command, environment = [sys.executable, "-m", "agecli"], {"PYTHONIOENCODING": encoding}
     result = subprocess.run(
         [*command, *arguments], env=os.environ | environment, cwd=ROOT, capture_output=True,

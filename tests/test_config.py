@@ -103,7 +103,7 @@ SETTLED = {
     "resnet": ALL_SETTLED | {"schedule"},
     "dinov2": ALL_SETTLED | {"revision"},
 }
-"""What is no option: it is the model's own, or found when the training starts."""
+"""Settings without an option: the model's own, or derived when the training starts."""
 
 
 @pytest.mark.parametrize("model", CONFIGS)

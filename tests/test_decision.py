@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0).dirichlet(np.ones(8), size=500)  # (500, 8)
 
 
 def chances(**groups: float) -> np.ndarray:
-    """Give the probabilities (8,) of groups, named by their first year: y25=0.6."""
+    """Return the probabilities (8,) of groups, named by their first year: y25=0.6."""
     firsts = [f"y{low}" for low, _ in ADIENCE.bounds]
     return np.array([groups.get(first, 0.0) for first in firsts])
 

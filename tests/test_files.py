@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and outputs that destroy nothing."""
+"""Files are written completely or not at all, and outputs overwrite nothing else."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from agecli.files import (
     write_text,
 )  # fmt: skip
 
-# Whole or not at all
+# Completely or not at all
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path):

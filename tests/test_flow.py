@@ -43,7 +43,7 @@ def test_from_an_archive_to_an_answer(cli, archive: Path, tmp_path: Path):
     assert answer[0]["age"] > answer[1]["age"]
 
 
-def test_the_released_weights_answer_for_the_portrait(cli, tmp_path: Path):
+def test_the_released_weights_predict_the_portrait(cli, tmp_path: Path):
     row = json.loads(go(cli, tmp_path, "predict", PORTRAIT, "--json"))
     assert row["status"] == "ok"
     assert row["group"] in ("25-32", "38-43")  # she was 35 or 36
@@ -52,7 +52,7 @@ def test_the_released_weights_answer_for_the_portrait(cli, tmp_path: Path):
     assert left < 225 < right and top < 130 < bottom
 
 
-def test_every_released_model_answers_for_the_portrait(cli, tmp_path: Path):
+def test_every_released_model_predicts_the_portrait(cli, tmp_path: Path):
     lines = go(cli, tmp_path, "predict", PORTRAIT, "--model", "all", "--json").splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["model"] for row in rows} - {"ensemble"} == {"cnn", "capsnet", "resnet", "dinov2"}

@@ -43,7 +43,7 @@ def holding(content: bytes):
      (holding(b"\n<!DOCTYPE html><html><title>404"), "is a web page, .*: download the file itself"),
      (holding(b"\x89HDF\r\n\x1a\n" + bytes(40)), "is a Keras or another HDF5 file: use a file of"),
      (holding(b"\x1f\x8b\x08" + bytes(40)), "is a packed archive: unpack it"),
-     (holding(b"\xff\xd8\xff\xe0" + bytes(40)), "is a picture: use a file of `agecli train`"),
+     (holding(b"\xff\xd8\xff\xe0" + bytes(40)), "is an image: use a file of `agecli train`"),
      (holding(b""), "is an empty file: copy or make it again"),
      (state, "is a PyTorch checkpoint: use a run's folder"),
      (old_pickle, "is a PyTorch checkpoint: "),
@@ -52,7 +52,7 @@ def holding(content: bytes):
     ids=range(10),
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".pt"])
-def test_what_is_no_weights_is_named_with_what_to_give(tmp_path, make, what: str, suffix: str):
+def test_what_is_not_weights_is_named_with_what_to_give(tmp_path, make, what: str, suffix: str):
     path = tmp_path / f"x{suffix}"
     make(path)
     with pytest.raises(WeightsError, match=what) as caught:

@@ -1,4 +1,4 @@
-"""What `agecli doctor` finds: here, and where something was broken on purpose."""
+"""The findings of `agecli doctor`: here, and with things broken on purpose."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def findings(check) -> dict[str, Finding]:
 
 
 def install(folder: Path, name: str, version: str, module: str | None = None) -> None:
-    """Lay a package's metadata into a folder, and its module if need be."""
+    """Write a package's metadata into a folder, and optionally its module."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -63,7 +63,7 @@ def test_an_extra_that_cannot_be_imported_is_broken_and_one_that_is_not_there_ab
     assert found["extra postgresql"].advice == 'pip install "agecli[postgresql]"'
 
 
-def test_the_released_weights_are_found_and_answer():
+def test_the_released_weights_are_found_and_predict():
     found = findings(health._weights)
     assert [one.state for one in found.values()] == ["ok"]
     assert all(f"{model}.safetensors" in found["weights"].found for model in MODELS)

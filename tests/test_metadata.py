@@ -1,4 +1,4 @@
-"""What a weights file says of itself: what cannot be is refused, in one line, before it is used."""
+"""Metadata of weights files: invalid values are rejected, in one line, before they are used."""
 
 import json
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def backbone(**changes: Any) -> dict[str, Any]:
 
 
 ROWS = ((0.1, 0.2, 0.3),) * 3
-SETS = {"shares": (0.125,) * 8, "groups": ROWS, "unsure": 0.4}
+SETS = {"shares": (0.125,) * 8, "groups": ROWS, "largest_entropy": 0.4}
 
 
 def test_what_was_written_comes_back():
@@ -74,7 +74,9 @@ def nested(depth: int) -> dict[str, Any]:
      ({"sets": SETS | {"groups": [[0.1, 0.2, 0.3]] * 2}}, "expected array of length >= 3"),
      ({"sets": SETS | {"groups": [[0.3, 0.2, 0.3]] * 3}}, "a threshold falls"),
      ({"sets": SETS | {"years": ROWS}}, "sets: it has years, which the model knows nothing of"),
-     ({"sets": SETS | {"unsure": -1}}, "sets.unsure: expected float >= 0"),
+     ({"sets": SETS | {"largest_entropy": -1}}, "largest_entropy: expected float >= 0"),
+     ({"sets": SETS | {"own": ROWS}}, "sets: thresholds of 3 groups, not 8"),
+     ({"sets": SETS | {"own": [[0.3, 0.2, 0.3]] * 8}}, "a threshold falls"),
      ({"image_size": 0}, "image_size: expected int >= 16"),
      ({"image_size": "96"}, "image_size: expected int, got str"),
      ({"image_size": float("inf")}, "JSON is malformed"),
@@ -100,6 +102,8 @@ def nested(depth: int) -> dict[str, Any]:
      ({"metrics": {"exact": 0.5}}, "missing required field"),
      ({"metrics": METADATA.metrics | {"slices": [{"by": "sex"}]}}, "slices\\[0\\]: .*missing"),
      ({"metrics": {"robustness": {"n": 3, "exact": []}}}, "exact: expected object"),
+     ({"metrics": {"robustness": {"n": 3, "exact": {}, "coverage": []}}},
+      "coverage: expected object"),
      ({"training": {"data": 3}}, "data: expected array"),
      ({"training": {"config": {"model": []}}}, "its config has no model"),
      ({"training": {"config": {"model": "cnn"}}}, "it has a config, but no data"),
@@ -116,12 +120,12 @@ def test_what_cannot_be_is_refused(changes: dict, reason: str):
 @pytest.mark.parametrize(
     "content", ["", "null", "[]", "{", '{"format": 1}', "[" * 100_000, '{"training":' * 5000],
 )  # fmt: skip
-def test_what_is_no_metadata_is_refused(content: str):
+def test_what_is_not_metadata_is_refused(content: str):
     with pytest.raises(ValueError, match=r"^.{5,160}$"):
         read_metadata_text(content)
 
 
 def test_what_a_backbone_has_beside_its_shape_is_left_out():
-    """Its configuration may name code to fetch, or a billion labels."""
+    """Its configuration may name code to download, or a billion labels."""
     metadata = read_metadata_text(text(**backbone(attn_implementation="x/y", num_labels=10**9)))
     assert metadata.architecture == SIZES["dinov2"]

@@ -50,7 +50,7 @@ class Stops(Observer):
 
 
 @pytest.mark.slow
-def test_it_goes_on_where_it_was_and_skips_what_is_finished(archive, tmp_path, monkeypatch):
+def test_it_resumes_where_it_was_and_skips_what_is_finished(archive, tmp_path, monkeypatch):
     names = [f"{age}/{number}.jpg" for age in ("0-2", "37-65") for number in range(12)]
     groups = write_set(tmp_path / "groups", names)
     with tarfile.open(tmp_path / "groups.tar", "w") as tar:
@@ -88,7 +88,7 @@ def test_it_goes_on_where_it_was_and_skips_what_is_finished(archive, tmp_path, m
 @pytest.mark.parametrize(
     "arguments", [[], ["UTKFace.tar.gz"], ["a.tar", "b.tar", "vgg"]], ids=["none", "one", "unknown"]
 )
-def test_misuse_is_said_before_anything_is_made(tmp_path, arguments):
+def test_misuse_is_reported_before_anything_is_made(tmp_path, arguments):
     for name in ("UTKFace.tar.gz", "a.tar", "b.tar"):
         (tmp_path / name).touch()
     result = run(tmp_path, *arguments)

@@ -32,6 +32,22 @@ def test_a_set_has_no_gap_and_the_answer_in_it():
     assert decided.tolist() == [[1, 2]]
 
 
+def test_a_group_with_a_higher_threshold_of_its_own_is_in_sooner():
+    chances = answers(0.05, 0.55, 0.3, 0.1)
+    own = ((1.0,) * 3, (0.1,) * 3, (0.75,) * 3, (0.0,) * 3)
+    both = replace(chances, sets=replace(chances.sets, own=own))
+    assert [both.limits(200, coverage).groups.tolist() for coverage in (0.8, 0.95)] == [
+        [[0, 2]], [[0, 3]],
+    ]  # fmt: skip
+
+
+def test_an_answer_is_sure_up_to_an_entropy():
+    spread = Answers(np.array([[0.5, 0.5, 0, 0], [0.25] * 4]), SCHEME, knows_years=False)
+    assert replace(SETS, largest_entropy=0.7).sure(spread).tolist() == [True, False]
+    assert replace(SETS, largest_entropy=0.69).sure(spread).tolist() == [False, False]  # ln 2
+    assert SETS.sure(spread).all()
+
+
 def test_rare_groups_are_weighed_as_if_they_were_frequent():
     """Bayes: likelihoods 1 : 2 under shares 9 : 1 are chances 9 : 2."""
     scores = group_scores(np.array([[9 / 11, 2 / 11]]), (0.9, 0.1))

@@ -60,7 +60,7 @@ def test_toml_and_json_give_the_same_settings(tmp_path: Path):
         ("model = [1]", "is for '[1]', which is not a model"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path, text: str, named: str):
+def test_what_is_wrong_in_a_file_is_reported_with_its_name(tmp_path: Path, text: str, named: str):
     path = write(tmp_path / "mine.toml", text + "\n")
     with pytest.raises(UsageError) as caught:
         read_settings(path, ResNetConfig)
@@ -99,7 +99,7 @@ def test_a_single_value_is_fixed():
     [{"low": 1}, {"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": "a", "high": 2},
      {"low": 1, "high": 2, "step": 1}, [], [[1]], {"low": True, "high": 2}],
 )  # fmt: skip
-def test_what_is_no_dimension_is_named(entry: object):
+def test_what_is_not_a_dimension_is_named(entry: object):
     with pytest.raises(UsageError, match=r"mine\.toml.*lr"):
         read_space({"lr": entry}, "mine.toml")
 

@@ -222,7 +222,7 @@ def test_a_model_is_found_by_its_files_name_or_by_what_it_holds(tmp_path: Path):
 def test_a_folder_without_weights_says_what_to_do(tmp_path: Path, model: str, message: str):
     with pytest.raises(WeightsError, match=message):
         find_weights(model, tmp_path)
-    with pytest.raises(WeightsError, match=r"No weights at .*none: give"):
+    with pytest.raises(WeightsError, match=r"No weights at .*none: pass"):
         find_weights(model, tmp_path / "none")
 
 
@@ -260,7 +260,7 @@ def test_a_file_is_ours_or_not(path: Path, tmp_path: Path, toy_onnx: Path):
     assert is_ours(tmp_path / "folder.safetensors") is False
 
 
-def test_an_export_says_what_its_weights_say_and_is_no_weights(toy_onnx: Path):
+def test_an_export_says_what_its_weights_say_and_is_not_weights(toy_onnx: Path):
     weights = read_metadata(toy_onnx.with_name("cnn.safetensors"))
     assert read_metadata(toy_onnx).temperature == weights.temperature == 1.7
     assert "use the weights it was made from" in refused(toy_onnx)
@@ -346,7 +346,7 @@ def test_a_model_of_countless_parameters_is_not_made(path: Path, monkeypatch):
     assert re.search(r"does not fit its model cnn \([0-9]{3},[0-9]{3} parameters\)", refused(path))
 
 
-def test_what_macos_leaves_beside_files_is_no_weights(path: Path):
+def test_what_macos_leaves_beside_files_is_not_weights(path: Path):
     (path.parent / "._cnn.safetensors").write_bytes(b"\0\5\x16\7")
     (path.parent / "folder.safetensors").mkdir()
     assert find_weights("all", path.parent) == [path]
@@ -358,7 +358,7 @@ def fingerprinted(path: Path, model: CNN, prints: torch.Tensor | None, version: 
     return path
 
 
-def test_fingerprints_come_back_and_are_no_part_of_the_model(model: CNN, path: Path):
+def test_fingerprints_come_back_and_are_not_part_of_the_model(model: CNN, path: Path):
     assert read_fingerprints(path) is None
     prints = torch.arange(90, dtype=torch.uint8).reshape(3, 30)
     fingerprinted(path, model, prints)

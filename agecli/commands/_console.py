@@ -11,16 +11,16 @@ err = Console(stderr=True, emoji=False)
 
 
 def show_json(values: Any) -> None:
-    """Print values as JSON, in ASCII: whatever the console, it holds what they are."""
+    """Print values as JSON, in ASCII, so that any console can show them."""
     out.print_json(json.dumps(values, default=str), ensure_ascii=True)
 
 
 def say(text: str) -> None:
-    """Print a line on stderr as it is: no markup, no colours, not wrapped."""
+    """Print a line to stderr as it is: no markup, no colours, not wrapped."""
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def shortened(names: Sequence[object], most: int = 5) -> str:
-    """Name the first of many, and count the others; what is no character becomes a ?."""
+    """Return the first of many names, and the number of the others; undecodable bytes become ?."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])).encode(errors="replace").decode() + more

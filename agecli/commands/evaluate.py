@@ -242,6 +242,7 @@ def _show(
             grids.append(tables.slices_grid(suite.rows, wide=False))
         if suite.robustness:
             grids.append(tables.robustness_grid(suite.robustness))
+            grids += sets.robust_coverage_grids(suite.robustness)
         if suite.photographs:
             grids += tables.photographs_grids(suite.photographs, suite.names)
         for grid in grids:

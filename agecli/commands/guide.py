@@ -1,4 +1,4 @@
-"""agecli guide: how to do what, a page per task."""
+"""agecli guide: documentation, a page per task."""
 
 from __future__ import annotations
 

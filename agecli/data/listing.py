@@ -67,7 +67,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelOptions:
     """How the labels are to be read, by the user's options instead of recognition."""
 
     labels: Path | None = None
@@ -101,7 +101,9 @@ class Listing(NamedTuple):
     """Images with doubtful labels."""
 
 
-def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Listing:
+def list_pictures(
+    origins: list[Path], work: Path, options: LabelOptions = LabelOptions()
+) -> Listing:
     """List the labelled images of all sources, each by its own layout.
 
     work: a folder for the list, and for unpacked archives.
@@ -109,9 +111,9 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
     a source without images or labels, for a row that names several images, and for slices of
     no column, or of too many values.
     """
-    slices.check_names(asked.slices)
-    readers = _readers(asked)
-    listing = Listing(Pictures(work / "pictures", asked.slices), {}, {}, 0, [], [], [], {})
+    slices.check_names(options.slices)
+    readers = _readers(options)
+    listing = Listing(Pictures(work / "pictures", options.slices), {}, {}, 0, [], [], [], {})
     read: dict[int, Table] = {}
     fits = not readers
     for origin in {path.resolve(): path for path in origins}.values():
@@ -119,13 +121,13 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
         if not contents.pictures:
             raise DataError(f"No images in {origin}: choose a folder or archive with images")
         source = Source(
-            origin, sources.name_of(origin), contents.pictures, contents.others, asked.slices
+            origin, sources.name_of(origin), contents.pictures, contents.others, options.slices
         )
         layout = first_fit(source, readers)
         fits = fits or layout is not None
         layout = layout or recognise(source)
         if not layout:
-            raise _unfit(asked, origin)
+            raise _unfit(options, origin)
         _add(listing, source, layout)
         listing.closed.update(contents.closed)
         if layout.table:
@@ -134,24 +136,24 @@ def list_pictures(origins: list[Path], work: Path, asked: Asked = Asked()) -> Li
         listing.skipped.extend(sorted(contents.others.keys() - files))
     listing.repaired.sort()
     if not fits:
-        raise _unfit(asked, origins[0])
+        raise _unfit(options, origins[0])
     for table in read.values():
         listing.unused.extend(table.unused)
-    slices.check_kept(asked.slices, [*read.values()])
+    slices.check_kept(options.slices, [*read.values()])
     return listing._replace(missing=sum(table.missing for table in read.values()))
 
 
-def _readers(asked: Asked) -> list[Reader]:
+def _readers(options: LabelOptions) -> list[Reader]:
     """Return the readers that the user's options select."""
-    if sum(value is not None for value in (asked.labels, asked.names, asked.layout)) > 1:
+    if sum(value is not None for value in (options.labels, options.names, options.layout)) > 1:
         raise UsageError("--csv, --names and --layout exclude each other: pass one of them")
-    if asked.labels:
-        table = csv.read_labels(asked.labels, asked.slices)
-        return [partial(csv.by_table, table=table, folder=asked.labels.resolve().parent)]
-    if asked.names is not None:
-        names.compile_pattern(asked.names)
-        return [partial(names.read, pattern=asked.names)]
-    return [] if asked.layout is None else [reader_of(asked.layout)]
+    if options.labels:
+        table = csv.read_labels(options.labels, options.slices)
+        return [partial(csv.by_table, table=table, folder=options.labels.resolve().parent)]
+    if options.names is not None:
+        names.compile_pattern(options.names)
+        return [partial(names.read, pattern=options.names)]
+    return [] if options.layout is None else [reader_of(options.layout)]
 
 
 def _add(listing: Listing, source: Source, layout: Layout) -> None:
@@ -178,20 +180,22 @@ def _add(listing: Listing, source: Source, layout: Layout) -> None:
         listing.samples[source.path] = list(labelled)
 
 
-def _unfit(asked: Asked, origin: Path) -> DataError:
+def _unfit(options: LabelOptions, origin: Path) -> DataError:
     """Return the error for a source without labels."""
-    if asked.labels:
+    if options.labels:
         return DataError(
-            f"No image of {origin} is named in {asked.labels}: paths are relative to the source, "
+            f"No image of {origin} is named in {options.labels}: paths are relative to the source, "
             "to the folder above it or to the file's own folder, or absolute"
         )
-    if asked.names is not None:
+    if options.names is not None:
         return DataError(
-            f"No file name in {origin} matches --names {asked.names}: fields are in braces, * is "
+            f"No file name in {origin} matches --names {options.names}: fields are in braces, * is "
             "anything, such as '{identity}_{age}_*.jpg'"
         )
-    if asked.layout is not None:
-        return DataError(f"{origin} does not have the layout {asked.layout}: {NEEDS[asked.layout]}")
+    if options.layout is not None:
+        return DataError(
+            f"{origin} does not have the layout {options.layout}: {NEEDS[options.layout]}"
+        )
     return DataError(
         f"No file name in {origin} starts with an age as in UTKFace (age_sex_race_datetime.jpg),"
         " and no folder is named by one: pass the ages by --csv, or the pattern of names by "

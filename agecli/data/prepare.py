@@ -19,7 +19,7 @@ from agecli.data.decide import REASONS, Decided, Known, decide
 from agecli.data.decoding import DIGEST, Decoder, Task, warm_up
 from agecli.data.doubtful import read_doubtful
 from agecli.data.framing import Crop, Judge
-from agecli.data.listing import Asked, Listed, Listing, Pictures, list_pictures
+from agecli.data.listing import LabelOptions, Listed, Listing, Pictures, list_pictures
 from agecli.data.manifest import ManifestRow, write_manifest
 from agecli.data.receipt import Receipt
 from agecli.data.split import SPLITS, Array, Digests
@@ -70,7 +70,9 @@ def prepare(
         work = folder / WORK
         work.mkdir()
         with pool.starting(warm_up):
-            listing = list_pictures(origins, work, Asked(labels, names, layout, tuple(slices)))
+            listing = list_pictures(
+                origins, work, LabelOptions(labels, names, layout, tuple(slices))
+            )
         if doubtful:
             images = ((item.source, item.id) for item in listing.pictures)
             doubted = read_doubtful(doubtful, images)

@@ -97,7 +97,7 @@ def room_in(folder: Path, out: Path, needed: int) -> Iterator[None]:
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Give a folder its name; remove what had it."""
+    """Rename a folder to its final name; remove what had it."""
     if not target.exists():
         folder.replace(target)
     elif not _exchange(folder, target):
@@ -120,7 +120,7 @@ def _old(target: Path) -> Path:
 
 
 def _put_back(target: Path) -> None:
-    """Give a data set its name back after a run was killed between two renames."""
+    """Restore the name of a data set after a run was killed between two renames."""
     from filelock import Timeout
 
     if _old(target).is_dir() and not target.exists():

@@ -158,7 +158,7 @@ class _Worker:
             with _environment():
                 self.process.start()
         except OSError as error:
-            _refuse_to_go_on(error)
+            _raise_not_started(error)
         finally:
             end.close()  # so that reading ends when the process does
 
@@ -169,8 +169,8 @@ class _Worker:
                 self.pipe.recv()
                 return
         except (EOFError, OSError) as error:
-            _refuse_to_go_on(error)
-        _refuse_to_go_on(TimeoutError())
+            _raise_not_started(error)
+        _raise_not_started(TimeoutError())
 
     def answer(
         self, answer: Callable[[Any], Iterable[Any]], items: Sequence[Any], seconds: float
@@ -202,7 +202,7 @@ def _environment() -> Iterator[None]:
             del os.environ[name]
 
 
-def _refuse_to_go_on(error: Exception) -> NoReturn:
+def _raise_not_started(error: Exception) -> NoReturn:
     raise AgecliError(
         "A worker process does not start, often for lack of memory: use fewer --workers"
     ) from error

@@ -1,4 +1,4 @@
-"""Models on several data sets: how what they learnt of one holds on the others."""
+"""Evaluate models on several data sets: how well they generalise from one to the others."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def evaluate_each(
     progress: StageProgress = lambda stage, done, total: None,
     **options: Any,
 ) -> dict[str, Suite]:
-    """Score models on each of several data sets, by themselves.
+    """Score models on each of several data sets separately.
 
     data: folders of `agecli prepare`; options: those of `evaluate`. Returns a suite per data set,
-    in their order, by what `data_names` calls it. All data sets are opened before the work.
+    in order, by its name from `data_names`. All data sets are opened before any work.
 
-    Raises what `evaluate` raises, UsageError for a data set given twice, and for several where a
-    file is to keep what was measured on one (--store, --fit-ensemble).
+    Raises what `evaluate` raises, UsageError for a data set given twice, and for several if a
+    file is to store what was measured on one (--store, --fit-ensemble).
     """
     names = data_names(data)
     if len(names) == 1:
         return {names[0]: evaluate(*weights, data=data[0], progress=progress, **options)}
     if options.get("store"):
-        raise UsageError("--store: a weights file holds figures on one data set: give one --data")
+        raise UsageError("--store: a weights file stores figures on one data set: pass one --data")
     if options.get("fit"):
-        raise UsageError("--fit-ensemble: it is fitted on one data set: give one --data")
+        raise UsageError("--fit-ensemble: it is fitted on one data set: pass one --data")
     for folder in data:
         open_dataset(Path(folder))
 

@@ -1,4 +1,4 @@
-"""Pictures of no face: colour ramps, clouds, weaves, things; what photographs have behind faces."""
+"""Negatives: colour ramps, clouds, weaves, objects; backgrounds of synthetic photographs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Size = tuple[int, int]
 
 
 def draw_background(size: Size, random: Random) -> Image.Image:
-    """Draw an RGB picture of no face, of one kind or another."""
+    """Draw an RGB image without a face, of a random kind."""
     kinds = (_ramp, _clouds, _weave, _things)
     return kinds[random.integers(len(kinds))](size, random)
 
@@ -22,19 +22,19 @@ def _colour(random: Random) -> tuple[int, int, int]:
 
 
 def _grains(cells: Size, size: Size, random: Random) -> Image.Image:
-    """Draw random colours on a coarse grid, and pass smoothly from one to the next."""
+    """Draw random colours on a coarse grid, interpolated smoothly."""
     width, height = cells
     colours = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
 
 
 def _ramp(size: Size, random: Random) -> Image.Image:
-    """A wall or a sky: few colours, from one side to the other."""
+    """Draw a wall or a sky: a gradient of few colours."""
     return _grains((2, 2), size, random)
 
 
 def _clouds(size: Size, random: Random) -> Image.Image:
-    """Foliage, stone, cloth out of focus: grains of all sizes, the finer the fainter."""
+    """Draw foliage, stone or cloth out of focus: grains of all sizes, finer ones fainter."""
     picture, share = _grains((3, 2), size, random), random.uniform(0.35, 0.65)
     for level in range(2, 8):
         grains = _grains((3 * 2**level, 2 * 2**level), size, random)
@@ -44,7 +44,7 @@ def _clouds(size: Size, random: Random) -> Image.Image:
 
 
 def _weave(size: Size, random: Random) -> Image.Image:
-    """Stripes or checks between two colours, turned."""
+    """Draw rotated stripes or checks between two colours."""
     y, x = np.mgrid[: size[1], : size[0]]
     turn = random.uniform(0, np.pi)
     along = x * np.cos(turn) + y * np.sin(turn)
@@ -58,7 +58,7 @@ def _weave(size: Size, random: Random) -> Image.Image:
 
 
 def _things(size: Size, random: Random) -> Image.Image:
-    """Boxes, balls, sticks and polygons in front of each other, sharp or out of focus."""
+    """Draw overlapping boxes, balls, sticks and polygons, sharp or out of focus."""
     picture = _ramp(size, random)
     draw = ImageDraw.Draw(picture)
     for _ in range(random.integers(5, 60)):

@@ -1,4 +1,4 @@
-"""How often age sets hold the truth, and what is gained by answering where a model is surest."""
+"""Coverage of age sets, and the gain from abstaining where a model is uncertain."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from agecli.evaluation.significance import SMALLEST_SLICE, parts
 
 @dataclass(frozen=True)
 class Part:
-    """How often the sets of a part of the images hold the true group, and how many groups."""
+    """Coverage of the true group on a part of the images, and the size of the sets."""
 
     by: str
-    """As that of a `Slice`."""
+    """The criterion, like that of a `Slice`."""
     value: str
     n: int
     coverage: float
     interval: tuple[float, float]
-    """95 % of `coverage`, by Wilson."""
+    """95 % interval of `coverage`, by Wilson."""
     size: float
-    """Groups of a set, on average."""
+    """Mean number of groups of a set."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a model's age sets do on a split."""
+    """Coverage and size of a model's age sets on a split."""
 
     wanted: float
-    """What the sets promise, 0 to 1."""
+    """The coverage that the sets promise, 0 to 1."""
     whole: Part
     parts: list[Part]
     years: float | None = None
-    """How often the true year is in the years; None where there are none."""
+    """Share of true years within the sets' years; None without years."""
     width: float | None = None
-    """Years of a set, on average."""
+    """Mean number of years of a set."""
 
     @property
     def worst(self) -> Part | None:
-        """The part with the lowest coverage, of those that are large enough."""
+        """Return the part with the lowest coverage, among those that are large enough."""
         large = (part for part in self.parts if part.n >= SMALLEST_SLICE)
         return min(large, key=lambda part: part.coverage, default=None)
 
@@ -52,7 +52,7 @@ class Coverage:
         return asdict(self) | {"worst": self.worst and asdict(self.worst)}
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by which it is gated, named after what the sets promise."""
+        """Return the figures for gates, named after the promised coverage."""
         percent = f"{100 * self.wanted:g}"
         found = {f"coverage{percent}": self.whole.coverage, f"set_size{percent}": self.whole.size}
         if self.years is not None and self.width is not None:
@@ -64,7 +64,7 @@ def measure_coverage(
     answers: Answers, ages: IntArray, columns: dict[str, NDArray[np.str_]], side: float,
     wanted: float,
 ) -> Coverage | None:  # fmt: skip
-    """Hold the sets of answers against the truth; None where there are no sets.
+    """Compare the sets of predictions with the truth; return None without sets.
 
     ages, columns: as for `slices`. side: of all faces' boxes, in pixels.
     """
@@ -93,7 +93,7 @@ def _part(by: str, value: str, held: NDArray[np.bool_], size: IntArray) -> Part:
 
 
 def risks(sure: FloatArray, right: NDArray[np.bool_]) -> FloatArray:
-    """Return the share of wrong answers among the surest 1, 2, ..., N of N images (N,).
+    """Return the error rate of the most confident 1, 2, ..., N predictions of N, (N,).
 
     Their mean is the area under the risk-coverage curve, AURC (Geifman and El-Yaniv 2017).
     """
@@ -102,6 +102,6 @@ def risks(sure: FloatArray, right: NDArray[np.bool_]) -> FloatArray:
 
 
 def risk_figures(sure: FloatArray, right: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the AURC, and the accuracy on the half of N images that a model is surest of."""
+    """Return the AURC, and the accuracy on the most confident half of N predictions."""
     found = risks(sure, right)
     return {"aurc": float(found.mean()), "exact_half": float(1 - found[(len(found) - 1) // 2])}

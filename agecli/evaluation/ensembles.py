@@ -1,4 +1,4 @@
-"""What models answer together on the images they were scored on, and how it is fitted there."""
+"""Score and fit ensembles of models on the images that the models were scored on."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from agecli.inference.fitted import (
 )
 
 PARTS = 5
-"""Of the validation images: each is answered with what was fitted on the others."""
+"""Parts of the validation images for cross-fitting: each is predicted by a fit on the others."""
 FIGURES = ("exact", "one_off", "macro_f1", "mae", "ece")
 
 
 def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -> Evaluation | None:
-    """Score what models on the same images answer together.
+    """Score the joint prediction of models on the same images.
 
-    fitted: the ensemble that was fitted for them; by default it is the plain mean of their
-    probabilities, whose median is the group, and of the ages of those that give one. None for one
+    fitted: the ensemble fitted for them; by default the plain mean of their
+    probabilities, whose median is the group, and of any predicted ages. None for one
     model, or for different age groups or folds.
     """
     if len(results) < 2 or not _alike(results):
@@ -65,17 +65,17 @@ def make_ensemble(results: Sequence[Evaluation], fitted: Fitted | None = None) -
 
 
 def check_fit(paths: Sequence[Path], split: str, *, force: bool) -> Path:
-    """Return the file that an ensemble of weights files goes to, in their folder.
+    """Return the path of the ensemble file of weights files, in their folder.
 
-    Raises UsageError where none can be fitted, or something else is there.
+    Raises UsageError if none can be fitted, or another file has that name.
     """
     option = "--fit-ensemble"
     if split != "val" or force:
         raise UsageError(
-            f"{option}: it is fitted on validation images: give --split val, no --force"
+            f"{option}: it is fitted on validation images: use --split val without --force"
         )
     if len({path.name for path in paths}) < 2 or len({path.parent for path in paths}) > 1:
-        raise UsageError(f"{option}: give several weights files of one folder, which keeps the "
+        raise UsageError(f"{option}: pass several weights files in one folder, which stores the "
                          "ensemble beside them")  # fmt: skip
     file = paths[0].with_name(FILE)
     check_outputs([Output(option, file, marked(MARK))])
@@ -85,11 +85,11 @@ def check_fit(paths: Sequence[Path], split: str, *, force: bool) -> Path:
 def fit_ensemble(
     results: Sequence[Evaluation], changed: Sequence[Sequence[Evaluation]], split_hash: str
 ) -> Fitted:
-    """Fit an ensemble to models on the same validation images; its members are the best first.
+    """Fit an ensemble of models on the same validation images; its best member comes first.
 
-    Each model's power is that under which the true groups are likeliest; those that add nothing get
-    0. Whether it is better than the best model is told by images left out of the fit, in parts.
-    changed: what the models answer under each of the CALIBRATION_VIEWS, for the age sets. Raises
+    The models' powers maximise the likelihood of the true groups; models that add nothing get
+    0. Whether it is better than the best model is tested by cross-fitting.
+    changed: the models' predictions under each of the CALIBRATION_VIEWS, for the age sets. Raises
     UsageError for models of different groups, DataError for too few images.
     """
     if not _alike(results):
@@ -121,10 +121,10 @@ def fit_ensemble(
 
 
 def fit_powers(answers: Sequence[Answers], truth: IntArray) -> FloatArray:
-    """Return the powers (M,), none below 0, under which the true groups (N,) are likeliest.
+    """Return the non-negative powers (M,) that maximise the likelihood of the true groups (N,).
 
-    answers: of M models. Of groups alone the likelihood has one maximum (it is a logistic
-    regression); with years it had one from every start that was tried.
+    answers: predictions of M models. For groups alone the likelihood has one maximum (a logistic
+    regression); with years, all starts that were tried lead to the same one.
     """
     from scipy.optimize import minimize
 
@@ -146,9 +146,9 @@ def fit_powers(answers: Sequence[Answers], truth: IntArray) -> FloatArray:
 
 
 def _cross_fit(answers: Sequence[Answers], truth: IntArray) -> Answers:
-    """Answer for each part of the images with powers fitted on the others."""
-    parts = np.cumsum(truth != NO_GROUP) % PARTS  # of those with a group, as many in each
-    every = combine(answers, np.ones(len(answers)))  # to be filled
+    """Predict each part of the images with powers fitted on the others."""
+    parts = np.cumsum(truth != NO_GROUP) % PARTS  # equally many images with a group in each
+    every = combine(answers, np.ones(len(answers)))  # filled below
     for part in range(PARTS):
         inside = parts == part
         powers = fit_powers([_take(one, ~inside) for one in answers], truth[~inside])
@@ -166,7 +166,7 @@ def _answers(results: Sequence[Evaluation]) -> list[Answers]:
 
 
 def _file(result: Evaluation) -> Path:
-    assert result.weights  # all but an ensemble have one
+    assert result.weights  # all but ensembles have one
     return result.weights
 
 

@@ -1,4 +1,4 @@
-"""Cross-validation: each model on the fold that it did not see, and their mean over folds."""
+"""Cross-validation: each model on the fold that it has not seen, and means over folds."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class Spread:
 
     mean: float
     sd: float
-    """Standard deviation of a sample, whose divisor is one less than the folds (n - 1)."""
+    """Sample standard deviation, with divisor n - 1."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """What the runs of one model have reached, each on its own fold's images."""
+    """Scores of one model's runs, each on its own fold's images."""
 
     model: str
-    """Its title."""
+    """The model's title."""
     folds: list[int]
     figures: dict[str, Spread]
-    """By the names of `metrics.Scores`, those that all runs have."""
+    """By the names of `metrics.Scores`, those common to all runs."""
 
 
 def dataset_of(metadata: Metadata, dataset: Dataset) -> Dataset:
-    """Return a data set as weights were trained on it: by their fold, where this is that data."""
+    """Return a data set with the split that weights were trained on: their fold, if it has it."""
     config = metadata.training.get("config", {})
     fold, within = config.get("fold"), config.get("within_train") is True
     if fold is None or metadata.split_hash == dataset.split_hash:
         return dataset
     try:
         own = open_dataset(dataset.folder, fold, within_train=within)
-    except DataError:  # it has no such fold: another data set
+    except DataError:  # no such fold: another data set
         return dataset
     return own if own.split_hash == metadata.split_hash else dataset
 
@@ -55,19 +55,19 @@ class New(NamedTuple):
     """The images that are new to a model."""
 
     dataset: Dataset
-    """As it was trained on it, without those that it has seen."""
+    """The data set with its split, without the images it has seen."""
     left_out: int | None
-    """Images that it, or another model of its fold, has seen; None: nothing was searched."""
+    """Images that it, or another model of its fold, has seen; None if nothing was searched."""
     searched: bool
-    """Its fingerprints were searched. Else the split says it, or nothing does."""
+    """Whether its fingerprints were searched; otherwise the split proves it, or nothing does."""
 
 
 def new_images(
     paths: Sequence[Path], dataset: Dataset, split: str, *, force: bool = False
 ) -> list[New]:
-    """Find for each model the images of a split that are new to it, and to all of its fold.
+    """Return for each model the images of a split that are new to it and to all of its fold.
 
-    All processes of a launch call this. Raises DataError as `leave_out_seen` does.
+    All processes of a launch call this. Raises the errors of `leave_out_seen`.
     """
     own = [dataset_of(read_metadata(path), dataset) for path in paths]
     found: dict[int, New] = {}
@@ -76,7 +76,7 @@ def new_images(
         if len({own[place].split_hash for place in places}) > 1:
             raise UsageError(
                 f"Runs of --fold {fold} with --within-train and without share no images: evaluate "
-                "them apart"
+                "them separately"
             )
         alike = [paths[place] for place in places]
         unseen = leave_out_seen(alike, own[places[0]], split, force=force)
@@ -86,9 +86,9 @@ def new_images(
 
 
 def check_same_images(option: str, images: Sequence[New]) -> None:
-    """Raise UsageError where models of several folds have no images in common for an option."""
+    """Raise UsageError if models of several folds have no common images for an option."""
     if len({new.dataset.fold for new in images}) > 1:
-        raise UsageError(f"{option}: models of several folds share no images: give those of one")
+        raise UsageError(f"{option}: models of several folds share no images: pass those of one")
 
 
 def spread_over_folds(results: Sequence[Evaluation]) -> list[Folds]:

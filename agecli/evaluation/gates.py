@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 
 from agecli.errors import UsageError
+from agecli.evaluation.robustness import WAYS, Robustness
 from agecli.evaluation.scoring import Evaluation
 
 _GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)")
 
 
-def check_gate(gate: str, row: Evaluation) -> str | None:
+def check_gate(gate: str, row: Evaluation, robustness: Robustness | None = None) -> str | None:
     """Hold a row against a condition as exact>=0.70; say how it fails, or None where it holds.
 
-    Raises UsageError for a condition that is none, or of a figure that the row does not have.
+    robustness: that of the row. Raises UsageError for a condition that is none, or of a figure that
+    the row does not have.
     """
     name, sign, bound = parse_gate(gate)
     figures = {k: v for k, v in row.summary().items() if isinstance(v, int | float)}
+    figures |= robustness.figures() if robustness else {}
     if (worst := row.worst_slice) and worst.exact is not None:
         figures["worst_slice"] = worst.exact
     if name not in figures:
@@ -26,6 +29,11 @@ def check_gate(gate: str, row: Evaluation) -> str | None:
     value = figures[name]
     holds = value >= bound if sign == ">=" else value <= bound
     return None if holds else f"{row.name}: {name} is {value:.4g}, not {sign} {bound:g}"
+
+
+def is_of_robustness(gate: str) -> bool:
+    """Return whether a condition is of a figure on perturbed images, which no ensemble has."""
+    return parse_gate(gate)[0].startswith(tuple(f"{way}_" for way in WAYS))
 
 
 def parse_gate(gate: str) -> tuple[str, str, float]:

@@ -1,7 +1,7 @@
-"""The figures by which a model is judged; numpy only.
+"""Metrics of a model; NumPy only.
 
-Groups are indices 0..K-1 from young to old. Where a figure would divide by zero (the recall of a
-group without images, the precision of a group that was never answered) it is 0, as with
+Groups are indices 0..K-1 from young to old. If a figure would divide by zero (the recall of a
+group without images, the precision of a group that is never predicted) it is 0, as with
 scikit-learn's `zero_division=0`.
 """
 
@@ -18,7 +18,7 @@ from agecli.ages import NO_GROUP, FloatArray, IntArray, Scheme, years_of
 from agecli.reading import convert
 
 CS_YEARS = 5
-"""An age counts as right in the cumulative score when it is at most so many years off."""
+"""Largest error in years that counts as right in the cumulative score."""
 
 BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
@@ -28,7 +28,7 @@ _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: a 95 % inte
 
 @dataclass(frozen=True)
 class GroupScores:
-    """How right a model is about a group."""
+    """A model's scores for a group."""
 
     n: int
     """Images of the group."""
@@ -39,40 +39,40 @@ class GroupScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How right a model is; shares are 0 to 1.
+    """A model's scores; shares are 0 to 1.
 
-    Gap ages have no right group: all but `nearest` and the figures in years are over the images
-    whose age has a group. A file's figures may lack some that later versions measure: None.
+    Gap ages have no true group: all but `nearest` and the figures in years are over the images
+    whose age has a group. Figures that an earlier version did not measure are None.
     """
 
     n: int
     exact: float
     exact_interval: list[float]
-    """95 %, by Wilson."""
+    """95 % interval, by Wilson."""
     one_off: float
     macro_f1: float
     kappa: float | None
     """Quadratic."""
     ece: float | None
-    """Calibration error."""
+    """Expected calibration error."""
     nearest: float | None
-    """Accuracy over all images of a known year, each counted to its nearest group."""
+    """Accuracy over all images with a known year, each assigned to its nearest group."""
     majority: float
-    """Accuracy of always answering the majority group."""
+    """Accuracy of always predicting the majority group."""
     majority_group: str
     """The group with most of these images."""
     per_group: dict[str, GroupScores]
     confusion: list[list[int]]
     """Rows are true groups."""
     n_ages: int | None
-    """Images of a known year, answered in years; None where the model, or the labels, give none."""
+    """Images with a known year and a predicted age; None if the model, or the labels, have none."""
     mae: float | None
-    """In years."""
+    """Mean absolute error in years."""
     cs5: float | None
     """Share of ages at most CS_YEARS off."""
 
     def plain(self) -> dict[str, Any]:
-        """Return the figures as they stand in JSON and in weights files."""
+        """Return the figures as stored in JSON and in weights files."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
@@ -84,24 +84,24 @@ class Scores:
 
 
 def confusion_matrix(truth: IntArray, answer: IntArray, groups: int) -> NDArray[np.int64]:
-    """Count images (groups, groups) by true group (rows) and answered group (columns)."""
+    """Count images (groups, groups) by true group (rows) and predicted group (columns)."""
     cells = np.asarray(truth, dtype=np.int64) * groups + answer
     return np.bincount(cells, minlength=groups * groups).reshape(groups, groups)
 
 
 def exact_accuracy(confusion: NDArray[np.integer]) -> float:
-    """Return the share of images answered with their own group, of a matrix (groups, groups)."""
+    """Return the share of images in their true group, from a matrix (groups, groups)."""
     return _share(np.trace(confusion), confusion.sum())
 
 
 def one_off_accuracy(confusion: NDArray[np.integer]) -> float:
-    """Return the share answered with their own or a neighbouring group (Eidinger et al. 2014)."""
+    """Return the share in the true or a neighbouring group (Eidinger et al. 2014)."""
     near = sum(np.trace(confusion, offset=offset) for offset in (-1, 0, 1))
     return _share(near, confusion.sum())
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n images (Wilson 1927); (0, 1) where n is 0."""
+    """Return the 95 % interval of a share of n images (Wilson 1927); (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     centre = share + _Z**2 / (2 * n)
@@ -122,7 +122,7 @@ def group_figures(confusion: NDArray[np.integer]) -> dict[str, FloatArray]:
 
 
 def macro_f1(confusion: NDArray[np.integer]) -> float:
-    """Average f1 over the groups that occur, true or answered, as scikit-learn's macro does.
+    """Average F1 over the groups that occur, true or predicted, like scikit-learn's macro average.
 
     confusion: (groups, groups).
     """
@@ -131,9 +131,9 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
 
 
 def quadratic_kappa(confusion: NDArray[np.integer]) -> float:
-    """Return the agreement beyond chance, errors weighed by their squared distance (Cohen 1968).
+    """Return the agreement beyond chance, errors weighted by squared distance (Cohen 1968).
 
-    1 is perfect, 0 is chance; 0 where only one group occurs and chance is perfect.
+    1 is perfect, 0 is chance; 0 if only one group occurs and chance is perfect.
     """
     groups = np.arange(len(confusion))
     weights = (groups[:, None] - groups) ** 2
@@ -145,14 +145,14 @@ def quadratic_kappa(confusion: NDArray[np.integer]) -> float:
 def calibration_bins(
     probabilities: FloatArray, truth: IntArray, bins: int = BINS
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Sort images by the probability of their answer into bins of equal width.
+    """Sort images by the probability of their predicted group into bins of equal width.
 
-    probabilities: (N, groups); truth: (N,). Returns how many images a bin has, their mean
-    probability and the share that is right, each (bins,); 0 for an empty bin.
+    probabilities: (N, groups); truth: (N,). Returns the number of images in each bin, their mean
+    probability and their accuracy, each (bins,); 0 for an empty bin.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    # A model that went astray answers NaN, which is in no bin: it goes to the first.
+    # A diverged model outputs NaN, which belongs to no bin: it goes to the first.
     place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(np.int64) - 1, 0, bins - 1)
     images = np.bincount(place, minlength=bins)
     some = np.maximum(images, 1)
@@ -170,12 +170,12 @@ def calibration_error(probabilities: FloatArray, truth: IntArray, bins: int = BI
 
 
 def mean_absolute_error(truth: FloatArray, answer: FloatArray) -> float:
-    """Return the mean distance in years between ages (N,) and answered ages (N,)."""
+    """Return the mean absolute error in years of predicted ages (N,)."""
     return float(np.abs(answer - truth).mean())
 
 
 def cumulative_score(truth: FloatArray, answer: FloatArray, years: float = CS_YEARS) -> float:
-    """Return the share of ages answered at most `years` off (Geng et al. 2007, "AGES")."""
+    """Return the share of ages predicted at most `years` off (Geng et al. 2007, "AGES")."""
     return float((np.abs(answer - truth) <= years).mean())
 
 
@@ -186,8 +186,8 @@ def score(
     """Return every figure.
 
     probabilities: (N, groups). ages: (N,) in years, or labels
-    (N, 2): a range counts where it has a group, as `Scheme.groups_of` says. answered: (N,),
-    answered ages in years, or None where the model gives none. decided: (N,), answered groups; the
+    (N, 2): a range counts if it has a group by `Scheme.groups_of`. answered: (N,),
+    predicted ages in years, or None without any. decided: (N,), predicted groups; the
     likeliest by default.
     """
     truth = scheme.groups_of(ages)

@@ -1,4 +1,4 @@
-"""What tables call models and data sets."""
+"""Names of models and data sets in tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agecli.weights import named_weights
 
 
 def row_names(weights: Sequence[Path | str]) -> list[str]:
-    """Return what a suite of these weights calls its rows: each model, and their ensemble."""
+    """Return the names of a suite's rows: each model, and their ensemble."""
     return [*model_names(named_weights(*weights)), ENSEMBLE]
 
 
 def model_names(paths: Sequence[Path]) -> list[str]:
-    """Name each weights file in words: its run's folder, or the file; numbered where alike."""
+    """Return a name for each weights file: its run's folder, or the file; numbered if equal."""
     return _number_alike(
         path.parent.resolve().name if path.name == "best.safetensors" else path.stem
         for path in paths
@@ -24,7 +24,7 @@ def model_names(paths: Sequence[Path]) -> list[str]:
 
 
 def data_names(data: Sequence[Path | str]) -> list[str]:
-    """Return what tables call data sets: their folders' names, numbered where alike.
+    """Return the names of data sets in tables: their folders' names, numbered if equal.
 
     Raises UsageError for one that is given twice.
     """
@@ -36,7 +36,7 @@ def data_names(data: Sequence[Path | str]) -> list[str]:
 
 
 def _number_alike(stems: Iterable[str]) -> list[str]:
-    """Return names that differ: a second "cnn" is "cnn-2"."""
+    """Return unique names: a second "cnn" is "cnn-2"."""
     names: list[str] = []
     for stem in stems:
         name, number = stem, 1

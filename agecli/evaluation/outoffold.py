@@ -1,6 +1,6 @@
-"""Out-of-fold answers: each image's by the model of a cross-validation that has not seen it.
+"""Out-of-fold predictions: each image's by the model of a cross-validation that has not seen it.
 
-They tell which labels are doubtful, and are soft labels that know nothing of the label itself.
+They reveal doubtful labels, and are soft labels that are independent of the label itself.
 """
 
 from __future__ import annotations
@@ -30,52 +30,52 @@ OPTION = "--out-of-fold"
 FACTS = ("split_hash", "label", "group", "answered_age", "answered_group", "disagreement")
 """The columns between an image's name and its distribution."""
 MOST_DOUBTFUL = 20
-"""Labels that tables show."""
+"""Most labels shown in tables."""
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What models answered of M images that they have not seen, the most doubtful label first."""
+    """Predictions for M images by models that have not seen them, the most doubtful label first."""
 
     dataset: Dataset
     rows: IntArray
-    """(M,) of the data set."""
+    """(M,) rows of the data set."""
     answers: Answers
     split_hashes: NDArray[np.str_]
-    """(M,) the split of whose judging images the model that answered has seen nothing."""
+    """(M,) hash of the split whose validation and test images the model has not seen."""
     seen: int
-    """Images left out, since the fingerprints of a fold's model know them or near copies."""
+    """Images left out, since the fingerprints of a fold's model contain them or near copies."""
 
     @property
     def missing(self) -> int:
-        """Count the images with a fold of which no model has answered."""
+        """Return the number of images with a fold that no model has predicted."""
         with_fold = (self.dataset.folds >= 0) & (self.dataset.splits != "")
         return int(with_fold.sum()) - len(self.rows)
 
     @property
     def teaches(self) -> bool:
-        """Return whether trainings on the data set's plain split may learn the answers."""
+        """Return whether trainings on the data set's plain split may learn the predictions."""
         return bool((self.split_hashes == self.dataset.receipt.split_hash).all())
 
     @cached_property
     def agreement(self) -> FloatArray:
-        """(M,) the probability of the groups that the label allows."""
+        """Return the probability (M,) of the groups that the label allows."""
         return label_shares(self.answers, self.dataset.ages[self.rows])
 
     @cached_property
     def groups(self) -> IntArray:
-        """(M,) groups of the labels, NO_GROUP for gap ages."""
+        """Return the groups (M,) of the labels, NO_GROUP for gap ages."""
         return self.answers.scheme.groups_of(self.dataset.ages[self.rows])
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the file."""
+        """Return the columns of the file."""
         named = ["id", "source"] if len(np.unique(self.dataset.sources)) > 1 else ["id"]
         of = OF_YEARS if self.answers.knows_years else self.answers.scheme.labels
         return [*named, *FACTS, *of]
 
     def fact(self, place: int) -> dict[str, Any]:
-        """Return what is known of the image at a place (of M), as plain values."""
+        """Return the facts about one of the M images as plain values."""
         row, group = self.rows[place], self.groups[place]
         labels, ages = self.answers.scheme.labels, self.answers.ages
         return {
@@ -99,7 +99,7 @@ class OutOfFold:
         return counts | {"teaches": self.teaches, "doubtful": self.doubtful()}
 
     def write(self, path: Path) -> None:
-        """Write a CSV file that --soft-labels takes, a row per image."""
+        """Write a CSV file for --soft-labels, a row per image."""
         text, columns = io.StringIO(), self.columns
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
@@ -111,40 +111,40 @@ class OutOfFold:
 
 
 def describe(answers: OutOfFold) -> str:
-    """Say in a line how many images have an answer, and what it may be used for."""
-    text = f"answers for {len(answers.rows):,} images"
+    """Summarise in a line how many images have a prediction, and what it may be used for."""
+    text = f"predictions for {len(answers.rows):,} images"
     if answers.missing:
-        text += f"; {answers.missing:,} have none of a model that has not seen them"
+        text += f"; {answers.missing:,} have none from a model that has not seen them"
     if not answers.teaches:
         text += (
-            "; --soft-labels refuses them, since the models have seen test images of other folds: "
-            "`agecli train --fold K --within-train` makes models that have not"
+            "; --soft-labels rejects them, since the models have seen test images of other folds: "
+            "`agecli train --fold K --within-train` trains models that have not"
         )
     return text
 
 
 def check_folds(weights: Sequence[Path | str], data: Sequence[Path | str], split: str) -> None:
-    """Raise UsageError for what has no out-of-fold answers: models, before they run."""
+    """Raise UsageError for models without out-of-fold predictions, before they run."""
     if len(data) > 1 or split != "test":
-        raise UsageError(f"{OPTION}: give one --data, and leave out --split: folds are its own")
+        raise UsageError(f"{OPTION}: pass one --data, and leave out --split: folds have their own")
     dataset = open_dataset(Path(data[0]))
     for path in named_weights(*weights):
         if dataset_of(read_metadata(path), dataset).fold is None:
             raise UsageError(
-                f"{OPTION}: {path} is no run of `agecli train --fold` on {dataset.folder}: it may "
-                "have seen every image"
+                f"{OPTION}: {path} is not a run of `agecli train --fold` on {dataset.folder}: it "
+                "may have seen every image"
             )
 
 
 def gather(models: Sequence[Evaluation], dataset: Dataset) -> OutOfFold:
-    """Put the answers of the models of all folds together; of several of a fold, their mean.
+    """Combine the predictions of the models of all folds; of several for a fold, the mean.
 
-    Each has answered its own fold, as its split hash proves; what its fingerprints know all the
-    same is left out. Raises UsageError for models of years among models of groups.
+    Each has predicted its own fold, as its split hash proves; images that its fingerprints contain
+    nevertheless are left out. Raises UsageError for models of years among models of groups.
     """
     first = models[0]
     if len({(model.knows_years, model.scheme) for model in models}) > 1:
-        raise UsageError(f"{OPTION}: some answer years and some groups: give models of one kind")
+        raise UsageError(f"{OPTION}: some predict years and some groups: pass models of one kind")
     total = np.zeros((len(dataset.ids), first.distribution.shape[1]))
     count = np.zeros(len(dataset.ids), np.int64)
     hashes, seen = np.full(len(dataset.ids), "", "U64"), np.zeros(len(dataset.ids), bool)
@@ -164,7 +164,7 @@ def gather(models: Sequence[Evaluation], dataset: Dataset) -> OutOfFold:
 
 
 def _knows(model: Evaluation, dataset: Dataset) -> NDArray[np.bool_]:
-    """Return which of a model's images (n,) its fingerprints know."""
+    """Return the mask (n,) of a model's images that its fingerprints contain."""
     prints = read_fingerprints(model.weights) if model.weights else None
     if prints is None:
         return np.zeros(len(model.rows), bool)
@@ -172,7 +172,7 @@ def _knows(model: Evaluation, dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _judged(model: Evaluation, dataset: Dataset) -> str:
-    """Return the split of whose validation and test images a fold's model has seen nothing.
+    """Return the hash of the split whose validation and test images a fold's model has not seen.
 
     Within the training split, it is the plain one; otherwise its own, and no other training's.
     """
@@ -185,14 +185,14 @@ def _judged(model: Evaluation, dataset: Dataset) -> str:
 def label_shares(answers: Answers, ages: IntArray) -> FloatArray:
     """Return the probabilities (N,) of the groups that labels (N, 2) allow.
 
-    These are the groups that hold some of a label's years; of a gap age, those on both sides.
+    These are the groups that contain some of a label's years; for a gap age, those on both sides.
     """
     allowed = allowed_groups(answers.scheme, ages)
     return (answers.groups * allowed).sum(axis=1)
 
 
 def allowed_groups(scheme: Scheme, ages: IntArray) -> NDArray[np.bool_]:
-    """Return which groups labels (N, 2) allow, (N, groups)."""
+    """Return the mask (N, groups) of groups that labels (N, 2) allow."""
     inside = scheme.years_inside(ages) > 0  # (N, groups)
     ends, low = np.array(scheme.bounds)[:, 1], np.minimum(ages[:, :1], YEARS - 1)
     above = (ends < low).sum(axis=1, keepdims=True)  # (N, 1), the first that does not end before

@@ -1,4 +1,4 @@
-"""What goes wrong with pictures of faces, in named strengths: the one table of perturbations."""
+"""The table of perturbations: what goes wrong with images of faces, in named strengths."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from agecli.faces.crops import cut
 from agecli.faces.geometry import square_around
 
 SEED = 7
-"""Decides, with an image's row, to which side it is turned and shifted."""
+"""Seed, with an image's row, of the direction of rotation and shift."""
 COVER = (127, 127, 127)
-"""The grey of what hides a part of a face."""
+"""The grey of an occlusion."""
 
 Random = np.random.Generator
 Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
@@ -29,21 +29,21 @@ Change = Callable[[NDArray[np.uint8], IntArray], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way to perturb a face, and how strongly."""
+    """A way to perturb a face, and its strengths."""
 
     name: str
     apply: Callable[[Image.Image, Any, Random], Image.Image]
-    """Takes a picture around a chip, a strength's value, and random numbers of its own."""
+    """Maps an image around a chip, a strength's value and random numbers to an image."""
     strengths: dict[str, Any]
     """By name, in the order of a scale."""
     clean: int | None = 0
-    """The place on the scale where nothing is perturbed; None where there is no scale."""
+    """The position of the clean image on the scale; None without a scale."""
 
 
 def surround(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Show chips (N, S, S, 3) amid pictures (N, 2S, 2S, 3), their borders drawn out.
+    """Extend chips (N, S, S, 3) to images (N, 2S, 2S, 3) by repeating their borders.
 
-    What is moved or enlarged is then still to be seen in the picture.
+    So shifted or enlarged faces stay within the image.
     """
     before = chips.shape[1] // 2
     after = chips.shape[1] - before
@@ -51,7 +51,7 @@ def surround(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def middle(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut the middle (N, S, S, 3) out of pictures (N, 2S, 2S, 3): where `surround` has the chip."""
+    """Crop the middle (N, S, S, 3) from images (N, 2S, 2S, 3), where `surround` puts the chip."""
     side = pictures.shape[1] // 2
     return pictures[:, side // 2 : side // 2 + side, side // 2 : side // 2 + side]
 
@@ -59,7 +59,7 @@ def middle(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def perturb(
     pictures: NDArray[np.uint8], rows: IntArray, perturbation: Perturbation, strength: str
 ) -> NDArray[np.uint8]:
-    """Perturb pictures of `surround` around the data set's rows (N,), the same way at each call."""
+    """Perturb images of `surround` for the data set's rows (N,), the same way at each call."""
     value = perturbation.strengths[strength]
     return np.stack(
         [
@@ -74,7 +74,7 @@ def perturb(
 
 
 def perturb_in_turn(chips: NDArray[np.uint8], rows: IntArray) -> NDArray[np.uint8]:
-    """Perturb chips (N, S, S, 3) of rows (N,), each in one way: all take turns by rows."""
+    """Perturb chips (N, S, S, 3) of rows (N,), each in one way, which alternates by row."""
     ways = [(one, strength) for one in PERTURBATIONS for strength in one.strengths]
     changed = [
         perturb(picture[None], row[None], *ways[row % len(ways)])
@@ -86,7 +86,7 @@ def perturb_in_turn(chips: NDArray[np.uint8], rows: IntArray) -> NDArray[np.uint
 def shrink_faces(
     chips: NDArray[np.uint8], rows: IntArray, sides: Sequence[int]
 ) -> NDArray[np.uint8]:
-    """Show chips (N, S, S, 3) with the pixels of faces of some sides, which take turns by rows."""
+    """Reduce chips (N, S, S, 3) to the pixels of faces of some sides, which alternate by row."""
     whole = np.array(sides)[rows % len(sides)] * (1 + 2 * FACE_MARGIN)
     return np.stack(
         [
@@ -97,17 +97,17 @@ def shrink_faces(
 
 
 def _turn(picture: Image.Image, degrees: float, random: Random) -> Image.Image:
-    """Turn to one side or the other."""
+    """Rotate to a random side."""
     return _frame(picture, angle=degrees * random.choice((-1, 1)))
 
 
 def _scale(picture: Image.Image, factor: float, _: Random) -> Image.Image:
-    """Show the face larger or smaller."""
+    """Scale the face."""
     return _frame(picture, zoom=1 / factor)
 
 
 def _shift(picture: Image.Image, share: float, random: Random) -> Image.Image:
-    """Move the face by a share of the chip's side, in any direction."""
+    """Shift the face by a share of the chip's side, in a random direction."""
     direction = random.uniform(0, 2 * np.pi)
     reach = share * picture.width / 2
     return _frame(picture, np.cos(direction) * reach, np.sin(direction) * reach)
@@ -116,19 +116,19 @@ def _shift(picture: Image.Image, share: float, random: Random) -> Image.Image:
 def _frame(
     picture: Image.Image, right: float = 0, down: float = 0, zoom: float = 1, angle: float = 0
 ) -> Image.Image:
-    """Show what lies in a square around another place; the border is drawn out beyond it."""
+    """Crop a square around another point, repeating the border outside."""
     whole = picture.width
     place = (whole / 2 + right, whole / 2 + down)
     return Image.fromarray(cut(picture, square_around(place, whole * zoom), whole, angle))
 
 
 def _shrink(picture: Image.Image, side: int, _: Random) -> Image.Image:
-    """Show a face of few pixels."""
+    """Reduce the face to few pixels."""
     return _resize(picture, 2 * side)
 
 
 def _resize(picture: Image.Image, side: int) -> Image.Image:
-    """Leave a square picture so many pixels, and enlarge it again."""
+    """Shrink a square image to a side in pixels, and enlarge it again."""
     small = picture.resize((side, side), Image.Resampling.BILINEAR)
     return small.resize(picture.size, Image.Resampling.BILINEAR)
 
@@ -150,7 +150,7 @@ def _jpeg(picture: Image.Image, quality: int, _: Random) -> Image.Image:
 
 
 def _cover(picture: Image.Image, box: tuple[float, float, float, float], _: Random) -> Image.Image:
-    """Hide a box of the chip: left, top, right and bottom in shares of its side."""
+    """Cover a box of the chip: left, top, right and bottom in shares of its side."""
     side = picture.width // 2
     left, top, right, bottom = (side // 2 + round(end * side) for end in box)
     picture = picture.copy()
@@ -181,5 +181,5 @@ CALIBRATION_VIEWS: tuple[Change, ...] = (
     partial(shrink_faces, sides=(48, 60, 72, 84)),
     perturb_in_turn,
 )
-"""What becomes of validation images when age sets are fitted: beside the images as they are, faces
+"""Changes of validation images when age sets are fitted: beside the clean images, faces
 of the smaller size classes of `agecli.sets`, the smallest first, and perturbed ones."""

@@ -1,4 +1,4 @@
-"""The whole way of a photograph: faces in larger pictures, found, aligned, cropped and answered."""
+"""Photographs end to end: faces in larger images, detected, aligned, cropped and predicted."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
 
 SEED = 7
 COUNT = 500
-"""Faces that are pasted into pictures, of those that there are."""
+"""Most faces that are pasted into images."""
 NO_FACES = 200
-"""Pictures without a face that are searched."""
+"""Number of negatives."""
 WIDTHS, HEIGHTS = (640, 1024), (480, 768)
-"""Sizes of the pictures in pixels."""
+"""Sizes of the images in pixels."""
 TILT = 30.0
-"""Most that a head is tilted, in degrees."""
+"""Largest tilt of a head, in degrees."""
 FACES = (60, 300)
-"""Sides of faces in pixels, as the detector counts them: without the chip's margin."""
+"""Smallest and largest side of a face in pixels, as detected: without the chip's margin."""
 FADE = (0.6, 0.9)
-"""From the face's centre, in sides of the chip: where the chip begins to fade, and is gone."""
+"""Distances from the face's centre, in sides of the chip, at which it starts to fade and ends."""
 FOUND = 0.5
-"""Intersection over union of a found face's box and the true one, from which on it is found."""
+"""Smallest intersection over union of a detection's box and the true one that counts as found."""
 PARTS = {
     "tilt": ("°", (0, 10, 20, TILT)),
     "face": (" px", (FACES[0], 100, 180, FACES[1])),
 }
-"""By what the faces are told apart: its unit, and where its parts begin and end."""
+"""Criteria by which faces are divided: unit, and bounds of the parts."""
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A picture's size, and where a face is in it."""
+    """An image's size, and the position of a face in it."""
 
     width: int
     height: int
     x: float
-    """Of the face's centre."""
+    """The face's centre."""
     y: float
     face: float
     """Side of the face in pixels."""
     tilt: float
-    """Of the head in degrees, clockwise as seen."""
+    """Tilt of the head in degrees, clockwise as seen."""
 
     @classmethod
     def draw(cls, random: np.random.Generator) -> Place:
-        """Choose a place at which the whole face is in the picture."""
+        """Draw a position with the whole face inside the image."""
         width, height = int(random.integers(*WIDTHS)), int(random.integers(*HEIGHTS))
         face = float(np.exp(random.uniform(*np.log(FACES))))
         x, y = (random.uniform(face / 2, length - face / 2) for length in (width, height))
@@ -71,50 +71,50 @@ class Place:
 
     @property
     def box(self) -> Box:
-        """The square around the face's centre, before it is turned by the tilt."""
+        """Return the square around the face's centre, before rotation by the tilt."""
         return square_around((self.x, self.y), self.face)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How right a model is on n faces."""
+    """A model's scores on n faces."""
 
     n: int
     exact: float
-    """Of all, pasted into photographs; one that was not found is wrong."""
+    """Exact accuracy on all, pasted into photographs; undetected faces count as wrong."""
     chips: float
-    """On the chips themselves."""
+    """Exact accuracy on the chips themselves."""
     interval: tuple[float, float]
-    """95 % of `exact` less `chips`, by the bootstrap."""
+    """95 % interval of `exact` - `chips`, by the bootstrap."""
     exact_found: float | None
-    """Of those that were found; None where none was."""
+    """Exact accuracy on detected faces; None without any."""
     chips_found: float | None
-    """On the chips of these."""
+    """Exact accuracy on the chips of these."""
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """What came of N photographs of one face each, and of pictures without a face."""
+    """Results on N photographs of one face each, and on negatives."""
 
     tilts: FloatArray
-    """(N,) in degrees, without their sign."""
+    """(N,) absolute tilts in degrees."""
     sides: FloatArray
-    """(N,) of the faces, in pixels."""
+    """(N,) sides of the faces, in pixels."""
     found: Bools
-    """(N,) the face was found."""
+    """(N,) whether the face was detected."""
     right: Bools
-    """(models, N) it was found and answered exactly."""
+    """(models, N) whether it was detected and predicted exactly."""
     on_chips: Bools
-    """(models, N) the chip itself, which was pasted, is answered exactly."""
+    """(models, N) whether the pasted chip itself is predicted exactly."""
     beside: int
-    """Finds in the photographs that are not the face."""
+    """False detections in the photographs."""
     without: int
-    """Pictures without a face."""
+    """Number of negatives."""
     false: int
-    """Finds in these."""
+    """False detections in these."""
 
     def parts(self) -> dict[str, Bools]:
-        """Name the parts by which the table tells faces apart: which of them are in each, (N,)."""
+        """Return the table's parts by name, each a mask (N,) of its faces."""
         parts = {"all": np.ones(len(self.found), dtype=bool)}
         for name, values in (("tilt", self.tilts), ("face", self.sides)):
             unit, ends = PARTS[name]
@@ -154,7 +154,7 @@ class Photographs:
 
 
 def draw_photograph(chip: NDArray[np.uint8], row: int) -> Image.Image:
-    """Show a chip (S, S, 3) in a picture, the same one for the same row of the data set."""
+    """Paste a chip (S, S, 3) into an image, the same one for the same row of the data set."""
     random = _random(row)
     place = Place.draw(random)
     background = draw_background((place.width, place.height), random)
@@ -162,7 +162,7 @@ def draw_photograph(chip: NDArray[np.uint8], row: int) -> Image.Image:
 
 
 def draw_empty(number: int) -> Image.Image:
-    """Make a picture without a face, the same one for the same number."""
+    """Draw a negative, the same one for the same number."""
     random = _random(number, 1)
     place = Place.draw(random)
     return draw_background((place.width, place.height), random)
@@ -173,15 +173,15 @@ def _random(*key: int) -> np.random.Generator:
 
 
 def paste_face(chip: Image.Image, background: Image.Image, place: Place) -> Image.Image:
-    """Show a chip in a picture; around it its border is drawn out and fades.
+    """Paste a chip into an image; its border is repeated outwards and fades.
 
-    So neither an edge nor a frame is to be seen, and all of the chip but its corners is.
+    So neither an edge nor a frame is visible, and all of the chip but its corners is.
     """
     pad = chip.width // 2
     wide = Image.fromarray(np.pad(np.asarray(chip), ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
     side = place.face * (1 + 2 * FACE_MARGIN)
     extent = round(side * wide.width / chip.width)
-    fine = wide.resize((2 * extent, 2 * extent), Image.Resampling.BICUBIC)  # turning blurs little
+    fine = wide.resize((2 * extent, 2 * extent), Image.Resampling.BICUBIC)  # against blur
     turned = fine.rotate(-place.tilt, Image.Resampling.BICUBIC)
     turned = turned.resize((extent, extent), Image.Resampling.BILINEAR)
     at = (np.arange(extent) + 0.5 - extent / 2) / side
@@ -203,9 +203,9 @@ def measure_photographs(
     batch_size: int = TrainConfig.batch_size,
     progress: ImageProgress = lambda done, total: None,
 ) -> Photographs:
-    """Ask a predictor for faces of a split in photographs, and its models for the chips themselves.
+    """Predict faces of a split pasted into photographs, and the chips themselves.
 
-    A seeded sample of the images that have a group in all models. Raises DataError where none has.
+    On a seeded sample of the images with a group in all models. Raises DataError without any.
     """
     models = predictor.models
     rows = known_rows(models, dataset, split)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agecli import distributed
-from agecli.ages import IntArray
+from agecli.ages import FloatArray, IntArray
 from agecli.config import FLIP, TrainConfig
 from agecli.evaluation.perturbations import PERTURBATIONS, middle, perturb, surround
-from agecli.evaluation.scoring import ImageProgress, known_rows
+from agecli.evaluation.scoring import ImageProgress, face_side, known_rows
 from agecli.evaluation.significance import bootstrap_interval
 from agecli.faces import align as upright
 from agecli.faces import crop, detect
+from agecli.sets import COVERAGE
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -27,6 +30,8 @@ Align = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Sets the faces of pictures upright and centred: uint8 (N, 2S, 2S, 3) to (N, S, S, 3)."""
 
 CLEAN = "clean"
+WAYS = ("perturbed", "aligned")
+"""What figures of images as they are, and of aligned faces, begin with."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Score:
     """Of exact accuracy, to the clean images as they are."""
     interval: tuple[float, float]
     """95 % of the difference, by the bootstrap over the images."""
+    coverage: float | None = None
+    """How often the sets that promise COVERAGE hold the true group; None without sets."""
 
     @property
     def condition(self) -> str:
@@ -64,6 +71,18 @@ class Robustness:
         ways = [[s for s in self.scores if s.aligned == aligned] for aligned in (False, True)]
         return [way for way in ways if way]
 
+    def figures(self) -> dict[str, float]:
+        """Return the means over all perturbations by which it is gated, named after the way."""
+        found = {}
+        for scores in self.ways():
+            name = WAYS[scores[0].aligned]
+            perturbed = [score for score in scores if score.perturbation != CLEAN]
+            found[f"{name}_exact"] = mean(score.exact for score in perturbed)
+            covered = [score.coverage for score in perturbed if score.coverage is not None]
+            if covered:
+                found[f"{name}_coverage{100 * COVERAGE:g}"] = mean(covered)
+        return found
+
     def plain(self) -> dict[str, Any]:
         """Return the scores as plain values for JSON."""
         names = {"perturbation": "disturbance"}  # the key that scripts know
@@ -71,16 +90,19 @@ class Robustness:
             {names.get(key, key): value for key, value in asdict(score).items()}
             for score in self.scores
         ]
-        return {"n": self.n, "split": self.split, "scores": scores}
+        return {"n": self.n, "split": self.split, "scores": scores, **self.figures()}
 
     def brief(self) -> dict[str, Any]:
-        """Return the exact accuracies for a weights file's metadata."""
+        """Return exact accuracies, and coverages, for a weights file's metadata."""
         names = ("as they are", "aligned")
-        figures = {
-            names[scores[0].aligned]: {score.condition: round(score.exact, 4) for score in scores}
-            for scores in self.ways()
-        }
-        return {"n": self.n, "exact": figures}
+        kept: dict[str, Any] = {"n": self.n, "exact": {}, "coverage": {}}
+        for scores in self.ways():
+            way = names[scores[0].aligned]
+            kept["exact"][way] = {score.condition: round(score.exact, 4) for score in scores}
+            covered = {s.condition: round(s.coverage, 4) for s in scores if s.coverage is not None}
+            if covered:
+                kept["coverage"][way] = covered
+        return {key: value for key, value in kept.items() if value}
 
 
 def conditions() -> list[tuple[str, str]]:
@@ -118,22 +140,23 @@ def measure_robustness(
     """
     rank, world = (distributed.rank(), distributed.world()) if parallel else (0, 1)
     rows = known_rows(models, dataset, split)[rank::world]
+    judge = partial(_judge, models, side=face_side(dataset), flip=flip)
     total = len(rows) * len(conditions())
     progress(0, total)
     parts = []
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         clean = surround(np.take(dataset.images, batch, axis=0))
-        errors = []
+        judged = []
         for number, perturbed in enumerate(_perturbed(clean, batch), 1):
             views = [middle(perturbed), *([align(perturbed)] if align else [])]
-            errors.append([_errors(models, view, dataset.ages[batch], flip) for view in views])
+            judged.append([judge(view, dataset.ages[batch]) for view in views])
             progress(start * len(conditions()) + number * len(batch), total)
-        parts.append(np.array(errors))  # (conditions, ways, models, B)
+        parts.append(np.array(judged))  # (conditions, ways, models, 2, B)
     if parallel:
         parts = [part for process in distributed.gather(parts) for part in process]
-    whole = np.concatenate(parts, axis=3)
-    n = whole.shape[3]
+    whole = np.concatenate(parts, axis=4)
+    n = whole.shape[4]
     return [Robustness(n, split, [*_scores(whole[:, :, own])]) for own in range(len(models))]
 
 
@@ -145,17 +168,29 @@ def _perturbed(clean: NDArray[np.uint8], rows: IntArray) -> Iterator[NDArray[np.
             yield perturb(clean, rows, perturbation, strength)
 
 
-def _errors(
-    models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, flip: bool
-) -> list[IntArray]:
-    """Return by how many groups each model is wrong, (B,) each."""
-    answers = (model.answer(images, flip, len(images)).decided for model in models)
-    truths = (model.scheme.groups_of(ages) for model in models)
-    return [np.abs(answer - truth) for answer, truth in zip(answers, truths, strict=True)]
+def _judge(
+    models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, *, side: float, flip: bool
+) -> list[FloatArray]:
+    """Return by how many groups each model is wrong, and whether its set is right, (2, B) each.
+
+    side: of the faces' boxes in pixels, before they were perturbed. A set is right where it holds
+    the true group; NaN for a model without sets.
+    """
+    judged = []
+    for model in models:
+        answers = model.answer(images, flip, len(images))
+        truth = model.scheme.groups_of(ages)
+        held = np.full(len(images), np.nan)
+        if limits := answers.limits(side):
+            first, last = limits.groups.T
+            held = (first <= truth) & (truth <= last)
+        judged.append(np.stack([np.abs(answers.decided - truth), held]))
+    return judged
 
 
-def _scores(errors: IntArray) -> Iterator[Score]:
-    """Score one model. errors: (conditions, ways, N)."""
+def _scores(judged: FloatArray) -> Iterator[Score]:
+    """Score one model. judged: (conditions, ways, 2, N), as `_judge` does."""
+    errors, held = np.moveaxis(judged, 2, 0)  # (conditions, ways, N) each
     right = (errors == 0).astype(np.float64)
     for way in range(errors.shape[1]):
         for place, (perturbation, strength) in enumerate(conditions()):
@@ -164,4 +199,5 @@ def _scores(errors: IntArray) -> Iterator[Score]:
                 perturbation, strength, bool(way), exact=float(right[place, way].mean()),
                 one_off=float((errors[place, way] <= 1).mean()),
                 difference=float(change.mean()), interval=bootstrap_interval(change),
+                coverage=None if np.isnan(held).any() else float(held[place, way].mean()),
             )  # fmt: skip

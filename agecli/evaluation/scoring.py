@@ -24,7 +24,7 @@ from agecli.evaluation.calibration import rescale
 from agecli.evaluation.coverage import Coverage, measure_coverage, risk_figures
 from agecli.evaluation.perturbations import Change
 from agecli.evaluation.significance import Slice, bootstrap_interval, slices, worst_slice
-from agecli.sets import COVERAGES, Sets
+from agecli.sets import COVERAGES, Sets, entropies
 
 if TYPE_CHECKING:
     from agecli.data.store import Dataset
@@ -97,6 +97,11 @@ class Evaluation:
         return self.probabilities[np.arange(len(self.answers)), self.answers]
 
     @cached_property
+    def entropy(self) -> FloatArray:
+        """(N,) entropies of the groups' probabilities, by which `predict --abstain` decides."""
+        return entropies(self.probabilities)
+
+    @cached_property
     def coverages(self) -> list[Coverage]:
         """How the age sets do, for each of COVERAGES; empty where there are no sets."""
         answers = Answers(
@@ -107,9 +112,9 @@ class Evaluation:
 
     @cached_property
     def risk(self) -> dict[str, float]:
-        """What is gained by answering only where the model is surest."""
+        """What is gained by answering only where the model is surest, by the entropy."""
         known = self.truth != NO_GROUP
-        return risk_figures(self.sure[known], (self.answers == self.truth)[known])
+        return risk_figures(-self.entropy[known], (self.answers == self.truth)[known])
 
     @cached_property
     def errors(self) -> FloatArray:
@@ -204,6 +209,11 @@ def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArra
     return rows[known]
 
 
+def face_side(dataset: Dataset) -> float:
+    """Return the side of the faces' boxes in a data set's chips, in pixels."""
+    return dataset.images.shape[1] / (1 + 2 * FACE_MARGIN)
+
+
 def evaluate_model(
     model: Model,
     dataset: Dataset,
@@ -259,7 +269,7 @@ def evaluate_model(
         temperature=model.metadata.temperature,
         decision=model.metadata.decision,
         sets=model.metadata.sets,
-        side=dataset.images.shape[1] / (1 + 2 * FACE_MARGIN),
+        side=face_side(dataset),
         fold=dataset.fold,
         images_per_second=len(rows) / max(seconds, 1e-9),
     )

@@ -1,4 +1,4 @@
-"""Prove which images are new to models, by the fingerprints in their weights files."""
+"""Find the images that are new to models, by the fingerprints in their weights files."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from agecli.errors import DataError
 from agecli.weights import read_fingerprints, read_metadata
 
 SEEN = "seen in training"
-"""Why images are left out, in the data set's `excluded`."""
+"""The reason why images are left out, in the data set's `excluded`."""
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """A data set without the images of a split that models have seen, or near copies of these."""
+    """A data set without the images of a split that models have seen, or near copies of them."""
 
     dataset: Dataset
     left_out: int | None
-    """Images that one of the models has seen, or more than one; None: nothing was searched."""
+    """Number of images that any of the models has seen; None if nothing was searched."""
     searched: list[bool]
-    """By model: its fingerprints were searched. Else the split says it, or nothing does."""
+    """By model, whether its fingerprints were searched; otherwise the split proves it, if any."""
 
 
 def leave_out_seen(
     paths: Sequence[Path], dataset: Dataset, split: str, *, force: bool = False
 ) -> Unseen:
-    """Leave out of a split the images that a model, its teacher or what it began with has seen.
+    """Leave out the images of a split that a model, its teacher or its initial weights have seen.
 
-    A model that was trained on this very split needs no search, but for `all` of it. All processes
-    of a launch call this. Raises DataError for a model that does not say what it has seen, unless
-    `force`, and where no image is left.
+    A model trained on this very split needs no search, except for `all` of it. All processes
+    of a launch call this. Raises DataError for a model without fingerprints, unless
+    `force`, and if no image is left.
     """
     rows, prints = dataset.rows(split), None
     masks: list[NDArray[np.bool_] | None] = []
@@ -57,7 +57,7 @@ def leave_out_seen(
     seen = np.any(found, axis=0)
     if seen.all():
         raise DataError(
-            f"No image of {name_split(split)} of {dataset.folder} is new to the models: give "
+            f"No image of {name_split(split)} of {dataset.folder} is new to the models: choose "
             "another --split or --data"
         )
     gone = np.zeros(len(dataset.excluded), dtype=bool)
@@ -67,14 +67,14 @@ def leave_out_seen(
 
 
 def _refusal(path: Path, dataset: Dataset) -> str:
-    """Say that a model may have seen the images that it would be scored on."""
+    """Return the reason why a model may have seen the images that it would be scored on."""
     if read_metadata(path).split_hash == dataset.split_hash:
-        why = f"{path} does not say which images of {dataset.folder} it has seen"
-        return f"{why}: give --split test, or --force, which scores and marks it"
+        why = f"{path} does not record which images of {dataset.folder} it has seen"
+        return f"{why}: use --split test, or --force, which scores and marks it"
     newer = dataset.receipt.options.get("audit", 1) > 1
-    earlier = "; `agecli prepare ... --audit 1` makes the split of earlier weights" if newer else ""
+    earlier = "; `agecli prepare ... --audit 1` reproduces older splits" if newer else ""
     return (
-        f"{path} was trained on another split than that of {dataset.folder}, and does not say "
+        f"{path} was trained on another split than that of {dataset.folder}, and does not record "
         "which images: it may have seen these, so its figures may be too good (--force scores and "
         f"marks it{earlier})"
     )

@@ -1,4 +1,4 @@
-"""Whether one model is better than another, beyond chance: intervals, tests, slices; numpy only."""
+"""Statistical comparison of models: intervals, tests, slices; NumPy only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from agecli.evaluation.metrics import wilson_interval
 RESAMPLES = 2000
 """Samples of a bootstrap."""
 CHUNK = 250
-"""Samples drawn at once: what a bootstrap holds stays small."""
+"""Samples drawn at once, to limit memory."""
 CERTAIN = 0.05
-"""A p-value below which a difference is called one."""
+"""The p-value below which a difference is significant."""
 SMALLEST_SLICE = 30
-"""Images below which a slice's figures say too little to be given."""
+"""Fewest images for which a slice's figures are shown."""
 
 
 def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]
 
 
 def _resampled_means(values: FloatArray, seed: int) -> FloatArray:
-    """Draw N of N values with replacement again and again, and give each draw's mean."""
+    """Return the means of bootstrap samples, N of N values with replacement."""
     random = np.random.default_rng(seed)
     values = np.asarray(values, dtype=np.float64)
     shape = (CHUNK, len(values))
@@ -39,9 +39,9 @@ def _resampled_means(values: FloatArray, seed: int) -> FloatArray:
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return the two-sided p-value of McNemar's exact test of two models' right answers (N,).
+    """Return the two-sided p-value of McNemar's exact test of two models' correctness (N,).
 
-    Of the images that exactly one model has right, each is as likely to have more of them if both
+    Of the images that only one model has right, each model is as likely to have any if both
     are equally good: a binomial test with 1/2 (McNemar 1947).
     """
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
@@ -52,22 +52,22 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one model is than another, on the same images."""
+    """The difference between two models on the same images."""
 
     first: str
     second: str
     difference: float
-    """Of the first one's measure to the second one's."""
+    """The first model's measure minus the second one's."""
     interval: tuple[float, float]
-    """95 %, by the bootstrap over images, the same ones for both."""
+    """95 % interval, by the bootstrap over images, the same ones for both."""
     p: float
-    """By McNemar's exact test; of years, by the same of which model is nearer."""
+    """By McNemar's exact test; for years, by the same test of which model is nearer."""
     measure: Literal["exact", "years"] = "exact"
-    """Exact accuracy, or the mean error in years, of which less is better."""
+    """Exact accuracy, or the mean error in years, where less is better."""
 
     @property
     def verdict(self) -> str:
-        """Which model is better in words, or that they cannot be told apart."""
+        """Return in words which model is better, or that the difference is not significant."""
         if self.p >= CERTAIN:
             return "not told apart"
         first = (self.difference > 0) == (self.measure == "exact")
@@ -76,24 +76,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class Slice:
-    """How right a model is on a part of the images; no figures where there are too few."""
+    """A model's scores on a part of the images; no figures if there are too few."""
 
     by: str
-    """What the images are told apart by: sex, race, source, a column that was kept, age group."""
+    """The criterion: sex, race, source, a kept column, age group."""
     value: str
     n: int
     exact: float | None = None
     interval: list[float] | None = None
-    """95 % of `exact`, by Wilson."""
+    """95 % interval of `exact`, by Wilson."""
     one_off: float | None = None
     bias: float | None = None
-    """How many groups too old the answers are on average, or too young below 0."""
+    """Mean signed error in groups: positive if predicted too old."""
 
 
 def exact_difference(
     names: tuple[str, str], first: NDArray[np.bool_], second: NDArray[np.bool_]
 ) -> Difference:
-    """Compare which of the same images (N,) two models have right."""
+    """Compare the correctness of two models on the same images (N,)."""
     gain = first.astype(np.float64) - second
     return Difference(*names, float(gain.mean()), bootstrap_interval(gain), mcnemar(first, second))
 
@@ -108,10 +108,10 @@ def years_difference(names: tuple[str, str], first: FloatArray, second: FloatArr
 def slices(
     answers: IntArray, ages: IntArray, scheme: Scheme, columns: dict[str, NDArray[np.str_]]
 ) -> list[Slice]:
-    """Score the images of each value of each column, and of each age group, by themselves.
+    """Score the images of each value of each column, and of each age group, separately.
 
-    answers: (N,) groups; ages: (N,) or (N, 2), as for `Scheme.groups_of`; columns: what is known of
-    the images, (N,) each, empty where unknown.
+    answers: (N,) predicted groups; ages: (N,) or (N, 2), as for `Scheme.groups_of`; columns: of
+    the images, (N,) each, empty if unknown.
     There are no figures for fewer than SMALLEST_SLICE images.
     """
     error = answers - scheme.groups_of(ages)
@@ -121,7 +121,7 @@ def slices(
 def parts(
     ages: IntArray, scheme: Scheme, columns: dict[str, NDArray[np.str_]]
 ) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Yield each column and value, and each age group, with which images (N,) with a group it has.
+    """Yield each column and value, and each age group, with its mask (N,) of images with a group.
 
     ages, columns: as for `slices`.
     """
@@ -147,7 +147,7 @@ def _slice(by: str, value: str, error: IntArray) -> Slice:
 
 
 def worst_slice(found: list[Slice]) -> Slice | None:
-    """Return the slice with the lowest exact accuracy, of those that are large enough."""
+    """Return the slice with the lowest exact accuracy, among those that are large enough."""
     return min(
         (part for part in found if part.exact is not None),
         key=lambda part: part.exact or 0.0,

@@ -30,7 +30,7 @@ from agecli.evaluation.folds import (
     new_images,
     spread_over_folds,
 )
-from agecli.evaluation.gates import check_gate, parse_gate
+from agecli.evaluation.gates import check_gate, is_of_robustness, parse_gate
 from agecli.evaluation.names import model_names
 from agecli.evaluation.perturbations import CALIBRATION_VIEWS
 from agecli.evaluation.robustness import Robustness, align_pictures, measure_robustness
@@ -203,7 +203,11 @@ def evaluate(
         dataset, results, make_ensemble(results, found.fitted), pairs, by_name, pasted,
         left_out=sum(gone) if gone else None, found=found,
     )  # fmt: skip
-    checks = (check_gate(gate, row) for row in suite.rows for gate in gates)
+    checks = (
+        check_gate(gate, row, by_name.get(row.name))
+        for row in suite.rows for gate in gates
+        if row is not suite.ensemble or not is_of_robustness(gate)
+    )  # fmt: skip
     return replace(suite, failures=[*filter(None, checks)])
 
 

@@ -89,13 +89,13 @@ def detect(image: Image.Image, least_score: float = MIN_FACE_SCORE) -> list[Face
     closer passes count 0.1 less.
     """
     first = min(1.0, FIRST_SIDE / max(image.size))
-    faces = _confirm(image, _look_at(image, first), least_score)
+    faces = _confirm(image, _detect_scaled(image, first), least_score)
     again: list[Face] = []
     if not faces:
-        again = _look_finer(image, first, FINER_PIXELS, LEAST_FINER)
-        again += _look_at(image, COARSE_SIDE / max(image.size))
+        again = _detect_finer(image, first, FINER_PIXELS, LEAST_FINER)
+        again += _detect_scaled(image, COARSE_SIDE / max(image.size))
     elif min(side(face.box) for face in faces) * first < CROWD:
-        again = _look_finer(image, first, CROWD_PIXELS, CROWD_FINER)
+        again = _detect_finer(image, first, CROWD_PIXELS, CROWD_FINER)
     faces = _merge([*faces, *_confirm(image, again, least_score)])
     faces = [scaled(face, reduction(image)) for face in faces]
     return sorted(faces, key=lambda face: side(face.box), reverse=True)
@@ -113,18 +113,18 @@ def crop_largest(image: Image.Image) -> Image.Image | None:
 def _confirm(image: Image.Image, faces: list[Face], least_score: float) -> list[Face]:
     """Confirm detections by closer passes; return the faces."""
     strongest = _merge(faces)
-    closer = [_look_closely(image, face) for face in strongest[:MOST]]
+    closer = [_confirm_face(image, face) for face in strongest[:MOST]]
     merged = _merge([*closer, *strongest[MOST:]])
     return [face for face in merged if face.score >= least_score]
 
 
-def _look_finer(image: Image.Image, first: float, most: int, least: float) -> list[Face]:
+def _detect_finer(image: Image.Image, first: float, most: int, least: float) -> list[Face]:
     """Detect faces in a copy of at most so many pixels, if it is fine enough beside the first."""
     scale = min(1.0, FINER_SIDE / max(image.size), sqrt(most / image.width / image.height))
-    return _look_at(image, scale) if scale > least * first else []
+    return _detect_scaled(image, scale) if scale > least * first else []
 
 
-def _look_at(image: Image.Image, scale: float) -> list[Face]:
+def _detect_scaled(image: Image.Image, scale: float) -> list[Face]:
     """Detect faces in a scaled copy; return them in the image's own pixels."""
     size = (round(image.width * scale), round(image.height * scale))
     if min(size) < LEAST_SIDE:
@@ -141,7 +141,7 @@ def _look_at(image: Image.Image, scale: float) -> list[Face]:
     return found
 
 
-def _look_closely(image: Image.Image, face: Face) -> Face:
+def _confirm_face(image: Image.Image, face: Face) -> Face:
     """Repeat a detection, rotated upright, until two passes agree on the angle.
 
     The landmarks of the last two passes are averaged.
@@ -149,7 +149,7 @@ def _look_closely(image: Image.Image, face: Face) -> Face:
     if face.score >= SURE and abs(align(face).angle) < UPRIGHT:
         return face
     for number in range(CLOSER_LOOKS):
-        seen = _look_again(image, face)
+        seen = _detect_upright(image, face)
         if seen is None:
             break
         steady = abs(align(seen).angle - align(face).angle) < STEADY_ANGLE
@@ -161,7 +161,7 @@ def _look_closely(image: Image.Image, face: Face) -> Face:
     return face
 
 
-def _look_again(image: Image.Image, face: Face) -> Face | None:
+def _detect_upright(image: Image.Image, face: Face) -> Face | None:
     """Repeat a detection at a fixed size, rotated upright; return None if that adds nothing."""
     aligned = align(face)
     middle, reach = centre(aligned.box), side(aligned.box) * CLOSE_REGION

@@ -1,1 +1,1 @@
-"""From pictures to answers: reading, models and what runs them, the predictor, ensembles."""
+"""From images to predictions: reading, models and their backends, the predictor, ensembles."""

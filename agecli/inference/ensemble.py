@@ -9,11 +9,12 @@ import numpy as np
 
 from agecli.decision import MEDIAN
 from agecli.inference.fitted import ENSEMBLE
+from agecli.inference.flaws import Flaw
 from agecli.inference.prediction import Prediction, doubt, label, name_answer, span
 
 NAMED = (
     "group", "probability", "probabilities", "age", "between", "torn", "set", "age_low", "age_high",
-    "coverage", "sure",
+    "coverage", "sure", "flaws",
 )  # fmt: skip
 """What an ensemble's answer has of a model's."""
 
@@ -41,6 +42,7 @@ class Ensemble:
     age_high: int | None = None
     coverage: float | None = None
     sure: bool | None = None
+    flaws: tuple[Flaw, ...] = ()
     """These as those of `Prediction`; a plain mean has no thresholds, and none of them."""
 
     @property

@@ -1,7 +1,7 @@
-"""Where a model looked for its answer: a coarse map over the face crop.
+"""Explanation of a prediction: a coarse heat map over the face crop.
 
-The network says how, by its `explained_by`: "Grad-CAM" (Selvaraju et al. 2017) and "capsules'
-shares" need its `halves`, "attention" needs its `attention`. A network without is not explained.
+The network's `explained_by` names the method: "Grad-CAM" (Selvaraju et al. 2017) and "capsules'
+shares" need its `halves`, "attention" its `attention`. A network without one is not explained.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What counted for an answer."""
+    """The explanation of a prediction."""
 
     heat: NDArray[np.floating]
-    """(h, w), 0 to 1: how much each place of the layer that is looked at counted."""
+    """(h, w), 0 to 1: how much each position of a layer contributed."""
     method: str
-    """How that was found, in a word or two."""
+    """The method, in a word or two."""
 
 
 def explain(model: Model, crop: np.ndarray, group: str) -> Explanation | None:
-    """Find what counted for an age group in a uint8 face crop (S, S, 3).
+    """Compute the explanation of an age group for a uint8 face crop (S, S, 3).
 
-    None for a network that does not say how, and for an exported model, whose layers cannot be
-    looked into. Safe to call from several threads.
+    None for a network without a method, and for an exported model, whose layers are not
+    accessible. Safe to call from several threads.
     """
     if not isinstance(model, LoadedModel):
         return None
@@ -63,9 +63,9 @@ def explain(model: Model, crop: np.ndarray, group: str) -> Explanation | None:
 
 
 def grad_cam(features: Tensor, back: Half, outputs: list[int]) -> Tensor:
-    """Weigh feature maps (1, C, h, w) by the mean gradient of a score behind them; (h, w).
+    """Weight feature maps (1, C, h, w) by the mean gradient of a score; returns (h, w).
 
-    The score: of one output its logit, of several the logarithm of their summed exponentials.
+    The score of one output is its logit, of several the logarithm of their summed exponentials.
     """
     gradient = _gradient(features, back, outputs)
     weights = gradient.mean(dim=(2, 3), keepdim=True)  # (1, C, 1, 1)
@@ -73,10 +73,10 @@ def grad_cam(features: Tensor, back: Half, outputs: list[int]) -> Tensor:
 
 
 def capsule_shares(capsules: Tensor, back: Half, outputs: list[int]) -> Tensor:
-    """Return what the primary capsules (1, types, positions, dim) at each place add; (G, G).
+    """Return the contributions (G, G) of the primary capsules (1, types, positions, dim).
 
     The last routing iteration adds up votes, each linear in its capsule: gradient times capsule
-    divides the group capsule's length (before squashing) among the places, up to a factor.
+    divides the group capsule's length (before squashing) among positions, up to a factor.
     """
     shares = (_gradient(capsules, back, outputs) * capsules).sum(dim=(1, 3))[0]  # (positions,)
     side = round(len(shares) ** 0.5)
@@ -84,7 +84,7 @@ def capsule_shares(capsules: Tensor, back: Half, outputs: list[int]) -> Tensor:
 
 
 WEIGHING = {"Grad-CAM": grad_cam, "capsules' shares": capsule_shares}
-"""Features (1, ...), the way from them to logits, and outputs, to a map (h, w)."""
+"""Functions from features (1, ...), the network after them and outputs to a map (h, w)."""
 
 
 def _gradient(features: Tensor, back: Half, outputs: list[int]) -> Tensor:

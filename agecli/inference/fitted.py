@@ -1,4 +1,4 @@
-"""An ensemble that was fitted on validation images: its file beside the weights, its answers."""
+"""Ensembles fitted on validation images: their file beside the weights, their predictions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from agecli.reading import read_json
 from agecli.sets import Sets, check_sets
 
 ENSEMBLE = "ensemble"
-"""What stands in place of a model's name."""
+"""The ensemble's name, in place of a model's."""
 FILE = "ensemble.json"
 MARK = '"members"'
-"""By which the file is recognised."""
+"""The key by which the file is recognised."""
 FORMAT = 1
 MOST_POWER = 20.0
 FLOOR = 1e-6
-"""Probabilities below count as this one, so that no model alone can rule out an answer."""
+"""Lower bound of probabilities, so that no single model can rule out a group."""
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -39,37 +39,37 @@ class Member:
     """A model of an ensemble."""
 
     file: Annotated[Text, Meta(min_length=1)]
-    """The name of its weights file, which lies beside that of the ensemble."""
+    """The name of its weights file, which lies beside the ensemble's."""
     sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-    """Of the weights file."""
+    """SHA-256 of the weights file."""
     power: Annotated[float, Meta(ge=0, le=MOST_POWER)]
-    """How much it counts, as `combine` says; 0: not at all."""
+    """Its power in `combine`; 0 if it does not count."""
     exact: Share
     """Its exact accuracy on the validation images."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An ensemble as it was fitted: what ensemble.json holds."""
+    """A fitted ensemble: the contents of ensemble.json."""
 
     members: Annotated[list[Member], Meta(min_length=2, max_length=100)]
-    """The best first."""
+    """The members, best first."""
     better: bool
-    """It is better than the best of them, beyond chance."""
+    """Whether it is significantly better than its best member."""
     p: Share
-    """Of McNemar's test of that."""
+    """The p-value of McNemar's test of that."""
     figures: dict[Text, float]
-    """On the validation images, each answered with powers that were fitted on others."""
+    """Exact accuracy on the validation images, by cross-fitting."""
     n: Count
-    """Validation images that have a group."""
+    """Number of validation images with a group."""
     split_hash: Text
-    """Of the data set that they are of."""
+    """Split hash of their data set."""
     scheme: Labels
     """The groups of all members, young to old."""
     decision: Decision = LIKELIEST
-    """The rule for the answered group."""
+    """The decision rule for the predicted group."""
     sets: Sets | None = None
-    """Thresholds of the age sets; None in files of earlier versions."""
+    """Thresholds of the age sets; None in files from earlier versions."""
     agecli_version: Text = __version__
     format: Annotated[int, Meta(ge=1)] = FORMAT
 
@@ -83,38 +83,38 @@ class Fitted:
         )
 
     def sort(self, paths: Sequence[Path]) -> list[Path]:
-        """Put the best member's weights file first, and leave the others in their order."""
+        """Move the best member's weights file to the front, keeping the order of the others."""
         return sorted(paths, key=lambda path: path.name != self.members[0].file)
 
     def place(self, models: int) -> int:
-        """Return where it stands among the answers of so many models: the first, or the last."""
+        """Return its position among the predictions of so many models: first or last."""
         return 0 if self.better else models
 
     def combine(self, paths: Sequence[Path], answers: Sequence[Answers]) -> Answers:
-        """Answer with what the members' weights files answer for the same images."""
+        """Combine the members' predictions for the same images."""
         powers = {member.file: member.power for member in self.members}
         joint = combine(answers, [powers[path.name] for path in paths])
         return replace(joint, decision=self.decision, sets=self.sets)
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
+        """Write it as JSON, completely or not at all."""
         write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
 class Found(NamedTuple):
-    """The ensemble that was fitted for some weights files, if any."""
+    """The ensemble fitted for some weights files, if any."""
 
     fitted: Fitted | None = None
     file: Path | None = None
     note: str = ""
-    """Why the one in their folder is not used; empty where there is none, or it is."""
+    """Why the one in their folder is not used; empty if there is none, or it is used."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.fitted}" if self.fitted else self.note
 
 
 def find_fitted(paths: Sequence[Path]) -> Found:
-    """Find what was fitted for just these weights files: ensemble.json in their folder."""
+    """Find the ensemble fitted for exactly these weights files: ensemble.json in their folder."""
     if len(paths) < 2 or len({path.parent for path in paths}) > 1:
         return Found()
     file = paths[0].with_name(FILE)
@@ -124,15 +124,15 @@ def find_fitted(paths: Sequence[Path]) -> Found:
         return Found(_read(file, paths), file)
     except ValueError as error:
         return Found(
-            note=f"warning: {file}: {brief(error)}; the models' plain mean is taken instead, "
+            note=f"warning: {file}: {brief(error)}; the models' plain mean is used instead, "
             "`agecli evaluate WEIGHTS... --split val --fit-ensemble` fits it again"
         )  # fmt: skip
 
 
 def _read(file: Path, paths: Sequence[Path]) -> Fitted:
-    """Read an ensemble. Raises ValueError for one that cannot be, or is not of these files."""
+    """Read an ensemble. Raises ValueError for an invalid one, or one of other files."""
     if read_json(file, _Known).format > FORMAT:
-        raise ValueError("it is of a newer agecli")
+        raise ValueError("it is from a newer agecli")
     fitted = read_json(file, Fitted)
     members = {member.file: member.sha256 for member in fitted.members}
     if len(members) != len(fitted.members):
@@ -140,7 +140,7 @@ def _read(file: Path, paths: Sequence[Path]) -> Fitted:
     if not any(member.power for member in fitted.members):
         raise ValueError("none of its members counts")
     if sorted(members) != sorted(path.name for path in paths):
-        raise ValueError(f"it is of other models ({', '.join(members)})")
+        raise ValueError(f"it belongs to other models ({', '.join(members)})")
     check_decision(fitted.decision, len(fitted.scheme))
     if fitted.sets:
         check_sets(fitted.sets, len(fitted.scheme))
@@ -152,13 +152,13 @@ def _read(file: Path, paths: Sequence[Path]) -> Fitted:
 
 @dataclass(frozen=True)
 class _Known:
-    """What tells whether the rest can be read."""
+    """The fields that determine whether the rest can be read."""
 
     format: int
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file. Raises ValueError for one that cannot be read."""
+    """Return the SHA-256 of a file. Raises ValueError for an unreadable one."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -169,9 +169,9 @@ def sha256_of(path: Path) -> str:
 def combine(answers: Sequence[Answers], powers: Sequence[float] | FloatArray) -> Answers:
     """Multiply distributions, each raised to a power, and normalise the product.
 
-    answers: of M models of the same groups for the same N images; powers: (M,). It is a logarithmic
-    opinion pool (Heskes 1998): a geometric mean where the powers add up to 1, sharper above. Where
-    a model knows years, so does the result, in which the others count as `logarithms` says.
+    answers: of M models with equal groups for the same N images; powers: (M,). It is a logarithmic
+    opinion pool (Heskes 1998): a geometric mean if the powers add up to 1, sharper above. If
+    any model predicts years, so does the result, to which the others contribute by `logarithms`.
     """
     product = softmax(np.tensordot(np.asarray(powers), logarithms(answers), axes=1))  # (N, outputs)
     return Answers(product, answers[0].scheme, any(one.knows_years for one in answers))
@@ -180,8 +180,8 @@ def combine(answers: Sequence[Answers], powers: Sequence[float] | FloatArray) ->
 def logarithms(answers: Sequence[Answers]) -> FloatArray:
     """Return the logarithms of M models' distributions, (M, N, groups), or (M, N, YEARS) of years.
 
-    Beside models that know years, one of groups says the same of all years of a group, and of a gap
-    age what lies between its neighbours: so their product has its groups' product, too.
+    Beside models of years, a model of groups is constant over a group's years, and at a gap
+    age interpolated between its neighbours: so their product has its groups' product, too.
     """
     logs = [np.log(np.maximum(one.distribution, FLOOR)) for one in answers]
     if any(one.knows_years for one in answers):

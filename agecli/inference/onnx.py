@@ -21,13 +21,13 @@ from agecli.weights import read_metadata
 INSTALL = 'pip install "agecli[onnx]"'
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
-"""What onnxruntime calls the devices, the best first."""
+"""onnxruntime's names of the devices, the best first."""
 
 
 class OnnxModel(Model):
-    """An ONNX file of `agecli export`: it takes crops as they are, and answers in probabilities.
+    """An ONNX file of `agecli export`: it takes raw crops, and returns probabilities.
 
-    Raises AgecliError without onnxruntime, UsageError for a device that it has not, WeightsError
+    Raises AgecliError without onnxruntime, UsageError for an unavailable device, WeightsError
     for a file that it cannot run.
     """
 
@@ -38,7 +38,7 @@ class OnnxModel(Model):
         self._check_shapes()
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Return (N, outputs) for uint8 crops (N, S, S, 3), as `Model.distributions` says."""
+        """Return (N, outputs) for uint8 crops (N, S, S, 3), as in `Model.distributions`."""
         size = self.metadata.image_size
         if images.shape[1] != size:
             images = np.stack([square(Image.fromarray(image), size) for image in images])
@@ -58,7 +58,7 @@ class OnnxModel(Model):
             ) from error
 
     def _check_shapes(self) -> None:
-        """Raise WeightsError for a network that takes or answers otherwise than the file says."""
+        """Raise WeightsError for a network whose inputs or outputs contradict its metadata."""
         size, outputs = self.metadata.image_size, self.metadata.architecture["outputs"]
         takes = [(one.name, one.type, one.shape[1:]) for one in self._session.get_inputs()]
         answers = {one.name: (one.type, one.shape[1:]) for one in self._session.get_outputs()}
@@ -66,14 +66,14 @@ class OnnxModel(Model):
         if takes != [("images", "tensor(uint8)", [size, size, 3])]:
             wrong = f"takes {takes}, not images of {size} px"
         elif answers.get(self._output) != wanted:
-            wrong = f"answers {answers}, not {outputs} {self._output}"
+            wrong = f"returns {answers}, not {outputs} {self._output}"
         else:
             return
         raise WeightsError(f"{self.path} {brief(wrong)}: export it again")
 
 
 def _open(path: Path, device: Device) -> Any:
-    """Start a session on a device, with as many threads as torch would take."""
+    """Start a session on a device, with as many threads as torch would use."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -85,9 +85,9 @@ def _open(path: Path, device: Device) -> Any:
         raise UsageError(f"--device: onnxruntime has no {device} here; use --device cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-    options.log_severity_level = 3  # errors; what fails is raised, too
+    options.log_severity_level = 3  # errors; failures are raised, too
     try:
-        with redirect_stdout(io.StringIO()):  # it prints that it tries again
+        with redirect_stdout(io.StringIO()):  # it prints its retries
             return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its errors have no common kind
         reason = brief(error)

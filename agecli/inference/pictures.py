@@ -1,6 +1,6 @@
-"""Find the pictures that a user names, and turn each into the crops that models look at.
+"""Find the images that a user names, and crop their faces for models.
 
-Free of torch: worker processes import this module.
+Without torch: worker processes import this module.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ Status = Literal["ok", "no_face", "unreadable", "unsure"]
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A file's path or content, a PIL image, or uint8 pixels (H, W), (H, W, 3) or (H, W, 4)."""
 View = tuple[int, float]
-"""How a model wants its faces: image size in pixels, margin in box sides."""
+"""A model's input: image size in pixels, margin in box sides."""
 
 NO_FACE = "no face found"
 STDIN = Path("-")
-"""Names the picture on standard input."""
+"""The name of the image on standard input."""
 PIECE = 16
-"""Pictures per message to a worker: enough that a batch's worth is always on its way."""
+"""Images per message to a worker: enough that a batch is always in flight."""
 MANY = 50
-"""Pictures from which on it pays to start a process per CPU."""
+"""Fewest images for which a process per CPU is worth starting."""
 
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """How the faces of pictures are detected."""
+    """How faces are detected."""
 
     crops: bool = False
-    """The pictures are face crops: search for none, take them as they are."""
+    """The images are face crops: skip detection, use them as they are."""
     fallback: Fallback = "none"
     align: Align = "points"
     least_score: float = MIN_FACE_SCORE
-    """Faces of a lower score are left out."""
+    """Detections with a lower score are dropped."""
 
     def __post_init__(self) -> None:
         for option, choices in (("fallback", Fallback), ("align", Align)):
@@ -60,46 +60,46 @@ class DetectionConfig:
                 raise UsageError(f"--{option}: {value!r} is not one of {names}")
 
     def faces(self, image: Image.Image) -> list[Face]:
-        """Detect the faces of an RGB picture, and set them upright by their points if wanted."""
+        """Detect the faces of an RGB image, and align them if set."""
         faces = detect(image, self.least_score)
         return [align(face) for face in faces] if self.align == "points" else faces
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A picture's faces, and their crops per view; or why there are none."""
+    """An image's faces, and their crops per view; or why there are none."""
 
     source: str
     status: Status
     error: str | None = None
     faces: list[Face | None] = field(default_factory=list)
-    """None is the whole picture, where no face was searched for or found."""
+    """None stands for the whole image, without detection or without a face."""
     crops: dict[View, np.ndarray] = field(default_factory=dict)
     """uint8 (faces, size, size, 3)"""
     shorter: int = 0
-    """The picture's shorter side in pixels."""
+    """The image's shorter side in pixels."""
 
     @property
     def sides(self) -> list[float]:
-        """The sides of the faces' boxes in pixels; a whole picture is taken for a chip."""
+        """Return the sides of the faces' boxes in pixels; a whole image counts as a chip."""
         whole = self.shorter / (1 + 2 * FACE_MARGIN)
         return [side(face.box) if face else whole for face in self.faces]
 
 
 class Found(NamedTuple):
-    """What names on a command line stand for."""
+    """The files that names on a command line stand for."""
 
     paths: list[Path]
-    """Pictures and videos, and the folders that cannot be opened: a row will say so."""
+    """Images and videos, and folders that cannot be opened, which get a row that says so."""
     skipped: list[Path]
     """Files in folders that are neither."""
 
 
 def find_pictures(names: Iterable[str | Path]) -> Found:
-    """Find the pictures and videos of files, folders (searched through, sorted) and glob patterns.
+    """Find the images and videos of files, folders (recursively, sorted) and glob patterns.
 
-    What a file in a folder is tells its content, or else its name. Raises DataError where a name
-    gives nothing, UsageError for a URL.
+    A file in a folder is recognised by its content, or else its name. Raises DataError if a name
+    matches nothing, UsageError for a URL.
     """
     found: dict[Path, None] = {}
     skipped: dict[Path, None] = {}
@@ -118,7 +118,7 @@ def find_pictures(names: Iterable[str | Path]) -> Found:
             if not pictures:
                 raise DataError(f"No files match {name}: check the pattern")
         elif "://" in name:
-            raise UsageError(f"{name} is a URL: download it first, and give the file")
+            raise UsageError(f"{name} is a URL: download it first, and pass the file")
         else:
             raise DataError(f"No such file or folder: {name}")
         found.update(dict.fromkeys(pictures))
@@ -126,17 +126,17 @@ def find_pictures(names: Iterable[str | Path]) -> Found:
 
 
 def _search(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Sort a folder's files into pictures and videos, and others."""
+    """Divide a folder's files into images and videos, and others."""
     files, closed = list_files(folder)
     known = [path for path in files if path.suffix.lower() in PICTURES or kind_of_file(path)]
     pictures = sorted([*known, *(path for path, _ in closed)])
     if not pictures:
-        raise DataError(f"No pictures in {folder}: give a folder with files in {FORMATS}")
+        raise DataError(f"No pictures in {folder}: pass a folder with files in {FORMATS}")
     return pictures, sorted(set(files) - set(known))
 
 
 def worker_count(pictures: int) -> int:
-    """Return in how many processes it pays to detect the faces of so many pictures; 0 for none."""
+    """Return the number of processes worth starting for so many images; 0 for none."""
     return default_workers() // distributed.local_world() if pictures >= MANY else 0
 
 
@@ -147,7 +147,7 @@ def read_pictures(
     detection: DetectionConfig,
     workers: int = 0,
 ) -> Iterator[Reading]:
-    """Yield a Reading per picture, in order; a few pieces per worker are read ahead."""
+    """Yield a Reading per image, in order; a few pieces per worker are read ahead."""
     read = partial(_read_piece, views=tuple(views), detection=detection)
     if not workers or (isinstance(sources, Sequence) and len(sources) == 1):
         for piece in _pieces(sources, 1):
@@ -158,7 +158,7 @@ def read_pictures(
 
 
 def _pieces(sources: Iterable[Picture], size: int) -> Iterator[list[tuple[str, Picture]]]:
-    """Cut named sources into lists; in-memory pictures are named by their number, from 0."""
+    """Divide named sources into lists; in-memory images are named by their number, from 0."""
     named = ((_name(number, source), source) for number, source in enumerate(sources))
     while piece := list(islice(named, size)):
         yield piece
@@ -208,11 +208,11 @@ def _decodable(source: Picture) -> Path | bytes | Image.Image:
     try:
         return Image.fromarray(source)
     except (TypeError, ValueError) as error:
-        raise ImageError(f"array {source.dtype} {source.shape} is not a picture") from error
+        raise ImageError(f"array {source.dtype} {source.shape} is not an image") from error
 
 
 def crop_view(image: Image.Image, face: Face | None, view: View) -> np.ndarray:
-    """Return a face, or the whole RGB picture (None), cut for a model: uint8 (size, size, 3)."""
+    """Return a face, or the whole RGB image (None), cropped for a model: uint8 (size, size, 3)."""
     size, margin = view
     if face is None:
         return square(image, size)

@@ -13,8 +13,8 @@ from agecli.decision import Decision, between
 from agecli.faces import Face
 from agecli.faces.geometry import side
 from agecli.faces.tracks import Track
+from agecli.inference.flaws import Flaw
 from agecli.inference.pictures import Status
-from agecli.sets import SIDES
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Prediction:
     """The first and the last year of as many; None where the model knows no years."""
     coverage: float | None = None
     sure: bool | None = None
-    """The answer is worth more than always answering the most frequent group, by its probability;
-    None where the weights file does not say."""
+    """The answer is worth more than always answering the most frequent group, by the spread of its
+    probabilities; None where the weights file does not say."""
+    flaws: tuple[Flaw, ...] = ()
+    """What the picture of the face lacks, where the answer is not sure."""
     seen: bool | None = None
     """The model was trained on this crop or a near copy of it; None where its file does not say."""
     status: Status = "ok"
@@ -73,12 +75,12 @@ def abstained(row: Prediction) -> Prediction:
     """Return a row without its answer, and why, where that is not sure; others as they are."""
     if row.sure is not False:
         return row
-    small = row.face is not None and side(row.face.box) < SIDES[0]
-    why = f"the face has {side(row.face.box):.0f} pixels; " if row.face and small else ""
+    what = f"the face of {side(row.face.box):.0f} pixels" if row.face else "the picture"
+    why = f"{what} is {' and '.join(row.flaws)}; " if row.flaws else ""
     return Prediction(
-        row.source, row.face, row.model, sure=False, seen=row.seen, status="unsure",
-        error=f"unsure: {why}{row.group} with {row.probability:.0%} is worth no more than always "
-        "answering the most frequent group", track=row.track,
+        row.source, row.face, row.model, sure=False, flaws=row.flaws, seen=row.seen,
+        status="unsure", error=f"unsure: {why}{row.group} with {row.probability:.0%} is worth no "
+        "more than always answering the most frequent group", track=row.track,
     )  # fmt: skip
 
 

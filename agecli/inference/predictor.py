@@ -26,6 +26,7 @@ from agecli.errors import UsageError, WeightsError
 from agecli.faces import Face
 from agecli.faces.detector import load_detector
 from agecli.inference.fitted import ENSEMBLE, Fitted
+from agecli.inference.flaws import find_flaws
 from agecli.inference.model import Model
 from agecli.inference.pictures import DetectionConfig, Picture, Reading, View, read_pictures
 from agecli.inference.prediction import Prediction, name_answer
@@ -168,6 +169,7 @@ class Predictor:
         asked = Asked(
             [(reading.source, face) for reading in readings for face in reading.faces],
             [side for reading in readings for side in reading.sides],
+            images,
             self._coverage,
         )
         return Said(_rows(asked, model.name, answers, seen), answers, asked)
@@ -181,6 +183,8 @@ class Asked:
     """Each in its source."""
     sides: list[float]
     """Of their boxes, in pixels of the sources."""
+    crops: np.ndarray
+    """uint8 (faces, size, size, 3), as the model sees them."""
     coverage: float
     """Wanted of the age sets."""
 
@@ -237,13 +241,14 @@ def _spans(asked: Asked, answers: Answers) -> list[dict[str, Any]]:
     if not sets:
         return [{} for _ in places]
     groups, years = sets.limits(answers, asked.sides, asked.coverage)
-    labels, chances = answers.scheme.labels, answers.groups
+    labels, sure = answers.scheme.labels, sets.sure(answers)
     return [
         {
             "set": tuple(labels[groups[place, 0] : groups[place, 1] + 1]),
             **({} if years is None else dict(zip(AGE_ENDS, years[place].tolist(), strict=True))),
             "coverage": asked.coverage,
-            "sure": bool(chances[place, answers.decided[place]] >= sets.unsure),
+            "sure": bool(sure[place]),
+            "flaws": () if sure[place] else find_flaws(asked.crops[place], asked.sides[place]),
         }
         for place in places
     ]

@@ -1,4 +1,4 @@
-"""Models that torch runs, and where; loaded without it, so that ONNX files need none."""
+"""Models run by torch, and their device; torch is imported lazily, so that ONNX needs none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class LoadedModel(Model):
-    """A model that torch runs.
+    """A model run by torch.
 
     module: maps normalised images (N, 3, S, S) to logits (N, outputs), and lies on the device. It
-    is in eval mode only while it answers, so it may be a model in training.
+    is in eval mode only while predicting, so it may be a model in training.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class LoadedModel(Model):
         self.device = device
 
     def distributions(self, images: np.ndarray, flip: bool = FLIP) -> FloatArray:
-        """Return (N, outputs) for uint8 crops (N, S, S, 3), as `Model.distributions` says."""
+        """Return (N, outputs) for uint8 crops (N, S, S, 3), as in `Model.distributions`."""
         import torch
 
         from agecli.data.batches import to_input
@@ -53,9 +53,9 @@ class LoadedModel(Model):
 
 
 def find_device(name: str) -> str:
-    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for a device that is not here.
+    """Resolve "auto" to cuda, mps or cpu. Raises UsageError for an unavailable device.
 
-    Of several processes on a machine, each takes a GPU of its own for cuda.
+    With several processes on a machine, each takes its own GPU for cuda.
     """
     import torch
 

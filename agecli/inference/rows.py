@@ -11,7 +11,7 @@ from agecli.inference.prediction import Prediction
 COLUMNS = (
     "source", "left", "top", "right", "bottom", "angle", "score", "track", "frames", "first",
     "last", "best", "model", "group", "probability", "age", "between", "torn", "set",
-    "age_low", "age_high", "coverage", "sure", "seen",
+    "age_low", "age_high", "coverage", "sure", "flaws", "seen",
     "status", "error",
 )  # fmt: skip
 """`score` is the face detector's, 0 to 1; `first`, `last`, `best` are seconds of a video."""
@@ -30,7 +30,8 @@ def csv_row(row: Prediction, groups: Sequence[str]) -> list[Any]:
     return [
         row.source, *face, *track, row.model, row.group, row.probability, row.age,
         row.between and "/".join(row.between), row.torn,
-        row.set and "/".join(row.set), row.age_low, row.age_high, row.coverage, row.sure, row.seen,
+        row.set and "/".join(row.set), row.age_low, row.age_high, row.coverage, row.sure,
+        "/".join(row.flaws) or None, row.seen,
         row.status, row.error,
         *map(chances.get, groups),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The processes of a launch share the pictures that are to be answered."""
+"""Divide images among the processes of a launch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from agecli import distributed
 from agecli.inference.prediction import Prediction
 
 ROUND = 64
-"""Pictures per process that are answered before their answers are put together."""
+"""Images per process and round, after which predictions are gathered."""
 
 
 def predict_distributed(
     predict: Callable[[Sequence[Path]], Iterator[Prediction]], sources: Sequence[Path]
 ) -> Iterator[Prediction]:
-    """Yield what a function answers for sources; the processes of a launch share the work.
+    """Yield the predictions of a function for sources; the processes of a launch divide the work.
 
-    In rounds: each answers its part of the next sources, and all yield all of a round.
+    In rounds: each predicts its part of the next sources, and all yield all of a round.
     """
     rank, world = distributed.rank(), distributed.world()
     if world == 1:

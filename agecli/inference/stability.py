@@ -1,4 +1,4 @@
-"""The same face, a little different: what an answer should not depend on."""
+"""Small changes of a face, on which a prediction should not depend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agecli.faces import Face
 from agecli.inference.pictures import Reading, View, crop_view
 
 SHIFT = 0.06
-"""In sides of the face's box: about as far as boxes of one face differ."""
+"""Shift in sides of the face's box: about as far as boxes of one face differ."""
 BLUR = 0.012
 """Standard deviation in sides of the crop."""
 DARKER, BRIGHTER = 0.7, 1.3
@@ -24,7 +24,7 @@ SHIFTS = {
     "up": (0.0, -SHIFT),
     "down": (0.0, SHIFT),
 }
-"""Where the crop is moved to, in sides of the face's box."""
+"""Shifts of the crop, in sides of the face's box."""
 
 FILTERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
@@ -39,9 +39,9 @@ PERTURBATIONS = (*SHIFTS, *FILTERS)
 def read_perturbed(
     image: Image.Image, face: Face, views: Iterable[View], source: str = ""
 ) -> Reading:
-    """Read a face of an RGB picture once per perturbation, in the order of PERTURBATIONS.
+    """Read a face of an RGB image once per perturbation, in the order of PERTURBATIONS.
 
-    The first is the face as it is.
+    The first is the unchanged face.
     """
     crops = {view: np.stack(_crops(image, face, view)) for view in views}
     return Reading(source, "ok", faces=[face] * len(PERTURBATIONS), crops=crops)

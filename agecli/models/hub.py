@@ -163,7 +163,7 @@ def why_unreachable() -> tuple[str, str]:
 def _check_folder(folder: Path, revision: str) -> tuple[Path, str]:
     if missing := _lacks(folder):
         raise WeightsError(
-            f"--backbone: {folder} has no {missing}: give a folder with config.json and "
+            f"--backbone: {folder} has no {missing}: choose a folder with config.json and "
             "model.safetensors"
         )
     with (folder / "model.safetensors").open("rb") as file:

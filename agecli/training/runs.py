@@ -59,8 +59,8 @@ class Run:
     def open(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """Open a run to continue it, with the configuration it was started with.
 
-        Raises TrainingError for a folder that is no run or is damaged, UsageError for settings that
-        its model does not have.
+        Raises TrainingError for a folder that is not a run or is damaged, UsageError for settings
+        that its model does not have.
         """
         path = folder / CONFIG
         if not path.is_file():
@@ -71,7 +71,7 @@ class Run:
             raise UsageError(f"{path}: {error}") from error
         except ValueError as error:
             raise TrainingError(
-                f"{path} is damaged ({error}): put it back, or start a new run"
+                f"{path} is damaged ({error}): restore it, or start a new run"
             ) from error
 
     @staticmethod
@@ -120,7 +120,7 @@ class Run:
             return _read_history([decode(line, dict[str, Any]) for line in lines])
         except ValueError as error:
             raise TrainingError(
-                f"{path} is damaged ({error}): put it back, or start a new run"
+                f"{path} is damaged ({error}): restore it, or start a new run"
             ) from error
 
     @property
@@ -144,7 +144,7 @@ class Run:
         except Exception as error:  # a damaged file can raise anything
             reason = brief(error if isinstance(error, ValueError) else "not the state of a run")
             raise TrainingError(
-                f"{self.state} is damaged ({reason}): put it back, or start a new run"
+                f"{self.state} is damaged ({reason}): restore it, or start a new run"
             ) from error
         self._write_metrics(history)
         return state | {"history": history}

@@ -78,6 +78,7 @@ class _Person:
             own = labels.index(named["group"])
             ends = min(math.floor(first), own), max(math.ceil(last), own)
             named |= {"set": tuple(labels[ends[0] : ends[1] + 1]), "sure": bool(sure >= 0.5)}
+            named |= {"flaws": () if sure >= 0.5 else row.flaws}
         if row.age_low is not None:
             named |= {"age_low": math.floor(low), "age_high": math.ceil(high)}
         return replace(row, source=source, track=self.track, seen=seen, **named)
@@ -92,9 +93,9 @@ def _numbers(row: Prediction) -> np.ndarray:
 
 
 class People:
-    """The people of a video, followed from frame to frame.
+    """The people of a video, tracked from frame to frame.
 
-    most: frames over which answers are averaged, the last of which count most; without, all count
+    most: frames over which predictions are averaged, recent ones weighing more; without, all weigh
     the same.
     """
 
@@ -104,10 +105,10 @@ class People:
         self._people: dict[int, _Person] = {}
         self._seconds = 0.0
         self.met = 0
-        """People who were seen so far."""
+        """Number of people seen so far."""
 
     def look(self, frame: Frame) -> list[Prediction]:
-        """Look at the next frame; return the answers for those who are gone by now."""
+        """Process the next frame; return the predictions for people who have left by then."""
         self._seconds = frame.seconds
         faces = _faces(self._predictor, frame)
         numbers, gone = self._tracker.update(frame.seconds, [_box(rows[0]) for rows in faces])
@@ -119,13 +120,13 @@ class People:
 
     @property
     def in_view(self) -> list[tuple[Face | None, list[Prediction]]]:
-        """Where each person of the last frame is in it, with the answers so far, one per model."""
+        """Return each person's face in the last frame, with the predictions so far, by model."""
         here = [one for one in self._people.values() if one.track.last == self._seconds]
         return [(person.face, self._answers([person])) for person in here]
 
     @property
     def left(self) -> list[Prediction]:
-        """The answers for all who are not gone."""
+        """Return the predictions for all who have not left."""
         return self._answers(self._people.values())
 
     def _answers(self, people: Iterable[_Person]) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""What the demo costs beside the models it asks: starting, answering, many clients at once.
+"""Cost of the demo beside its models: start-up, responses, many clients at once.
 
     python tests/benchmarks/bench_demo.py [--parts PART...] [--weights FILE|DIR...] [--rounds N]
 

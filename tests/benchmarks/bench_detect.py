@@ -1,4 +1,4 @@
-"""What is detected in photographs made of chips, and what is taken for a face where none is.
+"""Detections and false detections in synthetic photographs made from chips.
 
     python tests/benchmarks/bench_detect.py --data data/utkface --count 200
 
@@ -82,7 +82,7 @@ def scenes(dataset: Dataset, kind: Kind, count: int) -> Iterator[Scene]:
 
 
 def fits(found: Face, scene: Scene) -> bool:
-    """Tell whether it is the scene's face: within 0.3 sides of it, 0.6-1.6 times its size."""
+    """Return whether it is the scene's face: within 0.3 sides of it, 0.6-1.6 times its size."""
     x, y = centre(found.box)
     off = max(abs(x - scene.x), abs(y - scene.y))
     return off < 0.3 * scene.face and 0.6 < side(found.box) / scene.face < 1.6

@@ -11,7 +11,7 @@ the data and the weights, reads the images, runs the models, scores, bootstraps,
 Only importing is left out, by a first run that is not timed.
 
 Rounds are taken in turns, and times are the processor's, not the clock's, so that other work on
-the machine disturbs the ratios little (waiting for the disk is left out with it). The medians of
+the machine affects the ratios little (waiting for the disk is left out with it). The medians of
 the rounds' times and ratios are printed.
 """
 

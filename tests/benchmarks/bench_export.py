@@ -5,7 +5,7 @@
 Each of the weights is exported to ONNX, in fp32 and in 8 bits, and run one image at a time and
 64 at a time, beside the predictor's torch model (batch norms folded, channels last) and the plain
 one. Rates are the best of several rounds, taken in turns, so that other work on the machine
-disturbs all sides alike. Then a cold `agecli predict` with the first ONNX file against
+affects all sides alike. Then a cold `agecli predict` with the first ONNX file against
 `import torch`.
 """
 
@@ -37,7 +37,7 @@ def seconds(command: list[str]) -> float:
 
 
 def best_rates(models: dict[str, Model], images, batch: int, rounds: int) -> dict[str, float]:
-    """Give each model's images per second."""
+    """Return each model's images per second."""
     best = dict.fromkeys(models, 0.0)
     for _ in range(rounds):
         for name, model in models.items():

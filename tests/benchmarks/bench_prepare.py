@@ -1,4 +1,4 @@
-"""What `agecli prepare` costs: its rate against a bare loop, and its memory at 1× and 10×.
+"""Cost of `agecli prepare`: its rate beside a bare loop, and its memory at 1× and 10×.
 
     python tests/benchmarks/bench_prepare.py [ARCHIVE] [--limit N] [--size 200] [--no-memory]
 
@@ -92,7 +92,7 @@ def bare_loop(contents: list[bytes], size: int) -> None:
 
 
 def _keep(function) -> None:
-    """Keep in a forked process what is not to be sent to it."""
+    """Keep objects for a forked process that are not to be pickled."""
     global _kept
     _kept = function
 

@@ -40,7 +40,7 @@ def route_by_einsum(u: Tensor, weight: Tensor, iterations: int) -> Tensor:
 
 
 def cost(form: Callable[..., Tensor], types: int, positions: int) -> tuple[int, int]:
-    """Give the bytes saved for backward, and the peak of a forward and backward pass."""
+    """Return the bytes saved for backward, and the peak of a forward and backward pass."""
     u = torch.randn(BATCH, types, positions, 8).requires_grad_()
     weight = nn.Parameter(0.01 * torch.randn(types, GROUPS, 8, 16))
     with LiveTensors([u]) as live:

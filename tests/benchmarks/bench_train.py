@@ -53,7 +53,7 @@ class Stepper:
         self.generator = np.random.default_rng(0)
 
     def train(self, batch: Tensor, ages: Tensor) -> None:
-        """Take one optimiser step on a batch that is ready."""
+        """Run one optimiser step on a resident batch."""
         self.objective.training_loss(self.model, batch, ages).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -65,7 +65,7 @@ class Stepper:
 
 
 def rate(step: Callable[[], object]) -> float:
-    """Give the images per second of a few steps."""
+    """Return the images per second of a few steps."""
     started = time.perf_counter()
     for _ in range(STEPS):
         step()
@@ -73,7 +73,7 @@ def rate(step: Callable[[], object]) -> float:
 
 
 def endless(batches: Batches) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Go on from epoch to epoch."""
+    """Yield batches of one epoch after another."""
     epoch = 0
     while True:
         yield from batches.epoch(epoch)
@@ -81,7 +81,7 @@ def endless(batches: Batches) -> Iterator[tuple[Tensor, np.ndarray]]:
 
 
 def compare(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Give the median rates of two steps, measured in turns."""
+    """Return the median rates of two steps, measured in turns."""
     first(), second()
     pairs = [(rate(first), rate(second)) for _ in range(ROUNDS)]
     return median(a for a, _ in pairs), median(b for _, b in pairs)
@@ -140,7 +140,7 @@ def loader(dataset: Dataset, folder: Path, size: int) -> None:
 
 
 def one_step_rate(kind: str, size: int) -> float:
-    """Give the rate of steps on one resident batch; run in a process of its own."""
+    """Return the rate of steps on one resident batch; run in a process of its own."""
     if kind != "plain":
         keep_freed_memory()
     stepper = Stepper(size, kind)

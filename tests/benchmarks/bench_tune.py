@@ -1,4 +1,4 @@
-"""What two workers of a search are worth, and what watching them costs.
+"""Speed-up by a second worker of a search, and the cost of the display.
 
     python tests/benchmarks/bench_tune.py DATA [SECONDS]
 
@@ -28,7 +28,7 @@ SETTLED = 20
 
 
 def search(data: Path, folder: Path, workers: int, seconds: float) -> tuple[int, float]:
-    """Give the trials finished in the time, and the share of it that the display took."""
+    """Return the trials finished in the time, and the share of it that the display took."""
     (folder / "space.toml").write_text(SPACE)
     command = [
         sys.executable, "-m", "agecli", "tune", "cnn", "--data", data, "--space", "space.toml",

@@ -25,7 +25,7 @@ SAMPLES = (
         )
     ),
 )  # fmt: skip
-"""What installed packages ship: buildings, beasts, things, textures, print; no human face."""
+"""Images that installed packages ship: buildings, animals, objects, textures, print; no faces."""
 
 
 def samples() -> list[Image.Image]:

@@ -55,7 +55,7 @@ class Mutation:
 
 
 class Places(ast.NodeVisitor):
-    """Finds the places of a module that can have a fault: the bytes, and what they may become."""
+    """Finds the mutations of a module: the bytes, and their replacements."""
 
     def __init__(self, source: bytes) -> None:
         self.source = source
@@ -84,15 +84,15 @@ class Places(ast.NodeVisitor):
         self.found.append((start + match.start(), start + match.end(), tuple(after)))
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """Leave texts alone, and with them all that is put into them."""
+        """Skip strings, with all that is formatted into them."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """Look at the value alone, not at the annotation."""
+        """Visit the value, not the annotation."""
         if node.value:
             self.visit(node.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Look at the defaults and the body, not at annotations."""
+        """Visit the defaults and the body, not annotations."""
         defaults = (value for value in node.args.defaults + node.args.kw_defaults if value)
         for child in (*node.decorator_list, *defaults, *node.body):
             self.visit(child)
@@ -158,7 +158,7 @@ class Places(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
-        """Leave the sign or the `not` out."""
+        """Remove the sign or the `not`."""
         self._replace(node, f"({self._text(node.operand)})")
         self.generic_visit(node)
 
@@ -173,7 +173,7 @@ class Places(ast.NodeVisitor):
             self._replace(node, repr(value * 2 or 1.0))
 
     def visit_Slice(self, node: ast.Slice) -> None:
-        """Leave a bound out."""
+        """Remove a bound."""
         for bound in (node.lower, node.upper):
             if bound:
                 self._replace(bound, "")

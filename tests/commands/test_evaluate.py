@@ -104,7 +104,7 @@ def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
     assert "other (*)" in _run(path, run_folder, "--data", data, "--force").stdout
 
 
-def test_of_other_data_it_is_said_what_was_left_out(data, tmp_path):
+def test_images_left_out_of_other_data_are_reported(data, tmp_path):
     dataset = open_dataset(data)
     for count, says in ((5, "5 images are left out, which"), (0, "All images are new to the")):
         prints = fingerprints_of(dataset, dataset.rows("test")[:count])
@@ -160,7 +160,7 @@ def test_an_ensemble_is_fitted_on_one_data_set(cli, one_line, data, tmp_path):
         write_weights(tmp_path / f"{name}.safetensors", seed=seed)
     other = write_data(tmp_path / "other", seed=1)
     given = "evaluate", tmp_path, "--data", data, "--split", "val", "--fit-ensemble"
-    assert "give one --data" in one_line(cli(*given, "--data", other), 2)
+    assert "pass one --data" in one_line(cli(*given, "--data", other), 2)
     assert "--split val" in one_line(cli("evaluate", tmp_path, "--data", data, "--fit-ensemble"), 2)
 
 

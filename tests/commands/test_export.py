@@ -9,7 +9,7 @@ PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 SMALL = ["--epochs", 2, "--device", "cpu"]
 
 
-def test_a_head_is_trained_exported_and_answers_offline(cli, dataset_folder, tmp_path: Path):
+def test_a_head_is_trained_exported_and_predicts_offline(cli, dataset_folder, tmp_path: Path):
     backbone = save_backbone(tmp_path / "backbone")
     options = ["--data", dataset_folder, "--backbone", backbone, *SMALL, "--views", 2]
     result = cli("train", "dinov2", *options, "--run", tmp_path / "run", "--json")
@@ -43,7 +43,7 @@ def test_a_missing_backbone_is_one_line(cli, one_line, dataset_folder, tmp_path:
     assert not (tmp_path / "runs").exists()
 
 
-def test_onnx_from_the_command_line_answers_like_its_weights(
+def test_onnx_from_the_command_line_predicts_like_its_weights(
     cli, dataset_folder, toy_onnx, tmp_path: Path
 ):
     source, out = toy_onnx.with_name("cnn.safetensors"), tmp_path / "cnn.onnx"

@@ -115,7 +115,7 @@ def test_what_lies_here_is_completed(folders: Path):
         ("agecli predict --weights runs/", ["runs/one"]),
     ],
 )
-def test_the_shell_is_answered(folders: Path, line: str, wanted: list[str]):
+def test_the_shell_is_completed(folders: Path, line: str, wanted: list[str]):
     words = line.split(" ")
     code = "import sys; sys.argv = ['agecli']; from agecli.cli import main; main()"
     asked = {"_AGECLI_COMPLETE": "complete_bash", "COMP_WORDS": line,

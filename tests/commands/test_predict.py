@@ -57,7 +57,7 @@ def test_one_picture_gets_a_bar_per_group(cli: Cli, toy: Path):
     assert sum(float(line.split()[-1].rstrip("%")) for line in bars) == pytest.approx(100, abs=0.5)
 
 
-def test_several_models_end_with_what_they_say_together(cli: Cli, toy: Path, tmp_path: Path):
+def test_several_models_end_with_their_ensemble(cli: Cli, toy: Path, tmp_path: Path):
     shutil.copy(toy, tmp_path / "years.safetensors")
     write_toy(tmp_path / "groups.safetensors", outputs=8)
     given = "predict", PORTRAIT, "--weights", tmp_path
@@ -72,7 +72,7 @@ def test_several_models_end_with_what_they_say_together(cli: Cli, toy: Path, tmp
     assert line.endswith(f", {mean[best]:.0%}, {agree} of 2 agree")
 
 
-def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
+def test_the_predicted_group_comes_first_and_what_speaks_against_it_is_reported(
     cli: Cli, tmp_path: Path
 ):
     """An untrained model finds all groups nearly alike: the median is not the likeliest."""
@@ -89,10 +89,10 @@ def test_the_answered_group_comes_first_and_what_speaks_against_it_is_said(
 
 
 ROWS = ((0.9, 0.9, 0.9), (0.88, 0.9, 0.9), (0.7, 0.88, 1.0))
-SETS = Sets((0.125,) * 8, ROWS, ROWS, unsure=0.0)
+SETS = Sets((0.125,) * 8, ROWS, ROWS)
 
 
-def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
+def test_the_set_is_reported_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Path):
     """An untrained model finds all groups nearly alike: at 95 % all are in its set."""
     given = (
         "predict",
@@ -119,7 +119,9 @@ def test_the_set_is_told_for_the_coverage_that_is_wanted(cli: Cli, tmp_path: Pat
 def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
     cli: Cli, toy: Path, tmp_path: Path
 ):
-    unsure = write_toy(tmp_path / "m.safetensors", outputs=101, sets=replace(SETS, unsure=0.9))
+    unsure = write_toy(
+        tmp_path / "m.safetensors", outputs=101, sets=replace(SETS, largest_entropy=0.1)
+    )
     given = "predict", PORTRAIT, "--weights", unsure
     assert cli(*given).returncode == 0
     result = cli(*given, "--abstain", "--json", "--annotate", tmp_path / "marked")
@@ -130,6 +132,12 @@ def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
     assert list((tmp_path / "marked").iterdir()) == []
     (line,) = cli(*given, "--abstain").stdout.splitlines()
     assert line.startswith(f"{PORTRAIT}, face at ") and "cnn: unsure: " in line
+    with Image.open(PORTRAIT) as image:
+        image.resize((40, 40)).point(lambda value: value // 20).save(tmp_path / "dark.png")
+    given = "predict", tmp_path / "dark.png", "--crops", "--weights", unsure, "--abstain", "--json"
+    row = json.loads(cli(*given).stdout)
+    assert row["flaws"] == ["small", "dark"]
+    assert row["error"].startswith("unsure: the picture is small and dark; ")
     both = tmp_path / "both"
     both.mkdir()
     for path, name in ((unsure, "a"), (toy, "b")):  # the file of the second one says nothing
@@ -163,7 +171,7 @@ def test_a_fitted_ensemble_is_shown_first_where_it_is_better(
     assert f"{joint['probability']:.1%}" in shown.stdout
 
 
-def test_an_ensemble_of_other_weights_is_said_and_not_used(cli: Cli, toy: Path, tmp_path: Path):
+def test_an_ensemble_of_other_weights_is_reported_and_not_used(cli: Cli, toy: Path, tmp_path: Path):
     one, two = (Path(shutil.copy(toy, tmp_path / f"{name}.safetensors")) for name in ("one", "two"))
     write_fitted({one: 1, two: 0})
     write_toy(two, outputs=8)
@@ -197,8 +205,8 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert list(rows[0]) == [
         "source", "face", "model", "group", "probability", "probabilities", "age",
-        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "seen", "status",
-        "error", "track",
+        "between", "torn", "set", "age_low", "age_high", "coverage", "sure", "flaws", "seen",
+        "status", "error", "track",
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok", "no_face", "ok", "unreadable"]
     assert {row["track"] for row in rows} == {row["seen"] for row in rows} == {None}
@@ -221,7 +229,7 @@ def test_json_csv_and_annotated_pictures_agree(cli: Cli, toy: Path, pictures: Pa
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_a_face_that_the_model_has_seen_is_said_so(cli: Cli, toy: Path, tmp_path: Path):
+def test_a_face_that_the_model_has_seen_is_reported(cli: Cli, toy: Path, tmp_path: Path):
     chips = tmp_path / "chips"
     chips.mkdir()
     for name, age in (("new", 5), ("seen", 28)):
@@ -303,7 +311,7 @@ def test_many_pictures_on_a_terminal(cli: Cli, toy: Path, pictures: Path):
     assert "no face found" in result.stderr  # lines go above the bar
 
 
-def test_an_unreadable_picture_alone_is_said_so(cli: Cli, toy: Path, pictures: Path):
+def test_a_single_unreadable_picture_is_reported(cli: Cli, toy: Path, pictures: Path):
     result = cli("predict", pictures / "text.jpg", "--weights", toy)
     assert result.returncode == 3
     assert result.stdout == f"{pictures / 'text.jpg'}: not an image\n"
@@ -475,7 +483,7 @@ cli.main()
 
 
 @pytest.mark.parametrize(("error", "code"), [("KeyboardInterrupt", 130), ("OSError(5, 'I/O')", 1)])
-def test_a_table_keeps_what_was_answered(
+def test_a_table_keeps_what_was_predicted(
     cli: Cli, toy: Path, tmp_path: Path, error: str, code: int
 ):
     table, partial = tmp_path / "ages.csv", tmp_path / "ages.csv.partial"
@@ -533,7 +541,7 @@ if __name__ == "__main__":
 """
 
 
-def test_folders_are_searched_by_content_and_what_is_left_out_is_told(
+def test_folders_are_searched_by_content_and_what_is_left_out_is_reported(
     cli: Cli, toy: Path, tmp_path: Path
 ):
     portrait = Image.open(PORTRAIT)

@@ -53,7 +53,7 @@ def test_json_is_the_receipt(cli, folder, tmp_path):
     assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "receipt.json").read_text())
 
 
-def test_brackets_in_a_name_are_no_markup(cli, tmp_path):
+def test_brackets_in_a_name_are_not_markup(cli, tmp_path):
     (tmp_path / "in").mkdir()
     name = "30_0_0_20170101000000001[bold].jpg"
     textured(0).save(tmp_path / "in" / name)
@@ -102,7 +102,7 @@ def test_out_is_the_last_of_several_unless_it_is_a_source(folder, tmp_path, monk
     assert out.as_posix() == "data/more"
 
 
-def test_each_source_is_told_and_cropped_where_its_faces_do_not_lie_as_in_chips(cli, tmp_path):
+def test_each_source_is_reported_and_cropped_where_its_faces_do_not_lie_as_in_chips(cli, tmp_path):
     portrait = Image.open(ROOT / "demo/examples/astronaut.jpg")
     write_textured(tmp_path / "Faces", SPREAD_AGES)
     (tmp_path / "people/40").mkdir(parents=True)
@@ -110,8 +110,8 @@ def test_each_source_is_told_and_cropped_where_its_faces_do_not_lie_as_in_chips(
         portrait.rotate(4 * number).save(tmp_path / f"people/40/{number}.png")
     result = cli("prepare", "Faces", "people", "out", "--size", 32, cwd=tmp_path, COLUMNS="150")
     assert result.returncode == 0, result.stderr
-    assert "Faces: 10 pictures, utkface by file names; not cropped: their names" in result.stdout
-    assert "people: 3 pictures, folders by folders' names; cropped: their points" in result.stdout
+    assert "Faces: 10 images, utkface by file names; not cropped: their names" in result.stdout
+    assert "people: 3 images, folders by folders' names; cropped: landmarks" in result.stdout
     options = ("people", "out", "--size", 32, "--force", "--json")
     for option, cropped in (("--no-detect", False), ("--detect", True)):
         receipt = json.loads(cli("prepare", *options, option, cwd=tmp_path).stdout)
@@ -172,7 +172,7 @@ def test_misuse_is_one_line(cli, one_line, folder, workplace, arguments, code, m
 
 @pytest.fixture(scope="module")
 def workplace(folder, tmp_path_factory):
-    """Give a folder with everything that can be wrong."""
+    """Return a folder with everything that can be wrong."""
     place = tmp_path_factory.mktemp("workplace")
     (place / "Faces").symlink_to(folder)
     for name in ("empty", "unnamed", "text"):

@@ -62,14 +62,14 @@ def test_another_models_run_is_one_line_with_the_command_to_type(cli, one_line, 
     assert f"agecli train cnn --resume {tmp_path / 'run'}" in line
 
 
-def test_resuming_what_is_no_run_is_one_line(cli, one_line, tmp_path):
+def test_resuming_what_is_not_a_run_is_one_line(cli, one_line, tmp_path):
     assert "No run in" in one_line(cli("train", "cnn", "--resume", tmp_path / "none"))
 
 
 CAPSNET = ["--image-size", 32, "--batch-size", 16, "--epochs", 1, "--device", "cpu"]
 
 
-def test_a_capsnet_is_trained_and_answers(cli, dataset_folder, tmp_path):
+def test_a_capsnet_is_trained_and_predicts(cli, dataset_folder, tmp_path):
     options = [*CAPSNET, "--stem", "strided", "--routing-iters", 2, "--reconstruction"]
     result = cli("train", "capsnet", "--data", dataset_folder, *options, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -151,7 +151,7 @@ def test_a_memory_report_needs_no_data_and_trains_nothing(cli, tmp_path, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_training_goes_on_to_the_same_bits(cli, dataset_folder, tmp_path, kill):
+def test_a_killed_training_resumes_to_the_same_bits(cli, dataset_folder, tmp_path, kill):
     settings = [*SMALL[:-4], "--epochs", 6, "--device", "cpu"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = ["train", "cnn", "--data", dataset_folder, *settings, "--run"]

@@ -17,7 +17,7 @@ REFUSED = "http://127.0.0.1:9"
 
 @pytest.fixture
 def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give an environment without ImageNet weights and without a network."""
+    """Return an environment without ImageNet weights and without a network."""
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), REFUSED)
     cache = str(tmp_path_factory.mktemp("torch"))
     return proxies | {"no_proxy": "", "NO_PROXY": "", "TORCH_HOME": cache}
@@ -59,7 +59,7 @@ def test_a_rate_is_found_and_said_and_json_names_it(cli, dataset_folder, tmp_pat
     assert "\r" not in result.stderr and "Warning" not in result.stderr
 
 
-def test_a_rate_that_is_no_number_is_one_line(cli, one_line, dataset_folder, tmp_path):
+def test_a_rate_that_is_not_a_number_is_one_line(cli, one_line, dataset_folder, tmp_path):
     for value in ("x", "nan"):
         arguments = ["train", "resnet", "--data", dataset_folder, *SMALL, "--lr", value]
         assert "--lr" in one_line(cli(*arguments, cwd=tmp_path), 2)

@@ -25,7 +25,7 @@ def tuned(cli, dataset_folder: Path, tmp_path_factory):
     return folder, result
 
 
-def test_the_best_of_the_trials_is_told(tuned):
+def test_the_best_of_the_trials_is_reported(tuned):
     folder, result = tuned
     summary = json.loads(result.stdout)
     assert summary["trials"] == {"complete": 3, "pruned": 0, "failed": 0}
@@ -57,7 +57,7 @@ def test_a_trial_keeps_what_repeats_it_and_never_saw_the_test_split(tuned):
     assert "done" not in (trial / "log.txt").read_text()  # the line that has the test's figures
 
 
-def test_train_goes_on_from_the_study(cli, tuned):
+def test_train_resumes_from_the_study(cli, tuned):
     folder, result = tuned
     best = json.loads(result.stdout)["best"]["settings"]
     settings = tomllib.loads((folder / "studies/cnn/best.toml").read_text())
@@ -74,7 +74,7 @@ def test_train_goes_on_from_the_study(cli, tuned):
     assert config | best | {"lr": 0.5, "epochs": 1, "image_size": 16} == config
 
 
-def test_the_same_command_goes_on_and_another_one_is_refused(cli, one_line, tuned):
+def test_the_same_command_resumes_and_another_one_is_refused(cli, one_line, tuned):
     folder, _ = tuned
     more = cli("tune", "cnn", "--trials", 4, "--json", cwd=folder)
     assert json.loads(more.stdout)["trials"]["complete"] == 4
@@ -89,7 +89,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(cli, one_line, tune
     )
 
 
-def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on(
+def test_a_killed_worker_is_replaced_and_a_killed_search_resumes(
     dataset_folder: Path, cli, tmp_path: Path
 ):
     arguments = ["tune", "cnn", "--data", dataset_folder, "--epochs", 60,
@@ -112,7 +112,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_search_goes_on(
         wait_for(3)
         (worker,) = psutil.Process(p.pid).children()
         worker.kill()
-        wait_for(3)  # another one goes on with the trial
+        wait_for(3)  # another one continues the trial
         p.kill()
     time.sleep(1)  # its worker ends with it
     done = metrics.read_text()
@@ -162,7 +162,7 @@ def test_the_space_is_shown_as_a_file_that_it_takes(cli, tmp_path: Path):
 
 
 def test_what_keeps_workers_from_working_is_one_line(cli, dataset_folder: Path, tmp_path: Path):
-    # Larger than any memory: the trial fails, the study goes on, and says why.
+    # Larger than any memory: the trial fails, the study continues, and says why.
     result = cli("tune", "cnn", "--data", dataset_folder, *SMALL, "--trials", 1,
                  "--vram-budget", "1MB", "--json", cwd=tmp_path)  # fmt: skip
     assert result.returncode == 0, result.stderr

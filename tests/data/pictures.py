@@ -40,7 +40,7 @@ class Inline:
 
 
 def traces_of(pictures: list[Image.Image], measure: Measure) -> np.ndarray:
-    """Take the traces of pictures."""
+    """Return the traces of images."""
     return measure.traces(np.array([measure.fingerprint(picture) for picture in pictures]))
 
 
@@ -68,7 +68,7 @@ def clusters_of(
 
 
 def slow_crop(image: Image.Image) -> Image.Image:
-    """Take a tenth of a second over a picture."""
+    """Spend a tenth of a second on an image."""
     time.sleep(0.1)
     return image
 

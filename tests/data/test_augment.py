@@ -65,7 +65,7 @@ def _augmented(batch, monkeypatch, *, rotation=0.0, scale=1.0, shift=0.0, seed=0
 
 
 def _mirrored(before, after):
-    """Tell per image whether it was mirrored (1), left as it is (0) or changed otherwise (2)."""
+    """Return per image whether it was mirrored (1), left as it is (0) or changed otherwise (2)."""
     same = (after - before).abs().amax((1, 2, 3)) < 1e-4
     flipped = (after - before.flip(3)).abs().amax((1, 2, 3)) < 1e-4
     return torch.where(same, 0, torch.where(flipped, 1, 2)).tolist()
@@ -139,7 +139,7 @@ def test_each_kind_scales_by_up_to_its_own_factor(monkeypatch, kind, largest):
 
 
 def faces(count: int = 32, side: int = 40) -> torch.Tensor:
-    """Give smooth coloured images with some noise, values 0 to 255."""
+    """Return smooth coloured images with some noise, values 0 to 255."""
     smooth = _batch(count, side) * 200 + 20
     return (smooth + random_images(*smooth.shape, seed=3) * 20).clamp(0, 255)
 

@@ -36,7 +36,7 @@ def _write(images, rows):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Give the images of 12 rows, of which one has none, by two processes in a mixed order."""
+    """Write 12 rows, one without an image, by two processes in a mixed order; return them."""
     images = CompressedFile(tmp_path, COUNT, SIDE)
     _write(images, [7, 2, 9])
     other = multiprocessing.get_context("spawn").Process(target=_write, args=[images, [11, 0, 1]])

@@ -39,7 +39,7 @@ def test_the_mean_pixel_difference_decides():
 
 
 def _random_prints(seed, count=400):
-    """Make prints of which many are near: some origins, with some bits and colours changed."""
+    """Return prints, many of them near: some origins, with some bits and colours changed."""
     rng = np.random.default_rng(seed)
     prints = np.zeros(count, dtype=TRACE)
     prints["known"] = True

@@ -79,7 +79,7 @@ def test_doubtful_images_do_not_train_and_are_tested(source: Path, tmp_path: Pat
         assert (within.rows("test") % 2 == 0).any()
 
 
-def test_the_file_is_no_part_of_what_is_replaced(source: Path, tmp_path: Path):
+def test_the_file_is_not_part_of_what_is_replaced(source: Path, tmp_path: Path):
     out = tmp_path / "out"
     prepare(source, out, PrepareConfig(size=16), workers=1)
     with pytest.raises(UsageError, match=r"manifest.csv is in"):

@@ -19,7 +19,7 @@ from tests.data.pictures import write_textured
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give a data set of 200 pictures in four folds, of which two show another age on a copy."""
+    """Return a data set of 200 pictures in four folds, of which two show another age on a copy."""
     source = tmp_path_factory.mktemp("source")
     write_textured(source, SPREAD_AGES * 20)
     write_textured(source, [50, 60], quality=80)

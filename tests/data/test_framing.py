@@ -1,4 +1,4 @@
-"""Which sources' faces are cropped: those that a judge of some of their pictures says."""
+"""The sources whose faces are cropped, by a judge of some of their images."""
 
 from pathlib import Path
 

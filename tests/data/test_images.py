@@ -240,7 +240,7 @@ def test_the_cases_are_read(name):
 # What cannot be read
 
 
-def test_other_formats_of_pillow_are_no_pictures(monkeypatch):
+def test_other_formats_of_pillow_are_not_pictures(monkeypatch):
     """So that none of them starts a program, as PostScript does."""
     monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: pytest.fail("was called"))
     for kind in ("EPS", "PPM", "ICO", "TGA", "PCX"):
@@ -313,7 +313,7 @@ def test_a_bad_file_has_a_reason(data, reason, recwarn):
         (_png_header(10_000, 8_000), "more than 64 million", "too_large"),
     ],
 )
-def test_a_fault_is_told_to_programs_and_passes_between_processes(data, reason, fault):
+def test_a_fault_is_reported_to_programs_and_passes_between_processes(data, reason, fault):
     with pytest.raises(ImageError, match=reason) as caught:
         read_image(data)
     assert pickle.loads(pickle.dumps(caught.value)).fault == fault

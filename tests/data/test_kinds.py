@@ -1,4 +1,4 @@
-"""What counts as a picture or a video, by content, and what is found in a folder."""
+"""Images and videos are recognised by content, and listed in folders."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def _film(path: Path, codec: str) -> bytes:
 @pytest.mark.parametrize(
     "kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF"]
 )
-def test_a_picture_is_told_by_its_content(kind):
+def test_a_picture_is_recognised_by_its_content(kind):
     head = _encode(kind)[:HEAD]
     assert kind_of("file" if kind == "TIFF" else "film.mp4", head) == "picture"
 
@@ -47,7 +47,7 @@ def test_a_picture_is_told_by_its_content(kind):
         ("a.mpegts", "mpeg2video"), ("a.flv", "flv"),
     ],
 )  # fmt: skip
-def test_a_video_is_told_by_its_content(tmp_path, name, codec):
+def test_a_video_is_recognised_by_its_content(tmp_path, name, codec):
     assert kind_of("picture.jpg", _film(tmp_path / name, codec)[:HEAD]) == "video"
 
 
@@ -58,7 +58,7 @@ def test_a_video_is_told_by_its_content(tmp_path, name, codec):
         ("x.mts", "video"), ("x.3gp", "video"), ("x.wmv", "video"), ("adience.csv", None),
     ],
 )  # fmt: skip
-def test_the_cases_are_told(name, kind):
+def test_the_cases_are_reported(name, kind):
     if not CASES.exists():
         pytest.skip("no ../shared")
     head = (CASES / name).read_bytes()[:HEAD]
@@ -83,7 +83,7 @@ def test_sound_and_raw_pictures_are_neither(name, head):
     assert kind_of(name, head) is None
 
 
-def test_a_pipe_is_told_by_its_name_and_not_read(tmp_path):
+def test_a_pipe_is_recognised_by_its_name_and_not_read(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     assert kind_of_file(tmp_path / "a.jpg") == "picture"  # and does not wait for a writer
     assert kind_of_file(tmp_path / "none.mp4") == "video"

@@ -41,7 +41,7 @@ def test_a_range_may_begin_at_birth(text):
     ["", "old", "-31", "-0.5", "121", "2014", "nan", "inf", "1e400", "32-25", "25-132", "25,32",
      "[25,25)", "(25, 32", "adult", "02-Mar", "1" * 500, "٣٤"],
 )  # fmt: skip
-def test_what_is_no_age_is_none(text):
+def test_what_is_not_an_age_is_none(text):
     assert read_age(text) is None
 
 

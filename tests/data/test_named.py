@@ -33,13 +33,13 @@ def test_an_id_of_several_sources_needs_these():
     assert rows.unknown == 1
 
 
-def test_a_second_row_of_an_image_is_told():
+def test_a_second_row_of_an_image_is_reported():
     rows = named(("1.jpg", "A"))
     assert not rows.add("1.jpg", "B")  # of a file without sources
     rows = named(("1.jpg", "A"), by_source=True)
     assert rows.add("1.jpg", "B") and not rows.add("1.jpg", "B")
 
 
-def test_what_is_no_file_is_one_line(tmp_path: Path):
+def test_what_is_not_a_file_is_one_line(tmp_path: Path):
     with pytest.raises(DataError, match=r"No such file: .*gone \(--soft-labels\)"):
         read_file("--soft-labels", tmp_path / "gone")

@@ -131,7 +131,7 @@ def test_sums_of_any_picture_are_multiplied_exactly():
 
 
 def _correlation(a, b):
-    """Look for the patches one place at a time, by numpy's own correlation coefficient."""
+    """Search for the patches one position at a time, by NumPy's correlation coefficient."""
     fine = []
     for picture in (a, b):
         grey = picture.resize((48, 48), Image.Resampling.BOX, reducing_gap=2).convert("L")

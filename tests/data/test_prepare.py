@@ -1,4 +1,4 @@
-"""From sources to a data set: the same from everywhere, whole or not at all."""
+"""From sources to a data set: equal from every source, complete or not at all."""
 
 import csv
 import json
@@ -56,7 +56,7 @@ def _names(folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give a folder of 60 pictures, of all groups and two gap ages."""
+    """Return a folder of 60 pictures, of all groups and two gap ages."""
     folder = tmp_path_factory.mktemp("source") / "Faces"
     write_textured(folder, SPREAD_AGES * 6)
     return folder
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def out(folder, tmp_path_factory):
-    """Give the data set of that folder."""
+    """Return the data set of that folder."""
     out = tmp_path_factory.mktemp("data") / "faces"
     _prepare(folder, out)
     return out
@@ -114,7 +114,7 @@ def test_the_receipt_agrees_with_the_manifest(out):
     assert receipt["unreadable"] == receipt["excluded"] == {}
 
 
-def test_progress_is_told_from_nothing_to_all(folder, tmp_path):
+def test_progress_is_reported_from_nothing_to_all(folder, tmp_path):
     told = []
     _prepare(folder, tmp_path / "out", progress=lambda *args: told.append(args))
     decoded = [done for stage, done, total in told if stage == "decode" and total == 60]
@@ -334,7 +334,7 @@ def test_a_photograph_without_a_face_is_excluded(folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
-    """Give 40 pictures thrice: again byte for byte, and recompressed at another age."""
+    """Return 40 pictures thrice: again byte for byte, and recompressed at another age."""
     source = tmp_path_factory.mktemp("copies") / "in"
     write_textured(source, [30] * 40)
     write_textured(source, [30] * 20 + [35] * 10 + [36] * 10, quality=80)
@@ -412,7 +412,7 @@ def test_the_earlier_audit_makes_the_earlier_split(tmp_path):
     assert first.clusters.images < second.clusters.images == 90
 
 
-# Whole or not at all
+# Completely or not at all
 
 
 def test_an_existing_data_set_is_only_replaced_by_force(folder, tmp_path):
@@ -435,7 +435,7 @@ def test_a_failure_under_force_leaves_the_old_data_set(folder, tmp_path):
     assert _names(tmp_path) == ["out"]
 
 
-def test_a_folder_that_is_no_data_set_is_never_touched(folder, tmp_path):
+def test_a_folder_that_is_not_a_data_set_is_never_touched(folder, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
     for force in (False, True):
@@ -528,7 +528,7 @@ def test_two_at_once_do_not_mix(folder, tmp_path):
     assert _names(tmp_path) == ["out"]
 
 
-def test_a_full_disk_is_told_before_the_work(folder, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_work(folder, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 60 * 32 * 32 * 3 - 1})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match=r"Not enough disk space for .*out: .*--size"):
@@ -571,7 +571,7 @@ def test_a_picture_that_ends_its_worker_is_a_row(tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_opened_and_files_that_are_no_pictures_are_told(
+def test_a_folder_that_cannot_be_opened_and_files_that_are_not_pictures_are_reported(
     tmp_path, monkeypatch
 ):
     write_textured(tmp_path / "Faces", SPREAD_AGES)

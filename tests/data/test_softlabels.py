@@ -27,7 +27,7 @@ def votes(*shares: float) -> list[float]:
     return [*shares, *[0.0] * (8 - len(shares))]
 
 
-def test_groups_and_years_are_told_by_their_columns(dataset: Dataset, tmp_path: Path):
+def test_groups_and_years_are_recognised_by_their_columns(dataset: Dataset, tmp_path: Path):
     first, second = dataset.ids[[7, 3]]
     years = np.random.default_rng(0).dirichlet(np.ones(101))
     for header, row in ((GROUPS, votes(0.25, 0.75)), ([*map(str, range(101))], years)):

@@ -139,7 +139,7 @@ def test_a_name_that_comes_twice_is_one_picture(tmp_path):
     assert contents_of(source) == {"a.jpg": b"first"}
 
 
-def test_a_name_that_is_no_unicode_gets_an_id_that_can_be_written(tmp_path):
+def test_a_name_that_is_not_unicode_gets_an_id_that_can_be_written(tmp_path):
     (tmp_path / "source").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "source") + b"/\xff.jpg")).touch()
     (member,) = list_members(tmp_path / "source").pictures
@@ -239,7 +239,7 @@ def test_a_picture_in_a_zip_in_a_tar_is_none_of_the_tar(tmp_path):
     assert [member.id for member in found.pictures] == ["a.jpg"] and [*found.others] == ["b.zip"]
 
 
-def test_many_small_bytes_are_no_bomb(tmp_path, monkeypatch):
+def test_many_small_bytes_are_not_a_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_BOMB_BYTES", 2**10)
     source = _tar(tmp_path / "fine.tar.gz", {"a.jpg": os.urandom(2**14)})
     assert len([*list_members(source).pictures]) == 1
@@ -309,7 +309,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
         list_members(source)
 
 
-def test_what_is_no_source_is_refused(tmp_path):
+def test_what_is_not_a_source_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no archive")
     (tmp_path / "text.tar.gz").write_text("no archive")
     for name, reason in (

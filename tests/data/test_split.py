@@ -123,7 +123,7 @@ def test_a_familys_smallest_digest_decides_on_its_place():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_huge_family_is_not_held_out(seed):
-    """Of 500 pictures of one person among 1,000, and 100 of a second."""
+    """500 pictures of one person among 1,000, and 100 of a second."""
     families = np.array([0] * 500 + [1] * 100 + list(range(2, 402)))
     splits = _split(families, np.zeros(1000, dtype=int), _digests(1000), seed)
     assert (splits[:500] == TRAIN).all()
@@ -133,7 +133,7 @@ def test_a_huge_family_is_not_held_out(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_families_too_large_for_their_group_are_dealt_across_groups(seed):
-    """Of 40 persons with 50 pictures each, five of each of eight groups."""
+    """40 persons with 50 pictures each, five of each of eight groups."""
     families = np.repeat(np.arange(40), 50)
     splits = _split(families, families % 8, _digests(2000), seed)
     assert Counter(splits.tolist()) == {TEST: 200, VAL: 200, TRAIN: 1600}

@@ -141,7 +141,7 @@ def test_a_missing_part_is_named_with_the_command_to_type(folder, name):
         (RECEIPT, lambda data: b"[" * 100_000),
     ],
 )
-def test_a_damaged_part_is_said_to_be(folder, name, change):
+def test_a_damaged_part_is_reported(folder, name, change):
     path = folder / name
     before = path.read_bytes()
     path.write_bytes(change(before))

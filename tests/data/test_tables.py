@@ -84,7 +84,7 @@ def test_folds_and_users_are_read(tmp_path):
     assert [(label.fold, label.person) for label in labels] == [(2, "7@N"), (0, ""), (-1, "")]
 
 
-def test_faults_of_all_kinds_are_told_at_once(tmp_path):
+def test_faults_of_all_kinds_are_reported_at_once(tmp_path):
     text = (
         "path,age,split,fold\na.jpg,-31,train,0\nb.jpg,3,later,0\n,4,test,0\nc.jpg,5,val,x\n"
         "d.jpg,6,val,1\nd.jpg,7,val,1\ne.jpg,2014,val,1\n"

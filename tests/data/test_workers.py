@@ -24,7 +24,7 @@ def _fail(numbers):
 
 
 def _moody(words):
-    """Answer words, and do what some of them say."""
+    """Return words, and do what some of them say."""
     for word in words:
         if word == "die":
             os._exit(9)
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_costs_the_item_it_was_at(pool, word):
     assert len(multiprocessing.active_children()) <= 2
 
 
-def test_an_item_that_takes_too_long_is_given_up():
+def test_an_item_that_takes_too_long_is_abandoned():
     with WorkerPool(1, seconds=2) as pool:
         results = list(pool.map(_moody, [["a", "sleep", "b"]], _lost))
     assert results == ["A", "sleep: the decoder took more than 2 seconds", "B"]
@@ -121,7 +121,7 @@ def test_no_process_is_left_when_the_pool_closes():
     assert set(multiprocessing.active_children()) == before
 
 
-def test_no_process_is_left_when_what_it_does_is_given_up():
+def test_no_process_is_left_when_what_it_does_is_abandoned():
     before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt), WorkerPool(2) as pool:
         for _ in pool.map(_moody, [["a"], ["sleep"], ["sleep"]], _lost):

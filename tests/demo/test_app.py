@@ -57,7 +57,7 @@ def test_a_space_is_the_folder_with_the_package_beside_it(tmp_path: Path):
 
 
 def test_a_space_installs_what_predicts():
-    """Of the package's dependencies: those in requirements.txt, and what Gradio and these bring."""
+    """The package's dependencies in requirements.txt, and those that Gradio and these bring."""
     brought = {"filelock", "huggingface-hub", "jinja2", "packaging", "rich", "typer"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     name = re.compile(r"^[\w-]+", re.MULTILINE)

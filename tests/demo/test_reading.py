@@ -20,7 +20,7 @@ def reader(tmp_path: Path) -> Predictor:
 
 
 def read_as(folder: Path, margin: float) -> Predictor:
-    """Give a predictor for VIEWS, with something added to their margins."""
+    """Return a predictor for VIEWS, with something added to their margins."""
     paths = []
     for size, own in VIEWS:
         crop = {"detector": DETECTOR, "margin": own + margin}

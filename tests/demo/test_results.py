@@ -83,7 +83,7 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
     model, joint = say(0.8, 0.1, 0.1), replace(say(0.4, 0.5, 0.1), model="ensemble")
     comparison = compared(contender, model, model)
     rows = [joint, model, model] if better else [model, model, joint]
-    text = results(replace(comparison, ensemble=together(rows), first=lead(rows)))
+    text = results(replace(comparison, ensemble=together(rows), first=lead(rows), fitted=True))
     first = re.search(r'class="joint".*?</section>', text, re.DOTALL)[0]
     assert re.search(r'class="group">(.*?)<', first)[1] == group
     assert ("Two models together" in first.split('class="group"')[0]) == better
@@ -160,8 +160,8 @@ def test_csv_is_safe_for_spreadsheets():
     rows = [say(0.8, 0.1, 0.1), Prediction("=1+1", status="unreadable", error="not a picture")]
     lines = to_csv(rows).splitlines()
     assert lines[0].endswith("status,error,p 0-2,p 4-6,p 8-13")
-    assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,False,,,,,,,ok,,0.8,0.1,0.1"
-    assert lines[2].startswith("'=1+1" + 24 * "," + "unreadable,not a picture")
+    assert lines[1] == "<b>.jpg,1,2,31,32,0.0,0.9,,,,,,cnn,0-2,0.8,,,False,,,,,,,,ok,,0.8,0.1,0.1"
+    assert lines[2].startswith("'=1+1" + 25 * "," + "unreadable,not a picture")
 
 
 def test_a_row_per_face_has_the_gallerys_number_and_the_first_answer():

@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_each_model_and_data_set_and_its_majority(data, 
     assert [row.style for row in grid.rows].count("best") == 2
 
 
-def test_what_cannot_be_done_is_said_before_the_work(data, weights, tmp_path):
+def test_what_cannot_be_done_is_reported_before_the_work(data, weights, tmp_path):
     def work(*_: object) -> None:
         raise AssertionError("it has begun to work")
 
@@ -69,5 +69,5 @@ def test_what_cannot_be_done_is_said_before_the_work(data, weights, tmp_path):
         evaluate_each(*weights, data=[*data, tmp_path], progress=work)
     with pytest.raises(UsageError, match=r"--data: .*one is given twice"):
         evaluate_each(*weights, data=[data[0], data[0].parent / "." / "one"], progress=work)
-    with pytest.raises(UsageError, match=r"--store: .* give one --data"):
+    with pytest.raises(UsageError, match=r"--store: .* pass one --data"):
         evaluate_each(*weights, data=data, store=True, robustness=True, progress=work)

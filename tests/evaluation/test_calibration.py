@@ -18,7 +18,7 @@ from agecli.evaluation.calibration import (
     fit_temperature,
     rescale,
 )
-from agecli.sets import COVERAGES, group_scores
+from agecli.sets import COVERAGES, Sets, group_scores
 from tests.test_weights import METADATA
 
 SCHEME = Scheme.parse("adience8")
@@ -30,7 +30,7 @@ def groups(logits: np.ndarray) -> Answers:
 
 
 def drawn(true_temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Give logits, and ages drawn from their softmax at a temperature."""
+    """Return logits, and ages drawn from their softmax at a temperature."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(20_000, 8)) * 3
     chances = softmax(logits, true_temperature)
@@ -78,7 +78,7 @@ def test_rescaling_is_what_the_logits_would_give():
 
 
 def blurred(truth: np.ndarray, spread: float, prior: np.ndarray) -> np.ndarray:
-    """Give the posterior (N, 8) of groups seen through noise of so many groups."""
+    """Return the posterior (N, 8) of groups seen through noise of so many groups."""
     seen = truth + np.random.default_rng(3).normal(size=len(truth)) * spread
     likelihood = np.exp(-0.5 * ((seen[:, None] - np.arange(8)) / spread) ** 2)
     posterior = likelihood * prior
@@ -143,7 +143,8 @@ def test_the_rule_is_fitted_to_calibrated_probabilities():
     assert fitted.decision == fit_decision(calibrated, ages)
     sets = fit_sets([calibrated] * 3, replace(calibrated, decision=fitted.decision), ages)
     np.testing.assert_allclose(fitted.sets.groups, sets.groups)
-    assert fitted.sets.unsure == pytest.approx(sets.unsure)
+    np.testing.assert_allclose(fitted.sets.own, sets.own)
+    assert fitted.sets.largest_entropy == pytest.approx(sets.largest_entropy)
 
 
 def test_sets_cover_as_many_new_images_as_they_promise():
@@ -185,6 +186,28 @@ def test_few_images_promise_nothing_they_cannot_hold():
     assert fit_sets([few] * 3, few, np.array([22, 23, 3])) is None
 
 
+def test_a_group_that_is_hard_to_cover_has_a_threshold_of_its_own():
+    """The model seldom tells the group 0-2, and the promise for all images leaves it out.
+
+    Of the group 60+ there are too few images for a threshold.
+    """
+    random = np.random.default_rng(5)
+    truth = np.repeat(np.arange(8), [600, *[2000] * 6, 50])
+    logits = 3 * np.eye(8)[truth] + random.normal(size=(len(truth), 8))
+    logits[:, 0] -= 2
+    first, new = groups(logits[::2]), groups(logits[1::2])
+    sets = fit_sets([first] * 3, first, YOUNGEST[truth[::2]])
+    assert (np.array(sets.own[0]) > sets.groups[2]).all()
+    assert sets.own[7] == (0, 0, 0)
+
+    def covered(sets: Sets) -> float:
+        """Return how often a set holds 0-2 where it is true."""
+        low, _ = replace(new, sets=sets).limits(200, 0.9).groups.T
+        return (low == 0)[truth[1::2] == 0].mean()
+
+    assert covered(replace(sets, own=())) < 0.8 and covered(sets) >= 0.88
+
+
 def test_ranges_have_no_years_to_fit():
     ranges = np.tile([25, 32], (50, 1))
     known = Answers(label_distribution(np.full(50, 29)), SCHEME, knows_years=True)
@@ -192,17 +215,15 @@ def test_ranges_have_no_years_to_fit():
 
 
 def test_unsure_is_what_is_right_less_often_than_the_majority():
-    """Of the sure half 8 of 10 are right, of the rest 3 of 10; 6 of 10 images are of one group."""
+    """8 of 10 in the confident half are right, 3 of 10 in the rest; 6 of 10 are of one group."""
     truth = np.repeat([4, 5, 4, 5], [300, 200, 300, 200])
     right = np.arange(1000) % 10 < np.repeat([8, 3], 500)
     answer = np.where(right, truth, 7)
-    sure = np.repeat([0.9, 0.5], 500)
-    chances = np.full((1000, 8), 0.001)
-    chances[np.arange(1000), answer] = sure
-    chances[:, 0] += 1 - chances.sum(axis=1)
+    chances = np.repeat([0.1 / 7, 0.5 / 7], 500)[:, None].repeat(8, axis=1)
+    chances[np.arange(1000), answer] = np.repeat([0.9, 0.5], 500)
     perturbed = Answers(chances, SCHEME, knows_years=False)
-    chances[500:, 0] = 0  # so that the answer stays the likeliest
     sets = fit_sets([perturbed] * 3, perturbed, YOUNGEST[truth])
-    assert 0.5 < sets.unsure <= 0.9
+    np.testing.assert_array_equal(sets.sure(perturbed), np.repeat([True, False], 500))
     always = replace(perturbed, distribution=np.eye(8)[truth])
-    assert fit_sets([always] * 3, always, YOUNGEST[truth]).unsure == 0
+    all_right = fit_sets([always] * 3, always, YOUNGEST[truth])
+    assert all_right.largest_entropy is None and all_right.sure(perturbed).all()

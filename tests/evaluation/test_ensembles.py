@@ -1,4 +1,4 @@
-"""What models answer together: the plain mean, and what is fitted on validation images."""
+"""Ensembles: the plain mean, and those fitted on validation images."""
 
 import json
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_an_ensemble_is_as_strange_to_a_split_as_the_strangest_of_its_models():
 
 
 def noisy(path: Path, seed: int, noise: float, *, years: bool = True):
-    """Give a model that reads ages with an error of its own, as its weights file's."""
+    """Return a model that predicts ages with its own error, under its weights file's name."""
     random = np.random.default_rng(seed)
     base = make_result(path.stem, 0)
     ages = base.ages[:, 0]
@@ -121,7 +121,7 @@ def test_a_model_that_knows_nothing_does_not_count(results):
     np.testing.assert_allclose(powers[:3], plain, atol=1e-3)
 
 
-def test_what_is_fitted_is_told_by_images_left_out(results):
+def test_what_is_fitted_is_tested_by_images_left_out(results):
     fitted = fit_ensemble(results, [results] * 3, "0123")
     assert [member.file for member in fitted.members][-1] == "poor.safetensors"
     exact = [member.exact for member in fitted.members]
@@ -134,7 +134,7 @@ def test_what_is_fitted_is_told_by_images_left_out(results):
     assert fitted.figures["mae"] != together.scores.mae
     assert together.title == "fitted on validation images" and together.knows_years
     assert fitted.better == (fitted.p < 0.05)
-    assert fitted.sets.unsure < 1
+    assert fitted.sets.largest_entropy is None  # no answers are worse than the majority
     (coverage,) = (one for one in together.coverages if one.wanted == 0.9)
     assert coverage.whole.coverage >= 0.9 and coverage.years == pytest.approx(0.9, abs=0.01)
 
@@ -157,7 +157,7 @@ def test_twice_the_same_model_is_no_better(tmp_path):
     assert "not told apart from one alone" in str(fitted)
 
 
-def test_what_cannot_be_fitted_is_said(results):
+def test_what_cannot_be_fitted_is_reported(results):
     other = replace(results[0], scheme=Scheme.parse("decades"))
     with pytest.raises(UsageError, match="different age groups"):
         fit_ensemble([results[1], other], [], "")
@@ -208,7 +208,7 @@ def test_a_fit_is_kept_beside_the_weights_and_used_from_then_on(data, weights):
     ("options", "words"),
     [
         ({"split": "test"}, "--split val"),
-        ({"split": "val", "force": True}, "no --force"),
+        ({"split": "val", "force": True}, "without --force"),
     ],
 )
 def test_it_is_fitted_on_validation_images_alone(data, weights, options, words):
@@ -226,11 +226,11 @@ def test_a_fit_needs_several_files_of_a_folder(data, weights, tmp_path):
         [weights[0], weights[0]],
         [weights[0], weights[1].rename(away / "a.safetensors")],
     ):
-        with pytest.raises(UsageError, match="several weights files of one folder"):
+        with pytest.raises(UsageError, match="several weights files in one folder"):
             evaluate(*given, **options)
 
 
-def test_what_is_no_ensemble_stays(data, weights):
+def test_what_is_not_an_ensemble_stays(data, weights):
     file = weights[0].with_name(FILE)
     file.write_text("mine")
     with pytest.raises(UsageError, match="exists and was not written by this command"):

@@ -111,7 +111,7 @@ def test_a_run_says_its_fold_and_its_figures_are_those_of_its_images(data, runs)
     assert row.scores.exact == metadata.metrics["exact"]
 
 
-def test_models_of_several_folds_are_no_pairs_and_no_ensemble(data, runs):
+def test_models_of_several_folds_form_no_pairs_and_no_ensemble(data, runs):
     suite = agecli.evaluate(*runs[:2], data=data, device="cpu")
     assert suite.ensemble is None and suite.pairs == []
     for option in ("robustness", "photographs"):
@@ -125,7 +125,7 @@ def test_a_run_on_other_data_is_not_taken_for_one_of_its_folds(runs, dataset_fol
     assert not suite.folds and suite.pairs and suite.ensemble
 
 
-def test_a_training_goes_on_with_its_fold(data, tmp_path):
+def test_a_training_resumes_with_its_fold(data, tmp_path):
     agecli.train("cnn", data=data, run=tmp_path / "run", fold=2, **TOY)
     done = agecli.resume(tmp_path / "run")
     assert done.config.fold == 2

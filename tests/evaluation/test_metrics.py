@@ -184,7 +184,7 @@ def test_all_figures_are_of_the_images_with_a_group():
     assert scores.nearest == pytest.approx(np.mean(chances.argmax(axis=1) == nearest))
 
 
-def test_answers_of_nan_are_in_the_first_bin_and_surest_ones_in_the_last():
+def test_predictions_of_nan_are_in_the_first_bin_and_surest_ones_in_the_last():
     chances = np.array([[np.nan, np.nan], [1.0, 0.0], [0.5, 0.5]])
     images, _, right = metrics.calibration_bins(chances, np.array([0, 0, 1]))
     assert images.tolist() == [1, *[0] * 6, 1, *[0] * 6, 1]

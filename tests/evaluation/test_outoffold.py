@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Give a run per fold, within the training split."""
+    """Return a run per fold, within the training split."""
     folder = tmp_path_factory.mktemp("runs")
     for fold in FOLDS:
         agecli.train("cnn", data=data, fold=fold, within_train=True, run=folder / f"{fold}", **TOY)
@@ -74,7 +74,7 @@ def test_within_train_the_folds_hold_out_all_that_the_plain_split_judges_by(data
     assert sorted(answered) == plain.rows("train").tolist()
 
 
-def test_each_image_is_answered_by_the_model_that_has_not_seen_it(
+def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(
     data: Path, runs: list[Path], written: Path
 ):
     plain, rows = open_dataset(data), read(written / "answers.csv")
@@ -109,7 +109,7 @@ def test_the_most_doubtful_labels_are_shown(written: Path):
     page = (written / "report" / "report.md").read_text()
     assert "## Doubtful labels" in page
     assert f"| {rows[0]['id']} | {rows[0]['label']} |" in page
-    assert f"answers.csv: answers for {len(rows)} images\n" in (written / "err").read_text()
+    assert f"answers.csv: predictions for {len(rows)} images\n" in (written / "err").read_text()
 
 
 def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_path: Path):
@@ -124,7 +124,7 @@ def test_the_file_is_given_back_as_soft_labels(data: Path, written: Path, tmp_pa
 
 
 def test_folds_of_all_images_teach_no_training(data: Path, tmp_path: Path):
-    """Their models have seen the plain split's test images, of all folds but their own."""
+    """Their models have seen the plain split's test images, except those of their own fold."""
     run = agecli.train("cnn", data=data, fold=0, run=tmp_path / "run", **TOY).run
     suite = agecli.evaluate(run, data=data, device="cpu")
     answers = gather(suite.models, suite.dataset)
@@ -159,13 +159,13 @@ def test_several_runs_of_a_fold_answer_by_their_mean(data: Path, runs: list[Path
         gather([model, replace(model, knows_years=False)], suite.dataset)
 
 
-def test_what_is_no_run_of_a_fold_is_refused(data: Path, runs: list[Path], dataset_folder: Path):
+def test_what_is_not_a_run_of_a_fold_is_refused(data: Path, runs: list[Path], dataset_folder: Path):
     check_folds(runs, [data], "test")
     for weights, sets, split in ((["cnn"], [data], "test"), (runs, [dataset_folder], "test")):
-        with pytest.raises(UsageError, match=r"--out-of-fold: .* is no run of"):
+        with pytest.raises(UsageError, match=r"--out-of-fold: .* is not a run of"):
             check_folds(weights, sets, split)
     for sets, split in (([data], "val"), ([data, dataset_folder], "test")):
-        with pytest.raises(UsageError, match="--out-of-fold: give one --data"):
+        with pytest.raises(UsageError, match="--out-of-fold: pass one --data"):
             check_folds(runs, sets, split)
     assert read_metadata(runs[0] / "best.safetensors").training["config"]["within_train"]
 

@@ -27,7 +27,7 @@ def apply(name: str, strength: str, chip: np.ndarray, row: int = 0) -> np.ndarra
 
 
 def dot(x: float, y: float) -> np.ndarray:
-    """Give a black chip with a white dot of 7 px around x, y, from the chip's centre."""
+    """Return a black chip with a white dot of 7 px around x, y, from the chip's centre."""
     chip = np.zeros((SIDE, SIDE, 3), np.uint8)
     column, row = round(SIDE / 2 + x), round(SIDE / 2 + y)
     chip[row - 3 : row + 4, column - 3 : column + 4] = 255
@@ -35,7 +35,7 @@ def dot(x: float, y: float) -> np.ndarray:
 
 
 def centre(chip: np.ndarray) -> np.ndarray:
-    """Give the mean place x, y of what is bright, from the chip's centre."""
+    """Return the mean place x, y of what is bright, from the chip's centre."""
     light = chip[..., 0].astype(float)
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
     return np.array([(light * x).sum(), (light * y).sum()]) / light.sum()

@@ -31,7 +31,7 @@ AGES = [28, 28, 65, 1]
 
 @pytest.fixture(scope="module")
 def chip() -> np.ndarray:
-    """Give the portrait's face as a chip of 200 px."""
+    """Return the portrait's face as a chip of 200 px."""
     with Image.open(PORTRAIT) as image:
         image = image.convert("RGB")
     (face,) = detect(image)
@@ -89,13 +89,13 @@ class Data:
 
 
 class Sure(Model):
-    """Says 25-32 of every chip."""
+    """Predicts 25-32 for every chip."""
 
     scheme = Scheme.parse("adience8")
     metadata = SimpleNamespace(knows_years=False, decision=LIKELIEST, sets=None)
 
     def __init__(self) -> None:
-        """Have no file."""
+        """Return no file."""
 
     def distributions(self, images: np.ndarray, flip: bool = False) -> np.ndarray:
         return np.eye(8)[np.full(len(images), 4)]
@@ -128,7 +128,7 @@ class Finder:
             yield from rows
 
 
-def test_finds_and_answers_are_counted_as_by_hand(monkeypatch):
+def test_detections_and_predictions_are_counted_as_by_hand(monkeypatch):
     monkeypatch.setattr(photographs, "NO_FACES", 3)
     seen = []
     result = measure_photographs(Finder(), Data(), progress=lambda *done: seen.append(done))

@@ -14,6 +14,7 @@ from agecli.errors import DataError
 from agecli.evaluation.perturbations import PERTURBATIONS, middle, surround
 from agecli.evaluation.report.grid import Worst
 from agecli.evaluation.report.plots import plot_robustness
+from agecli.evaluation.report.sets import robust_coverage_grids
 from agecli.evaluation.report.tables import robustness_grid
 from agecli.evaluation.robustness import (
     CLEAN,
@@ -23,6 +24,7 @@ from agecli.evaluation.robustness import (
 )
 from agecli.faces import align, crop, detect
 from agecli.inference.model import Model
+from agecli.sets import Sets
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 SIDE = 40
@@ -54,6 +56,18 @@ class Meter(Model):
         self.batches.append(len(images))
         light = images.mean(axis=(1, 2, 3)) >= 149.5
         return np.eye(8)[np.where(light, 7, 4)]
+
+
+class Hedger(Meter):
+    """Says as Meter, and 25-32 with 40 %: its sets are all from 25-32 to the answer."""
+
+    metadata = SimpleNamespace(
+        model="hedger", knows_years=False, decision=LIKELIEST,
+        sets=Sets((1 / 8,) * 8, ((0.7,) * 3,) * 3),
+    )  # fmt: skip
+
+    def distributions(self, images: np.ndarray, flip: bool = False) -> np.ndarray:
+        return 0.6 * super().distributions(images, flip) + 0.4 * np.eye(8)[4]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +137,34 @@ def test_the_table_marks_the_worst_and_the_brief_names_each(result):
     assert brief["exact"]["aligned"][CLEAN] == 0.75
 
 
+def test_coverage_is_that_of_the_sets_and_not_of_the_answers(tmp_path):
+    (hedged,) = measure_robustness([Hedger()], Data(), align=lambda pictures: middle(pictures) // 2)
+    light, dark = (find(hedged, "brightness", strength) for strength in ("×1.5", "×0.5"))
+    assert (light.exact, light.coverage) == (1 / 4, 1)  # the young are called old, or anything
+    assert (dark.exact, dark.coverage) == (3 / 4, 3 / 4)  # the old one is called young alone
+    perturbed = [s.coverage for s in hedged.scores if not s.aligned and s.perturbation != CLEAN]
+    figures = hedged.figures()
+    assert len(perturbed) == len(conditions()) - 1
+    assert figures["perturbed_coverage90"] == pytest.approx(sum(perturbed) / len(perturbed))
+    assert figures.keys() == {f"{way}_{figure}" for way in ("perturbed", "aligned")
+                              for figure in ("exact", "coverage90")}  # fmt: skip
+    plain = hedged.plain()
+    assert plain["perturbed_coverage90"] == figures["perturbed_coverage90"]
+    assert plain["scores"][0]["coverage"] == 1
+    assert hedged.brief()["coverage"]["as they are"]["brightness ×0.5"] == 0.75
+    (grid,) = robust_coverage_grids({"hedger": hedged})
+    assert grid.head == ["", "hedger", "hedger, aligned"]
+    assert ("brightness ×0.5", "75.0%", "75.0%") in [row.cells for row in grid.rows]
+    assert grid.rows[-1].cells[:2] == (
+        "mean of perturbed", f"{figures['perturbed_coverage90']:.1%}"
+    )  # fmt: skip
+
+
+def test_without_sets_there_is_no_coverage(result):
+    assert result.figures().keys() == {"perturbed_exact", "aligned_exact"}
+    assert "coverage" not in result.brief() and not [*robust_coverage_grids({"meter": result})]
+
+
 def test_models_see_the_same_images_in_batches():
     model = Meter()
     seen = []
@@ -140,7 +182,7 @@ def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypa
     monkeypatch.setattr(distributed, "world", lambda: 2)
     monkeypatch.setattr(distributed, "gather", lambda own: gathered.append(own) or list(gathered))
     models = [Meter(), Meter()]
-    for rank in (1, 0):  # the second process hears of what the first one has
+    for rank in (1, 0):  # the second process receives what the first one has
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         (together,) = measure_robustness([models[rank]], Data(), parallel=True)
     assert [sum(model.batches) for model in models] == [2 * len(conditions())] * 2

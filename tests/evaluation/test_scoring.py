@@ -158,8 +158,8 @@ def test_a_split_without_images_of_a_group_says_what_to_do(dataset):
         evaluate_model(model, dataset)
 
 
-def test_answers_that_are_no_numbers_are_an_error(dataset):
+def test_answers_that_are_not_numbers_are_an_error(dataset):
     model = Reader()
     model.distributions = lambda images, flip: np.full((len(images), YEARS), np.nan)
-    with pytest.raises(WeightsError, match=r"reader\.safetensors answers NaN"):
+    with pytest.raises(WeightsError, match=r"reader\.safetensors outputs NaN"):
         evaluate_model(model, dataset)

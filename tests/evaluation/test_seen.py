@@ -76,7 +76,7 @@ def test_who_does_not_say_is_refused_or_marked(data, tmp_path):
     with pytest.raises(DataError, match=r"other.safetensors was trained on another split.*--force"):
         leave_out_seen([own, other], dataset, "test")
     with pytest.raises(
-        DataError, match=r"own.safetensors does not say .* --split test, or --force"
+        DataError, match=r"own.safetensors does not record .* --split test, or --force"
     ):
         leave_out_seen([own], dataset, ALL)
     (row,) = evaluate(own, data=data, split=ALL, device="cpu", force=True).models
@@ -88,7 +88,7 @@ def test_who_does_not_say_is_refused_or_marked(data, tmp_path):
     assert suite.left_out_note and not unknown.left_out_note
 
 
-def test_where_nothing_is_new_it_is_said(data, tmp_path):
+def test_where_nothing_is_new_it_is_reported(data, tmp_path):
     dataset = open_dataset(data)
     model = write_seen(tmp_path / "a.safetensors", data, dataset.rows("test"), split_hash="a")
     with pytest.raises(DataError, match=r"No image of the test split .* is new to the models"):

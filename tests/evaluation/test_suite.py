@@ -11,6 +11,7 @@ import agecli
 from agecli.ages import Scheme
 from agecli.errors import DataError, UsageError
 from agecli.evaluation import metrics
+from agecli.evaluation.perturbations import middle
 from agecli.evaluation.suite import check_gate, compare_models, evaluate
 from tests.evaluation.report.test_page import make_result, make_suite
 from tests.evaluation.toys import PER_SPLIT, write_data, write_weights
@@ -68,13 +69,15 @@ def test_models_of_another_split_are_refused(data, tmp_path):
     assert not row.same_split
 
 
-def test_earlier_weights_are_told_how_to_make_their_split(tmp_path):
+def test_earlier_weights_get_advice_on_their_split(tmp_path):
     (tmp_path / "data").mkdir()
     data = write_data(tmp_path / "data")
     receipt = json.loads((data / "receipt.json").read_text())
     (data / "receipt.json").write_text(json.dumps(receipt | {"options": {"audit": 2}}))
     other = write_weights(tmp_path / "other.safetensors", split_hash="other")
-    with pytest.raises(DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` makes"):
+    with pytest.raises(
+        DataError, match=r"--force .*; `agecli prepare \.\.\. --audit 1` reproduces"
+    ):
         evaluate(other, data=data, device="cpu")
 
 
@@ -84,6 +87,21 @@ def test_a_gate_names_what_fails():
     assert check_gate("mae <= 50", row) is None
     failed = check_gate("worst_slice>=0.99", row)
     assert failed and failed.startswith("one: worst_slice is")
+
+
+def test_gates_of_perturbed_images_are_of_models_and_not_of_their_ensemble(
+    data, weights, monkeypatch
+):
+    monkeypatch.setattr("agecli.evaluation.suite.align_pictures", middle)
+    suite = evaluate(
+        *weights, data=data, device="cpu", robustness=True,
+        gates=["aligned_exact>=0", "perturbed_exact<=-1"],
+    )  # fmt: skip
+    figure = suite.robustness["one"].figures()["perturbed_exact"]
+    assert suite.failures[0] == f"one: perturbed_exact is {figure:.4g}, not <= -1"
+    assert [text.split(": ")[0] for text in suite.failures] == ["one", "two"]
+    with pytest.raises(UsageError, match="one has no figure 'perturbed_exact'"):
+        evaluate(*weights, data=data, device="cpu", gates=["perturbed_exact>=0"])
 
 
 @pytest.mark.parametrize("sign", [">=", "<="])
@@ -108,7 +126,7 @@ def test_a_gate_of_no_figure_is_wrong_usage(figure):
 
 
 def by_decades(result):
-    """Give a model's answers in decades: the same ages, other groups."""
+    """Return a model's predictions in decades: equal ages, other groups."""
     scheme = Scheme.parse("decades")
     chances = np.random.default_rng(0).dirichlet(np.ones(len(scheme)), size=len(result.ages))
     scores = metrics.score(chances, result.ages, scheme, result.answered)
@@ -136,7 +154,7 @@ def test_models_of_different_groups_that_know_no_years_are_not_compared():
     ]  # fmt: skip
 
 
-def test_that_groups_differ_is_said():
+def test_that_groups_differ_is_reported():
     one, two = make_result("one", 1), by_decades(make_result("two", 2))
     assert "different age groups" in make_suite(one, two).caution
     assert make_suite(one, make_result("two", 2)).caution == ""

@@ -93,3 +93,7 @@ def test_robustness_is_laid_out_where_it_was_measured(tmp_path):
     card = model_card(metadata, "cnn.safetensors", "fp16", PARITY)
     assert "Exact group on 1,516 test images, perturbed:" in card
     assert "|  | as they are | aligned |" in card and "| blur 2 % | 50.0% | 60.0% |" in card
+    measured["robustness"]["coverage"] = {"as they are": {"clean": 0.91, "blur 2 %": 0.86}}
+    card = model_card(replace(metadata, metrics=measured), "cnn.safetensors", "fp16", PARITY)
+    assert "Exact group, and coverage of the age sets, on 1,516 test images" in card
+    assert "| blur 2 % | 50.0% | 60.0% | 86.0% |" in card

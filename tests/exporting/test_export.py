@@ -49,7 +49,7 @@ def truth(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_onnx_answers_as_the_model_for_batches_of_any_size(name: str, tmp_path: Path):
+def test_onnx_predicts_like_the_model_for_batches_of_any_size(name: str, tmp_path: Path):
     import onnxruntime
 
     source = write_model(
@@ -72,7 +72,7 @@ def test_onnx_answers_as_the_model_for_batches_of_any_size(name: str, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, source.name]
 
 
-def test_pt2_answers_as_the_model(cnn: Path, tmp_path: Path):
+def test_pt2_predicts_like_the_model(cnn: Path, tmp_path: Path):
     out = tmp_path / "cnn.pt2"
     export(cnn, out)
     extra = {"agecli": ""}
@@ -173,7 +173,7 @@ def test_int8_is_calibrated_and_loses_the_figures(cnn: Path, dataset_folder: Pat
     assert read_metadata(out) == replace(read_metadata(cnn), metrics={})
 
 
-def test_an_export_that_answers_otherwise_is_refused(
+def test_an_export_that_differs_is_refused(
     cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     other = write_model(tmp_path / "other.safetensors")  # of another temperature

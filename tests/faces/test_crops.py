@@ -17,7 +17,7 @@ PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 
 
 def placed(angle: float = 0, scale: float = 1, x: float = 0, y: float = 0) -> Face:
-    """Make a face whose points lie as in a chip that was turned, scaled and moved."""
+    """Return a face with the landmarks of a chip that was rotated, scaled and shifted."""
     similarity = Similarity(scale, angle, (x, y))
     return Face((0, 0, 1, 1), 0.9, 0.0, tuple(map(similarity, crops.CHIP_POINTS)))
 

@@ -16,7 +16,7 @@ from tests.benchmarks.faceless import faceless
 
 PORTRAIT = Path(__file__).parents[2] / "demo/examples/astronaut.jpg"
 FACE = (179, 83, 267, 171)
-"""Where her face is, found by eye to within a few pixels."""
+"""The box of her face, measured by eye to within a few pixels."""
 HEAD = (87, 83, 175, 171)
 """The same in a cut of 256 px around her head."""
 
@@ -55,7 +55,7 @@ def test_boxes_are_in_the_pictures_own_pixels(portrait: Image.Image, factor: flo
     assert close(tuple(v / factor for v in found[0].box), FACE)
 
 
-def test_finds_all_faces_the_largest_first(portrait: Image.Image):
+def test_detects_all_faces_the_largest_first(portrait: Image.Image):
     head = portrait.crop((92, 0, 348, 256))  # her face is at (87, 83) in it
     scene = Image.new("RGB", (900, 512), (120, 120, 120))
     scene.paste(head.resize((128, 128), Image.Resampling.BICUBIC), (20, 20))
@@ -66,14 +66,14 @@ def test_finds_all_faces_the_largest_first(portrait: Image.Image):
     assert close(boxes[1], (63.5, 61.5, 107.5, 105.5), 0.2)
 
 
-def test_finds_the_face_of_a_tight_crop(portrait: Image.Image):
+def test_detects_the_face_of_a_tight_crop(portrait: Image.Image):
     crop = portrait.crop((167, 71, 279, 183)).resize((200, 200), Image.Resampling.BICUBIC)
     (face,) = detect(crop)
     assert close(face.box, (21, 21, 179, 179), 0.2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (64, 64)])
-def test_finds_nothing_where_there_is_nothing(size: tuple[int, int]):
+def test_detects_nothing_where_there_is_nothing(size: tuple[int, int]):
     assert detect(Image.new("RGB", size, (90, 120, 150))) == []
 
 
@@ -86,7 +86,7 @@ def turned(portrait: Image.Image, tilt: float) -> tuple[Image.Image, tuple[float
 
 
 @pytest.mark.parametrize("tilt", [-45, -25, 25, 45])
-def test_finds_a_tilted_face_and_tells_its_angle(portrait: Image.Image, tilt: float):
+def test_detects_a_tilted_face_and_its_angle(portrait: Image.Image, tilt: float):
     picture, place = turned(portrait, tilt)
     (face,) = detect(picture)
     assert centre(face.box) == pytest.approx(place, abs=10)
@@ -95,7 +95,7 @@ def test_finds_a_tilted_face_and_tells_its_angle(portrait: Image.Image, tilt: fl
 
 
 @pytest.mark.parametrize("size", [40, 60])
-def test_finds_small_faces_in_a_large_picture(portrait: Image.Image, size: int):
+def test_detects_small_faces_in_a_large_picture(portrait: Image.Image, size: int):
     small = portrait.crop((92, 0, 348, 256)).resize((round(256 * size / 88),) * 2)
     scene = Image.new("RGB", (1600, 1200), (120, 130, 110))
     scene.paste(small, (1300, 900))
@@ -115,7 +115,7 @@ def test_each_face_of_a_tiled_picture_is_found_once(portrait: Image.Image):
 
 
 @pytest.mark.parametrize("cut", [(197, 0, 453, 256), (0, 94, 256, 350), (0, 0, 249, 256)])
-def test_finds_a_face_cut_by_the_border(portrait: Image.Image, cut: tuple[int, int, int, int]):
+def test_detects_a_face_cut_by_the_border(portrait: Image.Image, cut: tuple[int, int, int, int]):
     """A fifth of her face lies beyond the left or right border, an eighth beyond the upper."""
     (face,) = detect(portrait.crop(cut))
     place = tuple(at - corner for at, corner in zip(FACE, cut[:2] * 2, strict=True))
@@ -159,7 +159,7 @@ def test_no_look_at_a_picture_of_extreme_shape_is_large(
     assert all(height * width < 50_000 and max(height, width) <= 4096 for height, width in seen)
 
 
-def test_a_long_strip_is_answered(portrait: Image.Image):
+def test_a_long_strip_is_predicted(portrait: Image.Image):
     strip = Image.new("RGB", (9000, 256), (120, 120, 120))
     strip.paste(portrait.crop((92, 0, 348, 256)), (7000, 0))
     (face,) = detect(strip)
@@ -189,7 +189,7 @@ def test_the_number_of_closer_looks_is_bounded_and_none_is_dropped_for_it(
 
 
 def test_small_faces_beside_larger_ones_are_detected(portrait: Image.Image):
-    """In the first look one has 13 px, the others 8."""
+    """In the first pass one has 13 px, the others 8."""
     scene = Image.new("RGB", (4000, 3000), (120, 130, 110))
     head = portrait.crop((92, 0, 348, 256))
     for place, face in enumerate((80, 50, 50, 50)):
@@ -213,7 +213,7 @@ def test_crop_largest_for_prepare(portrait: Image.Image):
     assert 88 <= detector.crop_largest(scene).width <= 110  # not the half as large one
 
 
-def test_a_picture_that_was_decoded_smaller_is_answered_in_the_files_pixels(portrait):
+def test_a_picture_that_was_decoded_smaller_is_predicted_in_the_files_pixels(portrait):
     """Half of the file's sides were decoded: boxes are twice as large, and crops as they are."""
     halved = portrait.copy()
     halved.info["agecli reduced"] = 2

@@ -126,7 +126,7 @@ def test_a_worker_beside_others_uses_one_processor(monkeypatch: pytest.MonkeyPat
     cv2.setNumThreads(before)
 
 
-def test_thin_looks_are_not_answered_from_what_lay_in_memory():
+def test_thin_passes_do_not_return_stale_memory():
     for _ in range(8):
         for shape in ((2, 640), (10, 4096), (4096, 12), (50, 3000), (160, 160)):
             assert detector._run(np.full((*shape, 3), (90, 120, 150), np.uint8)) == []

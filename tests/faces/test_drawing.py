@@ -19,7 +19,7 @@ def draw(size: tuple[int, int], face: Face | None, lines: list[str] = TEXT) -> n
 
 
 def painted(pixels: np.ndarray) -> np.ndarray:
-    """Tell where (H, W) something was painted."""
+    """Return the mask (H, W) of painted pixels."""
     return (pixels != GROUND).any(axis=2)
 
 

@@ -1,4 +1,4 @@
-"""Whether pictures are framed as UTKFace's chips, by the shipped portrait."""
+"""Recognise images framed like UTKFace's chips, by the shipped portrait."""
 
 from pathlib import Path
 

@@ -18,21 +18,21 @@ SQUARE = (100, 100, 200, 200)
 
 
 def tilted(angle: float, score: float = 0.5) -> Face:
-    """Make a face whose points lie as in a chip that is turned."""
+    """Return a face with the landmarks of a rotated chip."""
     return Face(SQUARE, score, 0.0, tuple(map(Similarity(1, angle, (150, 150)), CHIP_POINTS)))
 
 
 def look(
     monkeypatch: pytest.MonkeyPatch, face: Face, *found: tuple[Box, float, list[Point]]
 ) -> tuple[Face | None, list[np.ndarray]]:
-    """Look again at a face where the network finds something; return what it was given, too."""
+    """Repeat a detection with a network that detects something; return its input, too."""
     given: list[np.ndarray] = []
     monkeypatch.setattr(detector, "_run", lambda pixels: given.append(pixels) or list(found))
-    return detector._look_again(IMAGE, face), given
+    return detector._detect_upright(IMAGE, face), given
 
 
 EXPECTED = (37.0, 37.0, 187.0, 187.0)
-"""Where a face is in a look of 224 px that shows 1.5 sides of its box."""
+"""The box of a face in a pass of 224 px that shows 1.5 sides of its box."""
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_a_look_that_enlarges_more_than_four_times_is_not_taken(monkeypatch, sid
 def look_closely(
     monkeypatch: pytest.MonkeyPatch, face: Face, *angles: float | None
 ) -> tuple[Face, int]:
-    """Look closely at a face that is seen at angles, or not; return how many looks were taken."""
+    """Confirm a face that is detected at angles, or not; return the number of passes."""
     script = [None if angle is None else tilted(angle, 0.6) for angle in angles]
     left = list(script)
-    monkeypatch.setattr(detector, "_look_again", lambda image, face: left.pop(0))
-    return detector._look_closely(IMAGE, face), len(script) - len(left)
+    monkeypatch.setattr(detector, "_detect_upright", lambda image, face: left.pop(0))
+    return detector._confirm_face(IMAGE, face), len(script) - len(left)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_detections_are_merged_before_and_after_they_are_looked_at(monkeypatch):
         return Face(SQUARE, face.score) if face.score > 0.75 else face
 
     monkeypatch.setattr(detector, "MOST", 3)
-    monkeypatch.setattr(detector, "_look_closely", closely)
+    monkeypatch.setattr(detector, "_confirm_face", closely)
     faces = [Face((200 * n, 0, 200 * n + 50, 50), 0.5 + n / 10) for n in range(5)]
     found = detector._confirm(IMAGE, [*faces, faces[4]], 0.6)
     assert looked == [0.9, 0.8, 0.7]
@@ -133,7 +133,7 @@ def test_detections_are_merged_before_and_after_they_are_looked_at(monkeypatch):
 
 def test_a_hundred_detections_are_looked_at_closely_and_the_others_kept(monkeypatch):
     looked = []
-    monkeypatch.setattr(detector, "_look_closely", lambda image, face: looked.append(face) or face)
+    monkeypatch.setattr(detector, "_confirm_face", lambda image, face: looked.append(face) or face)
     faces = [Face((60 * n, 0, 60 * n + 50, 50), 0.9) for n in range(105)]
     assert detector._confirm(IMAGE, faces, 0.6) == faces
     assert looked == faces[:100]

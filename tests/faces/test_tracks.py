@@ -27,7 +27,7 @@ def test_order_does_not_matter_where_faces_are_close():
         assert tracker.update(1, [box(30), box(90)][::order])[0] == [1, 2][::order]
 
 
-def test_a_missed_face_is_found_again_and_a_gone_one_given_up():
+def test_a_missed_face_is_found_again_and_a_gone_one_dropped():
     tracker = Tracker()
     tracker.update(0, [box(0), box(500)])
     later = GONE_AFTER - 0.1
@@ -38,7 +38,7 @@ def test_a_missed_face_is_found_again_and_a_gone_one_given_up():
 
 
 def test_at_a_cameras_rate_a_trembling_box_keeps_its_number_while_it_is_hidden():
-    """From frame to frame it moves by 4 px, to and fro: a speed of 120 px/s that it has not."""
+    """From frame to frame it jitters by 4 px: a speed of 120 px/s that it does not have."""
     tracker = Tracker()
     for frame in range(31):
         assert tracker.update(frame / 30, [box(4 * (frame % 2))])[0] == [1]
@@ -60,7 +60,7 @@ def test_boxes_that_share_a_tenth_are_one_face():
         assert tracker.update(1, [box(moved, side=110)])[0] == [number]
 
 
-def test_a_face_is_given_up_after_two_and_a_half_seconds():
+def test_a_face_is_dropped_after_two_and_a_half_seconds():
     tracker = Tracker()
     tracker.update(10, [box(0)])
     assert tracker.update(12.4, [])[1] == []
@@ -69,7 +69,7 @@ def test_a_face_is_given_up_after_two_and_a_half_seconds():
 
 
 def follows(seen: dict[float, tuple[float, float]], last: float, x: float, y: float) -> bool:
-    """Tell whether a face of 40 px, seen at times and places, is expected around a place."""
+    """Return whether a face of 40 px, seen at times and places, is expected around a place."""
     answers = []
     for right, down in ((20, 0), (-20, 0), (0, 20), (0, -20), (0, 0)):  # 30 px would be too far
         tracker = Tracker()

@@ -14,7 +14,7 @@ CHANGES = ("replace", "rename", "mkdir", "unlink", "rmdir")
 def at_change(number: int, act: Callable[[str], None], *, once: bool = True) -> None:
     """Act in front of the call of this number, from 0, that changes files; else at all from it on.
 
-    Calls are those of `CHANGES`, and those that open a file to write. `act` hears of the path, and
+    Calls are those of `CHANGES`, and those that open a file to write. `act` receives the path, and
     may raise in its stead, or end the process. For this process alone, and for good.
     """
     left = number

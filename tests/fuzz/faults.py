@@ -75,7 +75,7 @@ def _few_files(rng: Random) -> Callable[[], None]:
 
 
 def _failing_calls(rng: Random) -> Callable[[], None]:
-    """From the n-th call that changes files, they fail."""
+    """From the n-th call on, calls that change files fail."""
     number = rng.choice((errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS))
     first = rng.randrange(12)
 

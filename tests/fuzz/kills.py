@@ -1,4 +1,4 @@
-"""Commands killed at any moment: what was finished stays, and the same command goes on."""
+"""Commands killed at any moment: finished work stays, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fuzz.watch import Outcome, run
 
 BATCH = 1
 LIMIT = 120.0
-"""Seconds for the command that goes on after a kill."""
+"""Seconds for the command that resumes after a kill."""
 
 
 def check(seeds: range, toys: Toys, folder: Path) -> Iterator[tuple[int | None, str]]:

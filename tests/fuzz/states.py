@@ -1,4 +1,4 @@
-"""Mutated runs, data sets, settings and studies: a command goes on, or says in a line why not."""
+"""Mutated runs, data sets, settings and studies: a command continues, or says in a line why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is broken: small whole pictures, data sets, weights, runs and studies, made once."""
+"""Inputs to break: small intact images, data sets, weights, runs and studies, made once."""
 
 from __future__ import annotations
 

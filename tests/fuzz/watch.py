@@ -17,9 +17,9 @@ HANG = 20.0
 MOST_MEMORY = 1.5 * 2**30
 """Bytes that a command and its workers may hold."""
 NOTED = ("Traceback (most recent", "internal error", "Segmentation fault", "terminate called")
-"""What no command may ever print."""
+"""Texts that no command may ever print."""
 NOTES = ("agecli: warning: ", "has the predictions so far")
-"""What may stand beside the one line of an error."""
+"""Lines allowed beside the single line of an error."""
 GOOD_CODES = (0, 1, 2, 3, 130)
 _POLL = 0.05
 _memory = 0
@@ -120,7 +120,7 @@ class _Reader:
         self._end, self._data = end, bytearray()
 
     def read(self) -> None:
-        """Take what is there."""
+        """Read what is available."""
         with suppress(BlockingIOError):
             while some := os.read(self._end, 1 << 16):
                 self._data += some

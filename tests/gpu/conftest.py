@@ -14,7 +14,7 @@ from tests.models.backbones import save_backbone
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
-    """Give the device of --device, or skip where it is not here."""
+    """Return the device of --device, or skip where it is not here."""
     name = request.config.getoption("--device")
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device; --device cpu runs these on the CPU")
@@ -31,7 +31,7 @@ def cuda(device: str) -> str:
 
 @pytest.fixture(scope="module")
 def shallow() -> Iterator[None]:
-    """Make resnet18 one of a block per stage: half the weights, and half the time."""
+    """Reduce resnet18 to one block per stage: half the weights, and half the time."""
     from agecli.models.resnet import DEPTHS, BasicBlock
 
     with pytest.MonkeyPatch.context() as patch:
@@ -41,7 +41,7 @@ def shallow() -> Iterator[None]:
 
 @pytest.fixture
 def exact() -> Iterator[None]:
-    """Have a GPU multiply fp32 as fp32: its convolutions take TF32, of 10 bits, by default."""
+    """Make a GPU multiply fp32 as fp32: its convolutions take TF32, of 10 bits, by default."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
@@ -50,7 +50,7 @@ def exact() -> Iterator[None]:
 
 @pytest.fixture
 def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the CPU resize numbers as a GPU does: bytes, which it can, it rounds on the way."""
+    """Make the CPU resize floats like a GPU: bytes, which it can, it rounds on the way."""
     from agecli.data import batches
 
     resize = batches.resize
@@ -59,7 +59,7 @@ def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def backbone(device: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a small random DINOv2, saved as the hub's are."""
+    """Return a small random DINOv2, saved like those of the hub."""
     return save_backbone(tmp_path_factory.mktemp("backbone"))
 
 
@@ -68,5 +68,5 @@ def toys(
     device: str, shallow: None, backbone: Path, dataset_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Toys:  # fmt: skip
-    """Give toy trainings on the device."""
+    """Return toy trainings on the device."""
     return Toys(device, dataset_folder, backbone, tmp_path_factory.mktemp("toys"))

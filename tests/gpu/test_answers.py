@@ -24,13 +24,13 @@ TOLERANCE = 5e-3
 def weights(
     request: pytest.FixtureRequest, toys: Toys, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Give a model that was trained on the device, and tells faces from each other."""
+    """Return a model trained on the device, which distinguishes faces."""
     folder = tmp_path_factory.mktemp("answers") / "run"
     return run_training(toys.config(request.param), folder).best
 
 
 def predict(weights: Path, device: str) -> tuple[np.ndarray, list[float | None]]:
-    """Give the probabilities (N, groups) and the ages that a model answers for face crops."""
+    """Return the probabilities (N, groups) and the ages that a model predicts for face crops."""
     faces = [draw_face(age, age) for age in SPREAD_AGES]
     rows = list(Predictor([weights], device=device, crops=True).predict(faces))
     assert [row.status for row in rows] == ["ok"] * len(faces)

@@ -33,7 +33,7 @@ def cached(toys: Toys, place: str, folder: Path, view: int = 0, **settings) -> T
 
 
 def error(found: Tensor, expected: Tensor) -> Tensor:
-    """Give the length of each image's error, as a share of its features' length: (N,)."""
+    """Return the length of each image's error, as a share of its features' length: (N,)."""
     assert found.device.type == expected.device.type == "cpu"
     return (found - expected).norm(dim=1) / expected.norm(dim=1)
 

@@ -62,7 +62,7 @@ def test_without_a_budget_the_options_that_help_are_named(clean, toys: Toys, tmp
         run_training(toys.config("cnn", **LARGE), tmp_path / "run", Limit())
 
 
-def test_with_a_budget_half_the_micro_batch_goes_on(clean, toys: Toys, tmp_path: Path):
+def test_with_a_budget_half_the_micro_batch_resumes(clean, toys: Toys, tmp_path: Path):
     listener = Listener()
     config = toys.config("cnn", **LARGE, vram_budget="900MB")
     run = run_training(config, tmp_path / "run", listener)

@@ -21,7 +21,7 @@ Plain = tuple[str, Run]
 def plain(
     request: pytest.FixtureRequest, toys: Toys, tmp_path_factory: pytest.TempPathFactory
 ) -> Plain:
-    """Give a kind of training, and its run in fp32."""
+    """Return a kind of training, and its run in fp32."""
     folder = tmp_path_factory.mktemp("plain") / "run"
     return request.param, run_training(toys.config(request.param), folder)
 

@@ -28,7 +28,7 @@ class Toys:
     folder: Path
 
     def config(self, kind: str, **settings: Any) -> TrainConfig:
-        """Give the settings of a kind of training, which these can change."""
+        """Return the settings of a kind of training, with changes."""
         # So few images, changed wildly, would not be learnt in three epochs.
         common = dict(
             data=str(self.dataset), device=self.device, batch_size=16, epochs=3, ema=0.9,
@@ -66,13 +66,13 @@ def run_training(config: TrainConfig, folder: Path, observer: Observer | None = 
 
 
 def resume(run: Run) -> None:
-    """Go on with a run in a process that knows of it by its folder alone."""
+    """Resume a run in a process that knows only its folder."""
     run, config = Run.open(run.folder)
     _trainer(config).train(config, run, score=False)
 
 
 def losses(run: Run) -> list[tuple[float, float]]:
-    """Give the training and the validation loss of each epoch."""
+    """Return the training and the validation loss of each epoch."""
     return [(epoch.train_loss, epoch.val.loss) for epoch in run.history()]
 
 

@@ -88,7 +88,7 @@ def test_it_is_found_for_just_its_members(paths: list[Path], fitted: Fitted):
     assert "other models (two.safetensors, one.safetensors)" in find_fitted([*paths, other]).note
 
 
-def test_members_are_told_by_their_names(paths: list[Path], fitted: Fitted):
+def test_members_are_recognised_by_their_names(paths: list[Path], fitted: Fitted):
     one, two = draw(1, 3), draw(2, 3)
     joint = fitted.combine(paths, [one, two])
     np.testing.assert_allclose(joint.groups, combine([one, two], [0.25, 0.5]).groups)
@@ -104,7 +104,7 @@ def test_none_is_found_without_a_file_or_in_several_folders(paths: list[Path], t
     assert find_fitted([paths[0], paths[1].rename(away / paths[1].name)]) == (None, None, "")
 
 
-def test_what_has_changed_is_said_in_a_line(paths: list[Path], fitted: Fitted):
+def test_what_has_changed_is_reported_in_a_line(paths: list[Path], fitted: Fitted):
     paths[1].write_bytes(b"other weights")
     found = find_fitted(paths)
     assert found.fitted is None
@@ -132,7 +132,7 @@ def test_what_has_changed_is_said_in_a_line(paths: list[Path], fitted: Fitted):
         ({"sets": {"shares": [0.5, 0.5], "groups": [[0.1, 0.2, 0.3]] * 3}}, "sets: 2 shares"),
     ],
 )
-def test_a_file_that_cannot_be_is_said_and_not_used(paths, fitted, changes, words):
+def test_a_file_that_cannot_be_is_reported_and_not_used(paths, fitted, changes, words):
     file = paths[0].with_name(FILE)
     plain = json.loads(file.read_text())
     if changes.keys() & plain["members"][0].keys():
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_is_said_and_not_used(paths, fitted, changes, word
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{" * 10**5, b'{"format": 1}'])
-def test_what_is_no_ensemble_is_said_and_not_used(paths, content):
+def test_what_is_not_an_ensemble_is_reported_and_not_used(paths, content):
     paths[0].with_name(FILE).write_bytes(content)
     found = find_fitted(paths)
     assert found.fitted is None and found.note and len(found.note) < 600

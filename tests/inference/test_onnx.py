@@ -105,7 +105,7 @@ def set_side(graph: Any) -> None:
     ("change", "reason"),
     [(set_side, r"takes .*64.*, not images of 32 px"),
      (lambda graph: setattr(graph.input[0].type.tensor_type, "elem_type", 1), "cannot be run"),
-     (lambda graph: graph.output.pop(), "answers .*, not 101 years"),
+     (lambda graph: graph.output.pop(), "returns .*, not 101 years"),
      (lambda graph: graph.node.pop(), "cannot be run"),
      (hold_elsewhere, "cannot be run")],
 )  # fmt: skip

@@ -115,7 +115,7 @@ def test_probabilities_are_the_models_on_the_cropped_face(toy: Path, align: str)
     np.testing.assert_allclose(list(row.probabilities.values()), truth, atol=2e-3)
 
 
-def test_a_tilted_face_is_answered_as_the_upright_one(toy: Path):
+def test_a_tilted_face_is_predicted_like_the_upright_one(toy: Path):
     image = Image.open(PORTRAIT).convert("RGB")
     turned = image.rotate(-20, Image.Resampling.BICUBIC, center=(223, 123))
     upright, tilted = Predictor([toy], device="cpu").predict([image, turned])
@@ -205,7 +205,7 @@ def test_kinds_of_picture(toy: Path, tmp_path: Path, kind: str):
         assert other.probability == pytest.approx(plain.probability, abs=0.05)
 
 
-def test_several_models_answer_for_each_face(toy: Path, folder: Path, tmp_path: Path):
+def test_several_models_predict_each_face(toy: Path, folder: Path, tmp_path: Path):
     years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)
     scene = Image.new("RGB", (1100, 512))
     scene.paste(Image.open(PORTRAIT), (0, 0))
@@ -288,7 +288,7 @@ def test_streams_in_constant_memory(toy: Path):
     assert peak < 3e6  # the 400 pictures are 12 MB
 
 
-def test_a_batch_is_answered_when_it_is_full_of_faces_or_of_pictures_without(toy: Path):
+def test_a_batch_is_predicted_when_it_is_full_of_faces_or_of_pictures_without(toy: Path):
     drawn = 0
 
     def endless(size: int):
@@ -420,7 +420,7 @@ def test_weights_of_an_earlier_detector_answer_as_those_of_the_present_one(
     assert rows[0] == rows[1]
 
 
-def test_answers_of_nan_are_an_error(tmp_path: Path):
+def test_predictions_of_nan_are_an_error(tmp_path: Path):
     model = CNN(outputs=8, image_size=32)
     nn.init.constant_(model.head[-1].bias, float("nan"))
     save_weights(tmp_path / "nan.safetensors", model.state_dict(), toy_metadata())
@@ -469,7 +469,7 @@ def test_freed_memory_is_kept_wherever_a_model_is_loaded(toy: Path, monkeypatch)
 
 
 @pytest.mark.parametrize("better", [True, False])
-def test_a_fitted_ensemble_answers_before_or_after_its_models(
+def test_a_fitted_ensemble_comes_before_or_after_its_models(
     toy: Path, tmp_path: Path, better: bool
 ):
     years = write_toy(tmp_path / "years.safetensors", size=48, outputs=101)

@@ -13,7 +13,8 @@ def test_every_value_stands_under_its_name():
     face = Face((1, 2, 31, 32), 0.9, 4.5)
     seen = Prediction(
         "a.mp4", face, "cnn", "0-2", 0.8, {"0-2": 0.8, "4-6": 0.2}, 2.6, ("0-2", "4-6"),
-        False, ("0-2", "4-6"), 1, 5, 0.9, True, False, track=Track(3, 8, 0.5, 4.0, 1.5),
+        False, ("0-2", "4-6"), 1, 5, 0.9, False, ("small", "dark"), False,
+        track=Track(3, 8, 0.5, 4.0, 1.5),
     )  # fmt: skip
     none = Prediction("b.jpg", status="unreadable", error="cut short")
     text = io.StringIO()
@@ -29,7 +30,7 @@ def test_every_value_stands_under_its_name():
     ]  # fmt: skip
     assert [first[n] for n in ("p 0-2", "p 4-6", "p 60+", "status")] == ["0.8", "0.2", "", "ok"]
     assert (first["between"], first["torn"]) == ("0-2/4-6", "False")
-    ends = [first[name] for name in ("set", "age_low", "age_high", "coverage", "sure")]
-    assert ends == ["0-2/4-6", "1", "5", "0.9", "True"]
+    ends = [first[name] for name in ("set", "age_low", "age_high", "coverage", "sure", "flaws")]
+    assert ends == ["0-2/4-6", "1", "5", "0.9", "False", "small/dark"]
     assert first["seen"] == "False" and second["seen"] == ""
     assert {name for name in COLUMNS if second[name]} == {"source", "status", "error"}

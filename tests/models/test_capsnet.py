@@ -116,7 +116,7 @@ def test_checkpointing_and_memory_layout_change_nothing():
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
 
 
-def test_folding_changes_no_answer():
+def test_folding_changes_no_output():
     model = build().train()
     model(images(count=16))  # moves the running statistics
     model.eval()

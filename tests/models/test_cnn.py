@@ -31,7 +31,7 @@ def test_has_the_size_of_the_described_network():
     assert sum(isinstance(m, nn.Dropout) for m in model.modules()) == 2
 
 
-def test_channels_last_gives_the_same_answer():
+def test_channels_last_gives_the_same_output():
     torch.manual_seed(0)
     model = CNN(outputs=8, image_size=32).eval()
     x = torch.randn(2, 3, 32, 32)
@@ -69,7 +69,7 @@ def test_checkpointing_stores_less_for_the_backward_pass():
     assert counts[1] < 0.5 * counts[0]
 
 
-def test_folding_changes_no_answer():
+def test_folding_changes_no_output():
     torch.manual_seed(0)
     model = CNN(outputs=8, image_size=32).train()
     model(torch.randn(16, 3, 32, 32))  # moves the running statistics

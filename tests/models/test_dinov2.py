@@ -41,7 +41,7 @@ def test_forward_is_that_of_transformers(folder: Path, side: int):
     assert expected.last_hidden_state.std() > 0.1  # not all the same
 
 
-def test_registers_are_no_patches(with_registers: Path):
+def test_registers_are_not_patches(with_registers: Path):
     from transformers import Dinov2WithRegistersModel
 
     theirs = Dinov2WithRegistersModel.from_pretrained(with_registers).eval()

@@ -28,7 +28,7 @@ from agecli.models.hub import find_backbone, imagenet_state, read_state
 NAME, COMMIT = "owner/tiny", "0123456789abcdef0123456789abcdef01234567"
 REFUSED = "http://127.0.0.1:9"
 SOON = 30
-"""Seconds: what is not given up takes minutes; a loaded machine may need more than the deadline."""
+"""Seconds: without the deadline it takes minutes; a loaded machine may exceed the deadline."""
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
 
@@ -100,13 +100,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """Take connections and never answer."""
+    """Accept connections and never respond."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def serve_repository(server: Server, folder: Path) -> None:
-    """Answer as the hub does for a repository that has, besides, a pickle of its weights."""
+    """Respond like the hub for a repository that also has a pickle of its weights."""
     sizes = []
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     for name, content in (files | {"pytorch_model.bin": b"a pickle"}).items():
@@ -182,7 +182,7 @@ def find(tmp_path: Path) -> Find:
 
 
 def fill_cache(tmp_path: Path, backbone: Path, *names: str) -> Path:
-    """Lay out the hub's cache by hand, as a download leaves it; returns the snapshot."""
+    """Create the hub's cache by hand, as after a download; return the snapshot."""
     repository = tmp_path / "hf/hub/models--owner--tiny"
     snapshot = repository / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -264,7 +264,7 @@ def test_offline_asks_nobody(find: Find, server: Server, variable: str):
     assert server.asked == []
 
 
-def test_a_refused_connection_is_said_with_the_ways_on(find: Find):
+def test_a_refused_connection_is_reported_with_the_ways_on(find: Find):
     answer = find(NAME, "v1")
     assert answer["kind"] == "WeightsError"
     assert f"{NAME} (revision v1)" in answer["error"]
@@ -275,7 +275,7 @@ def test_a_refused_connection_is_said_with_the_ways_on(find: Find):
     assert answer["said"] == []
 
 
-def test_a_hub_that_never_answers_is_given_up(find: Find, black_hole: str):
+def test_a_hub_that_never_answers_is_abandoned(find: Find, black_hole: str):
     answer = find(NAME, endpoint=black_hole)
     assert "cannot be reached" in answer["error"]
     assert hub.DEADLINE - 0.5 < answer["seconds"] < SOON
@@ -304,7 +304,7 @@ def test_a_hub_that_declines_is_named_with_its_answer(find: Find, server: Server
     assert answer["seconds"] < SOON
 
 
-def test_a_backbone_is_fetched_once_and_without_its_pickle(find: Find, server: Server, backbone):
+def test_a_backbone_is_downloaded_once_and_without_its_pickle(find: Find, server: Server, backbone):
     serve_repository(server, backbone)
     answer = find(NAME, endpoint=server.url)
     assert answer["revision"] == COMMIT
@@ -322,7 +322,7 @@ def test_a_repository_without_config_is_refused(find: Find, server: Server, back
     assert "no config.json of owner/tiny" in find(NAME, endpoint=server.url)["error"]
 
 
-def test_a_fetch_that_breaks_off_is_one_line(backbone, monkeypatch, server: Server, tmp_path):
+def test_a_download_that_breaks_off_is_one_line(backbone, monkeypatch, server: Server, tmp_path):
     import huggingface_hub
 
     def full(*_: Any, local_files_only: bool, **__: Any) -> str:
@@ -346,14 +346,14 @@ def test_a_fetch_that_breaks_off_is_one_line(backbone, monkeypatch, server: Serv
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give torch hub an empty cache of its own."""
+    """Set an empty cache for torch hub."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     return tmp_path / "hub/checkpoints"
 
 
 @pytest.fixture
 def publish(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
-    """Have a file served as torchvision's resnet18, under a name with its hash, which is given."""
+    """Serve a file as torchvision's resnet18, under a name with its hash, which is returned."""
     from torchvision.models import ResNet18_Weights
 
     monkeypatch.setenv("NO_PROXY", "*")
@@ -398,7 +398,7 @@ def test_cached_imagenet_weights_need_no_network(checkpoints, monkeypatch, arch:
     assert_same(imagenet_state(arch))
 
 
-def test_imagenet_weights_are_fetched_once_in_silence(checkpoints, publish, server, capfd):
+def test_imagenet_weights_are_downloaded_once_in_silence(checkpoints, publish, server, capfd):
     name = publish(STATE)
     said: list[str] = []
     assert_same(imagenet_state("resnet18", said.append))
@@ -457,7 +457,7 @@ def test_an_unreachable_host_of_imagenet_weights(checkpoints, publish, black_hol
     assert_unreachable(publish(STATE, black_hole), black_hole)
 
 
-def test_a_name_look_up_that_hangs_is_given_up(checkpoints, publish, monkeypatch):
+def test_a_name_look_up_that_hangs_is_abandoned(checkpoints, publish, monkeypatch):
     over = threading.Event()
     monkeypatch.setattr(hub, "DEADLINE", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
@@ -537,7 +537,9 @@ def test_another_suffix_is_a_wrong_option(tmp_path: Path):
         read_state(tmp_path / "weights.bin")
 
 
-def test_whether_the_hub_can_be_reached_is_said_with_the_reason(server, black_hole, monkeypatch):
+def test_whether_the_hub_can_be_reached_is_reported_with_the_reason(
+    server, black_hole, monkeypatch
+):
     from huggingface_hub import constants
 
     from agecli.models.hub import why_unreachable

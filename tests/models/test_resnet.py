@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of 
 
 
 def shake(module: nn.Module) -> nn.Module:
-    """Give every batch norm weights and statistics that a fresh one has not."""
+    """Set every batch norm to weights and statistics that a fresh one does not have."""
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor, low, high in [
@@ -27,7 +27,7 @@ def shake(module: nn.Module) -> nn.Module:
 
 
 def torchvision_features(network: nn.Module, x: Tensor) -> Tensor:
-    """Give what torchvision's network has in front of its average pooling."""
+    """Return torchvision's features before its average pooling."""
     kept = []
     network.avgpool.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
     network(x)
@@ -101,7 +101,7 @@ def test_answers_are_the_heads_of_the_bodys_features():
 
 
 @pytest.mark.parametrize("arch", list(DEPTHS))
-def test_folding_changes_no_answer(arch: str):
+def test_folding_changes_no_output(arch: str):
     torch.manual_seed(0)
     model = shake(ResNet(outputs=8, arch=arch)).eval()
     x = torch.randn(2, 3, 64, 64)
@@ -149,7 +149,7 @@ def test_checkpointing_stores_less_for_the_backward_pass():
     assert counts[1] < 0.5 * counts[0]
 
 
-def test_channels_last_gives_the_same_answer():
+def test_channels_last_gives_the_same_output():
     torch.manual_seed(0)
     model = shake(ResNet(outputs=8, arch="resnet18")).eval()
     x = torch.randn(2, 3, 64, 64)

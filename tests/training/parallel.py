@@ -1,4 +1,4 @@
-"""What test_parallel.py has several processes do, and one for comparison; run as a module.
+"""Run by several processes for test_parallel.py, and by one for comparison; a module.
 
 python -m tests.training.parallel DATASET OUT, under RANK, WORLD_SIZE and so on.
 """
@@ -63,7 +63,7 @@ def exact_input(images, size, mean, std, *augmentation):
 def run_training(config: TrainConfig, folder: Path, trainer=pytorch) -> None:
     """Train; several processes are stopped after an epoch, and go on, as one need not.
 
-    Not where only the first process hears of epochs, those of the heads.
+    Except for heads, whose epochs only the first process receives.
     """
     run = distributed.from_main(lambda: Run.create(folder, config))
     if distributed.world() > 1 and trainer is not transformers:
@@ -74,7 +74,7 @@ def run_training(config: TrainConfig, folder: Path, trainer=pytorch) -> None:
 
 
 def extract_features(config: Dinov2Config, out: Path) -> None:
-    """Cache an augmented view in a folder; one process is stopped on the way, and goes on."""
+    """Cache an augmented view in a folder; one process is stopped on the way, and resumes."""
     config = replace(config, batch_size=24)
     out.mkdir(exist_ok=True)
     dataset = replace(open_dataset(Path(config.data)), folder=out)

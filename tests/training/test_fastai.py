@@ -98,7 +98,7 @@ def watch(config: ResNetConfig, folder: Path) -> tuple[Run, Snapshots]:
 
 @pytest.fixture(scope="module", autouse=True)
 def shallow() -> Iterator[None]:
-    """Make resnet18 one of a block per stage: half the weights, and half the time."""
+    """Reduce resnet18 to one block per stage: half the weights, and half the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
         yield
@@ -106,7 +106,7 @@ def shallow() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a random body as torchvision saves one; its older files had no counts of batches."""
+    """Return a random body in the form of torchvision; its older files had no counts of batches."""
     from torchvision.models import resnet
 
     torch.manual_seed(3)
@@ -156,7 +156,7 @@ def test_a_run_trains_its_head_then_all_layers(
 
 
 def validation_loss(run: Run, state: dict[str, torch.Tensor]) -> float:
-    """Give the loss, without weights, of a state on the validation images."""
+    """Return the loss, without weights, of a state on the validation images."""
     from agecli.training.objectives import make_objective
 
     _, config = Run.open(run.folder)
@@ -261,7 +261,7 @@ def test_only_wild_augmentation_changes_colours(dataset_folder: Path, augment: s
 
 @pytest.fixture(scope="module")
 def whole(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory, pretrained: Path) -> Run:
-    """Give a run of two phases, two epochs each, that nothing interrupted."""
+    """Return a run of two phases, two epochs each, that nothing interrupted."""
     config = small(dataset_folder, init=str(pretrained), freeze_epochs=2, epochs=2)
     return run_training(config, tmp_path_factory.mktemp("whole") / "run")
 
@@ -384,7 +384,7 @@ def test_our_own_weights_file_gives_its_body(whole: Run, dataset_folder: Path, t
     assert not torch.equal(first["head.8.weight"], given["head.8.weight"].float())
 
 
-def test_a_run_of_ours_is_gone_on_from_and_told_in_the_file(
+def test_a_run_of_ours_is_continued_and_recorded_in_the_file(
     whole: Run, dataset_folder: Path, tmp_path: Path
 ):
     config = small(dataset_folder, init=str(whole.folder), freeze_epochs=0, rate_ratio=1.0)
@@ -485,7 +485,7 @@ def test_a_found_rate_outlives_running_out_of_memory(
 
 
 def script_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Have the epochs' validation give these losses."""
+    """Make the epochs' validation return these losses."""
     given = iter(losses)
     monkeypatch.setattr(Session, "validate_all", lambda *_: Validation(next(given)))
 
@@ -610,7 +610,7 @@ def test_a_single_image_is_too_few_for_batch_norm(dataset_folder: Path, tmp_path
         train(config, Run.create(tmp_path / "run", config))
 
 
-def test_a_run_goes_on_without_the_weights_it_started_from(dataset_folder: Path, tmp_path: Path):
+def test_a_run_resumes_without_the_weights_it_started_from(dataset_folder: Path, tmp_path: Path):
     start = tmp_path / "start.pth"
     torch.save(Body("resnet18").state_dict(), start)
     config = small(dataset_folder, init=str(start), freeze_epochs=1, epochs=1)

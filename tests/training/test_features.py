@@ -33,7 +33,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dataset(dataset_folder: Path, tmp_path: Path) -> Dataset:
-    """Give the drawn faces with a folder of their own for the cache."""
+    """Return the drawn faces with a folder of their own for the cache."""
     return replace(open_dataset(dataset_folder), folder=tmp_path)
 
 
@@ -69,7 +69,7 @@ def test_a_second_run_computes_nothing(monkeypatch, model, dataset, config):
     assert seen == []
 
 
-def test_a_stopped_computation_goes_on_at_the_next_row(monkeypatch, model, dataset, config):
+def test_a_stopped_computation_resumes_at_the_next_row(monkeypatch, model, dataset, config):
     rows = dataset.rows("train")[:50]
     whole = cached_features(model, dataset, rows, replace(config, batch_size=10), CPU).clone()
     (file,) = (dataset.folder / "features").iterdir()
@@ -219,7 +219,7 @@ def test_double_precision_is_kept(model, dataset, config):
     assert cached_features(model.double(), dataset, rows, config, CPU).dtype == torch.float64
 
 
-def test_features_that_are_no_numbers_are_not_kept(model, dataset, config):
+def test_features_that_are_not_numbers_are_not_kept(model, dataset, config):
     from agecli.errors import TrainingError
 
     with torch.no_grad():

@@ -41,7 +41,7 @@ def test_a_constant_feature_stays_finite():
 
 @pytest.fixture
 def parts(dataset_folder: Path, tmp_path: Path):
-    """Give all that a sweep needs, in double precision and without dropout."""
+    """Return all that a sweep needs, in double precision and without dropout."""
     folder = save_backbone(tmp_path / "backbone")
     config = Dinov2Config(backbone=str(folder), data=str(dataset_folder), dropout=0.0)
     config = settle(config, announce=print, dry=False)

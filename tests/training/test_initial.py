@@ -1,4 +1,4 @@
-"""What a training knows of the weights it begins with or learns from."""
+"""Initial weights and teachers of a training: finding and checking them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_a_file_of_a_newer_agecli_is_ours_and_cannot_be_begun_with(
         check_split("--init", weights, CnnConfig(data=str(dataset_folder)))
 
 
-def test_a_folder_without_weights_is_said(tmp_path: Path):
+def test_a_folder_without_weights_is_reported(tmp_path: Path):
     with pytest.raises(WeightsError, match="No weights file"):
         own_weights(str(tmp_path))
 
@@ -67,7 +67,7 @@ def test_of_a_folder_of_several_one_must_be_named(weights: Path, tmp_path: Path)
 
 
 def test_a_run_that_has_begun_knows_what_came_before(weights: Path, tmp_path: Path):
-    """What it began with may be another training's by the time it is resumed, or gone."""
+    """Its initial weights may be overwritten or gone by the time it is resumed."""
     run = Run(tmp_path / "second")
     (run.folder / "last").mkdir(parents=True)
     write_model(run.best, "cnn", training={"before": {"seconds": 60}})

@@ -12,7 +12,7 @@ from tests.training.parallel import run_all
 
 @pytest.fixture(scope="module")
 def one(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give what one process leaves."""
+    """Return the results of one process."""
     out = tmp_path_factory.mktemp("one")
     run_all(dataset_folder, out)
     return out
@@ -20,7 +20,7 @@ def one(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(one: Path, dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give what two processes leave."""
+    """Return the results of two processes."""
     out = tmp_path_factory.mktemp("two")
     results = launch("-m", "tests.training.parallel", dataset_folder, out)
     assert [result.returncode for result in results] == [0, 0], [r.stderr for r in results]

@@ -1,4 +1,4 @@
-"""Where a PyTorch training begins."""
+"""The start of a PyTorch training."""
 
 import json
 from dataclasses import replace
@@ -89,7 +89,7 @@ def test_weights_that_do_not_fit_are_refused(first: Run, dataset_folder: Path, t
     assert np.isfinite(history(first)[-1]["val_loss"])  # the weights themselves are sound
 
 
-def test_what_cannot_be_begun_with_is_said_before_a_run_is_made(
+def test_what_cannot_be_begun_with_is_reported_before_a_run_is_made(
     first: Run, dataset_folder: Path, tmp_path: Path, cli: Cli
 ):
     other = {"cnn": "capsnet", "capsnet": "cnn"}[read_metadata(first.best).model]

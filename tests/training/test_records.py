@@ -1,4 +1,4 @@
-"""What a training tells of itself, as files of this and of earlier versions keep it."""
+"""Records of a training, as files of this and of earlier versions store them."""
 
 import json
 

@@ -130,7 +130,7 @@ def test_a_pickle_in_place_of_the_state_is_not_run(tmp_path: Path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_what_is_no_run_is_named(tmp_path: Path):
+def test_what_is_not_a_run_is_named(tmp_path: Path):
     with pytest.raises(TrainingError, match="No run in"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text("{")
@@ -147,7 +147,7 @@ def test_what_is_no_run_is_named(tmp_path: Path):
         Run.open(tmp_path)
 
 
-def test_another_number_of_processes_cannot_go_on():
+def test_another_number_of_processes_cannot_resume():
     check_world({"history": []})
     check_world({"history": [], "world": 1})
     with pytest.raises(TrainingError, match="start 4, or a new run"):

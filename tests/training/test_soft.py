@@ -64,7 +64,7 @@ def small(dataset: Path, soft: Path, **settings) -> CnnConfig:
     )  # fmt: skip
 
 
-def test_a_run_goes_on_with_the_same_file_alone(dataset_folder: Path, tmp_path: Path):
+def test_a_run_resumes_with_the_same_file_alone(dataset_folder: Path, tmp_path: Path):
     path = write_oldest(tmp_path / "soft.csv", dataset_folder)
     run = train(small(dataset_folder, path), run=tmp_path / "run").run
     resume(run)

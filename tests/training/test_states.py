@@ -1,4 +1,4 @@
-"""What a run's state must be to be put back: its own model's, shape by shape."""
+"""A run's state is restored only if it is its own model's, shape by shape."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_an_optimisers_own_state_fits_and_another_ones_does_not():
 
 @pytest.fixture(scope="module")
 def run(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Give a run of one epoch, which is to have two."""
+    """Return a run of one epoch, which is to have two."""
     folder = tmp_path_factory.mktemp("states") / "run"
     run = run_training(small(dataset_folder, epochs=1), folder)
     run.configure(small(dataset_folder, epochs=2))

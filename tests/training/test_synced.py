@@ -11,7 +11,7 @@ from agecli.training.synced import share_statistics
 
 @pytest.fixture
 def twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make believe that another process has the same images and gradients."""
+    """Pretend that another process has the same images and gradients."""
     monkeypatch.setattr(distributed, "world", lambda: 2)
     monkeypatch.setattr(distributed, "gather_tensor", lambda tensor: torch.stack([tensor, tensor]))
 

@@ -138,7 +138,7 @@ def test_a_teacher_is_counted_among_what_a_step_holds(tmp_path: Path):
     assert weights <= more < 1.2 * weights
 
 
-def test_a_taught_training_goes_on_to_the_same_bits(dataset_folder: Path, tmp_path: Path):
+def test_a_taught_training_resumes_to_the_same_bits(dataset_folder: Path, tmp_path: Path):
     teacher = stubborn(tmp_path / "teacher.safetensors", dataset_folder)
     config = CnnConfig(
         data=str(dataset_folder), image_size=16, epochs=2, batch_size=32, device="cpu",

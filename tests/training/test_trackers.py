@@ -1,4 +1,4 @@
-"""What a training sends to trackers: TensorBoard's files are read back by TensorBoard itself."""
+"""Figures logged to trackers: TensorBoard's files are read back by TensorBoard itself."""
 
 import json
 import subprocess
@@ -61,7 +61,7 @@ class Stopping(Observer):
         raise KeyboardInterrupt
 
 
-def test_a_resumed_run_goes_on_in_the_same_place(dataset_folder: Path, tmp_path: Path):
+def test_a_resumed_run_stays_in_the_same_place(dataset_folder: Path, tmp_path: Path):
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +98,7 @@ def test_a_tracker_that_fails_ends_no_training(dataset_folder: Path, tmp_path: P
     assert len(metrics_of(tmp_path / "run")) == 2
 
 
-def test_a_tracker_that_is_not_installed_is_said_before_anything_is_made(
+def test_a_tracker_that_is_not_installed_is_reported_before_anything_is_made(
     dataset_folder: Path, tmp_path: Path, monkeypatch
 ):
     from accelerate import tracking

@@ -24,7 +24,7 @@ SMALL = {"image_size": 16, "batch_size": 16, "epochs": 2, "limit": 48, "device":
 
 
 class Listener(Observer):
-    """Keeps what it hears; stops after an epoch where asked."""
+    """Records its events; stops after an epoch if asked to."""
 
     def __init__(self, stop_after: int = 0) -> None:
         self.stop_after = stop_after
@@ -84,7 +84,7 @@ def test_a_stopped_training_is_resumed_to_the_same_weights(dataset_folder: Path,
     assert whole.weights.read_bytes() == done.weights.read_bytes()  # nothing measured is in it
 
 
-def test_a_run_goes_on_where_its_data_are_now(dataset_folder: Path, tmp_path: Path):
+def test_a_run_resumes_where_its_data_are_now(dataset_folder: Path, tmp_path: Path):
     data = tmp_path / "before"
     shutil.copytree(dataset_folder, data)
     with pytest.raises(KeyboardInterrupt):
@@ -141,7 +141,7 @@ def test_a_configuration_is_changed_by_settings_and_a_budget_told(
     assert plan.footprint.peak <= 0.8 * 20e6
 
 
-def test_what_is_wrong_is_said_before_a_run_is_made(dataset_folder: Path, tmp_path: Path):
+def test_what_is_wrong_is_reported_before_a_run_is_made(dataset_folder: Path, tmp_path: Path):
     run = tmp_path / "run"
     with pytest.raises(UsageError, match="'vgg' is not a model: choose one of cnn"):
         train("vgg", run=run)

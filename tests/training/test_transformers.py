@@ -129,7 +129,7 @@ def test_a_changed_backbone_is_refused(head_run: Run, backbone: Path, tmp_path: 
     load_weights(head_run.best)
 
 
-def test_an_exported_file_stands_alone_and_answers_alike(
+def test_an_exported_file_stands_alone_and_predicts_alike(
     head_run: Run, dataset_folder: Path, tmp_path: Path
 ):
     import numpy as np

@@ -1,4 +1,4 @@
-"""What gives trials up, and when."""
+"""Which trials are pruned, and when."""
 
 import pytest
 from optuna import create_study
@@ -23,7 +23,7 @@ def epochs_trained(name: str, epochs: int, trials: int = 12) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["hyperband", "median"])
-def test_hopeless_trials_are_given_up_but_not_at_once(name: str):
+def test_hopeless_trials_are_pruned_but_not_at_once(name: str):
     trained = epochs_trained(name, 9)
     assert trained[0] == 9
     assert 2 <= min(trained) < 9

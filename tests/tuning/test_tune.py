@@ -1,4 +1,4 @@
-"""A search from Python: silent, typed, and one that goes on."""
+"""A search from Python: silent, typed, and resumable."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Listener(SearchObserver):
         self.done.append(progress.done)
 
 
-def test_a_search_tells_what_it_found_and_goes_on(
+def test_a_search_tells_what_it_found_and_resumes(
     dataset_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ):
     listener, folder = Listener(), tmp_path / "study"

@@ -1,4 +1,4 @@
-"""A trial is a training: of every model, without the test split, given up when told to."""
+"""A trial is a training: of every model, without the test split, pruned when told to."""
 
 import json
 from dataclasses import asdict
@@ -87,7 +87,7 @@ def test_a_trial_is_a_training_without_its_test(
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet", "dinov2", "dinov2 unfrozen"])
-def test_a_hopeless_trial_is_given_up(
+def test_a_hopeless_trial_is_pruned(
     name: str, dataset_folder: Path, tmp_path: Path, backbone: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: True)

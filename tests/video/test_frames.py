@@ -30,7 +30,7 @@ SECONDS, RATE = 5, 10
 
 
 def bar(step: int) -> Image.Image:
-    """Give a picture whose number is the length of a bar, in tens of pixels."""
+    """Return an image whose number is the length of a bar, in tens of pixels."""
     image = Image.new("RGB", SIZE)
     image.paste((255, 255, 255), (0, 100, 10 * step, 170))
     return image
@@ -124,7 +124,7 @@ def test_a_damaged_video_is_read_on(tmp_path: Path):
     ("content", "says"),
     [(b"not a video", "not a video"), (b"", "empty file"), (None, "no such file")],
 )
-def test_what_is_no_video(tmp_path: Path, content: bytes | None, says: str):
+def test_what_is_not_a_video(tmp_path: Path, content: bytes | None, says: str):
     path = tmp_path / "a.mp4"
     if content is not None:
         path.write_bytes(content)

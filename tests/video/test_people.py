@@ -84,7 +84,7 @@ def test_each_model_has_its_own_mean():
 
 
 def test_the_rule_of_the_model_decides_the_mean():
-    """Of (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
+    """For (0.45, 0.15, 0.4): the likeliest is 0-9, the median 10-19."""
     rows = [
         Prediction("x", seen(0, 1, 1).face, "cnn", "0-9", p, {"0-9": p, "10-19": 0.15, "20+": q})
         for p, q in ((0.6, 0.25), (0.3, 0.55))
@@ -132,7 +132,7 @@ def test_without_a_face():
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_cut_video_is_answered_as_far_as_it_goes(count: int):
+def test_a_cut_video_is_predicted_as_far_as_it_goes(count: int):
     def frames():
         yield from every_half_second(count)
         raise ImageError("ends after 1.0 of 9.0 seconds")
@@ -191,7 +191,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def places(frame: int) -> dict[str, int]:
-    """Give the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
+    """Return the left sides of heads: two cross about frame 4, the dark one leaves, one enters."""
     return {
         "light": min(20 + 45 * frame, 200),
         "dark": 400 - 60 * frame,
@@ -245,7 +245,7 @@ def test_people_who_cross_leave_and_enter(toy: Path):
 
 def test_many_frames_of_one_face_make_its_set_no_narrower(tmp_path: Path):
     rows = ((0.9,) * 3, (0.88,) * 3, (0.87,) * 3)
-    sets = Sets((0.125,) * 8, rows, rows, unsure=0.5)
+    sets = Sets((0.125,) * 8, rows, rows, largest_entropy=2.0)
     predictor = Predictor(
         [write_toy(tmp_path / "m.safetensors", outputs=101, sets=sets)], device="cpu"
     )

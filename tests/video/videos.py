@@ -13,7 +13,7 @@ SIZE = (640, 270)
 
 
 def portraits() -> tuple[Image.Image, Image.Image]:
-    """Give two heads, 240 px high, with faces of some 90 px: one, and its dark mirror image."""
+    """Return two heads, 240 px high, with faces of some 90 px: one, and its dark mirror image."""
     head = Image.open(PORTRAIT).convert("RGB").crop((110, 20, 350, 260))
     mirrored = head.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return head, mirrored.point(lambda value: value * 6 // 10)

@@ -1,1 +1,1 @@
-"""Figures laid out: cells, plots, and a page that holds them."""
+"""Reports: tables, plots, and a page that contains them."""

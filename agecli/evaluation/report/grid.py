@@ -1,4 +1,4 @@
-"""A table's cells, made once: commands show them by Rich, pages as HTML, cards as Markdown."""
+"""Tables, made once: commands print them by Rich, pages as HTML, cards as Markdown."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Style = Literal["", "best", "base"]
-"""Of a row: as the others, the one that stands out, the one to hold the others against."""
+"""Styles of a row: plain, the best, the baseline."""
 
 
 class Worst(str):
-    """The text of a cell that is marked as the worst of its column."""
+    """The text of a cell marked as the worst of its column."""
 
     worst = True
 
 
 class Row(NamedTuple):
-    """A row's cells; the first one says what it is about."""
+    """A row's cells; the first is its heading."""
 
     cells: tuple[str, ...]
     style: Style = ""
@@ -25,14 +25,14 @@ class Row(NamedTuple):
 
 @dataclass
 class Grid:
-    """A table: a head, rows of cells as long, and what stands above it in a terminal."""
+    """A table: a head, rows of equally many cells, and its title in a terminal."""
 
     kind = "grid"
     head: list[str]
     title: str = ""
     rows: list[Row] = field(default_factory=list)
     texts: int = 1
-    """Columns of words; the others are figures."""
+    """Number of text columns; the others are figures."""
 
     def add(self, *cells: str, style: Style = "") -> None:
         """Add a row."""

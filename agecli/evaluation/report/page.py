@@ -179,7 +179,8 @@ def _extras(folder: Path, suite: Suite) -> Iterator[Section]:
             "(bootstrap)."
         )
         grid = tables.robustness_grid(suite.robustness)
-        yield "Robustness", [Plots([picture]), grid, note]
+        covered = sets.robust_coverage_grids(suite.robustness)
+        yield "Robustness", [Plots([picture]), grid, note, *covered]
     if suite.photographs:
         finds = tables.describe_finds(suite.photographs)
         grids = tables.photographs_grids(suite.photographs, suite.names)
@@ -194,7 +195,7 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
     title = f"{name}: {row.scores.exact:.1%} exact"
     plot_confusion(paths[0], row.scores.confusion, labels, title)
     plot_reliability(paths[1], row.probabilities[known], row.truth[known], name)
-    plot_risk(paths[2], row.sure[known], (row.answers == row.truth)[known], name)
+    plot_risk(paths[2], -row.entropy[known], (row.answers == row.truth)[known], name)
     years = np.isfinite(row.errors)
     if years.any():
         paths.append(folder / f"{name}-errors.png")

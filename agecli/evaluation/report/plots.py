@@ -1,4 +1,4 @@
-"""Figures as files; matplotlib is imported when one is drawn, and never its global state."""
+"""Plots as PNG files; matplotlib is imported on demand, without its global state."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARK = "agecli evaluate"
-"""What the PNGs say that they were drawn by."""
+"""The software named in the PNGs."""
 INK, BLUE, ORANGE, GREY = "#1f2933", "#2b6cb0", "#c05621", "#9fb3c8"
 _COLOURS = (BLUE, ORANGE, "#2f855a", "#6b46c1", "#4a5568")
-"""Of models, in turn."""
+"""Colours of the models, in turn."""
 _YEARS = 5
-"""Years that an error is averaged over."""
+"""Years over which an error is averaged."""
 _CELL_INCHES = 0.62
 
 
@@ -52,16 +52,16 @@ def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def save_figure(figure: Figure, path: Path, mark: str = MARK) -> None:
-    """Write a figure as PNG, which tells who drew it."""
+    """Write a figure as PNG, with the software's name in its metadata."""
     with whole(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": mark})
 
 
 def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix as PNG: counts, and beside them shares of each row in percent.
+    """Draw a confusion matrix as PNG: counts beside percentages of each row.
 
-    confusion: (groups, groups), true groups in rows, answered groups in columns, young to old.
-    Raises OSError where the file cannot be written.
+    confusion: (groups, groups), true groups in rows, predicted groups in columns, young to old.
+    Raises OSError if the file cannot be written.
     """
     counts = np.asarray(confusion)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -80,9 +80,9 @@ def plot_confusion(path: Path, confusion: ArrayLike, labels: Sequence[str], titl
 
 
 def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
-    """Draw the losses of a learning-rate search as PNG, and the rate that was chosen.
+    """Draw the losses of a learning-rate search as PNG, with the chosen rate.
 
-    rates, losses: (N,), as the search went. Raises OSError where the file cannot be written.
+    rates, losses: (N,), in the order of the search. Raises OSError if the file cannot be written.
     """
     losses = np.asarray(losses)
     figure, axes = new_figure(7, 4.2, "Learning-rate search (fastai's lr_find, valley)")
@@ -92,7 +92,7 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
         f"chosen: {chosen:.1e}", (chosen, 1), xycoords=("data", "axes fraction"),
         xytext=(6, -14), textcoords="offset points", color=ORANGE,
     )  # fmt: skip
-    # Where the search ends the loss explodes: what matters is how it fell before.
+    # At the end of the search the loss explodes: the plot shows the fall before.
     start, low = float(np.max(losses[:10])), float(np.min(losses))
     axes.set_ylim(low - 0.1 * (start - low), start + 0.5 * (start - low) + 1e-6)
     axes.set_xscale("log")
@@ -104,9 +104,9 @@ def plot_rates(path: Path, rates: ArrayLike, losses: ArrayLike, chosen: float) -
 def plot_reliability(
     path: Path, probabilities: NDArray[np.floating], truth: NDArray[np.integer], title: str
 ) -> None:
-    """Draw how often answers are right against how sure the model was of them, as PNG.
+    """Draw accuracy over confidence (a reliability diagram) as PNG.
 
-    probabilities: (N, groups); truth: (N,) groups. Raises OSError where it cannot be written.
+    probabilities: (N, groups); truth: (N,) groups. Raises OSError if it cannot be written.
     """
     images, confidence, accuracy = calibration_bins(probabilities, truth)
     error = calibration_error(probabilities, truth)
@@ -117,17 +117,17 @@ def plot_reliability(
         confidence[full], accuracy[full], s=12 + 300 * images[full] / images.sum(), color=BLUE,
         label="images, by area", zorder=2,
     )  # fmt: skip
-    axes.set_xlabel("Probability of the answer", color=INK)
-    axes.set_ylabel("Share that is right", color=INK)
+    axes.set_xlabel("Probability of the predicted group", color=INK)
+    axes.set_ylabel("Accuracy", color=INK)
     axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
     axes.legend(frameon=False, labelcolor=INK, loc="upper left", markerscale=0.6)
     save_figure(figure, path)
 
 
 def plot_risk(path: Path, sure: NDArray[np.floating], right: NDArray[np.bool_], title: str) -> None:
-    """Draw the share of wrong answers over how many are answered, the surest first, as PNG.
+    """Draw the error rate over coverage, the most confident first, as PNG.
 
-    sure: (N,), by which they are sorted; right: (N,). Raises OSError where it cannot be written.
+    sure: (N,) confidence; right: (N,). Raises OSError if it cannot be written.
     """
     risk = risks(sure, right)
     figure, axes = new_figure(6, 4.6, f"{title}: risk and coverage, AURC {risk.mean():.3f}")
@@ -136,11 +136,11 @@ def plot_risk(path: Path, sure: NDArray[np.floating], right: NDArray[np.bool_], 
     half = (len(risk) - 1) // 2
     axes.plot(100 * answered[half], 100 * risk[half], "o", color=ORANGE)
     axes.annotate(
-        f"{risk[half]:.1%} of the surest half", (100 * answered[half], 100 * risk[half]),
+        f"{risk[half]:.1%} of the most confident half", (100 * answered[half], 100 * risk[half]),
         xytext=(8, -14), textcoords="offset points", color=ORANGE,
     )  # fmt: skip
-    axes.set_xlabel("Answered, the surest first, %", color=INK)
-    axes.set_ylabel("Wrong of these, %", color=INK)
+    axes.set_xlabel("Coverage, most confident first, %", color=INK)
+    axes.set_ylabel("Error rate, %", color=INK)
     axes.set(xlim=(0, 102), ylim=(0, None))
     save_figure(figure, path)
 
@@ -148,9 +148,9 @@ def plot_risk(path: Path, sure: NDArray[np.floating], right: NDArray[np.bool_], 
 def plot_errors(
     path: Path, ages: NDArray[np.floating], error: NDArray[np.floating], title: str
 ) -> None:
-    """Draw the error in years over the age, its mean and middle half per five years, as PNG.
+    """Draw the error in years over age, its mean and interquartile range per five years, as PNG.
 
-    ages, error: (N,) in years. Raises OSError where the file cannot be written.
+    ages, error: (N,) in years. Raises OSError if the file cannot be written.
     """
     figure, axes = new_figure(8, 4.2, f"{title}: error over age")
     place = ages // _YEARS
@@ -158,20 +158,20 @@ def plot_errors(
     middle = [bin * _YEARS + _YEARS / 2 for bin in bins]
     quarters = np.array([np.quantile(error[place == bin], (0.25, 0.75)) for bin in bins])
     axes.axhline(0, color=GREY, linewidth=1)
-    axes.vlines(middle, *quarters.T, color="#90b4de", linewidth=7, label="middle half")
+    axes.vlines(middle, *quarters.T, color="#90b4de", linewidth=7, label="interquartile range")
     means = [error[place == bin].mean() for bin in bins]
     axes.plot(middle, means, "o-", color=BLUE, markersize=4, label="mean")
     axes.set_xlabel("Age in years", color=INK)
-    axes.set_ylabel("Answered too old (+) or young (−), years", color=INK)
+    axes.set_ylabel("Predicted too old (+) or young (−), years", color=INK)
     axes.legend(frameon=False, labelcolor=INK)
     save_figure(figure, path)
 
 
 def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
-    """Draw models' exact accuracies over each perturbation's strength, as PNG.
+    """Draw models' exact accuracies over the strength of each perturbation, as PNG.
 
     A dotted line is the clean images' accuracy; dashed lines are those of aligned faces. Raises
-    OSError where the file cannot be written.
+    OSError if the file cannot be written.
     """
     lines, columns = -(-len(PERTURBATIONS) // 3), 3
     count = next(iter(results.values())).n
@@ -195,7 +195,7 @@ def plot_robustness(path: Path, results: dict[str, Robustness]) -> None:
 def _plot_strengths(
     axes: Axes, perturbation: Perturbation, scores: list[Score], model: str, colour: str
 ) -> None:
-    """Draw the accuracy over one perturbation's strengths, the clean images where they belong."""
+    """Draw the accuracy over one perturbation's strengths, with the clean images on the scale."""
     own = [score for score in scores if score.perturbation == perturbation.name]
     ticks, figures = list(perturbation.strengths), [100 * score.exact for score in own]
     if perturbation.clean is not None:
@@ -229,7 +229,7 @@ def _draw(axes: Axes, shares: np.ndarray, texts: list[list[str]], labels: Sequen
         )  # fmt: skip
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("Answered age group", color=INK)
+    axes.set_xlabel("Predicted age group", color=INK)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

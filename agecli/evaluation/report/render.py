@@ -1,4 +1,4 @@
-"""A page of headings, tables, pictures and notes: one self-contained HTML file, and Markdown."""
+"""A page of headings, tables, plots and notes: one self-contained HTML file, and Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agecli.evaluation.report.grid import Grid
 
 @dataclass
 class Bars:
-    """Shares with their intervals, and a share to hold them against; HTML only."""
+    """Shares with intervals, and a baseline; HTML only."""
 
     kind = "bars"
     rows: list[tuple[str, float, tuple[float, float]]]
@@ -33,7 +33,7 @@ class Plots:
 
 @dataclass
 class Faces:
-    """Pictures (S, S, 3) with what stands below them; HTML only."""
+    """Images (S, S, 3) with captions; HTML only."""
 
     kind = "faces"
     pictures: list[tuple[np.ndarray, str]] = field(default_factory=list)
@@ -41,25 +41,25 @@ class Faces:
 
 Part = str | Grid | Bars | Plots | Faces
 Section = tuple[str, list[Part]]
-"""A heading, and what stands below it."""
+"""A heading, and the parts below it."""
 
 
 @dataclass
 class Page:
-    """What a report says."""
+    """The contents of a report."""
 
     command: str
-    """That wrote it."""
+    """The command that wrote it."""
     title: str
     lead: str
     sections: list[Section]
 
     def html(self) -> str:
-        """Return the page; it needs no other file."""
+        """Return the page, which needs no other file."""
         return _fill(Path(__file__).with_name("page.html.j2"), escape=True, page=self)
 
     def markdown(self, folder: Path) -> str:
-        """Return the same text and tables for a file in a folder that has the pictures."""
+        """Return the same text and tables for a file in the folder of the plots."""
         lines = [f"# {self.title}", self.lead]
         for heading, parts in self.sections:
             lines.append(f"## {heading}")
@@ -75,12 +75,12 @@ class Page:
 
 
 def _link(path: Path, folder: Path) -> str:
-    """Return a file's address for Markdown in a folder above it, in which a blank would end it."""
+    """Return a file's Markdown link from a folder above it, with blanks escaped."""
     return quote(path.relative_to(folder).as_posix())
 
 
 def fill_markdown(template: Path, **values: Any) -> str:
-    """Return what a template of Markdown says with these values."""
+    """Return a Markdown template filled with values."""
     return _fill(template, escape=False, **values)
 
 
@@ -96,7 +96,7 @@ def _fill(template: Path, *, escape: bool, **values: Any) -> str:
 
 
 def _uri(picture: Path | np.ndarray) -> str:
-    """Return a PNG file, or pixels (S, S, 3) as PNG, as what stands in an img."""
+    """Return a PNG file, or pixels (S, S, 3) as PNG, as a data URI."""
     if isinstance(picture, Path):
         data = picture.read_bytes()
     else:

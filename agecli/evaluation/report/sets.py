@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from agecli.evaluation.coverage import Part
 from agecli.evaluation.report.grid import Grid, Worst
 from agecli.evaluation.report.tables import share, span
+from agecli.evaluation.robustness import WAYS, Robustness
 from agecli.evaluation.scoring import Evaluation
 from agecli.sets import COVERAGE
 
@@ -58,6 +61,28 @@ def coverage_grid(rows: list[Evaluation]) -> Grid:
         count = next(part.n for part in own if part)
         grid.add(": ".join(key), f"{count:,}", *cells)
     return grid
+
+
+def robust_coverage_grids(results: Mapping[str, Robustness]) -> Iterator[Grid]:
+    """Lay out how often the models' sets hold the true group in each condition, if any has sets.
+
+    The last row has the means over all perturbations, without the clean images.
+    """
+    columns: dict[str, list[float | None]] = {}
+    for name, result in results.items():
+        for scores in result.ways():
+            figure = f"{WAYS[scores[0].aligned]}_coverage{100 * COVERAGE:g}"
+            if mean := result.figures().get(figure):
+                head = f"{name}, aligned" if scores[0].aligned else name
+                columns[head] = [*(score.coverage for score in scores), mean]
+    if columns:
+        n = next(iter(results.values())).n
+        title = f"Coverage of the {COVERAGE:.0%} sets on {n:,} perturbed images"
+        grid = Grid(["", *columns], title)
+        rows = [*(score.condition for score in scores), "mean of perturbed"]
+        for condition, *cells in zip(rows, *columns.values(), strict=True):
+            grid.add(condition, *map(share, cells))
+        yield grid
 
 
 def describe_worst(rows: list[Evaluation]) -> str:

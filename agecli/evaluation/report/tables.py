@@ -14,6 +14,7 @@ from agecli.evaluation.robustness import Robustness, Score
 from agecli.evaluation.scoring import Evaluation
 from agecli.evaluation.significance import Difference, Slice
 from agecli.evaluation.suite import Suite
+from agecli.sets import COVERAGE
 
 FEW = 4
 """Models whose biases fit beside their accuracies in a terminal."""
@@ -249,11 +250,15 @@ def lost_points(difference: float, interval: Iterable[float]) -> str:
 
 
 def kept_robustness_grid(kept: Mapping[str, Any]) -> Grid:
-    """Lay out what a weights file keeps of its robustness: exact accuracies, a column per way."""
-    ways = kept["exact"]
-    grid = Grid(["", *ways])
-    for condition in next(iter(ways.values())):
-        grid.add(condition, *(share(way[condition]) for way in ways.values()))
+    """Lay out what a weights file keeps of its robustness, a column per way.
+
+    These are exact accuracies and, where it has any, the coverages of its age sets.
+    """
+    columns = dict(kept["exact"])
+    columns |= {f"{COVERAGE:.0%} sets, {way}": own for way, own in kept.get("coverage", {}).items()}
+    grid = Grid(["", *columns])
+    for condition in next(iter(columns.values())):
+        grid.add(condition, *(share(column.get(condition)) for column in columns.values()))
     return grid
 
 

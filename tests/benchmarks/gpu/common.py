@@ -1,4 +1,4 @@
-"""What the stages share: the models that are measured, how they are trained, and rates."""
+"""Shared by the stages: the models measured, how they are trained, and rates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rows:
         self.path, self.rows = path, []
 
     def add(self, **row: Any) -> None:
-        """Keep a row, and print it."""
+        """Record and print a row."""
         self.rows.append(row)
         self.path.write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")
         print(self.path.stem, json.dumps(row), flush=True)

@@ -26,7 +26,7 @@ RECIPES: dict[str, TrainConfig] = {
         image_size=120, batch_size=128, lr=6e-4, backbone="scratch:tiny", augment="wild"
     ),
 }
-"""How each model is trained here, but for its epochs."""
+"""Settings of each training here, except its epochs."""
 
 SHARE = 0.9
 """Part of the time left that the epochs are planned for: the rest is for those that take longer."""

@@ -44,7 +44,7 @@ class Stepper:
         self.generator = np.random.default_rng(0)
 
     def train(self, batch: Tensor, ages: Tensor) -> None:
-        """Take one optimiser step on a batch that is ready."""
+        """Run one optimiser step on a resident batch."""
 
         def model(*inputs: Any) -> Any:
             with autocast(self.config, self.device):
@@ -142,7 +142,7 @@ def measure(
 
 
 def endless(batches: Batches) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Go on from epoch to epoch."""
+    """Yield batches of one epoch after another."""
     epoch = 0
     while True:
         yield from batches.epoch(epoch)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from agecli.data.labels import Label
-from agecli.data.listing import Asked, Listed, Listing, list_pictures
+from agecli.data.listing import LabelOptions, Listed, Listing, list_pictures
 from tests.data.pictures import write_set
 
 ADIENCE_COLUMNS = (
@@ -70,11 +70,11 @@ def labels(source: Path, *more: Path, **asked: object) -> dict[str, Label]:
 def listed(*sources: Path, **asked: object) -> list[Listed]:
     """List sources; return their pictures."""
     with tempfile.TemporaryDirectory() as work:
-        listing = list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
+        listing = list_pictures(list(sources), Path(work), LabelOptions(**asked))  # type: ignore[arg-type]
         return list(listing.pictures)
 
 
 def listing_of(*sources: Path, **asked: object) -> Listing:
-    """List sources; return what is told of them."""
+    """List sources; return what is known of them."""
     with tempfile.TemporaryDirectory() as work:
-        return list_pictures(list(sources), Path(work), Asked(**asked))  # type: ignore[arg-type]
+        return list_pictures(list(sources), Path(work), LabelOptions(**asked))  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def test_the_tables_may_lie_beside_the_source(tmp_path, packed):
 def test_both_kinds_of_the_same_faces_are_refused(tmp_path):
     source = adience(tmp_path / "adience")
     adience(source, "faces")
-    with pytest.raises(DataError, match=r"line \d+: .* the name of several pictures, .*one folder"):
+    with pytest.raises(DataError, match=r"line \d+: .* the name of several images, .*one folder"):
         labels(source)
     assert len(labels(source / "faces")) == 19
 

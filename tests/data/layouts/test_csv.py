@@ -1,4 +1,4 @@
-"""Where the paths of a CSV file count from, and what is refused."""
+"""How the paths of a CSV file are resolved, and what is rejected."""
 
 import os
 import tarfile

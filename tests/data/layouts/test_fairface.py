@@ -33,7 +33,7 @@ def test_the_margins_folder_alone_finds_the_tables_beside_it(tmp_path):
 def test_two_margins_of_the_same_pictures_are_refused(tmp_path):
     source = fairface(tmp_path / "fairface")
     fairface(source, "fairface-img-margin125-trainval")
-    with pytest.raises(DataError, match=r"fairface_label_\w+.csv line \d: .* several pictures"):
+    with pytest.raises(DataError, match=r"fairface_label_\w+.csv line \d: .* several images"):
         labels(source)
 
 

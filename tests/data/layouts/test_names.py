@@ -73,7 +73,7 @@ def test_names_that_do_not_fit_are_refused_with_the_pattern(tmp_path):
         labels(source, names="agedb")
 
 
-def test_a_pattern_is_no_regular_expression(tmp_path):
+def test_a_pattern_is_not_a_regular_expression(tmp_path):
     source = write_set(tmp_path / "in", ["a+(1)_30.jpg", "aa1_30.jpg"])
     assert list(labels(source, names="a+(1)_{age}.jpg")) == ["a+(1)_30.jpg"]
 

@@ -45,7 +45,7 @@ def test_two_ways_to_say_it_are_refused(sets, tmp_path):
         labels(sets["utkface"], layout="imdb")
 
 
-def test_tables_of_other_sets_beside_a_source_do_not_disturb(sets, tmp_path):
+def test_tables_of_other_sets_beside_a_source_are_ignored(sets, tmp_path):
     for name in ("fold_0_data.txt", "fairface_label_train.csv", "gt_avg_train.csv", "labels.csv"):
         (tmp_path / name).write_bytes(b"\0 broken")
     for name, path in sets.items():

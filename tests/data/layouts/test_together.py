@@ -16,7 +16,7 @@ from tests.data.pictures import write_set, write_textured
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """Give the data set of five sources."""
+    """Return the data set of five sources."""
     place = tmp_path_factory.mktemp("sets")
     write_textured(place / "UTKFace", list(range(1, 80, 4)))
     sources = [

@@ -24,7 +24,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fake_measure(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
-    """Have an image cost 100 MB, half of it under AMP and a quarter under checkpointing."""
+    """Make an image cost 100 MB, half of it under AMP and a quarter under checkpointing."""
     tried: list[TrainConfig] = []
 
     def measured(config: TrainConfig, scheme: Scheme, device: str) -> Footprint:
