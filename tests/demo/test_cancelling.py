@@ -17,6 +17,7 @@ from demo.drawing import EMPTY, WAITING
 from demo.models import Contender
 from demo.reading import MB
 from demo.visitors import Visitors
+from tests.demo.pictures import PORTRAIT
 from tests.exporting.models import write_model
 
 PAGE: Any = SimpleNamespace(session_hash="page")
