@@ -36,6 +36,16 @@ def many_faces(page: Any, folder: Path) -> None:
     page.wait_for_selector(".faces strong >> text=6: ", timeout=TIMEOUT)
 
 
+def two_pictures(page: Any, folder: Path) -> None:
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    page.click("[data-again]")
+    page.click("[data-example='admiral.jpg']")
+    page.wait_for_selector(".card")
+    page.click("[data-beside]")
+    page.wait_for_selector(".pair-of")
+
+
 def no_face(page: Any, folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(b"none")
     upload(page, folder / "bad.jpg")
@@ -72,7 +82,7 @@ def models(page: Any, folder: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "state", [one_face, many_faces, no_face, side_by_side, live, batch, models]
+    "state", [one_face, two_pictures, many_faces, no_face, side_by_side, live, batch, models]
 )
 def test_axe_finds_nothing(
     visit: Visit, tmp_path: Path, scheme: str, state: Callable[[Any, Path], None]
