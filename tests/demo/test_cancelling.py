@@ -34,11 +34,10 @@ class Asked:
     def __init__(self, contender: Contender) -> None:
         with gr.Blocks():
             self.tab = Layout([contender.name])
-        examples = {"portrait": PORTRAIT}
-        self.do = Actions(self.tab, [contender], MB, Visitors(), examples)
+        self.do = Actions(self.tab, [contender], MB, Visitors())
         self.open()
 
-    def open(self, name: str = "portrait") -> None:
+    def open(self, name: str = "astronaut.jpg") -> None:
         event: Any = SimpleNamespace(_data={"name": name})
         self.do.open_example(event, PAGE)
 
