@@ -67,7 +67,7 @@ class _Robustness(TypedDict, total=False):
     n: Required[Count]
     exact: Required[dict[Text, dict[Text, float]]]
     coverage: dict[Text, dict[Text, float]]
-    """Coverage of the age sets; absent in files of earlier versions and of models without sets."""
+    """Coverage of the age sets; absent in earlier versions and for models without sets."""
 
 
 class _Figures(TypedDict, total=False):
