@@ -16,7 +16,7 @@ PHRASES = {
     r"\bbehind each other|\bbehind the other\b": "one after another",
     r"\b(?:could|can) be had\b|\bto be had\b": "available",
     r"\bdisturb(?:ed|ances|s)\b": "perturbed, perturbations",
-    r"\bgiven? (?:it |them |a trial |hopeless trials )?up\b": "stop, prune, end",
+    r"\bgive[ns]? (?:it |them |a trial |hopeless trials )?up\b": "stop, prune, end",
     r"\bgoes on\b|\bgoing on with\b": "continues, resumes",
     r"\bgone through\b": "iterated, read",
     r"\bhears? of\b": "receives",

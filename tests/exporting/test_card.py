@@ -74,7 +74,7 @@ def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
     front, text = card_of(tmp_path, "model.onnx", metrics={}, backbone=backbone, training={})
     assert "model-index" not in front
     assert "agecli evaluate" in text and "agecli[onnx]" in text
-    assert "`facebook/dinov2-small` (revision `abc`) is not inside" in text
+    assert "`facebook/dinov2-small` (revision `abc`) is not included" in text
 
 
 def test_a_card_tells_of_older_files_that_do_not_count_the_ages(tmp_path: Path):
