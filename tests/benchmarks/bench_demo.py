@@ -149,7 +149,7 @@ def in_browser(url: str, pid: int, rounds: int) -> None:
 
 CLICK = """() => new Promise(done => {
   const began = performance.now();
-  new MutationObserver((_, watch) => { if (document.querySelector('.cards')) {
+  new MutationObserver((_, watch) => { if (document.querySelector('.card')) {
     watch.disconnect(); requestAnimationFrame(() => done(performance.now() - began)) } })
     .observe(document.body, { childList: true, subtree: true });
   document.querySelector('[data-example]').click();

@@ -14,7 +14,8 @@ from tests.demo.pictures import PORTRAIT, crowd
 pytestmark = pytest.mark.browser
 GRADIOS = "button[aria-label='common.upload']"
 """A button inside a button, in Gradio's list of files: not ours."""
-FOCUSED = "document.activeElement.ariaLabel || document.activeElement.innerText"
+FOCUSED = """(e => e.ariaLabel || e.innerText || e.labels?.[0]?.innerText || '')(
+  document.activeElement)"""
 
 
 def upload(page: Any, path: Path, place: str = "upload") -> None:
@@ -33,6 +34,16 @@ def one_face(page: Any, folder: Path) -> None:
 def many_faces(page: Any, folder: Path) -> None:
     upload(page, crowd(folder / "many.jpg", 3, 2))
     page.wait_for_selector(".faces strong >> text=6: ", timeout=TIMEOUT)
+
+
+def two_pictures(page: Any, folder: Path) -> None:
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    page.click("[data-again]")
+    page.click("[data-example='admiral.jpg']")
+    page.wait_for_selector(".card")
+    page.click("[data-beside]")
+    page.wait_for_selector(".pair-of")
 
 
 def no_face(page: Any, folder: Path) -> None:
@@ -71,7 +82,7 @@ def models(page: Any, folder: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "state", [one_face, many_faces, no_face, side_by_side, live, batch, models]
+    "state", [one_face, two_pictures, many_faces, no_face, side_by_side, live, batch, models]
 )
 def test_axe_finds_nothing(
     visit: Visit, tmp_path: Path, scheme: str, state: Callable[[Any, Path], None]
@@ -91,7 +102,7 @@ def test_focus_is_seen_everywhere(visit: Visit, tmp_path: Path):
     many_faces(page, tmp_path)
     page.evaluate("document.activeElement.blur()")
     seen = []
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
         name, outline = page.evaluate(f"""() => [{FOCUSED},
             parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2
