@@ -67,7 +67,7 @@ class _Robustness(TypedDict, total=False):
     n: Required[Count]
     exact: Required[dict[Text, dict[Text, float]]]
     coverage: dict[Text, dict[Text, float]]
-    """Of the age sets; not in files of earlier versions, nor of models without sets."""
+    """Coverage of the age sets; absent in earlier versions and for models without sets."""
 
 
 class _Figures(TypedDict, total=False):

@@ -1,7 +1,7 @@
-"""Age sets: the groups, and the years, among which a face's age is as often as they promise.
+"""Age sets: the groups, and the years, that contain a face's age as often as promised.
 
 Split conformal prediction (Angelopoulos and Bates 2023): a threshold is a quantile of a score over
-validation images, so that however good the model is, as many of new images like them are covered.
+validation images, so that the promised share of new images like them is covered by any model.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 COVERAGES = (0.8, 0.9, 0.95)
 COVERAGE = 0.9
-"""What is asked for by default."""
+"""The default coverage."""
 SIDES = (48, 96)
-"""Sides in pixels of a face's box where its size class ends: faces of few pixels have sets of their
-own, and so wider ones."""
+"""Upper bounds of the size classes, in pixels of a face's box: small faces have their own, and
+so wider, sets."""
 
 Score = Annotated[float, Meta(ge=0, le=1)]
 Row = tuple[Score, Score, Score]
 """Thresholds for COVERAGES."""
 Rows = Annotated[tuple[Row, ...], Meta(min_length=len(SIDES) + 1, max_length=len(SIDES) + 1)]
-"""Of faces in the size classes, the smallest first."""
+"""A row per size class, the smallest first."""
 
 
 class Limits(NamedTuple):
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     groups: IntArray
     """(N, 2) indices of the first and the last group."""
     years: IntArray | None
-    """(N, 2) first and last years; None where the model knows none."""
+    """(N, 2) first and last years; None for a model of groups."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Sets:
     """The thresholds of a model."""
 
     shares: tuple[Share, ...]
-    """Each group's of the validation images, young to old."""
+    """Each group's share of the validation images, young to old."""
     groups: Rows
     years: Rows | None = None
-    """None of a model that knows none, or was shown none."""
+    """None for a model of groups, or without validation images with years."""
     own: tuple[Row, ...] = ()
-    """Thresholds of each group, young to old, which hold where they are higher than the common
-    ones: so that no group is covered less than all are. Empty in files of earlier versions."""
+    """Thresholds of each group, young to old, used if they are higher than the common
+    ones, so that no group is covered less. Empty in files from earlier versions."""
     largest_entropy: Annotated[float, Meta(ge=0)] | None = None
-    """Entropy of the groups' probabilities, in nats, beyond which an answer is worth no more than
-    always answering the most frequent group; None where all are worth more."""
+    """Entropy of the groups' probabilities, in nats, above which a prediction is no better than
+    always the most frequent group; None if all are better."""
 
     def limits(self, answers: Answers, sides: ArrayLike, coverage: float = COVERAGE) -> Limits:
-        """Return the sets of answers for N faces. sides: as for `within`."""
+        """Return the sets of predictions for N faces. sides: as for `within`."""
         groups = self.within(answers.groups, answers.decided, sides, coverage)
         if self.years is None or not answers.knows_years:
             return Limits(groups, None)
@@ -68,10 +68,10 @@ class Sets:
     def within(
         self, chances: FloatArray, decided: IntArray, sides: ArrayLike, coverage: float = COVERAGE
     ) -> IntArray:
-        """Return the first and last groups (N, 2) of faces, the answered one among them.
+        """Return the first and last groups (N, 2) of faces, including the predicted one.
 
-        chances: (N, groups); decided: (N,), answered groups; sides: (N,) or one, of the faces'
-        boxes in pixels of their pictures.
+        chances: (N, groups); decided: (N,), predicted groups; sides: (N,) or one, of the faces'
+        boxes in pixels of their images.
         """
         thresholds = _thresholds(self.groups, sides, coverage)  # (N, 1) or (1, 1)
         if self.own:
@@ -82,7 +82,7 @@ class Sets:
         return _ends(inside)
 
     def sure(self, answers: Answers) -> NDArray[np.bool_]:
-        """Return which of N answers are worth more than always answering the most frequent group.
+        """Return which of N predictions are better than always the most frequent group.
 
         Returns (N,).
         """
@@ -96,7 +96,7 @@ def entropies(chances: FloatArray) -> FloatArray:
 
 
 def group_scores(chances: FloatArray, shares: ArrayLike) -> FloatArray:
-    """Return how little each group fits (N, groups), 0 to 1.
+    """Return the nonconformity of each group (N, groups), 0 to 1.
 
     It is 1 minus the probability that a group would have if all were equally frequent: with the
     plain probability, rare groups are covered least (on UTKFace 67 % of the ages 38-43).
@@ -106,7 +106,7 @@ def group_scores(chances: FloatArray, shares: ArrayLike) -> FloatArray:
 
 
 def year_scores(years: FloatArray) -> FloatArray:
-    """Return how far each year lies from the median (N, YEARS), in 0 to 1 of the distribution.
+    """Return the distance of each year from the median (N, YEARS), 0 to 1 of the distribution.
 
     Distributional conformal prediction (Chernozhukov et al. 2021); a year counts by its middle.
     """
@@ -119,11 +119,11 @@ def size_class(sides: ArrayLike) -> IntArray:
 
 
 def check_sets(sets: Sets, groups: int, *, knows_years: bool = True) -> None:
-    """Raise ValueError for thresholds that are none for so many groups, or for such a model."""
+    """Raise ValueError for thresholds that do not fit the number of groups, or the model."""
     if len(sets.shares) != groups:
         raise ValueError(f"sets: {len(sets.shares)} shares, not {groups}")
     if sets.years and not knows_years:
-        raise ValueError("sets: it has years, which the model knows nothing of")
+        raise ValueError("sets: it has years, which the model does not predict")
     if sets.own and len(sets.own) != groups:
         raise ValueError(f"sets: thresholds of {len(sets.own)} groups, not {groups}")
     for rows in (sets.groups, sets.years or sets.groups, sets.own):
@@ -138,6 +138,6 @@ def _thresholds(rows: Rows, sides: ArrayLike, coverage: float) -> FloatArray:
 
 
 def _ends(inside: NDArray[np.bool_]) -> IntArray:
-    """Return the first and last places (N, 2) that are inside (N, K)."""
+    """Return the first and last indices (N, 2) that are inside (N, K)."""
     last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
     return np.stack([inside.argmax(axis=1), last], axis=1)

@@ -17,14 +17,14 @@ from .upload import read_upload
 
 
 def build(contenders: Sequence[Contender], most_bytes: int) -> None:
-    """Add the endpoints, with fields that nobody sees."""
+    """Add the endpoints, with hidden fields."""
     reader = make_reader(contenders)
 
     @_refusals
     def compare(
         picture: dict[str, Any] | None, face: float = 0, margin: float = 0
     ) -> dict[str, Any]:
-        """Ask every model about one face of a picture (0 is the largest)."""
+        """Predict one face of a picture (0 is the largest) by every model."""
         if picture is None:
             raise Refused("Give a picture.")
         opened = read_picture(*read_upload(picture), reader, most_bytes)
@@ -36,7 +36,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
 
     @_refusals
     def batch(pictures: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-        """Answer for all faces of several pictures: a row per face and model."""
+        """Predict all faces of several pictures: a row per face and model."""
         files = [read_upload(upload) for upload in check(pictures)]
         answered = (answer(contenders, reader, file, most_bytes) for file in files)
         return [asdict(row) for _, rows in answered for row in rows]
@@ -55,7 +55,7 @@ def build(contenders: Sequence[Contender], most_bytes: int) -> None:
 
 
 def _refusals(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a refusal reach the client as it is, and without a trace on the server."""
+    """Pass a refusal to the client as it is, without a traceback on the server."""
 
     @wraps(function)
     def call(*arguments: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:
-    # Run as a file, wherever it lies (a checkout, an installation, a Space): its folder is made
+    # Run as a file, anywhere (a checkout, an installation, a Space): its folder is made
     # a package, whose modules can then be imported.
     __package__ = "agecli_demo"
     _folder = Path(__file__).resolve().parent
@@ -21,15 +21,15 @@ if not __package__:
     sys.modules[__package__] = importlib.util.module_from_spec(_spec)
 
 MAX_SIZE = 20
-"""MB of a picture at most."""
+"""Most MB of a picture."""
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
-"""Names of this machine, by which it asks itself."""
+"""Names of this machine, by which it calls itself."""
 WAITING = 100
-"""Requests that may wait; more are turned away."""
+"""Most requests that may wait; more are rejected."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="agecli-demo", description="All models side by side on a face, in a browser."
     )
@@ -37,20 +37,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--weights", nargs="+", default=[], metavar="FILE|DIR",
         help="weights files or folders of them; by default the released ones",
     )  # fmt: skip
-    parser.add_argument("--host", help="address to listen at; by default this machine alone")
+    parser.add_argument("--host", help="address to listen on; by default only this machine")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public link through gradio.live")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for a name and a password")
-    parser.add_argument("--root-path", metavar="PATH", help="where a proxy has it, such as /ages")
+    parser.add_argument("--root-path", metavar="PATH", help="path behind a proxy, such as /ages")
     parser.add_argument(
         "--allowed-host", nargs="+", default=[], metavar="NAME",
-        help="names it may be asked by; by default its own where it listens for this machine "
-        "alone, and any where it listens for others",
+        help="host names it accepts; by default its own if it listens only on this "
+        "machine, otherwise any",
     )  # fmt: skip
     parser.add_argument(
         "--frame-ancestors", nargs="+", metavar="ORIGIN",
         default=["https://huggingface.co" if "SPACE_ID" in os.environ else "'self'"],
-        help="pages that may show it in a frame, such as https://example.org",
+        help="pages that may embed it in a frame, such as https://example.org",
     )  # fmt: skip
     parser.add_argument(
         "--max-size", type=int, default=MAX_SIZE, metavar="MB",
@@ -61,12 +61,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if wanted.auth is not None and not all(wanted.auth.partition(":")):
         parser.error("--auth: write it as USER:PASSWORD")
     if wanted.max_size < 1:
-        parser.error("--max-size: give at least 1 MB")
+        parser.error("--max-size: use at least 1")
     return wanted
 
 
 def allowed_hosts(wanted: argparse.Namespace) -> list[str]:
-    """Return the names that the server may be asked by; none for any."""
+    """Return the host names that the server accepts; empty for any."""
     host = wanted.host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL[0]
     if host not in LOCAL or wanted.share or wanted.allowed_host:
         return [name.lower() for name in wanted.allowed_host and (*wanted.allowed_host, *LOCAL)]
@@ -74,7 +74,7 @@ def allowed_hosts(wanted: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve the demo until it is stopped; give the exit code."""
+    """Serve the demo until it is stopped; return the exit code."""
     wanted = parse(arguments)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
     from agecli.errors import AgecliError

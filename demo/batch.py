@@ -1,4 +1,4 @@
-"""Answer for many pictures, and write the answers as CSV and JSON."""
+"""Predict many pictures, and write the predictions as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .upload import File
 
 T = TypeVar("T")
 Lead = Prediction | Ensemble | None
-"""What is said first of a face."""
+"""The prediction of a face that is shown first."""
 
 MOST = 200
-"""Pictures at once."""
+"""Most pictures at once."""
 
 
 def check(files: list[T] | None) -> list[T]:
-    """Hold the number of pictures against the limit. Raises Refused."""
+    """Check the number of pictures. Raises Refused."""
     if not files:
         raise Refused("Give at least one picture.")
     if len(files) > MOST:
@@ -40,7 +40,7 @@ def check(files: list[T] | None) -> list[T]:
 def answer(
     contenders: Sequence[Contender], reader: Predictor | None, file: File, most_bytes: int
 ) -> tuple[Picture | None, list[Prediction]]:
-    """Answer for all faces of a picture: a row per face and model, or one that says why not."""
+    """Predict all faces of a picture: a row per face and model, or one that says why not."""
     try:
         picture = read_picture(*file, reader, most_bytes)
         return picture, answer_faces(contenders, picture)
@@ -49,7 +49,7 @@ def answer(
 
 
 def answer_faces(contenders: Sequence[Contender], picture: Picture) -> list[Prediction]:
-    """Return a row per face and model. Raises Refused where no model answers."""
+    """Return a row per face and model. Raises Refused if no model works."""
     said: dict[Contender, Said] = {}
     for contender in contenders:
         try:
@@ -64,13 +64,13 @@ def answer_faces(contenders: Sequence[Contender], picture: Picture) -> list[Pred
 
 
 def leads(rows: Sequence[Prediction]) -> Iterator[tuple[Face, Lead]]:
-    """Yield each face of a picture, and the answer for it that is shown first."""
+    """Yield each face of a picture, and its prediction to show first."""
     for face in dict.fromkeys(row.face for row in rows if row.face):
         yield face, lead([row for row in rows if row.face == face])
 
 
 def to_csv(rows: Sequence[Prediction]) -> str:
-    """Write a row per face and model, as `agecli predict --csv` has them."""
+    """Write a row per face and model, like `agecli predict --csv`."""
     groups = list(dict.fromkeys(group for row in rows for group in row.probabilities or ()))
     text = io.StringIO()
     writer = csv.writer(text)
@@ -81,7 +81,7 @@ def to_csv(rows: Sequence[Prediction]) -> str:
 
 
 def faces_csv(pictures: Sequence[Sequence[Prediction]]) -> str:
-    """Write a row per face: its picture's number in the gallery, and what is said first of it.
+    """Write a row per face: its picture's number in the gallery, and the prediction shown first.
 
     pictures: the rows of each, in the order of the gallery.
     """
@@ -105,10 +105,10 @@ def faces_csv(pictures: Sequence[Sequence[Prediction]]) -> str:
 
 
 def to_json(rows: Sequence[Prediction]) -> str:
-    """Write a list with an object per face and model, as `agecli predict --json` has them."""
+    """Write a list with an object per face and model, like `agecli predict --json`."""
     return json.dumps([asdict(row) for row in rows], indent=1)
 
 
 def _safe(name: str) -> str:
-    """Keep a spreadsheet from taking a file's name for a formula."""
+    """Keep a spreadsheet from reading a file's name as a formula."""
     return f"'{name}" if name[:1] in "=+-@\t\r" else name

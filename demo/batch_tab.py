@@ -1,4 +1,4 @@
-"""The batch tab: many pictures, a table and a gallery, and files to keep."""
+"""The batch tab: many pictures, a table and a gallery, and files to download."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ WAITING = render(
 )  # fmt: skip
 THUMBNAIL = 320
 BOM = "\ufeff"
-"""By which Excel knows UTF-8."""
+"""The byte order mark by which Excel recognises UTF-8."""
 LATEST = 12
-"""Pictures that are shown while others are answered."""
+"""Most pictures that are shown while others are in progress."""
 CLICKS = """
 element.addEventListener('click', event => {
   if (event.target.closest('[data-stop]')) trigger('stop');
@@ -40,7 +40,7 @@ element.addEventListener('click', event => {
 
 
 def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) -> None:
-    """Lay out the tab, and connect it."""
+    """Lay out the tab, and connect its events."""
     reader = make_reader(contenders)
     files = gr.File(
         label="Pictures", file_count="multiple", height=180, elem_id="uploads",
@@ -61,7 +61,7 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
             yield WAITING
             return
         try:
-            # What was answered before a file came or went stays as it is.
+            # Predictions from before a file was added or removed stay as they are.
             new = {
                 upload["path"]: read_upload(upload)
                 for upload in check(uploads)
@@ -102,19 +102,19 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
 @dataclass(frozen=True)
 class _Tile:
-    """A picture of the gallery, without the picture itself, and its rows of the table."""
+    """A tile of the gallery, without its picture, and its rows of the table."""
 
     rows: list[Prediction]
     groups: list[str]
-    """What is said first of each face: by all models together, or by the best one."""
+    """The group shown first for each face: by the ensemble, or by the best model."""
     faces: tuple[tuple[Lead, list[Prediction]], ...] = ()
-    """Of each face, what is said first, and what each model says."""
+    """For each face, the prediction shown first, and each model's."""
     image: str = ""
-    """A data: URI; empty where there is no answer."""
+    """A data: URI; empty without a prediction."""
 
     @property
     def said(self) -> str:
-        """The groups, with how often they occur."""
+        """Return the groups with their counts."""
         return ", ".join(f"{g} ×{n}" if n > 1 else g for g, n in Counter(self.groups).items())
 
 

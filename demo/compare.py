@@ -1,4 +1,4 @@
-"""Ask every model about one face."""
+"""Predict one face by every model."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ from .threads import run
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says, or why it says nothing."""
+    """One model's prediction, or why it has none."""
 
     contender: Contender
     prediction: Prediction | None = None
     seconds: float = 0.0
     error: str | None = None
     crop: np.ndarray | None = None
-    """uint8 (size, size, 3), what it saw."""
+    """uint8 (size, size, 3), the model's input."""
     looked: Explanation | None = None
-    """Where it looked, if that was asked for."""
+    """The heat map, if requested."""
     perturbed: tuple[Prediction, ...] = ()
-    """Its answers for the PERTURBATIONS of the face."""
+    """Its predictions for the PERTURBATIONS of the face."""
     said: Said | None = None
-    """What the prediction is made of."""
+    """The outputs from which the prediction is made."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What all models say of one face."""
+    """All models' predictions for one face."""
 
     picture: Picture
     face: int
     margin: float
     crop: np.ndarray
-    """uint8 (size, size, 3), as the model that sees most of it."""
+    """uint8 (size, size, 3), for the model with the widest margin."""
     answers: list[Answer]
     ensemble: Ensemble | None
     first: Prediction | Ensemble | None
-    """Of them all, the answer that is shown first."""
+    """The prediction that is shown first."""
     perturbed: np.ndarray | None = None
     """uint8 (perturbations, size, size, 3)"""
     fitted: bool = False
     """The ensemble is one that was fitted for these models, and no plain mean."""
 
     def record(self) -> dict[str, Any]:
-        """Return plain values for JSON; each answer as `agecli predict --json` gives it."""
+        """Return plain values for JSON, each prediction as in `agecli predict --json`."""
         return {
             "picture": self.picture.name,
             "faces": [asdict(face) for face in self.picture.faces],
@@ -80,7 +80,7 @@ class Comparison:
 
 
 class GivenUp(Exception):
-    """Nobody wants the answer any more."""
+    """The result is no longer wanted."""
 
 
 def compare(
@@ -93,11 +93,11 @@ def compare(
     stability: bool = False,
     wanted: Callable[[], bool] = lambda: True,
 ) -> Comparison:
-    """Ask every model about one face of a picture.
+    """Predict one face of a picture by every model.
 
-    margin: added to the margins the models were trained with, in box sides. heat: also where each
-    looked. stability: also its answers for small perturbations of the face. wanted: whether
-    the answer still is; raises GivenUp where it is not.
+    margin: added to the margins the models were trained with, in box sides. heat: also compute
+    heat maps. stability: also predict small perturbations of the face. wanted: whether
+    the result still is; raises GivenUp if not.
     """
     face = min(max(face, 0), len(picture.faces) - 1)
     margin = min(max(margin, MARGINS[0]), MARGINS[1])

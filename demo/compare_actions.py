@@ -1,4 +1,4 @@
-"""What visitors do in the compare tab, and what changes on the page."""
+"""Actions in the compare tab, and their updates of the page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NO_MODEL_CHOSEN = notice("No model is switched on. Choose at least one of those 
 
 
 class Actions:
-    """What the compare tab does: the wishes, each of which is noted in a moment, and their answer.
+    """The compare tab's event handlers: requests, each recorded at once, and their results.
 
     Each returns what changes on the page, by component.
     """
@@ -55,11 +55,11 @@ class Actions:
         self.skeleton = {tab.results: render("skeleton", names=names)}
 
     def open_upload(self, value: Any, request: gr.Request) -> Any:
-        """Note an upload."""
+        """Record an upload."""
         return gr.skip() if value is None else self._open(lambda: read_upload(value), request)
 
     def open_example(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Note an example."""
+        """Record an example."""
         name = str(event._data["name"])
         if name not in EXAMPLES:
             return gr.skip()
@@ -69,7 +69,7 @@ class Actions:
         visitor = self.visitors.find(request)
         visitor.open(read)
         tab = self.tab
-        # The upload is hidden until there is an answer, and not emptied: a newer picture may be on
+        # The upload is hidden until there is a result, but not emptied: a newer picture may be on
         # its way in it, and would be sent as nothing.
         return self.skeleton | {
             tab.stage: gr.update(value=FINDING, visible=True), tab.examples: HIDDEN,
@@ -78,17 +78,17 @@ class Actions:
         }  # fmt: skip
 
     def choose(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Note the face that was clicked."""
+        """Record the face that was clicked."""
         self.visitors.find(request).ask(int(event._data["face"]))
         return self.skeleton
 
     def ask_again(self, request: gr.Request) -> Any:
-        """Note that the settings have changed."""
+        """Record that the settings have changed."""
         self.visitors.find(request).ask()
         return gr.skip()
 
     def reopen(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Note that one of the last pictures was clicked."""
+        """Record that one of the last pictures was clicked."""
         visitor = self.visitors.find(request)
         opened = visitor.reopen(int(event._data["number"]))
         if not opened:
@@ -97,7 +97,7 @@ class Actions:
         return self.skeleton | gone | self._show(opened)
 
     def put_beside(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Note which picture is to stand beside the open one; none without a number."""
+        """Record the picture to show beside the open one; none without a number."""
         self.visitors.find(request).put_beside((event._data or {}).get("number"))
         return self.skeleton
 
@@ -110,7 +110,7 @@ class Actions:
     def answer(
         self, margin: Any, heat: Any, stability: Any, models: Any, request: gr.Request
     ) -> Iterator[Any]:
-        """Fulfil the newest wish, if nobody has; give it up where a newer one comes."""
+        """Handle the newest request, unless it is done; stop if a newer one comes."""
         visitor = self.visitors.find_again(request)
         wish = visitor.take() if visitor else None
         if not visitor or not wish:
@@ -122,7 +122,7 @@ class Actions:
                 heat=bool(heat), stability=bool(stability),
             )  # fmt: skip
         except GivenUp:
-            # What was drawn of a picture may reach the page after what closed it.
+            # Updates for a picture may reach the page after those that close it.
             closed = visitor.taken is wish and not (visitor.read or visitor.opened)
             yield self._clear() if closed else gr.skip()
         except Refused as error:
@@ -172,7 +172,7 @@ class Actions:
         return chosen if any(not one.error for one in chosen) else []
 
     def _show(self, opened: Opened) -> dict[Any, Any]:
-        """Return the page with a picture that is not yet answered for."""
+        """Return the updates for a picture without results yet."""
         tab = self.tab
         return {
             tab.stage: gr.update(value=draw_stage(opened), visible=True),

@@ -1,4 +1,4 @@
-"""The compare tab: a picture, its faces, and what every model says of the chosen one."""
+"""The compare tab: a picture, its faces, and every model's prediction for the chosen one."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ element.addEventListener('click', event => {
 
 
 def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) -> None:
-    """Lay out the tab, and connect it.
+    """Lay out the tab, and connect its events.
 
-    An action is noted at once, and answered when its turn comes: if it is still the newest then.
+    An action is recorded at once, and handled in turn if it is then still the newest.
     """
     tab = Layout([contender.name for contender in contenders if not contender.error])
     do = Actions(tab, contenders, most_bytes, visitors)

@@ -1,4 +1,4 @@
-"""What is refused before Gradio sees it, and what every reply says to browsers."""
+"""Requests that are rejected before Gradio sees them, and headers of every reply."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 from fastapi import Request
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse
 
 Scope = MutableMapping[str, Any]
@@ -28,9 +30,9 @@ HEADERS = {
     "permissions-policy": "camera=(self), clipboard-read=(self), microphone=(), geolocation=()",
 }
 ADDRESSES = 1000
-"""Addresses whose failed logins are remembered."""
+"""Most addresses whose failed logins are remembered."""
 LONGEST = 16.0
-"""Seconds that an address waits at most for its next login."""
+"""Most seconds that an address waits for its next login."""
 
 
 class Guard:
@@ -42,7 +44,7 @@ class Guard:
         self.failures: OrderedDict[str, _Failures] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let Gradio do it."""
+        """Handle a request, or pass it to Gradio."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
@@ -56,10 +58,11 @@ class Guard:
             return await refusal(scope, receive, reply)
         if scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/login"):
             return await self._login(scope, receive, reply)
-        await self.app(scope, receive, reply)
+        with suppress(ClientDisconnect):  # in the midst of an upload: nothing is left to answer
+            await self.app(scope, receive, reply)
 
     def _knows(self, headers: Headers) -> bool:
-        """Tell whether a request names this server, for what it names is written into the page."""
+        """Return whether a request names this server, since that name is written into the page."""
         if not self.hosts:
             return True
         named = [headers.get("host", ""), headers.get("x-forwarded-host", "")]
@@ -101,12 +104,12 @@ class _Failures:
 
 
 class Page(gr.Blocks):
-    """Gradio's Blocks, where calls that do not fit get a sentence instead of a trace."""
+    """Gradio's Blocks, where invalid calls get a sentence instead of a traceback."""
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *more: Any, **options: Any
     ) -> Any:
-        """Hold what a client sent against the components that take it. Raises gr.Error."""
+        """Check a client's input by the components that take it. Raises gr.Error."""
         try:
             return await super().preprocess_data(block_fn, inputs, *more, **options)
         except ValueError as error:
@@ -114,28 +117,28 @@ class Page(gr.Blocks):
             raise gr.Error(
                 f"The call does not fit. {block_fn.api_name or 'This'} takes: {labels}. "
                 'A picture is uploaded first, and named as {"path": ..., "meta": {"_type": '
-                '"gradio.FileData"}}; gradio_client does so by itself.',
+                '"gradio.FileData"}}; gradio_client does so itself.',
                 print_exception=False,
             ) from error
 
 
 async def no_endpoint(request: Request, error: Exception) -> JSONResponse:
-    """Answer for an endpoint that is not there."""
-    return JSONResponse({"error": "There is no such endpoint, but /compare and /batch."}, 404)
+    """Reply for an endpoint that does not exist."""
+    return JSONResponse({"error": "There is no such endpoint; use /compare or /batch."}, 404)
 
 
 def app_options(hosts: Sequence[str], frames: str) -> dict[str, Any]:
-    """Return what Gradio's FastAPI app is built with."""
+    """Return the arguments of Gradio's FastAPI app."""
     from starlette.middleware import Middleware
 
     return {
-        "openapi_url": None,  # it would be public where a password is asked for
+        "openapi_url": None,  # it would be public despite a password
         "middleware": [Middleware(Guard, hosts=hosts, frames=frames)],
         "exception_handlers": {FnIndexInferError: no_endpoint},
     }
 
 
 def _name(host: str) -> str:
-    """Take the port off a host."""
+    """Return a host without its port."""
     name, _, port = host.rpartition(":")
     return (name if name and port.isdigit() else host).lower()

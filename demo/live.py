@@ -1,4 +1,4 @@
-"""The camera's stream: who is in view, and what is said of each, as long as it runs."""
+"""The camera's stream: the people in view, and a prediction for each, while it runs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from .models import Contender
 
 LAST = 20
-"""Frames over which the answer for a person is averaged: those of two to four seconds."""
+"""Frames over which a person's prediction is averaged: two to four seconds."""
 
 
 class Live:
-    """A visitor's stream, of which no frame is kept: people's places, and sums of their answers."""
+    """A visitor's stream without its frames: people's positions, and sums of their predictions."""
 
     def __init__(self, contender: Contender, most_bytes: int) -> None:
         self._contender, self._most_bytes = contender, most_bytes
         self._people = contender.follow(LAST)
         self._began = time.monotonic()
         self.busy = False
-        """A frame is worked on: another one is not taken meanwhile."""
+        """Whether a frame is in progress: no other is accepted meanwhile."""
 
     def see(self, data: bytes) -> tuple[tuple[int, int], list[tuple[Face | None, Prediction]]]:
-        """Return a frame's size, and the face and the answer for each person in view.
+        """Return a frame's size, and the face and the prediction of each person in view.
 
-        Raises Refused for a frame that is no picture, AgecliError for a model that is none.
+        Raises Refused for a frame that is not an image, AgecliError for an unusable model.
         """
         image, _ = decode(data, self._most_bytes)
         _ = self._contender.model

@@ -1,6 +1,6 @@
-"""The live tab: the camera's stream, boxes over it, and an answer for each person in view.
+"""The live tab: the camera's stream, boxes over it, and a prediction for each person in view.
 
-The page sends its newest frame once the last one is answered (live.js): none ever waits behind
+The page sends its newest frame once the last one is done (live.js): none ever waits behind
 another, and visitors take turns. Gradio's own streaming would write each frame to a file.
 """
 
@@ -29,18 +29,18 @@ GONE: dict[str, Any] = {"error": "The stream has ended. Start the camera again."
 
 
 def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) -> None:
-    """Lay out the tab, and let its script ask."""
+    """Lay out the tab, and connect its script."""
     models = {contender.name: contender for contender in contenders if not contender.error}
 
     async def start(model: str, request: gr.Request) -> dict[str, Any]:
-        """Begin to follow people, by the answers of a model; also anew, with another."""
+        """Start to track people with a model; also restart with another one."""
         if model not in models:
             return {"error": "This model is not here."}
         visitors.find(await _known(request)).live = Live(models[model], most_bytes)
         return {}
 
     async def see(frame: str, request: gr.Request) -> dict[str, Any]:
-        """Answer for a frame, a JPEG picture in base64."""
+        """Predict a frame, a JPEG image in base64."""
         visitor = visitors.find_again(await _known(request))
         live = visitor and visitor.live
         if not visitor or not live or live.busy:

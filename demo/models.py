@@ -1,4 +1,4 @@
-"""The models of the demo: found at start, each loaded once, when it is first asked."""
+"""The models of the demo: found at start-up, each loaded on first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agecli.weights import ONNX, Metadata, find_weights, named_weights, read_met
 from .threads import run
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "head.mean", "head.scale")
-"""What a weights file holds beside the parameters."""
+"""Suffixes of tensors in a weights file that are not parameters."""
 
 
 PLAIN = {
@@ -31,11 +31,11 @@ PLAIN = {
     "resnet": "finds patterns in many small steps",
     "dinov2": "compares patches of the face",
 }
-"""What the models are, for those who do not know the field."""
+"""The models in words for laypeople."""
 
 
 class Contender:
-    """A weights file: a model that answers, or an error that says why it cannot."""
+    """A weights file: a model, or the error that says why it cannot be used."""
 
     def __init__(self, path: Path, device: Device = "auto") -> None:
         self.path = path
@@ -51,20 +51,20 @@ class Contender:
 
     @property
     def title(self) -> str:
-        """What the model is, in plain words."""
+        """Return the model's title, in plain words."""
         if not self.metadata:
             return self.path.name
         return PLAIN.get(self.metadata.model, self.metadata.described)
 
     @property
     def views(self) -> set[View]:
-        """How the model wants its faces."""
+        """Return the model's input."""
         return self._predictor.views if self.metadata and not self.error else set()
 
     @property
     def model(self) -> Model:
-        """The loaded model. Raises AgecliError for a file that cannot be used."""
-        with self._lock:  # the first to ask loads it, the others wait
+        """Return the loaded model. Raises AgecliError for an unusable file."""
+        with self._lock:  # the first caller loads it, the others wait
             if self.error:
                 raise WeightsError(self.error)
             try:
@@ -74,15 +74,15 @@ class Contender:
                 raise WeightsError(self.error) from error
 
     def answer(self, readings: Sequence[Reading]) -> tuple[Said, float]:
-        """Answer for faces as `agecli predict` does; with the seconds that the model took.
+        """Predict faces like `agecli predict`; return the seconds that the model took, too.
 
-        Raises AgecliError where it cannot.
+        Raises AgecliError if it fails.
         """
         _ = self.model  # loaded before the clock starts
         return run(self._timed, readings)
 
     def follow(self, most: int) -> People:
-        """Return what follows people through a stream, and answers by their last frames."""
+        """Return a tracker that predicts people in a stream by their last frames."""
         return People(self._predictor, "camera", most)
 
     def _timed(self, readings: Sequence[Reading]) -> tuple[Said, float]:
@@ -92,13 +92,13 @@ class Contender:
 
     @cached_property
     def digest(self) -> str:
-        """The first eight digits of the file's SHA-256."""
+        """Return the first eight digits of the file's SHA-256."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:8]
 
     @cached_property
     def parameters(self) -> int | None:
-        """Parameters that the file holds, without loading them; None for an exported model."""
+        """Return the file's number of parameters, without loading; None for an exported model."""
         if self.path.suffix == ONNX:
             return None
         from math import prod
@@ -116,8 +116,8 @@ class Contender:
 def find_contenders(names: Iterable[str | Path] = (), device: Device = "auto") -> list[Contender]:
     """Find weights files: the released ones, or those of files, folders and released names.
 
-    Of a fitted ensemble's members, the best is the first.
-    Raises WeightsError where there are none.
+    The best member of a fitted ensemble comes first.
+    Raises WeightsError if there are none.
     """
     names = list(names)
     paths = [path for name in names for path in named_weights(name)] or find_weights()
@@ -134,7 +134,7 @@ def find_contenders(names: Iterable[str | Path] = (), device: Device = "auto") -
 
 @lru_cache
 def find_ensemble(*paths: Path) -> Found:
-    """Find the ensemble that was fitted for weights files, as they were when first asked for."""
+    """Find the ensemble fitted for weights files, once."""
     return find_fitted(paths)
 
 
@@ -145,6 +145,6 @@ def add_ensemble(said: Mapping[Contender, Said]) -> list[list[Prediction]]:
 
 
 def make_reader(contenders: Iterable[Contender]) -> Predictor | None:
-    """Return what finds faces and crops them for all models that work; None where none does."""
+    """Return a predictor that detects and crops faces for all working models, or None."""
     paths = [contender.path for contender in contenders if not contender.error]
     return Predictor(paths) if paths else None

@@ -1,4 +1,4 @@
-"""The page: four tabs and the API's endpoints, put together from their modules."""
+"""The page: four tabs and the API's endpoints, assembled from their modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .visitors import Visitors
 
 
 def build(contenders: Sequence[Contender], *, most_bytes: int, kept: int) -> gr.Blocks:
-    """Put the page together. most_bytes: of a picture's file. kept: seconds an upload is kept."""
+    """Build the page. most_bytes: of a picture's file. kept: seconds that an upload is kept."""
     visitors = Visitors()
 
     def leave(request: gr.Request) -> None:
@@ -43,6 +43,6 @@ def build(contenders: Sequence[Contender], *, most_bytes: int, kept: int) -> gr.
 
 
 def _forget(blocks: gr.Blocks, session: str) -> None:
-    """Drop what Gradio keeps of a page that is gone: the pictures that it showed."""
+    """Delete what Gradio keeps of a closed page: the pictures that it showed."""
     blocks.state_holder.session_data.pop(session, None)
     blocks.state_holder.time_last_used.pop(session, None)

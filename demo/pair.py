@@ -1,4 +1,4 @@
-"""Two pictures side by side: what is said first of each, and every model's answers for both."""
+"""Two pictures side by side: the main prediction of each, and every model's for both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .render import dash, render
 
 
 def pair(this: Comparison, other: Comparison) -> str:
-    """Lay out two comparisons by the same models; nothing where one has no joint answer."""
+    """Render two comparisons by the same models; nothing if one has no joint prediction."""
     if not this.first or not other.first:
         return ""
     rows = [
@@ -25,7 +25,7 @@ def pair(this: Comparison, other: Comparison) -> str:
 
 
 def difference(this: Comparison, other: Comparison) -> str:
-    """Say how the ages of two pictures differ, in a sentence."""
+    """Return how the ages of two pictures differ, in a sentence."""
     one, two = this.first, other.first
     if not one or not two:
         return ""

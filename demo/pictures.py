@@ -1,4 +1,4 @@
-"""Pictures inside a page, as data: URIs, so that no file is written or served."""
+"""Pictures in a page, as data: URIs, so that no file is written or served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 960
 """Longest side of a shown picture."""
 
 HEAT = np.array([[0, 0, 30], [90, 20, 110], [205, 65, 90], [250, 165, 60], [252, 250, 190]], float)
-"""Colours from nothing to most (after matplotlib's magma)."""
+"""Colour map of heat maps (after matplotlib's magma)."""
 
 
 def data_uri(image: Image.Image | np.ndarray, quality: int = 88) -> str:
@@ -25,7 +25,7 @@ def data_uri(image: Image.Image | np.ndarray, quality: int = 88) -> str:
 
 
 def shrink(image: Image.Image, longest: int = SHOWN) -> Image.Image:
-    """Make a picture's longest side at most so long."""
+    """Shrink a picture to a longest side."""
     if max(image.size) <= longest:
         return image
     scale = longest / max(image.size)
@@ -34,7 +34,7 @@ def shrink(image: Image.Image, longest: int = SHOWN) -> Image.Image:
 
 
 def heat_over(crop: np.ndarray, heat: np.ndarray, side: int = 224) -> np.ndarray:
-    """Lay a map (h, w) from 0 to 1 over a crop (S, S, 3); uint8 (side, side, 3)."""
+    """Overlay a heat map (h, w) from 0 to 1 on a crop (S, S, 3); returns uint8 (side, side, 3)."""
     face = Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC)
     smooth = Image.fromarray(heat.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     level = np.clip(np.asarray(smooth), 0, 1)  # (side, side)

@@ -1,4 +1,4 @@
-"""Uploads become pictures with faces, or a sentence that says why not."""
+"""Turn uploads into pictures with faces, or a sentence that says why not."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ REASONS: dict[ImageFault, str] = {
 NO_MODEL = "No model can be used here: the Models tab says why."
 
 MB = 2**20
-"""Bytes of a megabyte, as Gradio counts them."""
+"""Bytes of a megabyte, as counted by Gradio."""
 MARGINS = (-0.1, 0.4)
-"""What may be added to the margins of crops, in sides of the face's box."""
+"""Range of what may be added to the margins of crops, in sides of the face's box."""
 
 
 class Refused(Exception):
-    """A picture that gets no answer: the text is for the user, the status for a row."""
+    """A picture without a prediction: the text is for the user, the status for a row."""
 
     def __init__(self, text: str, status: Status = "unreadable") -> None:
         super().__init__(text)
@@ -41,9 +41,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """An upload: its bytes, its faces, and their crops as the models want them.
+    """An upload: its bytes, its faces, and their crops for the models.
 
-    It lives in the session's memory alone, and no longer than the session.
+    It lives only in the session's memory, and no longer than the session.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Picture:
 
     @property
     def faces(self) -> list[Face]:
-        """The faces, the largest first."""
+        """Return the faces, the largest first."""
         return [face for face in self.reading.faces if face]
 
     @property
@@ -81,7 +81,7 @@ class Picture:
 
 
 def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: int) -> Picture:
-    """Decode a picture and find its faces, as `agecli predict` does. Raises Refused."""
+    """Decode a picture and detect its faces, like `agecli predict`. Raises Refused."""
     if not reader:
         raise Refused(NO_MODEL)
     image, animated = decode(data, most_bytes)
@@ -97,7 +97,7 @@ def read_picture(name: str, data: bytes, reader: Predictor | None, most_bytes: i
 
 
 def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
-    """Decode an upload within the limits; tell whether it is an animation. Raises Refused."""
+    """Decode an upload within the limits; return, too, if it is animated. Raises Refused."""
     if len(data) > most_bytes:
         raise Refused(
             f"This file has {len(data) / MB:.1f} MB; the most is {most_bytes / MB:.0f} MB. "
@@ -111,14 +111,14 @@ def decode(data: bytes, most_bytes: int) -> tuple[Image.Image, bool]:
 
 
 def _reason(error: ImageError) -> str:
-    """Say in plain words why a picture cannot be read."""
+    """Return in plain words why a picture cannot be read."""
     if error.fault == "too_large":
         return f"This picture is too large ({error})."
     return REASONS.get(error.fault, REASONS["broken"])
 
 
 def read_number(name: str, value: Any) -> float:
-    """Take a number, which comes as the client sent it."""
+    """Return a number from a client's value. Raises Refused."""
     try:
         number = float(value or 0)
     except (TypeError, ValueError):

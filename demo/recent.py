@@ -11,7 +11,7 @@ from .reading import MB, Picture
 MOST = 6
 """Pictures of a page."""
 BYTES = 20 * MB
-"""What they hold together at most; the newest one may be as large alone."""
+"""Most bytes of them together; the newest one alone may be as large."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Opened:
     face: int = 0
     """The face that was chosen, from 0."""
     group: str = ""
-    """What is said first of it; empty before there is an answer."""
+    """Its main prediction; empty before there is one."""
     number: int = field(default_factory=count(1).__next__)
     """By which the page names it."""
 

@@ -1,4 +1,4 @@
-"""Write HTML from the templates, where every value is escaped."""
+"""Render HTML from the templates, with every value escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .pictures import data_uri, heat_over
 
 BETWEEN_TAGS = re.compile(r">\s*\n\s*<")
-"""Line breaks of the template, which are none of the page's."""
+"""Line breaks of a template that are not part of the page."""
 
 
 def render(template: str, /, **values: Any) -> str:
@@ -22,22 +22,22 @@ def render(template: str, /, **values: Any) -> str:
 
 
 def notice(text: str) -> str:
-    """Say what went wrong, where the results would be."""
+    """Render what went wrong, in place of results."""
     return render("notice", text=text)
 
 
 def dash(group: str) -> str:
-    """Write a group with an en dash."""
+    """Format a group with an en dash."""
     return group.replace("-", "–")
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Write a share, 0 to 1."""
+    """Format a share, 0 to 1."""
     return f"{share:.{digits}%}"
 
 
 def share(chance: float) -> str:
-    """Write a share without decimals, but never a 0 or 100 that is not one."""
+    """Format a share without decimals, but never as 0 or 100 unless it is."""
     if 0 < chance < 0.005:
         return "<1%"
     if 0.995 < chance < 1:
@@ -46,14 +46,14 @@ def share(chance: float) -> str:
 
 
 def years(age: float | None, after: str = "") -> str:
-    """Write an age, where it is known, with what follows it."""
+    """Format an age, if known, with a suffix."""
     if age is None:
         return ""
     return f"about {age:.0f} {'year' if round(age) == 1 else 'years'}{after}"
 
 
 def short(count: int) -> str:
-    """Write a number of parameters."""
+    """Format a number of parameters."""
     return f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
 
 

@@ -1,4 +1,4 @@
-"""The compare tab's results: the first answer, a card per model, and their stability."""
+"""The compare tab's results: the main prediction, a card per model, and their stability."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 
 def results(comparison: Comparison, beside: Comparison | None = None) -> str:
-    """Lay out all that the models say of a face, and of another one beside it."""
+    """Render all predictions for a face, and for another one beside it."""
     ensemble, crops = comparison.ensemble, comparison.perturbed
     groups = [a.prediction.group for a in comparison.answers if a.prediction]
     side_by_side = pair(comparison, beside) if beside else ""
@@ -33,7 +33,7 @@ def results(comparison: Comparison, beside: Comparison | None = None) -> str:
 
 
 def kicker(comparison: Comparison) -> str:
-    """Say whose answer is shown first."""
+    """Return in words whose prediction is shown first."""
     names = [answer.contender.name for answer in comparison.answers if answer.prediction]
     if len(names) < 2:
         return "".join(names)
@@ -45,7 +45,7 @@ def kicker(comparison: Comparison) -> str:
 
 
 def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
-    """Say how far the models agree, in a sentence. groups: what each of them answers."""
+    """Return how far the models agree, in a sentence. groups: each model's prediction."""
     models, group = ensemble.models, dash(ensemble.group)
     if models == 1:
         return "Only one model is here, so nothing can be compared."
@@ -67,7 +67,7 @@ def agreement(ensemble: Ensemble, groups: Sequence[str | None]) -> str:
 
 
 def said(rows: Sequence[Prediction]) -> Iterator[tuple[Prediction | Ensemble | None, str]]:
-    """Yield what is said first of each face of a picture, and how many models say so."""
+    """Yield the main prediction of each face of a picture, and how many models agree."""
     for face in dict.fromkeys(row.face for row in rows):
         own = [row for row in rows if row.face == face]
         first, ensemble = lead(own), together(own)
@@ -80,7 +80,7 @@ def said(rows: Sequence[Prediction]) -> Iterator[tuple[Prediction | Ensemble | N
 
 
 def remarks(first: Prediction | Ensemble | None, ensemble: Ensemble | None) -> Iterator[str]:
-    """Explain what may puzzle in the first answer: an age in no group, or a group that few say."""
+    """Explain puzzling main predictions: an age in no group, or a group that few models predict."""
     if not first or not ensemble:
         return
     if first.between and not first.torn:

@@ -1,4 +1,4 @@
-"""The example pictures: all in the public domain; examples/README.md says where they come from."""
+"""The example pictures: all in the public domain; examples/README.md names their sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_example(name: str) -> File:
 
 
 def list_examples() -> str:
-    """Lay the examples out as buttons."""
+    """Render the examples as buttons."""
     found = [
         (name, *words, shrink(read_image(FOLDER / name), 96))
         for name, words in EXAMPLES.items()

@@ -24,7 +24,7 @@ SCRIPTS = "".join(
 )
 STYLES = [HERE / name for name in ("style.css", "access.css", "live.css", "pair.css")]
 KEPT = 300
-"""Seconds after which an uploaded file is deleted: longer than its request may have to wait."""
+"""Seconds after which an uploaded file is deleted: longer than its request may wait."""
 
 
 def serve(
@@ -35,10 +35,10 @@ def serve(
 ) -> gr.Blocks:  # fmt: skip
     """Serve the demo at host:port, until stopped or, without `block`, in the background.
 
-    host: by default GRADIO_SERVER_NAME, or this machine alone. root_path: where a proxy has it.
-    hosts: names it may be asked by; without, any. frames: pages that may show it in a frame, as in
-    a Content-Security-Policy. max_size: MB of a picture at most.
-    waiting: requests that may wait. kept: seconds an uploaded file is kept.
+    host: by default GRADIO_SERVER_NAME, or only this machine. root_path: the path behind a proxy.
+    hosts: host names it accepts; empty for any. frames: pages that may embed it, as in
+    a Content-Security-Policy. max_size: most MB of a picture.
+    waiting: most requests that may wait. kept: seconds that an uploaded file is kept.
     """
     blocks = build(contenders, most_bytes=max_size * MB, kept=kept)
     blocks.queue(max_size=waiting, default_concurrency_limit=AT_ONCE)
@@ -57,7 +57,7 @@ def serve(
 
 
 def _warm_up() -> Any:
-    """Import what the first answer needs, while the user looks for a picture."""
+    """Import what the first prediction needs, while the user looks for a picture."""
     import torch
 
     return torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
-"""The visitor's own: no font is fetched from elsewhere."""
+"""The visitor's own fonts: none is downloaded."""
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
 
 THEME = gr.themes.Base(

@@ -1,7 +1,7 @@
-"""The threads that do the work: few and always the same, for each keeps memory of its own.
+"""Worker threads: few and always the same, since each keeps its own memory.
 
-That is the face detector's and torch's buffers. Gradio calls a function in any of forty threads:
-the server's memory grew with each that was new.
+These are the face detector's and torch's buffers. Gradio calls functions in any of forty threads:
+the server's memory grew with each new one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 AT_ONCE = 2
-"""Requests that are answered at the same time; the others wait."""
+"""Requests that are handled at the same time; the others wait."""
 
 _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="work")
 
 
 def submit(function: Callable[..., T], *arguments: object) -> Future[T]:
-    """Have a function called in one of the threads, when its turn comes."""
+    """Schedule a function in one of the threads."""
     return _pool.submit(function, *arguments)
 
 

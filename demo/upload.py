@@ -1,6 +1,6 @@
-"""Uploads as they are: for events with `preprocess=False`.
+"""Uploads without preprocessing, for events with `preprocess=False`.
 
-Gradio's own preprocessing decodes pictures and saves them anew, with errors that name files of the
+Gradio's own preprocessing decodes pictures and saves them again, with errors that name files of the
 server.
 """
 
@@ -18,11 +18,11 @@ File = tuple[str, bytes]
 
 
 def read_upload(value: dict[str, Any]) -> File:
-    """Read the value of a gr.Image, or an entry of a gr.File's. Raises Refused where it is gone."""
+    """Read the value of a gr.Image, or an entry of a gr.File's. Raises Refused if it is gone."""
     try:
         path = Path(value["path"]).resolve()
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
-            raise KeyError("path")  # of a client that names a file instead of uploading one
+            raise KeyError("path")  # from a client that names a file instead of uploading one
         return Path(value.get("orig_name") or path.name).name, path.read_bytes()
     except (OSError, TypeError, KeyError) as error:
         raise Refused("This upload is gone, as pictures are not kept. Upload it again.") from error

@@ -1,6 +1,6 @@
-"""What visitors have on their pages: in memory while a page is open, and dropped when it goes.
+"""State of visitors' pages: in memory while a page is open, and dropped when it closes.
 
-Gradio's own gr.State outlives its page by an hour, and what is running writes to it last.
+Gradio's own gr.State outlives its page by an hour, and running functions write to it last.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ from .recent import Opened, remember
 from .upload import File
 
 MOST = 100
-"""Visitors in memory; the one who has been away the longest is forgotten first."""
+"""Most visitors in memory; the one away longest is dropped first."""
 IDLE = 3600
-"""Seconds after which a visitor who does nothing is forgotten, though the page is still open."""
+"""Seconds after which an idle visitor is dropped, though the page is still open."""
 
 
 @dataclass
 class Visitor:
-    """A page, by its newest wish; older ones are given up wherever they are."""
+    """The state of a page, by its newest request; older ones are abandoned."""
 
     wish: object = None
-    """What was asked for last: compared by identity."""
+    """The newest request, compared by identity."""
     taken: object = None
-    """The wish that is worked on, or was fulfilled."""
+    """The request in progress, or done."""
     read: Callable[[], File] | None = None
-    """Reads the picture that is to be opened."""
+    """Reads the picture to open."""
     opened: Opened | None = None
     """The picture that is open."""
     listed: tuple[str, ...] = ()
-    """The models by which all of its faces are answered for."""
+    """The models that have predicted all of its faces."""
     recent: list[Opened] = field(default_factory=list)
     """The last pictures, the newest first, with the open one among them."""
     beside: Opened | None = None
     """The one that the open picture is compared with."""
     batch: object = None
-    """The newest wish of the batch tab; None where there is none, or it was cancelled."""
+    """The newest request of the batch tab; None if there is none, or it was cancelled."""
     tiles: dict[str, Any] = field(default_factory=dict)
-    """What the batch tab has answered, by upload."""
+    """The batch tab's predictions, by upload."""
     live: Live | None = None
     """The camera's stream, while it runs."""
     seen: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, face: int | None = None) -> None:
-        """Wish for an answer about the picture that is open, or its face of a number."""
+        """Request a prediction for the open picture, or for its face of a number."""
         with self.lock:
             self.wish = object()
             if self.opened and face is not None:
                 self.opened.face = face
 
     def open(self, read: Callable[[], File] | None) -> None:
-        """Wish for another picture, or for none."""
+        """Request another picture, or none."""
         with self.lock:
             self._turn_to(None)
             self.read = read
@@ -74,7 +74,7 @@ class Visitor:
         return found
 
     def put_beside(self, number: int | None) -> None:
-        """Wish for an answer about the open picture and one of the last ones, or for it alone."""
+        """Request predictions for the open picture and one of the last ones, or only for it."""
         with self.lock:
             self.wish = object()
             self.beside = None if number is None else self._find(number)
@@ -89,14 +89,14 @@ class Visitor:
             self.recent = remember(self.recent, opened)
 
     def take(self) -> object:
-        """Return the newest wish, or None where it was taken."""
+        """Return the newest request, or None if it was taken."""
         with self.lock:
             wish = None if self.wish is self.taken else self.wish
             self.taken = self.wish
         return wish
 
     def show(self, wish: object, picture: Picture) -> Opened | None:
-        """Open the picture that was read for a wish; None where there is a newer wish."""
+        """Open the picture read for a request; return None if there is a newer one."""
         with self.lock:
             if self.wish is not wish:
                 return None
@@ -105,7 +105,7 @@ class Visitor:
             return self.opened
 
     def give_up(self, wish: object) -> bool:
-        """Close the picture that a wish was about; False where there is a newer wish."""
+        """Close a request's picture; return False if there is a newer request."""
         with self.lock:
             if self.wish is not wish:
                 return False
@@ -113,7 +113,7 @@ class Visitor:
         return True
 
     def close(self) -> None:
-        """Drop all, and give up what is running."""
+        """Drop everything, and abandon what is running."""
         self.open(None)
         self.recent.clear()
         self.batch, self.live, self.tiles = None, None, {}
@@ -127,7 +127,7 @@ class Visitors:
         self._lock = threading.Lock()
 
     def find(self, request: gr.Request) -> Visitor:
-        """Return who asks; a new one where the page is not known (any more)."""
+        """Return a request's visitor, a new one if the page is unknown."""
         now, session = time.monotonic(), str(request.session_hash)
         with self._lock:
             visitor = self._all.pop(session, None) or Visitor()
@@ -140,11 +140,11 @@ class Visitors:
         return visitor
 
     def find_again(self, request: gr.Request) -> Visitor | None:
-        """Return who asks, unless the page is gone."""
+        """Return a request's visitor, unless the page is gone."""
         return self._all.get(str(request.session_hash))
 
     def forget(self, session: str | None) -> None:
-        """Drop what a page had, and give up what is running for it."""
+        """Drop a page's state, and abandon what is running for it."""
         with self._lock:
             if visitor := self._all.pop(str(session), None):
                 visitor.close()

@@ -73,7 +73,7 @@ def nested(depth: int) -> dict[str, Any]:
      ({"sets": SETS | {"groups": [[0.1, 0.2, 1.1]] * 3}}, "expected float <= 1"),
      ({"sets": SETS | {"groups": [[0.1, 0.2, 0.3]] * 2}}, "expected array of length >= 3"),
      ({"sets": SETS | {"groups": [[0.3, 0.2, 0.3]] * 3}}, "a threshold falls"),
-     ({"sets": SETS | {"years": ROWS}}, "sets: it has years, which the model knows nothing of"),
+     ({"sets": SETS | {"years": ROWS}}, "sets: it has years, which the model does not predict"),
      ({"sets": SETS | {"largest_entropy": -1}}, "largest_entropy: expected float >= 0"),
      ({"sets": SETS | {"own": ROWS}}, "sets: thresholds of 3 groups, not 8"),
      ({"sets": SETS | {"own": [[0.3, 0.2, 0.3]] * 8}}, "a threshold falls"),

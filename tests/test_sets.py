@@ -94,7 +94,7 @@ def test_a_model_without_years_has_sets_of_groups_alone():
     ("sets", "years", "reason"),
     [
         (replace(SETS, shares=(0.5, 0.5)), True, "2 shares, not 4"),
-        (SETS, False, "the model knows nothing of"),
+        (SETS, False, "the model does not predict"),
         (replace(SETS, groups=((0.5, 0.4, 0.9), ROW, ROW)), True, "falls as the coverage rises"),
         (replace(SETS, years=((0.5, 0.4, 0.9), ROW, ROW)), True, "falls as the coverage rises"),
     ],

@@ -6,6 +6,7 @@ Rich is imported only by --help.
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -24,8 +25,9 @@ class Command(TyperCommand):
         show_help(self, ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters."""
-        return unconverted(super().get_params(ctx), ctx)
+        """Return the parameters; of a line that the shell completes, they stay as typed."""
+        parameters = super().get_params(ctx)
+        return unconverted(parameters) if ctx.resilient_parsing else parameters
 
 
 class Group(TyperGroup):
@@ -36,18 +38,22 @@ class Group(TyperGroup):
         show_help(self, ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters."""
-        return unconverted(super().get_params(ctx), ctx)
+        """Return the parameters, which are flags."""
+        return unconverted(super().get_params(ctx))
 
 
-def unconverted(parameters: list[Any], context: Any) -> list[Any]:
-    """Leave values as they were typed while the shell completes a line.
+def unconverted(parameters: list[Any]) -> list[Any]:
+    """Leave the values of parameters as they are typed.
 
-    Nothing reads them then, and pydantic, which converts them, takes half of the time to load.
+    Pydantic converts them, and takes as long to load as all else: too long for flags, for a help
+    page and for the shell, which completes a line that no command reads.
     """
-    if context.resilient_parsing:
-        for parameter in parameters:
-            parameter.process_value = lambda _, value: value
+
+    def process(parameter: Any, context: Any, value: Any) -> Any:
+        return parameter.callback(context, parameter, value) if parameter.callback else value
+
+    for parameter in parameters:
+        parameter.process_value = partial(process, parameter)
     return parameters
 
 

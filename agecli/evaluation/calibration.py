@@ -1,7 +1,7 @@
-"""What is fitted on validation images once the weights are: temperature, rule of decision, sets.
+"""Calibration on validation images, after training: temperature, decision rule, age sets.
 
-The temperature is one number that makes probabilities say how often they are right; the rule makes
-one group of them, and the sets are the groups and years that the answer may as well be.
+The temperature is one number that makes probabilities match frequencies; the rule turns them
+into one group, and the sets are the groups and years that are plausible as well.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from agecli.metadata import Metadata
 from agecli.sets import COVERAGES, Row, Sets, entropies, group_scores, year_scores
 
 LOWEST, HIGHEST = 0.05, 20.0
-"""Temperatures between which the best is searched."""
+"""Range in which the best temperature is searched."""
 TAUS = tuple(tenths / 10 for tenths in range(1, 11))
-"""Strengths of logit adjustment that are tried, 1 for groups as if they were equally frequent."""
+"""Strengths of logit adjustment that are tried; 1 treats groups as equally frequent."""
 MOST_LOST = 0.005
-"""Exact accuracy that a rule may cost, to gain macro-F1."""
+"""Most exact accuracy that a rule may lose to gain macro-F1."""
 RESAMPLES = 200
 LEAST_OWN = 30
-"""Images that a group needs for age sets' thresholds of its own."""
+"""Fewest images of a group for its own thresholds of age sets."""
 
 
 def rescale(distribution: FloatArray, temperature: float) -> FloatArray:
-    """Return the distributions (N, K) that their logits would have at another temperature.
+    """Return distributions (N, K) at another temperature.
 
-    temperature: a factor of the one that the distributions were made with.
+    temperature: relative to the one that the distributions were computed with.
     """
     return softmax(_logits(distribution), temperature)
 
 
 def fit_temperature(answers: Answers, ages: IntArray) -> float:
-    """Return the temperature under which the true groups are likeliest (Guo et al. 2017).
+    """Return the temperature that maximises the likelihood of the true groups (Guo et al. 2017).
 
-    answers: for N images, at temperature 1; ages: (N,) or (N, 2), of which those count that have a
-    group. The mean negative log-likelihood has one minimum for groups; it is sought by Brent's
-    method, on a logarithmic scale. 1 where no image has a group.
+    answers: predictions for N images, at temperature 1; ages: (N,) or (N, 2), used if they have a
+    group. The mean negative log-likelihood has one minimum for groups; it is found by Brent's
+    method, on a logarithmic scale. Returns 1 if no image has a group.
     """
     from scipy.optimize import minimize_scalar
 
@@ -68,10 +68,10 @@ def calibrate(
     perturbed: Answers,
     ages: IntArray,
 ) -> Metadata:
-    """Return what a weights file says with temperature, rule of decision and sets fitted.
+    """Return a weights file's metadata with fitted temperature, decision rule and sets.
 
-    answers: for N validation images, at temperature 1; smaller: for the same, with faces of the
-    smaller size classes, the smallest first; perturbed: for the same, perturbed; ages: (N,) or
+    answers: predictions for N validation images, at temperature 1; smaller: with faces of the
+    smaller size classes, the smallest first; perturbed: for the perturbed images; ages: (N,) or
     (N, 2).
     """
     temperature = fit_temperature(answers, ages)
@@ -87,13 +87,13 @@ def calibrate(
 def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     """Return the rule with the best macro-F1 that loses at most MOST_LOST of exact accuracy.
 
-    It may lose no more on these images, nor by what the probabilities expect: a lucky draw of a few
-    thousand images hides the price of strong adjustment. answers: for N images, calibrated; ages:
-    (N,) or (N, 2), of which those count that have a group.
+    It may lose no more on these images, nor in expectation: a lucky draw of a few
+    thousand images hides the price of strong adjustment. answers: calibrated, for N images; ages:
+    (N,) or (N, 2), used if they have a group.
 
-    Simpler rules come first: the likeliest group, the median, then weak adjustments before strong
-    ones. The first is taken whose macro-F1 is within a standard error of the best one's (Breiman et
-    al. 1984, section 3.4.3), which the bootstrap says of their difference.
+    Simpler rules come first: the likeliest group, the median, then weaker adjustments.
+    The first whose macro-F1 is within a standard error of the best is chosen (Breiman et
+    al. 1984, section 3.4.3), by the bootstrap of their difference.
     """
     truth = answers.scheme.groups_of(ages)
     known, groups = truth != NO_GROUP, len(answers.scheme)
@@ -109,7 +109,7 @@ def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     cheap = np.flatnonzero(lost <= MOST_LOST)
 
     def scores(draw: IntArray | slice) -> FloatArray:
-        """Return the macro-F1 (rules,) of all that cost little, on some of the images."""
+        """Return the macro-F1 (rules,) of all rules that lose little, on a sample of the images."""
         cells = (confusion_matrix(truth[draw], answered[rule][draw], groups) for rule in cheap)
         return np.array([macro_f1(cell) for cell in cells])
 
@@ -117,15 +117,15 @@ def fit_decision(answers: Answers, ages: IntArray, seed: int = 0) -> Decision:
     sizes = [len(truth)] * RESAMPLES
     draws = np.array([scores(random.integers(size, size=size)) for size in sizes])
     best = own.argmax()
-    error = (draws[:, [best]] - draws).std(axis=0)  # (rules,), of their distance to the best
+    error = (draws[:, [best]] - draws).std(axis=0)  # (rules,), of their difference to the best
     return rules[cheap[(own[best] - own <= error).argmax()]]
 
 
 def fit_sets(sizes: Sequence[Answers], perturbed: Answers, ages: IntArray) -> Sets | None:
-    """Return the thresholds under which the sets cover the ages of as many images as they promise.
+    """Return the thresholds with which the sets cover as many ages as they promise.
 
-    sizes: calibrated answers for the same N images in each size class; perturbed: for the same,
-    perturbed; ages: (N,) or (N, 2), of which those count that have a group, or a year. None where
+    sizes: calibrated predictions for the same N images in each size class; perturbed: for the
+    perturbed images; ages: (N,) or (N, 2), used if they have a group, or a year. None if
     no image has a group.
     """
     first = sizes[0]
@@ -148,14 +148,14 @@ def fit_sets(sizes: Sequence[Answers], perturbed: Answers, ages: IntArray) -> Se
 
 
 def _largest_entropy(chances: FloatArray, decided: IntArray, truth: IntArray) -> float | None:
-    """Return the entropy beyond which answers (N,) are right less often than the majority's.
+    """Return the entropy above which predictions (N,) are right less often than the majority group.
 
-    Of all thresholds it is the one beyond which most would be gained by answering the group with
-    most images instead; None where nothing would. chances: (N, groups).
+    It is the threshold above which most is gained by predicting the group with the
+    most images instead; None if nothing is. chances: (N, groups).
 
-    On perturbed validation images of the four released models and their ensemble, entropy tells
-    which answers are more than five years off with a lower AURC than the probability of the answer
-    (0.090 to 0.134 against 0.094 to 0.137), and which group is exact with one about 0.002 higher.
+    On perturbed validation images of the four released models and their ensemble, entropy detects
+    predictions more than five years off with a lower AURC than the predicted group's probability
+    (0.090 to 0.134 against 0.094 to 0.137), and wrong groups with one about 0.002 higher.
     """
     order = np.argsort(-entropies(chances), kind="stable")
     majority = np.bincount(truth).max() / len(truth)
@@ -165,14 +165,14 @@ def _largest_entropy(chances: FloatArray, decided: IntArray, truth: IntArray) ->
 
 
 def _own(scores: FloatArray, truth: IntArray) -> FloatArray:
-    """Return the scores (N,) of the true places (N,), of all (N, K)."""
+    """Return the scores (N,) of the true values (N,) among all (N, K)."""
     return scores[np.arange(len(truth)), truth]
 
 
 def _row(scores: FloatArray, enough: int = 0) -> Row:
-    """Return the scores that so many of N true places (N,) reach as COVERAGES promise.
+    """Return the quantiles of the N scores of the true values for each of COVERAGES.
 
-    The quantile counts the next image, too; of too few images it is 1, and the sets hold all. Of
+    The quantile counts the next image, too; with too few images it is 1, and sets contain all. With
     fewer images than enough all are 0, and bound nothing.
     """
     if len(scores) < enough:
@@ -186,7 +186,7 @@ def _row(scores: FloatArray, enough: int = 0) -> Row:
 
 
 def _shares(truth: IntArray, groups: int) -> tuple[float, ...]:
-    """Return each group's share of images with groups (N,); none is 0, though it may have none."""
+    """Return each group's share of images with groups (N,), never 0."""
     images = np.bincount(truth, minlength=groups) + 1
     return tuple((images / images.sum()).tolist())
 

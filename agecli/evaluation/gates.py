@@ -1,4 +1,4 @@
-"""Conditions that a model's figures have to meet, as exact>=0.70."""
+"""Conditions that a model's figures have to meet, such as exact>=0.70."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _GATE = re.compile(r"([a-z0-9_]+)\s*(>=|<=)\s*(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)
 
 
 def check_gate(gate: str, row: Evaluation, robustness: Robustness | None = None) -> str | None:
-    """Hold a row against a condition as exact>=0.70; say how it fails, or None where it holds.
+    """Check a row against a condition such as exact>=0.70; return its failure in words, or None.
 
-    robustness: that of the row. Raises UsageError for a condition that is none, or of a figure that
+    robustness: the row's. Raises UsageError for an invalid condition, or a figure that
     the row does not have.
     """
     name, sign, bound = parse_gate(gate)
@@ -32,13 +32,13 @@ def check_gate(gate: str, row: Evaluation, robustness: Robustness | None = None)
 
 
 def is_of_robustness(gate: str) -> bool:
-    """Return whether a condition is of a figure on perturbed images, which no ensemble has."""
+    """Return whether a condition is on a figure of perturbed images, which no ensemble has."""
     return parse_gate(gate)[0].startswith(tuple(f"{way}_" for way in WAYS))
 
 
 def parse_gate(gate: str) -> tuple[str, str, float]:
-    """Split a condition into figure, sign and bound. Raises UsageError for one that is none."""
+    """Split a condition into figure, sign and bound. Raises UsageError for an invalid one."""
     match = _GATE.fullmatch(gate.strip())
     if not match:
-        raise UsageError(f"--gate: {gate!r} is no condition such as exact>=0.70 or mae<=5")
+        raise UsageError(f"--gate: {gate!r} is not a condition such as exact>=0.70 or mae<=5")
     return match[1], match[2], float(match[3])

@@ -1,4 +1,4 @@
-"""What perturbed pictures cost a model: the same test images, clean and perturbed."""
+"""Robustness: a model's accuracy on the same images, clean and perturbed."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
     from agecli.inference.model import Model
 
 Align = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Sets the faces of pictures upright and centred: uint8 (N, 2S, 2S, 3) to (N, S, S, 3)."""
+"""Aligns the faces of images: uint8 (N, 2S, 2S, 3) to (N, S, S, 3)."""
 
 CLEAN = "clean"
 WAYS = ("perturbed", "aligned")
-"""What figures of images as they are, and of aligned faces, begin with."""
+"""Prefixes of the figures without and with alignment."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How right a model is on the images in one condition."""
+    """A model's accuracy on the images in one condition."""
 
     perturbation: str
-    """Or CLEAN."""
+    """The perturbation, or CLEAN."""
     strength: str
     aligned: bool
-    """Faces were detected, and set by their points."""
+    """Whether faces were detected and aligned."""
     exact: float
     one_off: float
     difference: float
-    """Of exact accuracy, to the clean images as they are."""
+    """Difference of exact accuracy from the clean, unaligned images."""
     interval: tuple[float, float]
-    """95 % of the difference, by the bootstrap over the images."""
+    """95 % interval of the difference, by the bootstrap over the images."""
     coverage: float | None = None
-    """How often the sets that promise COVERAGE hold the true group; None without sets."""
+    """Coverage of the true group by the sets for COVERAGE; None without sets."""
 
     @property
     def condition(self) -> str:
-        """The perturbation and its strength."""
+        """Return the perturbation and its strength."""
         return f"{self.perturbation} {self.strength}".strip()
 
 
@@ -67,12 +67,12 @@ class Robustness:
     scores: list[Score]
 
     def ways(self) -> list[list[Score]]:
-        """Return the scores as they are and, where there are any, those of aligned faces."""
+        """Return the scores without alignment and, if there are any, those with it."""
         ways = [[s for s in self.scores if s.aligned == aligned] for aligned in (False, True)]
         return [way for way in ways if way]
 
     def figures(self) -> dict[str, float]:
-        """Return the means over all perturbations by which it is gated, named after the way."""
+        """Return the means over all perturbations, for gates, with their prefixes."""
         found = {}
         for scores in self.ways():
             name = WAYS[scores[0].aligned]
@@ -111,9 +111,9 @@ def conditions() -> list[tuple[str, str]]:
 
 
 def align_pictures(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Crop the face of each picture (N, 2S, 2S, 3) by its points, to (N, S, S, 3).
+    """Crop the face of each image (N, 2S, 2S, 3) by its landmarks, to (N, S, S, 3).
 
-    Where none is detected, the middle is taken as it is.
+    Without a detection, the middle is cropped as it is.
     """
     chips = middle(pictures).copy()
     for number, picture in enumerate(map(Image.fromarray, pictures)):
@@ -133,10 +133,10 @@ def measure_robustness(
     parallel: bool = False,
     progress: ImageProgress = lambda done, total: None,
 ) -> list[Robustness]:
-    """Score models on a split's images that have a group in all of them, in every condition.
+    """Score models on a split's images with a group in all of them, in every condition.
 
-    align: score them once more, set upright by it. parallel: all processes of a launch call this,
-    and share the images. Raises DataError where no image has a group.
+    align: also score images aligned by it. parallel: all processes of a launch call this,
+    and divide the images. Raises DataError if no image has a group.
     """
     rank, world = (distributed.rank(), distributed.world()) if parallel else (0, 1)
     rows = known_rows(models, dataset, split)[rank::world]
@@ -171,9 +171,9 @@ def _perturbed(clean: NDArray[np.uint8], rows: IntArray) -> Iterator[NDArray[np.
 def _judge(
     models: Sequence[Model], images: NDArray[np.uint8], ages: IntArray, *, side: float, flip: bool
 ) -> list[FloatArray]:
-    """Return by how many groups each model is wrong, and whether its set is right, (2, B) each.
+    """Return each model's errors in groups, and whether its set is right, (2, B) each.
 
-    side: of the faces' boxes in pixels, before they were perturbed. A set is right where it holds
+    side: of the faces' boxes in pixels, before perturbation. A set is right if it contains
     the true group; NaN for a model without sets.
     """
     judged = []
@@ -189,7 +189,7 @@ def _judge(
 
 
 def _scores(judged: FloatArray) -> Iterator[Score]:
-    """Score one model. judged: (conditions, ways, 2, N), as `_judge` does."""
+    """Score one model. judged: (conditions, ways, 2, N), as from `_judge`."""
     errors, held = np.moveaxis(judged, 2, 0)  # (conditions, ways, N) each
     right = (errors == 0).astype(np.float64)
     for way in range(errors.shape[1]):

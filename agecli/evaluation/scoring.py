@@ -1,4 +1,4 @@
-"""Run a model over a split of a prepared data set and score its answers."""
+"""Run a model over a split of a prepared data set and score its predictions."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from agecli.inference.model import Model
 
 ImageProgress = Callable[[int, int], None]
-"""Called with the images done and the images there are."""
+"""Called with the number of images done and in all."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model answered on a split, image by image, and how it scored."""
+    """A model's predictions on a split, image by image, and its scores."""
 
     name: str
-    """What tables call it."""
+    """The model's name in tables."""
     model: str
     title: str
     """The model in words."""
@@ -48,52 +48,52 @@ class Evaluation:
     split: str
     flip: bool
     same_split: bool
-    """The model was trained on this very split, so that its test images are new to it."""
+    """Whether the model was trained on this very split, so that its test images are new to it."""
     scheme: Scheme
     rows: IntArray
     """(N,) rows of the data set; the arrays below follow their order."""
     ages: IntArray
     """(N, 2) labels: first and last years."""
     distribution: FloatArray
-    """(N, groups) or, where it knows years, (N, YEARS), as the model answers."""
+    """(N, groups) or, for a model of years, (N, YEARS), as predicted."""
     probabilities: FloatArray
     """(N, groups)"""
     answered: FloatArray | None
-    """(N,) answered ages in years, where the objective gives them."""
+    """(N,) predicted ages in years, if the model predicts them."""
     scores: metrics.Scores
     """`metrics.score` of the above."""
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
-    """What the manifest knows of the images, (N,) each."""
+    """Columns of the manifest, (N,) each."""
     knows_years: bool = False
     temperature: float = 1.0
-    """That of the weights file."""
+    """The weights file's."""
     decision: Decision = LIKELIEST
-    """That of the weights file, by which groups are answered."""
+    """The weights file's decision rule."""
     sets: Sets | None = None
-    """Those of the weights file."""
+    """The weights file's age sets."""
     side: float = math.inf
-    """Of the faces' boxes, in pixels."""
+    """Side of the faces' boxes, in pixels."""
     fold: int | None = None
-    """That whose images these are; None where they are the plain split's."""
+    """The fold that the images belong to; None for the plain split."""
     images_per_second: float = 0.0
-    """Of the model alone, on this machine."""
+    """Rate of the model itself, on this machine."""
     left_out: int | None = None
-    """Images of the split that are not scored, since a model that is compared has seen them; None
-    where the model's own were not searched for."""
+    """Images of the split left out since one of the compared models has seen them; None
+    if the model's own were not searched for."""
 
     @property
     def may_have_seen(self) -> bool:
-        """Whether nothing proves that the images are new to the model."""
+        """Return whether nothing proves that the images are new to the model."""
         return self.left_out is None and (not self.same_split or self.split == ALL)
 
     @cached_property
     def truth(self) -> IntArray:
-        """(N,) true groups, NO_GROUP for gap ages."""
+        """Return the true groups (N,), NO_GROUP for gap ages."""
         return self.scheme.groups_of(self.ages)
 
     @cached_property
     def sure(self) -> FloatArray:
-        """(N,) probabilities of the answered groups."""
+        """Return the probabilities (N,) of the predicted groups."""
         return self.probabilities[np.arange(len(self.answers)), self.answers]
 
     @cached_property
@@ -103,7 +103,7 @@ class Evaluation:
 
     @cached_property
     def coverages(self) -> list[Coverage]:
-        """How the age sets do, for each of COVERAGES; empty where there are no sets."""
+        """Return the age sets' coverage and size, for each of COVERAGES; empty without sets."""
         answers = Answers(
             self.distribution, self.scheme, self.knows_years, self.decision, self.sets
         )
@@ -112,35 +112,35 @@ class Evaluation:
 
     @cached_property
     def risk(self) -> dict[str, float]:
-        """What is gained by answering only where the model is surest, by the entropy."""
+        """Return the gain from abstaining where the model is uncertain, by entropy."""
         known = self.truth != NO_GROUP
         return risk_figures(-self.entropy[known], (self.answers == self.truth)[known])
 
     @cached_property
     def errors(self) -> FloatArray:
-        """(N,) errors in years; NaN where the year, or the answer, is none."""
+        """Return the errors in years (N,); NaN without a year or a predicted age."""
         if self.answered is None:
             return np.full(len(self.ages), np.nan)
         return self.answered - years_of(self.ages)
 
     @cached_property
     def answers(self) -> IntArray:
-        """(N,) answered groups."""
+        """Return the predicted groups (N,)."""
         return self.decision.decide(self.probabilities)
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """The scores by sex, race, source where there are several, kept columns, age group."""
+        """Return the scores by sex, race, source if there are several, kept columns, age group."""
         return slices(self.answers, self.ages, self.scheme, self.columns)
 
     @property
     def worst_slice(self) -> Slice | None:
-        """The slice with the lowest exact accuracy."""
+        """Return the slice with the lowest exact accuracy."""
         return worst_slice(self.slices)
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % intervals of exact and 1-off accuracy, by the bootstrap."""
+        """Return the 95 % intervals of exact and 1-off accuracy, by the bootstrap."""
         error = np.abs(self.answers - self.truth)[self.truth != NO_GROUP]
         return {
             "exact": bootstrap_interval(error == 0), "one_off": bootstrap_interval(error <= 1)
@@ -148,7 +148,7 @@ class Evaluation:
 
     @cached_property
     def ece_raw(self) -> float:
-        """The calibration error at temperature 1; that of the scores is at the file's own."""
+        """Return the calibration error at temperature 1; the scores' is at the file's own."""
         known = self.truth != NO_GROUP
         plain = rescale(self.distribution, 1 / self.temperature)
         raw = Answers(plain, self.scheme, self.knows_years).groups
@@ -156,15 +156,15 @@ class Evaluation:
 
     @property
     def bytes(self) -> int | None:
-        """The size of the weights file."""
+        """Return the size of the weights file."""
         return self.weights.stat().st_size if self.weights else None
 
     def metrics(self) -> dict[str, Any]:
-        """Return the scores and slices as they stand in a weights file."""
+        """Return the scores and slices as stored in a weights file."""
         return self.scores.plain() | {"slices": [asdict(part) for part in self.slices]}
 
     def summary(self) -> dict[str, Any]:
-        """Return what was evaluated on what, and all figures, as plain values for JSON."""
+        """Return the model, the data and all figures as plain values for JSON."""
         return {
             "name": self.name,
             "weights": self.weights and str(self.weights),
@@ -193,9 +193,9 @@ class Evaluation:
 
 
 def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArray:
-    """Return the rows (N,) of a split that are not excluded and have a group in all models.
+    """Return the rows (N,) of a split that are used and have a group in all models.
 
-    Raises DataError where there is none.
+    Raises DataError if there is none.
     """
     rows = dataset.rows(split)
     groups = [model.scheme.groups_of(dataset.ages[rows]) for model in models]
@@ -204,7 +204,7 @@ def known_rows(models: Sequence[Model], dataset: Dataset, split: str) -> IntArra
         labels = dict.fromkeys(label for model in models for label in model.scheme.labels)
         raise DataError(
             f"No image of {name_split(split)} of {dataset.folder} is in the groups "
-            f"{', '.join(labels)}: give another --split or --data"
+            f"{', '.join(labels)}: choose another --split or --data"
         )
     return rows[known]
 
@@ -225,12 +225,12 @@ def evaluate_model(
     change: Change = lambda images, rows: images,
     progress: ImageProgress = lambda done, total: None,
 ) -> Evaluation:
-    """Score a model on the images of a split that are not excluded.
+    """Score a model on the images of a split that are used.
 
-    flip: average the answers for each image and its mirror image. change: what becomes of the
-    images before. parallel: all processes of a
-    launch call this, and take turns at the batches. Raises DataError where no image
-    of the split has an age in one of the model's groups, WeightsError where the answers are NaN.
+    flip: average the predictions for each image and its mirror image. change: a function applied
+    to the images first. parallel: all processes of a
+    launch call this, and take the batches in turn. Raises DataError if no image
+    of the split has an age in one of the model's groups, WeightsError for predictions that are NaN.
     """
     rows = dataset.rows(split)
     ages = dataset.ages[rows]
@@ -276,7 +276,7 @@ def evaluate_model(
 
 
 def _columns(dataset: Dataset, rows: IntArray) -> dict[str, NDArray[np.str_]]:
-    """Return what tells the images of rows (N,) apart, (N,) each; sources where there are some, and
+    """Return the columns (N,) by which images of rows (N,) are divided: sources if several, and
     the columns that `agecli prepare --slices` kept."""
     columns = {"sex": dataset.sexes[rows], "race": dataset.races[rows]}
     sources = dataset.sources[rows]

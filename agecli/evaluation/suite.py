@@ -1,9 +1,9 @@
 """Everything that `agecli evaluate` measures, as one function; it prints nothing.
 
 Data sets hold chips, which `to_input` resizes in a batch to the model's side, as in training;
-`Predictor` cuts faces out of pictures with PIL, in the model's side already. Both are bilinear with
-antialiasing, and from there on it is the same code. For 1,000 validation chips of UTKFace the
-released cnn answers all groups alike in both ways, its probabilities differ by at most 0.0033.
+`Predictor` crops faces from images with PIL, at the model's side already. Both are bilinear with
+antialiasing, and the rest is the same code. For 1,000 validation chips of UTKFace the
+released cnn predicts equal groups both ways, with probabilities that differ by at most 0.0033.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 
 
 StageProgress = Callable[[str, int, int], None]
-"""Called with what is measured, the images done and the images there are."""
+"""Called with the stage, the number of images done and in all."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What models answered on the same images, by themselves and held against each other."""
+    """Predictions of models on the same images, their scores and comparisons."""
 
     dataset: Dataset
     models: list[Evaluation]
@@ -58,44 +58,44 @@ class Suite:
     """None for one model, or models of different age groups or folds."""
     pairs: list[Difference]
     robustness: dict[str, Robustness]
-    """By the models' names; empty where it was not asked for."""
+    """By the models' names; empty if not requested."""
     photographs: Photographs | None
-    """None where they were not asked for, and in all processes of a launch but the first."""
+    """None if not requested, and in all processes of a launch but the first."""
     left_out: int | None = None
-    """Images of the split that a model has seen, or more than one, and that none is scored on; None
-    where nothing was searched."""
+    """Number of images of the split left out since any model has seen them; None
+    if nothing was searched."""
     failures: list[str] = field(default_factory=list)
-    """The gates that do not hold, in words."""
+    """The gates that are not met, in words."""
     found: Found = field(default_factory=Found)
-    """The ensemble that was fitted for the models; without one it is their plain mean."""
+    """The ensemble fitted for the models; without one, their plain mean is used."""
 
     @cached_property
     def folds(self) -> list[Folds]:
-        """The means over folds, of the models that are there with several."""
+        """Return the means over folds, of the models with several folds."""
         return spread_over_folds(self.models)
 
     @property
     def rows(self) -> list[Evaluation]:
-        """The models, and last their ensemble."""
+        """Return the models, and last their ensemble."""
         return [*self.models, self.ensemble] if self.ensemble else self.models
 
     @property
     def caution(self) -> str:
-        """Say that the models have different age groups; empty where they have not."""
+        """Return a warning if the models have different age groups; empty otherwise."""
         if len({model.scheme for model in self.models}) == 1:
             return ""
         return (
             "The models have different age groups: their exact and 1-off accuracies, macro-F1 and "
-            "kappa are no comparison. Differences between them are of years, where both know years."
+            "kappa cannot be compared. Differences are in years, if both models predict years."
         )
 
     @property
     def left_out_note(self) -> str:
-        """Say how many images are left out, and why; empty where that is not known of all."""
+        """Return how many images are left out, and why; empty if unknown."""
         if self.left_out:
             what = "image is" if self.left_out == 1 else "images are"
             who = "the model has" if len(self.models) == 1 else "one of the models has"
-            return f"{self.left_out:,} {what} left out, which {who} seen, or near copies."
+            return f"{self.left_out:,} {what} left out: {who} seen them, or near copies."
         if self.left_out is None or any(model.may_have_seen for model in self.models):
             return ""
         who = "the model" if len(self.models) == 1 else "each model"
@@ -103,7 +103,7 @@ class Suite:
 
     @property
     def names(self) -> list[str]:
-        """What tables call the models."""
+        """Return the models' names in tables."""
         return [model.name for model in self.models]
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -140,16 +140,16 @@ def evaluate(
 
     weights: files, run folders, or released models' names. data: a folder of `agecli prepare`; a
     model that left out one of its folds is scored on that.
-    split: or "all" of them; of other data than the models' own, images that one of them has seen
-    are left out. flip: average the answers for each image and its mirror image. force: score
-    models, too, that do not say what they have seen. robustness: score perturbed images, too;
-    store: and write that into the weights files. photographs: have faces in larger pictures
-    detected, too. gates: conditions on every model, as "exact>=0.7". fit: fit an ensemble to the
-    models on the validation images, and keep it beside their weights. All processes of a launch
-    call this, and share the images.
+    split: or "all" of them; on other data than the models' own, images that any of them has seen
+    are left out. flip: average each image's prediction with its mirror image's. force: also score
+    models without fingerprints. robustness: also score perturbed images;
+    store: write that into the weights files. photographs: also detect faces in larger
+    images. gates: conditions on every model, such as "exact>=0.7". fit: fit an ensemble to the
+    models on the validation images, and store it beside their weights. All processes of a launch
+    call this, and divide the images.
 
-    Raises DataError where there is no such data set or split, and for models of other splits,
-    WeightsError for files that are none, UsageError for gates of no figure and nothing to store.
+    Raises DataError if there is no such data set or split, and for models of other splits,
+    WeightsError for unusable files, UsageError for invalid gates and nothing to store.
     """
     from agecli.inference.predictor import load_model
 
@@ -212,10 +212,10 @@ def evaluate(
 
 
 def compare_models(results: list[Evaluation]) -> list[Difference]:
-    """Compare models in pairs: by their groups, on the images that have one, where these are alike.
+    """Compare models in pairs: by their groups, on images that have one, if the groups are equal.
 
-    Those of different groups are compared by years, where both know them, and otherwise not at all:
-    to tell few groups from each other is easier than to tell many. Nor are those of other folds.
+    Models of different groups are compared by years, if both predict them, otherwise not at all:
+    fewer groups are easier. Models of different folds are not compared.
     """
     return [*filter(None, starmap(_compare, combinations(results, 2)))]
 
@@ -237,19 +237,19 @@ def _compare(first: Evaluation, second: Evaluation) -> Difference | None:
 def _check_store(
     paths: list[Path], dataset: Dataset, *, robustness: bool, split: str, force: bool
 ) -> None:
-    """Raise UsageError where there is nothing that could be stored, or nowhere to store it."""
+    """Raise UsageError if there is nothing to store, or nowhere to store it."""
     if not robustness:
-        raise UsageError("--store: it keeps the figures of --robustness: give that, too")
+        raise UsageError("--store: it stores the figures of --robustness: pass that, too")
     if split != "test" or force:
-        raise UsageError("--store: a weights file holds figures on its test split: leave out "
+        raise UsageError("--store: a weights file stores figures on its test split: leave out "
                          "--split and --force")  # fmt: skip
     for path in paths:
         if path.suffix != ".safetensors":
-            raise UsageError(f"--store: {path} is an export: store it in the weights it is made of")
+            raise UsageError(f"--store: {path} is an export: use the weights it was made from")
         metadata = read_metadata(path)
         if metadata.split_hash != dataset_of(metadata, dataset).split_hash:
             raise UsageError(f"--store: {path} was trained on another split than that of "
-                             f"{dataset.folder}: give its own --data")  # fmt: skip
+                             f"{dataset.folder}: pass its own --data")  # fmt: skip
     check_outputs(Output("--store", path, is_ours) for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""What several models say together of a face, and how far they agree."""
+"""The joint prediction of several models for a face, and how far they agree."""
 
 from __future__ import annotations
 
@@ -16,67 +16,67 @@ NAMED = (
     "group", "probability", "probabilities", "age", "between", "torn", "set", "age_low", "age_high",
     "coverage", "sure", "flaws",
 )  # fmt: skip
-"""What an ensemble's answer has of a model's."""
+"""Fields that an ensemble's prediction copies from a model's."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The answer of several models for a face."""
+    """The joint prediction of several models for a face."""
 
     group: str
     probability: float
     probabilities: dict[str, float]
-    """All groups, young to old."""
+    """Probabilities of all groups, young to old."""
     age: float | None
-    """None where no model gives one."""
+    """None if no model predicts one."""
     between: tuple[str, str] | None
     torn: bool
-    """Both as those of `Prediction`."""
+    """Both as in `Prediction`."""
     agree: int
-    """Models whose own answer is this group."""
+    """Number of models that predict this group."""
     models: int
     spread: int
-    """Groups between the youngest and the oldest answer; 0 where all answers are the same."""
+    """Groups between the youngest and the oldest prediction; 0 if all agree."""
     set: tuple[str, ...] | None = None
     age_low: int | None = None
     age_high: int | None = None
     coverage: float | None = None
     sure: bool | None = None
     flaws: tuple[Flaw, ...] = ()
-    """These as those of `Prediction`; a plain mean has no thresholds, and none of them."""
+    """These as in `Prediction`; None for a plain mean, which has no thresholds."""
 
     @property
     def label(self) -> str:
-        """The group, its probability and the age as a short text, as `Prediction.label`."""
+        """Return group, probability and age as a short text, like `Prediction.label`."""
         return label(self.group, self.probability, self.age)
 
     @property
     def doubt(self) -> str:
-        """Between which groups the answer lies, as `Prediction.doubt`."""
+        """Return the groups between which the prediction lies, like `Prediction.doubt`."""
         return doubt(self.between, torn=self.torn)
 
     @property
     def span(self) -> str:
-        """The set and its years in words, as `Prediction.span`."""
+        """Return the set and its years in words, like `Prediction.span`."""
         return span(self.set, self.age_low, self.age_high, self.coverage)
 
 
 def lead(answers: Sequence[Prediction]) -> Prediction | Ensemble | None:
-    """Return the one of the answers for a face that is to be shown first.
+    """Return the prediction for a face to show first.
 
-    answers: in the order of `Predictor.predict`. It is what all say together; where an ensemble was
-    fitted that is not better than the best model, that model's answer.
+    answers: in the order of `Predictor.predict`. It is the joint prediction; if an ensemble was
+    fitted that is not better than the best model, that model's prediction.
     """
     fitted = any(answer.model == ENSEMBLE for answer in answers)
     return answers[0] if fitted and answers[0].model != ENSEMBLE else together(answers)
 
 
 def together(answers: Sequence[Prediction]) -> Ensemble | None:
-    """Return what the models say together that have answered for a face.
+    """Return the joint prediction of the models for a face.
 
-    That is the answer of their ensemble where it is among these, and of one model its own; else the
-    mean of their probabilities, whose median is the group, and of their ages. None without answers,
-    or where models have different age groups.
+    It is their ensemble's, if among them, and for a single model its own; else the
+    mean of their probabilities, whose median is the group, and of their ages. None without any,
+    or if models have different age groups.
     """
     own = [answer for answer in answers if answer.probabilities and answer.model != ENSEMBLE]
     chances = [answer.probabilities or {} for answer in own]

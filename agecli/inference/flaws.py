@@ -1,4 +1,4 @@
-"""What a picture of a face lacks: looked for where an answer is not sure, to say why."""
+"""Flaws of a face's image, which explain an uncertain prediction."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COMMON = 64
 
 
 def find_flaws(crop: NDArray[np.uint8], side: float) -> tuple[Flaw, ...]:
-    """Return what a face's crop (S, S, 3) lacks. side: of the face's box, in its picture's pixels.
+    """Return the flaws of a face's crop (S, S, 3). side: of the face's box, in its image's pixels.
 
     None of 378 validation images of UTKFace is dark or blurred. Blurred by a Gaussian of 4 % of the
-    crop's side, 94 % are found blurred, of 2 %, 13 %; with a quarter of their light 17 % are found
+    crop's side, 94 % are found blurred, by 2 %, 13 %; with a quarter of their light 17 % are found
     dark, with an eighth all. Of those blurred by 4 % the released cnn is right in 62 % and unsure
     in 30 %, of those with an eighth of their light in 59 and 23 %; of test images in 75 and 4 %.
     """
@@ -44,10 +44,10 @@ def grey_of(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def sharpness(grey: NDArray[np.float64]) -> float:
-    """Return how far grey values (S, S) are from their neighbours' mean, on average.
+    """Return the sharpness of grey values (S, S): their mean distance from their neighbours' mean.
 
-    It is the mean of the Laplacian's absolute value by the standard deviation, so that it is the
-    same in any light and contrast; 0 for a plain picture.
+    It is the mean absolute Laplacian over the standard deviation, so that it is the
+    same in any light and contrast; 0 for a plain image.
     """
     inside = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]

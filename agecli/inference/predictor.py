@@ -1,4 +1,4 @@
-"""From pictures to age groups: what the command line, the demo and the evaluation answer with."""
+"""From images to age groups, for the command line, the demo and the evaluation."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ from agecli.weights import (
 
 AGE_ENDS = ("age_low", "age_high")
 PICTURES_PER_FACE = 16
-"""Of the pictures that wait until their faces fill a batch: more are not held back."""
+"""Most images that wait until their faces fill a batch."""
 
 
 class Predictor:
-    """Detects the faces in pictures and predicts their age groups.
+    """Detects the faces in images and predicts their age groups.
 
         for prediction in Predictor().predict(["family.jpg"]):
             print(prediction.group, prediction.face)
 
     weights: one or several released models' names, runs, weights files, or folders of them; or
-    "all", the released ones. crops: the pictures are face crops, search for no faces, and take them
-    as they are. fallback: "centre" answers for the whole picture where no face is found. align:
-    "points" sets each face upright and centred by its eyes, nose and mouth before it is cropped,
-    "none" crops the detector's box. min_face_score: detections below it, 0 to 1, are no faces.
+    "all", the released ones. crops: the images are face crops: skip detection, and use them
+    as they are. fallback: "centre" predicts from the whole image if no face is detected. align:
+    "points" aligns each face by its eyes, nose and mouth before it is cropped,
+    "none" crops the detector's box. min_face_score: detections below it, 0 to 1, are dropped.
     flip: average over each face and its mirror image. batch_size: faces per step of the model.
-    workers: processes that read pictures and detect faces beside the model; a script that uses them
-    needs the usual `if __name__ == "__main__":`. ensemble: as `find_fitted` found it for these
-    weights; it answers, too, before the models where it is better than each of them, and else after
-    them. coverage: how often the true age is to be in the age sets, as one of
+    workers: processes that read images and detect faces beside the model; a script that uses them
+    needs the usual `if __name__ == "__main__":`. ensemble: from `find_fitted` for these
+    weights; its predictions come before the models' if it is better than each of them, else after
+    them. coverage: how often the age sets have to contain the true age, one of
     `agecli.sets.COVERAGES`.
 
     Raises UsageError for an unknown name, device or choice, WeightsError for files that are
@@ -87,14 +87,14 @@ class Predictor:
     ) -> None:
         if coverage not in COVERAGES:
             *some, last = map(str, COVERAGES)
-            raise UsageError(f"--coverage: {coverage:g} is none of {', '.join(some)} and {last}")
+            raise UsageError(f"--coverage: {coverage:g} is not one of {', '.join(some)} and {last}")
         self._detection = DetectionConfig(crops, fallback, align, min_face_score)
         names = [weights] if isinstance(weights, Path | str) else weights
         self._paths = find_weights() if weights == "all" else named_weights(*names)
         self._metadata = [read_metadata(path) for path in self._paths]
         for path, metadata in zip(self._paths, self._metadata, strict=True):
             if (detector := metadata.crop.get("detector")) not in {DETECTOR, *EARLIER_DETECTORS}:
-                raise WeightsError(f"{path} wants the face detector {detector!r}: upgrade agecli")
+                raise WeightsError(f"{path} needs the face detector {detector!r}: upgrade agecli")
         if not crops:
             load_detector()  # in each worker again: here for its errors
         self._device, self._flip, self._workers = device, flip, workers
@@ -103,7 +103,7 @@ class Predictor:
 
     @cached_property
     def models(self) -> list[Model]:
-        """The models, loaded on first use: meanwhile the workers detect the first faces."""
+        """Return the models, loaded on first use, while the workers detect the first faces."""
         models = [load_model(path, self._device) for path in self._paths]
         names = [model.name for model in models]
         for model in models:
@@ -112,9 +112,9 @@ class Predictor:
         return models
 
     def predict(self, sources: Iterable[Picture]) -> Iterator[Prediction]:
-        """Yield a Prediction per face and model, or one for a picture without an answer.
+        """Yield a Prediction per face and model, or one for an image without any.
 
-        In the order of the sources, which are drawn as needed: any number of pictures needs the
+        In the order of the sources, which are read as needed: any number of images needs the
         memory of a few batches.
         """
         batch: list[Reading] = []
@@ -129,12 +129,12 @@ class Predictor:
 
     @property
     def groups(self) -> list[str]:
-        """All age groups that its models know, in the order of the models."""
+        """Return all age groups of its models, in the order of the models."""
         return list(dict.fromkeys(group for meta in self._metadata for group in meta.scheme))
 
     @property
     def decisions(self) -> list[Decision]:
-        """The rules for the answered group, of those who answer for a face, in their order."""
+        """Return the decision rules of a face's predictions, in order."""
         rules = [metadata.decision for metadata in self._metadata]
         if fitted := self._ensemble:
             rules.insert(fitted.place(len(rules)), fitted.decision)
@@ -142,15 +142,15 @@ class Predictor:
 
     @property
     def views(self) -> set[View]:
-        """How the models want their faces."""
+        """Return the inputs that the models need."""
         return {_view(metadata) for metadata in self._metadata}
 
     def read(self, sources: Iterable[Picture]) -> Iterator[Reading]:
-        """Yield the faces of each picture, cropped as the models want them."""
+        """Yield the faces of each image, cropped for the models."""
         return read_pictures(sources, self.views, detection=self._detection, workers=self._workers)
 
     def answer(self, batch: Sequence[Reading]) -> Iterator[Prediction]:
-        """Yield what `predict` does, for pictures that were read with these views."""
+        """Yield the predictions of `predict` for images that were read with these views."""
         answered = [reading for reading in batch if reading.faces]
         said = [self.ask(model, answered) for model in self.models] if answered else []
         columns = with_ensemble(self._ensemble, self._paths, said)
@@ -162,7 +162,7 @@ class Predictor:
                 yield from next(rows)
 
     def ask(self, model: Model, readings: Sequence[Reading]) -> Said:
-        """Run one of its models over the faces of readings, a batch at a time."""
+        """Run one of its models on the faces of readings, a batch at a time."""
         images = np.concatenate([reading.crops[_view(model.metadata)] for reading in readings])
         answers = model.answer(images, self._flip, self._batch_size)
         seen: Sequence[bool | None] = model.has_seen(images) or [None] * len(images)
@@ -177,35 +177,35 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Asked:
-    """The faces that models are asked about."""
+    """The faces to predict."""
 
     faces: list[tuple[str, Face | None]]
-    """Each in its source."""
+    """Each face in its source."""
     sides: list[float]
-    """Of their boxes, in pixels of the sources."""
+    """Sides of their boxes, in pixels of the sources."""
     crops: np.ndarray
     """uint8 (faces, size, size, 3), as the model sees them."""
     coverage: float
-    """Wanted of the age sets."""
+    """Coverage of the age sets."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a model says of some faces."""
+    """A model's predictions for some faces."""
 
     rows: list[Prediction]
     answers: Answers
-    """What the rows are made of."""
+    """The predictions from which the rows are made."""
     asked: Asked
 
 
 def with_ensemble(
     fitted: Fitted | None, paths: Sequence[Path], said: Sequence[Said]
 ) -> list[list[Prediction]]:
-    """Return the rows of models, and those of the ensemble that was fitted for them.
+    """Return the rows of models, and those of the ensemble fitted for them.
 
-    said: what the models of these weights files say of the same faces. The ensemble comes first
-    where it is better than each of them, and else last; it has seen a face where one of them has.
+    said: the predictions of these files' models for the same faces. The ensemble comes first
+    if it is better than each of them, else last; it has seen a face if any of them has.
     """
     columns = [one.rows for one in said]
     if fitted and said:
@@ -221,7 +221,7 @@ def with_ensemble(
 def _rows(
     asked: Asked, name: str, answers: Answers, seen: Sequence[bool | None]
 ) -> list[Prediction]:
-    """Name the answers of a model for faces in pictures."""
+    """Return the predictions of a model for faces in images."""
     ages = [None] * len(seen) if answers.ages is None else answers.ages
     spans = _spans(asked, answers)
     return [
@@ -236,7 +236,7 @@ def _rows(
 
 
 def _spans(asked: Asked, answers: Answers) -> list[dict[str, Any]]:
-    """Return the fields of the age sets, and of whether the answers are sure; none without sets."""
+    """Return the fields of the age sets, and of confidence; none without sets."""
     sets, places = answers.sets, range(len(asked.faces))
     if not sets:
         return [{} for _ in places]
@@ -255,10 +255,10 @@ def _spans(asked: Asked, answers: Answers) -> list[dict[str, Any]]:
 
 
 def load_model(path: Path, device: Device = "auto") -> Model:
-    """Make a weights file's model ready to answer: run by torch, or an ONNX file by onnxruntime.
+    """Load a weights file's model: run by torch, or an ONNX file by onnxruntime.
 
-    The process keeps the memory that it frees: a step of the model takes two thirds of the time.
-    Raises UsageError for a device that is not here, and as `load_weights` or `OnnxModel` do.
+    The process keeps the memory that it frees, which cuts a step's time by a third.
+    Raises UsageError for an unavailable device, and the errors of `load_weights` or `OnnxModel`.
     """
     keep_freed_memory()
     if path.suffix == ONNX:

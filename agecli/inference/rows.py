@@ -1,4 +1,4 @@
-"""Predictions as rows of a table, the same wherever one is written."""
+"""Predictions as rows of a table, the same in every output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def csv_header(groups: Sequence[str]) -> list[str]:
-    """Name the columns: COLUMNS, and the probability of each group."""
+    """Return the columns: COLUMNS, and the probability of each group."""
     return [*COLUMNS, *(f"p {group}" for group in groups)]
 
 

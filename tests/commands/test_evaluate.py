@@ -106,7 +106,7 @@ def test_another_split_is_refused_or_marked(data, tmp_path, run_folder):
 
 def test_images_left_out_of_other_data_are_reported(data, tmp_path):
     dataset = open_dataset(data)
-    for count, says in ((5, "5 images are left out, which"), (0, "All images are new to the")):
+    for count, says in ((5, "5 images are left out: "), (0, "All images are new to the")):
         prints = fingerprints_of(dataset, dataset.rows("test")[:count])
         path = write_weights(tmp_path / f"{count}.safetensors", split_hash="other")
         add_fingerprints(path, prints if count else np.full((1, BYTES), 170, dtype=np.uint8))
@@ -233,7 +233,7 @@ def test_where_no_year_is_known_there_are_no_figures_in_years(run_folder, tmp_pa
     scores = json.loads(result.stdout)
     assert scores["n"] > 0 and not {"mae", "cs5", "n_ages", "nearest"} & set(scores)
     text = (report / "report.md").read_text()
-    assert "an age: errors" not in text and not (report / "cnn-errors.png").exists()
+    assert "an age, over which errors" not in text and not (report / "cnn-errors.png").exists()
     other = write_weights(tmp_path / "two.safetensors", seed=1)
     table = _run(run_folder, other, "--data", data).stdout
     assert ["cnn", "–", "–", "–"] in [line.split()[:4] for line in table.splitlines()]
@@ -323,7 +323,7 @@ def test_photographs_are_scored_by_all_models_at_once(data, run_folder, tmp_path
     assert list(figures["models"]) == ["cnn", "two"]  # noise: no face is found, and that is said
     assert figures["models"]["cnn"]["all"]["n"] == 5 and figures["found"]["all"] == 0
     text = _run(run_folder, "--data", data, "--photographs").stdout
-    assert "Faces in photographs: 0 finds beside the 5 faces, 0 in 2 pictures of no faces" in text
+    assert "Faces in photographs: 0 false detections beside 5 faces, 0 in 2 negatives" in text
 
 
 def test_what_cannot_be_stored_is_refused(data, run_folder, toy_onnx):

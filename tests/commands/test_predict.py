@@ -128,7 +128,7 @@ def test_an_answer_that_is_worth_nothing_is_none_where_that_is_wanted(
     row = json.loads(result.stdout)
     assert result.returncode == 3
     assert (row["status"], row["sure"], row["group"], row["age"]) == ("unsure", False, None, None)
-    assert "worth no more than" in row["error"] and row["face"]
+    assert "no better than" in row["error"] and row["face"]
     assert list((tmp_path / "marked").iterdir()) == []
     (line,) = cli(*given, "--abstain").stdout.splitlines()
     assert line.startswith(f"{PORTRAIT}, face at ") and "cnn: unsure: " in line

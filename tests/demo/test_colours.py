@@ -47,6 +47,7 @@ def test_contrast_is_that_of_the_standard():
         ("warn", ("warn-tint",), 4.5), ("ink", ("warn-tint",), 4.5),
         ("on-accent", ("accent",), 4.5),
         ("bar", GROUNDS, 3), ("edge", GROUNDS, 3), ("warn", GROUNDS, 3), ("accent", ("line",), 3),
+        ("other", GROUNDS, 3),
     ],
 )  # fmt: skip
 def test_texts_bars_and_borders_stand_out(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +55,28 @@ def test_malformed_calls_get_a_sentence(
     assert "event: error" in reply
     assert f"The call does not fit. {name} takes: Picture" in reply
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("path", ["upload", "component_server/"])
+def test_who_leaves_in_the_midst_of_sending_leaves_no_trace(
+    http: httpx.Client, path: str, caplog: pytest.LogCaptureFixture
+):
+    log_in(http)
+    cookies = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+    head = (
+        f"POST /gradio_api/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookies}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n"
+    )
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\nabc'
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(caplog.handler)
+    with socket.create_connection((http.base_url.host, http.base_url.port)) as connection:
+        connection.sendall((head + part).encode())
+        time.sleep(0.5)  # until it waits for the rest
+    time.sleep(0.5)
+    assert http.get("/config").status_code == 200
+    log.removeHandler(caplog.handler)
+    assert caplog.text == ""
 
 
 def test_an_endpoint_that_is_not_there(http: httpx.Client):

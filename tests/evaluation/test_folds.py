@@ -1,6 +1,7 @@
 """Cross-validation, from an Adience folder to a mean and a standard deviation."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from agecli.data.prepare import prepare
 from agecli.data.store import open_dataset
 from agecli.errors import DataError, UsageError
 from agecli.evaluation.folds import Spread, spread_over_folds
+from agecli.evaluation.report.tables import FOLDS
 from agecli.weights import read_metadata
 from tests.archives import draw_face
 from tests.evaluation.report.test_page import make_result
@@ -97,7 +99,10 @@ def test_five_runs_give_a_mean_and_a_standard_deviation(data, runs, tmp_path):
     assert "mae" not in folds["figures"]  # groups alone
     exact = folds["figures"]["exact"]
     shown = f"{100 * exact['mean']:.1f} ± {100 * exact['sd']:.1f}"
-    assert shown in _run(*runs, "--data", data, "--report", tmp_path / "report")
+    text = _run(*runs, "--data", data, "--report", tmp_path / "report")
+    assert shown in text
+    title = FOLDS.partition(" (")[0]
+    assert re.search(rf"\.\s*\n\s*\n{title}", text)  # not joined to the sentence above
     assert shown in (tmp_path / "report" / "report.md").read_text()
     assert shown in (tmp_path / "report" / "index.html").read_text()
 

@@ -192,7 +192,7 @@ def test_processes_of_a_launch_share_the_images_and_each_has_all_scores(monkeypa
 
 
 def test_a_split_without_groups_says_what_to_do():
-    with pytest.raises(DataError, match="give another --split or --data"):
+    with pytest.raises(DataError, match="choose another --split or --data"):
         measure_robustness([Meter()], Data(), "val")
 
 

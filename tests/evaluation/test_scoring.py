@@ -154,7 +154,7 @@ def test_weights_of_another_split_are_known(dataset):
 def test_a_split_without_images_of_a_group_says_what_to_do(dataset):
     model = Reader()
     model.scheme = Scheme.parse("40-50,51-60")
-    with pytest.raises(DataError, match=r"test split of .* 40-50, 51-60: give another --split"):
+    with pytest.raises(DataError, match=r"test split of .* 40-50, 51-60: choose another --split"):
         evaluate_model(model, dataset)
 
 

@@ -34,7 +34,7 @@ def test_of_other_data_what_is_new_is_scored_and_stands_unmarked(data, tmp_path)
     (row,) = suite.models
     assert row.rows.tolist() == test[5:].tolist()
     assert (row.left_out, row.same_split, row.may_have_seen) == (5, False, False)
-    assert suite.left_out_note == "5 images are left out, which the model has seen, or near copies."
+    assert suite.left_out_note == "5 images are left out: the model has seen them, or near copies."
     summary = json.loads(json.dumps(row.summary()))
     assert (summary["left_out"], summary["may_have_seen"]) == (5, False)
     known = evaluate(model, data=data, split="val", device="cpu")

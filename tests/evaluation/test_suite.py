@@ -115,7 +115,7 @@ def test_a_gate_holds_where_the_figure_is_just_that(sign):
 
 @pytest.mark.parametrize("gate", ["exact", "exact>0.5", "exact==1", ">=0.5", "exact>=1.2.3"])
 def test_a_gate_that_is_none_is_refused_before_the_work(gate, tmp_path):
-    with pytest.raises(UsageError, match=r"--gate: .* is no condition"):
+    with pytest.raises(UsageError, match=r"--gate: .* is not a condition"):
         evaluate("cnn", data=tmp_path / "none", gates=[gate])
 
 

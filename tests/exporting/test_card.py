@@ -38,7 +38,7 @@ def test_a_card_holds_what_the_metadata_say(tmp_path: Path):
 
 
 def test_a_card_says_how_the_group_is_chosen(tmp_path: Path):
-    assert "answers with the likeliest group" in card_of(tmp_path)[1]
+    assert "predicts the likeliest group" in card_of(tmp_path)[1]
     rule = Decision("adjusted", 0.3, (0.3, *[0.1] * 7))
     text = card_of(tmp_path, decision=rule)[1]
     assert "logit adjustment of strength 0.3" in text
@@ -48,9 +48,13 @@ def test_a_card_says_how_the_group_is_chosen(tmp_path: Path):
 def test_a_card_says_how_far_answers_may_be_off(tmp_path: Path):
     assert "age sets" not in card_of(tmp_path)[1]
     row = (0.7, 0.8, 0.9)
-    text = card_of(tmp_path, sets=Sets((0.125,) * 8, (row,) * 3, (row,) * 3, 0.444))[1]
-    assert "the groups and years among which the true one is in 80, 90 or 95" in text
-    assert "a probability below 0.44 is worth no more" in text
+    sets = Sets((0.125,) * 8, (row,) * 3, (row,) * 3, (row,) * 8, largest_entropy=1.234)
+    text = card_of(tmp_path, sets=sets)[1]
+    assert "the groups and years that contain the true one in 80, 90 or 95" in text
+    assert "as have age groups that need higher ones. A prediction whose probabilities" in text
+    assert "an entropy above 1.23 nats is no better" in text
+    plain = card_of(tmp_path, sets=replace(sets, own=(), largest_entropy=None))[1]
+    assert "their own thresholds.\n" in plain and "no better" not in plain
 
 
 def test_a_card_tells_who_the_model_is_more_and_less_right_about(tmp_path: Path):
@@ -70,7 +74,7 @@ def test_a_card_without_figures_or_backbone_says_so(tmp_path: Path):
     front, text = card_of(tmp_path, "model.onnx", metrics={}, backbone=backbone, training={})
     assert "model-index" not in front
     assert "agecli evaluate" in text and "agecli[onnx]" in text
-    assert "`facebook/dinov2-small` (revision `abc`) is not inside" in text
+    assert "`facebook/dinov2-small` (revision `abc`) is not included" in text
 
 
 def test_a_card_tells_of_older_files_that_do_not_count_the_ages(tmp_path: Path):

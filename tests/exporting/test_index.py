@@ -27,7 +27,7 @@ def test_a_row_per_file_holds_its_own_figures(tmp_path: Path):
     assert rows[2][0] == "`cnn.safetensors`" and rows[3][0] == "`mine.safetensors`"
     assert rows[2][3:] == ["75.0%", "72.8 – 77.1", "95.8%", "66.6%", "5.11 years"]
     assert rows[3][3:] == [""] * 5
-    assert "On 1,516 images of the test split; always 25-32 is right for 40.6%." in text
+    assert "On 1,516 images of the test split; always predicting 25-32 is right for 40.6%." in text
     assert "10 minutes" in text and "non-commercial research" in text
     assert "0123456789abcdef" in text
 

@@ -352,7 +352,7 @@ def test_a_face_of_few_pixels_has_a_wider_set(tmp_path: Path):
 
 
 def test_a_coverage_that_was_not_fitted_is_refused(toy: Path):
-    with pytest.raises(UsageError, match=r"--coverage: 0.85 is none of 0.8, 0.9 and 0.95"):
+    with pytest.raises(UsageError, match=r"--coverage: 0.85 is not one of 0.8, 0.9 and 0.95"):
         Predictor([toy], coverage=0.85)
 
 
@@ -407,7 +407,7 @@ def test_wrong_use(toy: Path, tmp_path: Path):
     with pytest.raises(WeightsError, match="upgrade agecli"):
         other = write_toy(tmp_path / "other.safetensors", crop={"detector": "other", "margin": 0})
         Predictor([other])
-    with pytest.raises(WeightsError, match="No weights file"):
+    with pytest.raises(WeightsError, match="No weights at"):
         Predictor([tmp_path / "none.safetensors"])
 
 

@@ -25,21 +25,21 @@ from agecli.evaluation.suite import Suite
 from agecli.files import write_text
 
 MISTAKES = 12
-"""Most confident wrong answers that are listed per model."""
+"""Number of most confident errors listed per model."""
 _ACROSS = (
-    "Each model on each data set, the best of each bold. Data sets differ in what is hard in them: "
-    "hold a row against those of the same data set, of which the last always answers one group."
+    "Each model on each data set, the best of each bold. Data sets differ in difficulty: "
+    "compare rows of the same data set, the last of which always predicts one group."
 )
 
 _LIMITS = (
-    "An age set holds the true group, or year, as often as is promised, on images like those of "
-    "validation. AURC: the share of wrong answers among the surest, averaged over how many of them "
-    "are answered; sure half: exact accuracy on the half that the model is surest of."
+    "An age set contains the true group, or year, as often as promised, on images like those of "
+    "validation. AURC: the error rate of the most confident predictions, averaged over how many "
+    "are given; sure half: exact accuracy on the most confident half."
 )
 _DOUBTFUL = (
-    "Each image is answered by the model whose fold it is in, which has not seen it, with its "
+    "Each image is predicted by the model of its fold, which has not seen it, as the "
     "likeliest group. p(label): the probability of the label's group, or of the groups that it "
-    "touches; of a gap age, of those on both sides."
+    "touches; for a gap age, of those on both sides."
 )
 
 
@@ -52,7 +52,7 @@ def page_files(folder: Path, models: Sequence[str], data: Sequence[str]) -> list
 
 
 def plot_folders(folder: Path, data: Collection[str]) -> dict[str, Path]:
-    """Return where the plots of each data set go: of several, each to a folder of its own."""
+    """Return the folder of each data set's plots: with several data sets, one each."""
     return {name: folder / name if len(data) > 1 else folder for name in data}
 
 
@@ -62,8 +62,8 @@ def write_page(
 ) -> list[Path]:  # fmt: skip
     """Write index.html, report.md and PNGs into a folder; return the files.
 
-    suites: by the names of their data sets. show_faces: show the pictures of the worst mistakes.
-    answers: of the runs of folds, for the labels that are doubtful.
+    suites: by the names of their data sets. show_faces: show the images of the worst errors.
+    answers: out-of-fold predictions, for the doubtful labels.
     """
     names = next(iter(suites.values())).names
     title = f"{', '.join(names)} on {', '.join(suites)}"
@@ -86,7 +86,7 @@ def write_page(
 
 
 def _sections(folder: Path, suite: Suite, show_faces: bool) -> Iterator[Section]:
-    """Lay out all that was measured on a data set."""
+    """Yield the sections of all that was measured on a data set."""
     yield from _overview(suite)
     yield from _extras(folder, suite)
     for row in suite.rows:
@@ -94,7 +94,7 @@ def _sections(folder: Path, suite: Suite, show_faces: bool) -> Iterator[Section]
 
 
 def _leads(suites: Mapping[str, Suite]) -> str:
-    """Say what was measured, on each data set."""
+    """Return the summary of each data set."""
     first, *others = suites.values()
     if first.caution or not others:
         return _lead(first)
@@ -102,13 +102,13 @@ def _leads(suites: Mapping[str, Suite]) -> str:
 
 
 def _lead(suite: Suite) -> str:
-    """Say what was measured, what is best, and where it is worst."""
+    """Return a summary: the measurement, the best model, and its worst slice."""
     if suite.caution:
         return suite.caution
     best = max(suite.rows, key=lambda row: row.scores.exact)
     scores = best.scores
     text = (
-        f"{best.name} tells the age group of {scores.exact:.1%} of {scores.n:,} images of "
+        f"{best.name} predicts the age group of {scores.exact:.1%} of {scores.n:,} images of "
         f"{name_split(best.split)} exactly (95 %: {tables.span(best.intervals['exact'])}), and of "
         f"{scores.one_off:.1%} to the neighbouring group."
     )
@@ -118,14 +118,14 @@ def _lead(suite: Suite) -> str:
 
 
 def _overview(suite: Suite) -> Iterator[Section]:
-    """Lay out the models beside each other."""
+    """Yield the sections that compare the models."""
     first = suite.rows[0].scores
     bars = [
         (row.name + " (*)" * row.may_have_seen, row.scores.exact, row.intervals["exact"])
         for row in suite.rows
     ]
     note = (
-        "With the 95 % interval, by the bootstrap; dashed: always answering "
+        "With the 95 % interval, by the bootstrap; dashed: always predicting "
         f"{first.majority_group}, the group with most images ({first.majority:.1%})."
         + f" {suite.caution}"
         * bool(suite.caution)
@@ -140,7 +140,7 @@ def _overview(suite: Suite) -> Iterator[Section]:
             "p by McNemar's exact test (of years, by which of the two is nearer)."
         )
         yield "Differences", [*tables.pairs_grids(suite.pairs), note]
-    note = "Exact accuracy and its 95 % interval (Wilson). What else is known stands below."
+    note = "Exact accuracy and its 95 % interval (Wilson). More figures follow below."
     yield "Limits", [*sets.sets_grids(suite.rows), sets.describe_worst(suite.rows) + _LIMITS]
     yield "Slices", [tables.slices_grid(suite.rows, wide=True), note]
 
@@ -153,9 +153,9 @@ def _about(suite: Suite) -> str:
         "age group"
     )
     if ages:
-        text += f", and {ages:,} an age: errors in years are over these"
+        text += f", and {ages:,} an age, over which errors in years are computed"
     text += (
-        ". Kappa is quadratic. Nearest: all images of a known year, each counted to its nearest "
+        ". Kappa is quadratic. Nearest: all images of a known year, each assigned to its nearest "
         "group. CS@5: ages at most 5 years off. ECE: calibration error with 15 bins, without and "
         f"with the temperature in the file. {tables.describe_decisions(rows)}"
     )
@@ -169,7 +169,7 @@ def _about(suite: Suite) -> str:
 
 
 def _extras(folder: Path, suite: Suite) -> Iterator[Section]:
-    """Lay out what perturbed pictures cost, and what becomes of faces in larger ones."""
+    """Yield the sections on perturbed images and photographs."""
     if suite.robustness:
         picture = folder / "robustness.png"
         plot_robustness(picture, suite.robustness)
@@ -189,7 +189,7 @@ def _extras(folder: Path, suite: Suite) -> Iterator[Section]:
 
 
 def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) -> list[Part]:
-    """Lay out one model: plots, its slices, and the wrong answers that it was surest of."""
+    """Return one model's section: plots, slices, and its most confident errors."""
     name, labels, known = row.name, row.scheme.labels, row.truth != NO_GROUP
     paths = [folder / f"{name}-{kind}.png" for kind in ("confusion", "reliability", "risk")]
     title = f"{name}: {row.scores.exact:.1%} exact"
@@ -201,13 +201,13 @@ def _model(folder: Path, row: Evaluation, dataset: Dataset, show_faces: bool) ->
         paths.append(folder / f"{name}-errors.png")
         plot_errors(paths[3], years_of(row.ages)[years], row.errors[years], name)
     wrong = np.flatnonzero(known & (row.answers != row.truth))
-    mistakes = Grid(["most confident mistakes", "age", "group", "answered", "probability"])
+    mistakes = Grid(["most confident errors", "age", "group", "predicted", "probability"])
     faces = Faces()
     for place in wrong[np.argsort(-row.sure[wrong])][:MISTAKES]:
         group, said, image = labels[row.truth[place]], labels[row.answers[place]], row.rows[place]
         chance = tables.share(row.sure[place])
         mistakes.add(str(dataset.ids[image]), str(Age(*row.ages[place])), group, said, chance)
-        faces.pictures.append((dataset.images[image], f"{group}, answered {said}"))
-    note = "Bias: how many groups too old (+) or too young (-) the answers are on average."
+        faces.pictures.append((dataset.images[image], f"{group}, predicted {said}"))
+    note = "Bias: how many groups too old (+) or too young (-) the predictions are on average."
     slices = tables.slice_grid(row.slices, row.worst_slice)
     return [Plots(paths), slices, mistakes, *([faces] if show_faces else []), note]

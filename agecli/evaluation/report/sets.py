@@ -1,4 +1,4 @@
-"""Age sets, and what is gained by no answer, as cells."""
+"""Tables of age sets, and of the gain from abstaining."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agecli.sets import COVERAGE
 
 
 def sets_grids(rows: list[Evaluation]) -> list[Grid]:
-    """Lay out what answering less gains and, where there are any, how the models' age sets do."""
+    """Return tables of the gain from abstaining and, if there are any, of the models' age sets."""
     grids = [sets_grid(rows), coverage_grid(rows)] if any(row.coverages for row in rows) else []
     return [risk_grid(rows), *grids]
 
 
 def risk_grid(rows: list[Evaluation]) -> Grid:
-    """Lay out what answering only where a model is surest would gain."""
-    grid = Grid(["model", "AURC", "exact", "exact on the surest half"], "Answering less")
+    """Return a table of the gain from abstaining where a model is uncertain."""
+    grid = Grid(["model", "AURC", "exact", "exact on the surest half"], "Abstaining")
     for row in rows:
         half = share(row.risk["exact_half"])
         grid.add(row.name, f"{row.risk['aurc']:.3f}", share(row.scores.exact), half)
@@ -28,9 +28,9 @@ def risk_grid(rows: list[Evaluation]) -> Grid:
 
 
 def sets_grid(rows: list[Evaluation]) -> Grid:
-    """Lay out how the models' sets do, a row for each coverage."""
+    """Return a table of the models' sets, a row for each coverage."""
     head = ["model", "promise", "groups", "95 %", "size", "years", "size"]
-    grid = Grid(head, "Age sets: how often they hold the true group and year")
+    grid = Grid(head, "Age sets: how often they contain the true group and year")
     for row in rows:
         for one in row.coverages:
             width = "" if one.width is None else f"{one.width:.1f} y"
@@ -44,7 +44,7 @@ def sets_grid(rows: list[Evaluation]) -> Grid:
 
 
 def coverage_grid(rows: list[Evaluation]) -> Grid:
-    """Lay out how often the sets hold the true group in each slice, and their mean size."""
+    """Return a table of the coverage of the true group in each slice, and the sets' mean size."""
     title = f"Coverage of the {COVERAGE:.0%} sets by slice (groups in a set)"
     grid = Grid(["slice", "images"], title)
     columns: list[dict[tuple[str, str], Part]] = []
@@ -64,7 +64,7 @@ def coverage_grid(rows: list[Evaluation]) -> Grid:
 
 
 def robust_coverage_grids(results: Mapping[str, Robustness]) -> Iterator[Grid]:
-    """Lay out how often the models' sets hold the true group in each condition, if any has sets.
+    """Return a table of the coverage of the models' sets in each condition, if any has sets.
 
     The last row has the means over all perturbations, without the clean images.
     """
@@ -86,7 +86,7 @@ def robust_coverage_grids(results: Mapping[str, Robustness]) -> Iterator[Grid]:
 
 
 def describe_worst(rows: list[Evaluation]) -> str:
-    """Say where each model's sets hold the true group least often."""
+    """Return the slice with the lowest coverage of each model in words."""
     worst = [
         f"{row.name} in {low.by} {low.value} ({low.coverage:.1%}, 95 %: {span(low.interval)})"
         for row in rows

@@ -1,4 +1,4 @@
-"""Every figure of an evaluation as cells, wherever they are shown."""
+"""Tables of every figure of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from agecli.evaluation.suite import Suite
 from agecli.sets import COVERAGE
 
 FEW = 4
-"""Models whose biases fit beside their accuracies in a terminal."""
+"""Most models whose biases fit beside their accuracies in a terminal."""
 NONE = "–"
-FOLDS = "Mean ± standard deviation (n - 1) over folds, each model on the images of its own"
+FOLDS = "Mean ± standard deviation (n - 1) over folds, each model on its own fold"
 BIAS = "bias in groups: + is too old"
 
 
 def share(value: float | None) -> str:
-    """Write a share in percent."""
+    """Format a share in percent."""
     return NONE if value is None else f"{value:.1%}"
 
 
 def span(interval: Iterable[float] | None, digits: int = 1) -> str:
-    """Write the ends of an interval in percent, without the sign."""
+    """Format the ends of an interval in percent, without the sign."""
     return NONE if interval is None else " – ".join(f"{100 * end:.{digits}f}" for end in interval)
 
 
 def count(value: int | None) -> str:
-    """Write a number of images."""
+    """Format a number of images."""
     return NONE if value is None else f"{value:,}"
 
 
 def years(value: float | None, unit: str = "years") -> str:
-    """Write an error in years."""
+    """Format an error in years."""
     return NONE if value is None else f"{value:.2f} {unit}"
 
 
 def megabytes(count: int | None) -> str:
-    """Write the size of a file."""
+    """Format the size of a file."""
     return NONE if count is None else f"{count / 1e6:.1f} MB"
 
 
 def scores_grid(scores: Scores, title: str = "") -> Grid:
-    """Lay out the figures over all groups, the accuracy beside the majority group's."""
+    """Return a table of the figures over all groups, with the majority baseline."""
     grid = Grid(["", "images", "", "95 %"], title)
     exact, interval = share(scores.exact), span(scores.exact_interval)
     grid.add("exact group", f"{scores.n:,}", exact, interval, style="best")
@@ -66,7 +66,7 @@ def scores_grid(scores: Scores, title: str = "") -> Grid:
 
 
 def groups_grid(scores: Scores) -> Grid:
-    """Lay out precision, recall and F1 of each group."""
+    """Return a table of precision, recall and F1 of each group."""
     grid = Grid(["group", "images", "precision", "recall", "F1"], "Per group")
     for label, group in scores.per_group.items():
         figures = map(share, (group.precision, group.recall, group.f1))
@@ -75,7 +75,7 @@ def groups_grid(scores: Scores) -> Grid:
 
 
 def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
-    """Lay out the models, a row each: how right they are; then ages, calibration and cost."""
+    """Return tables of the models, a row each: accuracy; then ages, calibration and cost."""
     right = Grid(["model", "exact", "95 %", "1-off", "95 %", "macro-F1", "kappa"], title)
     rest = Grid(["model", "MAE", "CS@5", "nearest", "ECE T=1", "ECE", "images/s", "size"])
     alike = len({row.scheme for row in rows}) == 1
@@ -100,16 +100,16 @@ def model_grids(rows: list[Evaluation], title: str = "") -> list[Grid]:
 
 
 def describe_decisions(rows: list[Evaluation]) -> str:
-    """Say by which rules the groups are answered."""
+    """Return the decision rules of the models in words."""
     names: dict[str, list[str]] = {}
     for row in rows:
         names.setdefault(str(row.decision), []).append(row.name)
     parts = (f"{rule} ({', '.join(models)})" for rule, models in names.items())
-    return f"Answered with {'; '.join(parts)}."
+    return f"Predicted groups: {'; '.join(parts)}."
 
 
 def folds_grid(folds: list[Folds]) -> Grid:
-    """Lay out the means over folds and their standard deviations, a row per model."""
+    """Return a table of means and standard deviations over folds, a row per model."""
     grid = Grid(["model", "folds", "exact", "1-off", "macro-F1", "MAE"], FOLDS)
     for one in folds:
         shares = (
@@ -128,7 +128,7 @@ def _spread(spread: Spread | None, factor: int, digits: int) -> str:
 
 
 def doubtful_grid(answers: OutOfFold) -> Grid:
-    """Lay out the labels that the runs of their folds contradict most, by the images' names."""
+    """Return a table of the labels that out-of-fold predictions contradict most."""
     head = ["image", "label", "group", "answered", "age", "p(label)"]
     grid = Grid(head, "Most doubtful labels, by models that have not seen the images")
     for fact in answers.doubtful():
@@ -141,7 +141,7 @@ def doubtful_grid(answers: OutOfFold) -> Grid:
 
 
 def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:
-    """Lay out models on several data sets, a row each, the best of each data set marked."""
+    """Return a table of models on several data sets, with the best of each data set marked."""
     head = ["data", "model", "images", "exact", "95 %", "1-off", "macro-F1", "MAE"]
     grid = Grid(head, title, texts=2)
     for name, suite in suites.items():
@@ -162,7 +162,7 @@ def across_grid(suites: Mapping[str, Suite], title: str = "") -> Grid:
 
 
 def pairs_grids(pairs: list[Difference]) -> Iterator[Grid]:
-    """Lay out which model is better on the same images, by each measure, and how sure that is."""
+    """Yield tables of pairwise differences on the same images, by each measure, with p-values."""
     measures = (
         ("exact", 100, "points", "Differences in exact accuracy, on the same images"),
         ("years", 1, "years", "Differences in mean error of age (MAE), on the same images"),
@@ -180,7 +180,7 @@ def pairs_grids(pairs: list[Difference]) -> Iterator[Grid]:
 
 
 def slices_grid(rows: list[Evaluation], *, wide: bool) -> Grid:
-    """Lay out the slices, a column per model: exact accuracy with its interval or bias."""
+    """Return a table of the slices, a column per model: exact accuracy with interval or bias."""
     title = f"Exact accuracy by slice ({BIAS})"
     grid = Grid(["slice", "images", *(row.name for row in rows)], title)
     parts = {(part.by, part.value): part for row in rows for part in row.slices}
@@ -206,7 +206,7 @@ def _slice_cell(part: Slice | None, worst: bool, *, wide: bool, bias: bool) -> s
 
 
 def slice_grid(slices: list[Slice], worst: Slice | None = None) -> Grid:
-    """Lay out all figures of one model's slices."""
+    """Return a table of all figures of one model's slices."""
     title = f"Exact accuracy by slice ({BIAS})"
     grid = Grid(["slice", "images", "exact", "95 %", "1-off", "bias"], title)
     for part in slices:
@@ -219,7 +219,7 @@ def slice_grid(slices: list[Slice], worst: Slice | None = None) -> Grid:
 
 
 def robustness_grid(results: Mapping[str, Robustness]) -> Grid:
-    """Lay out the models' exact accuracies in each condition, the clean images first.
+    """Return a table of the models' exact accuracies in each condition, the clean images first.
 
     A cell is the accuracy, the points lost to the clean images, and half of their 95 % interval.
     """
@@ -244,13 +244,13 @@ def _score_cell(score: Score, worst: bool) -> str:
 
 
 def lost_points(difference: float, interval: Iterable[float]) -> str:
-    """Write a difference of shares in points, with half of its 95 % interval."""
+    """Format a difference of shares in points, with half of its 95 % interval."""
     low, high = interval
     return f"{100 * difference:+.1f} ±{100 * (high - low) / 2:.1f}"
 
 
 def kept_robustness_grid(kept: Mapping[str, Any]) -> Grid:
-    """Lay out what a weights file keeps of its robustness, a column per way.
+    """Return a table of the robustness stored in a weights file, a column per way.
 
     These are exact accuracies and, where it has any, the coverages of its age sets.
     """
@@ -263,10 +263,10 @@ def kept_robustness_grid(kept: Mapping[str, Any]) -> Grid:
 
 
 def photographs_grids(result: Photographs, names: list[str]) -> Iterator[Grid]:
-    """Lay out, per model, a row for all faces and for each part of them.
+    """Yield a table per model, with a row for all faces and for each part of them.
 
-    Exact accuracy on the chips; pasted into photographs, a face that was not found counting as
-    wrong; the points lost, with half of their 95 % interval; on the faces found and their chips.
+    Exact accuracy on the chips; pasted into photographs, undetected faces counting as
+    wrong; the points lost, with half of their 95 % interval; on detected faces and their chips.
     """
     title = f"Faces in photographs: {describe_finds(result)}"
     for number, name in enumerate(names):
@@ -284,8 +284,8 @@ def photographs_grids(result: Photographs, names: list[str]) -> Iterator[Grid]:
 
 
 def describe_finds(result: Photographs) -> str:
-    """Say in a sentence what was found that is no face."""
+    """Return the false detections in words."""
     return (
-        f"{result.beside} finds beside the {len(result.found):,} faces, {result.false} in "
-        f"{result.without} pictures of no faces"
+        f"{result.beside} false detections beside {len(result.found):,} faces, {result.false} in "
+        f"{result.without} negatives"
     )

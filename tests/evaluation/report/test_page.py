@@ -79,7 +79,7 @@ def test_the_lead_names_the_best_model_and_its_worst_slice(page):
     _, files, suite = page
     best = max(suite.rows, key=lambda row: row.scores.exact)
     lead = files[1].read_text().split("\n\n")[1]
-    assert lead.startswith(f"{best.name} tells the age group of {best.scores.exact:.1%}")
+    assert lead.startswith(f"{best.name} predicts the age group of {best.scores.exact:.1%}")
     assert f"{best.worst_slice.by} {best.worst_slice.value}" in lead
 
 
@@ -113,7 +113,7 @@ def test_images_that_were_seen_are_counted_in_the_page(tmp_path: Path):
     result = replace(make_result("one", 1), same_split=False, left_out=3)
     files = write_page(tmp_path, {"data": replace(make_suite(result), left_out=3)})
     for text in (file.read_text() for file in files[:2]):
-        assert "3 images are left out, which the model has seen, or near copies." in text
+        assert "3 images are left out: the model has seen them, or near copies." in text
         assert "(*)" not in text
 
 
@@ -124,7 +124,7 @@ def test_the_surest_mistakes_are_listed_by_file(page):
     truth = SCHEME.groups_of(result.ages)
     wrong = (truth >= 0) & (result.probabilities.argmax(axis=1) != truth)
     surest = np.flatnonzero(wrong)[result.probabilities.max(axis=1)[wrong].argmax()]
-    table = text[text.index("most confident mistakes") :].splitlines()
+    table = text[text.index("most confident errors") :].splitlines()
     assert table[2].startswith(f"| {surest}.jpg | {result.ages[surest, 0]} |")
 
 
