@@ -159,7 +159,7 @@ def test_busy_and_the_answer_are_said(visit: Visit):
     assert "The models are asked …" in heard
     asked = heard.index("The models are asked again …")
     assert "true" in heard[asked - 1 :]
-    assert heard[-1].startswith(said)
+    assert [words for words in heard if words not in ("true", "false")][-1].startswith(said)
 
 
 LISTEN = """
