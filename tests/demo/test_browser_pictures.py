@@ -52,7 +52,7 @@ def test_an_earlier_picture_stands_beside_the_open_one(visit: Visit, tmp_path: P
     page.wait_for_selector(".pair-of", state="detached")
     page.wait_for_selector(".card")
     page.click(f"[aria-label='Open {PORTRAIT.name} again']")
-    page.wait_for_selector("#stage [role=status]:text-is('One face found.')")
+    page.wait_for_selector("#stage .found:text-is('One face found.')")
     page.wait_for_selector(f"[aria-label='Open {two.name} again']")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,12 +91,11 @@ def test_all_go_with_the_page():
     visitors = Visitors()
     request: Any = SimpleNamespace(session_hash="page")
     visitor = visitors.find(request)
-    for name in "abc":
-        show(visitor, name)
+    pictures = [weakref.ref(show(visitor, name).picture) for name in "abc"]
     visitor.put_beside(visitor.recent[-1].number)
     visitors.forget("page")
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if type(thing) is Picture]
+    assert not [picture for picture in pictures if picture()]
     assert visitors.find_again(request) is None
 
 
