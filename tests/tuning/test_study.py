@@ -168,7 +168,7 @@ def test_a_killed_trial_is_tried_again_with_its_settings_in_its_folder(tmp_path:
         assert len(tries) == attempt
         assert tries[-1].state == TrialState.RUNNING
         again = tries[-1].params == tries[0].params
-        assert again == (attempt <= 3)  # the fourth one drops these settings
+        assert again == (attempt <= 3)  # the fourth one stops on these settings
     taken: list[Claimed] = []
 
     def train(claimed: Claimed) -> float:
