@@ -182,6 +182,9 @@ def test_bars_are_seen_in_forced_colours(visit: Visit):
     for part in (".spectrum .bar", ".spectrum .best .bar", ".bars i", ".bars .best i"):
         shown = page.evaluate(f"getComputedStyle(document.querySelector('{part}')).backgroundColor")
         assert shown != ground, part
+    assert page.evaluate("getComputedStyle(document.querySelector('#heat input')).appearance") == (
+        "auto"  # whose tick is seen; Gradio's is a background
+    )
     best, other = (
         page.evaluate(f"getComputedStyle(document.querySelector('{part}')).backgroundColor")
         for part in (".bars .best i", ".bars tr:not(.best) i")
