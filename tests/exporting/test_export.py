@@ -217,7 +217,7 @@ def test_it_is_the_packages_own_and_what_it_is_given_has_to_fit(cnn: Path, tmp_p
     import agecli
 
     assert agecli.export is export
-    with pytest.raises(UsageError, match=r"is no \.onnx file"):
+    with pytest.raises(UsageError, match=r"is not a \.onnx file"):
         export(cnn, tmp_path / "cnn.pt2", form="onnx")
     with pytest.raises(UsageError, match="does not end in"):
         export(cnn, tmp_path / "cnn.bin")

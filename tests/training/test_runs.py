@@ -22,7 +22,7 @@ def test_a_run_keeps_its_configuration(tmp_path: Path):
 
 def test_a_folder_in_use_is_refused(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(TrainingError, match="in use"):
+    with pytest.raises(TrainingError, match="not empty and not a run"):
         Run.create(tmp_path, CnnConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
