@@ -407,7 +407,7 @@ def test_wrong_use(toy: Path, tmp_path: Path):
     with pytest.raises(WeightsError, match="upgrade agecli"):
         other = write_toy(tmp_path / "other.safetensors", crop={"detector": "other", "margin": 0})
         Predictor([other])
-    with pytest.raises(WeightsError, match="No weights file"):
+    with pytest.raises(WeightsError, match="No weights at"):
         Predictor([tmp_path / "none.safetensors"])
 
 
