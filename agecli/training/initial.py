@@ -44,7 +44,7 @@ def check_split(option: str, path: Path, config: TrainConfig) -> None:
     split_hash = open_for(config).split_hash
     if read_metadata(path).split_hash != split_hash:
         raise UsageError(
-            f"{option}: {path} was not trained on the split of {config.data}: it may have "
+            f"{option}: {path} was trained on another split than {config.data}: it may have "
             "seen validation or test images of this training; use weights trained on the same split"
         )
 

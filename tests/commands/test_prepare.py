@@ -37,7 +37,7 @@ def test_the_table_tells_what_was_made(cli, folder, tmp_path):
     assert result.stderr == ""
     for text in (
         "data/faces",
-        "22, of which 21 are used",
+        "22, 21 used",
         f"1: {name}",
         "1: unreadable: not an image",
         "0 images in 0 clusters",
@@ -133,7 +133,7 @@ def test_file_names_may_carry_the_labels(cli, tmp_path):
     ("arguments", "code", "message"),
     [
         (["none.tar.gz"], 1, "No such file or folder: none.tar.gz"),
-        (["empty", "out"], 1, "No pictures in empty"),
+        (["empty", "out"], 1, "No images in empty"),
         (["notes.txt", "out"], 1, "neither a folder nor one of"),
         (["cut.tar.gz", "out"], 1, "cut short"),
         (["unnamed", "out"], 1, "pass the ages by --csv"),

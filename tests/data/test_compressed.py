@@ -103,7 +103,9 @@ def test_an_image_that_is_damaged_is_one_line(folder, windows, monkeypatch):
     with (folder / JPEGS).open("r+b") as file:
         file.seek(int(offsets[3]))
         file.write(bytes(100))
-    with pytest.raises(DataError, match=r"images\.jpegs is damaged \(image 3: not an image\): put"):
+    with pytest.raises(
+        DataError, match=r"images\.jpegs is damaged \(image 3: not an image\): restore"
+    ):
         np.take(images, [2, 3], axis=0)
     os.truncate(folder / JPEGS, int(offsets[7]))
     with pytest.raises(DataError, match=r"images\.jpegs was truncated while it was read"):

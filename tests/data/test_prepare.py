@@ -281,7 +281,7 @@ def test_sources_without_labels_say_what_to_do(folder, tmp_path):
     with pytest.raises(DataError, match=r"No image of .* is named in"):
         _prepare(tmp_path / "in", tmp_path / "out", labels=labels)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"No pictures in .*empty"):
+    with pytest.raises(DataError, match=r"No images in .*empty"):
         _prepare([folder, tmp_path / "empty"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

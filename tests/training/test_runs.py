@@ -22,7 +22,7 @@ def test_a_run_keeps_its_configuration(tmp_path: Path):
 
 def test_a_folder_in_use_is_refused(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(TrainingError, match="in use"):
+    with pytest.raises(TrainingError, match="not empty and not a run"):
         Run.create(tmp_path, CnnConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -140,7 +140,7 @@ def test_what_is_not_a_run_is_named(tmp_path: Path):
     with pytest.raises(TrainingError, match="damaged"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "vram_budget": 4}')
-    with pytest.raises(UsageError, match=r"config\.json: --vram-budget: 4 is not a text"):
+    with pytest.raises(UsageError, match=r"config\.json: --vram-budget: 4 is not text"):
         Run.open(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn", "wings": 2}')
     with pytest.raises(UsageError, match="wings"):

@@ -156,7 +156,7 @@ def test_what_is_wrong_is_reported_before_a_run_is_made(dataset_folder: Path, tm
     assert not run.exists()
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    with pytest.raises(TrainingError, match="in use"):
+    with pytest.raises(TrainingError, match="not empty and not a run"):
         train("cnn", data=dataset_folder, run=tmp_path / "used", **SMALL)
 
 

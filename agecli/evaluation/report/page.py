@@ -140,7 +140,7 @@ def _overview(suite: Suite) -> Iterator[Section]:
             "p by McNemar's exact test (of years, by which of the two is nearer)."
         )
         yield "Differences", [*tables.pairs_grids(suite.pairs), note]
-    note = "Exact accuracy and its 95 % interval (Wilson). More figures follow below."
+    note = "Exact accuracy and its 95 % interval (Wilson). More details follow below."
     yield "Limits", [*sets.sets_grids(suite.rows), sets.describe_worst(suite.rows) + _LIMITS]
     yield "Slices", [tables.slices_grid(suite.rows, wide=True), note]
 
