@@ -84,6 +84,8 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
         for gone in set(tiles) - {upload["path"] for upload in uploads}:
             del tiles[gone]
         yield _page([tiles[upload["path"]] for upload in uploads])
+        # Gradio repeats the last update at the end, when the page may be past it.
+        yield gr.skip()
 
     def stop(request: gr.Request) -> tuple[Any, str]:
         visitor = visitors.find(request)

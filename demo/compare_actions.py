@@ -123,11 +123,13 @@ class Actions:
             )  # fmt: skip
         except GivenUp:
             # Updates for a picture may reach the page after those that close it.
-            closed = visitor.taken is wish and not (visitor.read or visitor.opened)
-            yield self._clear() if closed else gr.skip()
+            if visitor.taken is wish and not (visitor.read or visitor.opened):
+                yield self._clear()
         except Refused as error:
-            refused = visitor.give_up(wish)
-            yield self._close(visitor, notice(str(error))) if refused else gr.skip()
+            if visitor.give_up(wish):
+                yield self._close(visitor, notice(str(error)))
+        # Gradio repeats the last update at the end, when the page may be past it.
+        yield gr.skip()
 
     def _answer(
         self, visitor: Visitor, wish: object, contenders: Sequence[Contender], **settings: Any
@@ -137,7 +139,7 @@ class Actions:
             picture = read_picture(*read(), self.reader, self.most_bytes)
             if not (shown := visitor.show(wish, picture)):
                 raise GivenUp
-            yield self._show(shown)
+            yield self.skeleton | self._show(shown)  # an older answer may have come since
         opened, beside = visitor.opened, visitor.beside
         if visitor.wish is not wish:
             raise GivenUp
