@@ -77,7 +77,7 @@ def test_wrong_usage_of_export_is_one_line(cli, one_line, tmp_path: Path):
     assert "x.bin does not end in .safetensors, .onnx, .pt2" in line(tmp_path / "x.bin")
     assert "not a .onnx file" in line(tmp_path / "x.pt2", "--to", "onnx")
     assert "--to" in line(tmp_path / "x.pt2", "--to", "torchscript")
-    assert "inside" in line(tmp_path / "x.safetensors", "--with-backbone")
+    assert "already contains" in line(tmp_path / "x.safetensors", "--with-backbone")
     assert "--data" in line(tmp_path / "x.onnx", "--int8")
     assert not list(tmp_path.iterdir())
 

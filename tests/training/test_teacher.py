@@ -120,7 +120,7 @@ def test_a_teacher_of_other_groups_or_colours_is_refused(dataset_folder: Path, t
     years = write_model(tmp_path / "years.safetensors")
     Teacher(CnnConfig(teacher=str(years)), others)
     grey = write_model(tmp_path / "grey.safetensors", mean=[0.5] * 3)
-    with pytest.raises(UsageError, match=r"--teacher: .*grey.safetensors normalises .*otherwise"):
+    with pytest.raises(UsageError, match=r"--teacher: .*grey.safetensors normalises .*differently"):
         Teacher(CnnConfig(teacher=str(grey)), SCHEME)
     for model in KINDS.values():
         config = replace(model, data=str(dataset_folder), teacher=str(years))

@@ -144,7 +144,7 @@ def test_an_exported_file_stands_alone_and_predicts_alike(
         for path in (head_run.best, tmp_path / "whole.safetensors")
     ]
     assert np.allclose(*answers, atol=2e-3)  # 16-bit weights
-    with pytest.raises(UsageError, match="inside"):
+    with pytest.raises(UsageError, match="already contains"):
         export(tmp_path / "whole.safetensors", tmp_path / "again.safetensors", with_backbone=True)
     with pytest.raises(UsageError, match="exists"):
         export(head_run.best, tmp_path / "whole.safetensors")

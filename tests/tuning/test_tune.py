@@ -64,6 +64,6 @@ def test_wrong_settings_make_no_study(dataset_folder: Path, tmp_path: Path):
     folder = tmp_path / "study"
     with pytest.raises(UsageError, match="unknown settings: wings"):
         tune("cnn", study=folder, wings=2)
-    with pytest.raises(UsageError, match="no model"):
+    with pytest.raises(UsageError, match="is not a model"):
         tune("vgg", study=folder)
     assert not folder.exists()
