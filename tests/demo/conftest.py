@@ -25,6 +25,8 @@ FLAGS = [
 TIMEOUT = 120_000
 """Milliseconds: other work may share the machine."""
 Visit = Callable[..., Any]
+RELOADED = ("aborted", "Connection errored out")
+"""What the console says where a reload cuts the stream of Gradio's events."""
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +83,9 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
                                 reduced_motion="reduce")  # fmt: skip
         page.set_default_timeout(TIMEOUT)
         page.add_init_script(script)
-        # A reload aborts the stream on which Gradio tells the page of its events.
         page.on("console", lambda m: wrong.append(f"{m.text} {m.location.get('url', '')}")
-                if m.type == "error" and "aborted" not in m.text else None)  # fmt: skip
-        page.on("pageerror", lambda error: None if "aborted" in str(error)
+                if m.type == "error" and not any(w in m.text for w in RELOADED) else None)  # fmt: skip
+        page.on("pageerror", lambda error: None if any(w in str(error) for w in RELOADED)
                 else wrong.append(str(error)))  # fmt: skip
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
                 else wrong.append(f"asked {r.url}"))  # fmt: skip
