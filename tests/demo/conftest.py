@@ -78,15 +78,18 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
     wrong: list[str] = []
     pages = []
 
+    def hear(message: str) -> None:
+        if not any(words in message for words in RELOADED):
+            wrong.append(message)
+
     def go(width: int = 1280, scheme: str = "light", script: str = "") -> Any:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
                                 reduced_motion="reduce")  # fmt: skip
         page.set_default_timeout(TIMEOUT)
         page.add_init_script(script)
-        page.on("console", lambda m: wrong.append(f"{m.text} {m.location.get('url', '')}")
-                if m.type == "error" and not any(w in m.text for w in RELOADED) else None)  # fmt: skip
-        page.on("pageerror", lambda error: None if any(w in str(error) for w in RELOADED)
-                else wrong.append(str(error)))  # fmt: skip
+        page.on("console", lambda m: hear(f"{m.text} {m.location.get('url', '')}")
+                if m.type == "error" else None)  # fmt: skip
+        page.on("pageerror", lambda error: hear(str(error)))
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
                 else wrong.append(f"asked {r.url}"))  # fmt: skip
         page.goto(address)
