@@ -264,7 +264,7 @@ def _show_models(suite: Suite, where: str) -> None:
         out.print(f"{tables.describe_decisions(suite.rows)}\n", highlight=False)
         return
     (row,) = suite.rows
-    title = f"{_title(row)} on {where}, answering with {row.decision}"
+    title = f"{_title(row)} on {where}, predicting {row.decision}"
     out.print(lay_out(tables.scores_grid(row.scores, title)))
     out.print(lay_out(tables.groups_grid(row.scores)))
     out.print(confusion_table(row.scores))
