@@ -78,7 +78,11 @@ def test_axe_finds_nothing(visit: Visit, tmp_path: Path, state: Callable[[Any, P
     page = visit()
     state(page, tmp_path)
     for scheme in ("light", "dark"):
-        page.evaluate("name => document.body.classList.toggle('dark', name === 'dark')", scheme)
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(
+            "dark => document.body.matches('.dark') === dark", arg=scheme == "dark"
+        )
+        page.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
         result = axe.run(page, context={"exclude": [[GRADIOS]]}).response
         assert len(result["passes"]) > 15
         assert [
