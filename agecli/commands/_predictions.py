@@ -139,7 +139,8 @@ def _head(
     more = (f", {answer.doubt}" if answer.doubt else "") + more
     more += f"; {answer.span}" if answer.span else ""
     more += SEEN * bool(row is answer and row.seen)
-    console.print(Text(f"{_where(row, who)}: "), said, Text(more), sep="", soft_wrap=True)
+    line = Text.assemble(f"{_where(row, who)}: ", said, more)
+    console.print(line, soft_wrap=not console.is_terminal)  # by words, but in one line in a pipe
 
 
 def _where(row: Prediction, who: str | None = None) -> str:
