@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.exceptions import HTTPException
 
 from agecli.errors import AgecliError
 
@@ -34,9 +35,10 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
     async def start(model: str, request: gr.Request) -> dict[str, Any]:
         """Start to track people with a model; also restart with another one."""
-        if model not in models:
+        contender = models.get(str(model))  # which may be any JSON
+        if not contender:
             return {"error": "This model is not here."}
-        visitors.find(await _known(request)).live = Live(models[model], most_bytes)
+        visitors.find(await _known(request)).live = Live(contender, most_bytes)
         return {}
 
     async def see(frame: str, request: gr.Request) -> dict[str, Any]:
@@ -73,5 +75,11 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
 
 async def _known(request: Any) -> gr.Request:
-    """Return a request with its page's session, which Gradio leaves out for server functions."""
-    return gr.Request(request, session_hash=(await request.json())["session_hash"])
+    """Return a request with its page's session, which Gradio leaves out for server functions.
+
+    Raises HTTPException for a form, which Gradio takes as well, and whose body it has read.
+    """
+    try:
+        return gr.Request(request, session_hash=(await request.json())["session_hash"])
+    except RuntimeError as error:
+        raise HTTPException(400, "Send JSON.") from error

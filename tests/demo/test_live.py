@@ -78,13 +78,23 @@ def ask(server: Any, name: str, data: Any, session: str = "one") -> Any:
     return reply.json()
 
 
+@pytest.mark.parametrize("name", ["start", "see", "stop"])
+def test_a_form_is_refused(server: Any, name: str):
+    (tab,) = (block._id for block in server.blocks.values() if block.elem_id == "live")
+    form = {"data": "cnn", "component_id": str(tab), "fn_name": name, "session_hash": "one"}
+    url = f"{server.local_url}gradio_api/component_server/"
+    reply = httpx.post(url, files={key: (None, value) for key, value in form.items()}, timeout=120)
+    assert reply.status_code == 400 or reply.json()["error"]
+
+
 def uri(data: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def test_a_stream_is_started_seen_and_stopped(server: Any):
     assert "has ended" in ask(server, "see", uri(frame(300)))["error"]  # before it was started
-    assert ask(server, "start", "no such model")["error"] == "This model is not here."
+    for wrong in ("no such model", ["cnn"], None):
+        assert ask(server, "start", wrong)["error"] == "This model is not here."
     assert ask(server, "start", "cnn") == {}
     answer = ask(server, "see", uri(frame(300)))
     assert answer["count"] == 1
