@@ -150,7 +150,7 @@ def test_the_camera_is_answered_for_one_frame_at_a_time(visit: Visit):
     assert asked["most"] == 1
     assert page.locator("[data-person]").count() == 1  # the same person all the while
     assert page.inner_text(".live [role=status]") == "One person is in view."
-    centre = page.evaluate(CENTRE)  # in one go: each answer draws the boxes anew
+    centre = page.evaluate(CENTRE)  # in one go: each answer draws the boxes again
     assert centre == pytest.approx(1 - 225 / 512, abs=0.06)  # the portrait's face, in a mirror
     page.click("text=Stop the camera")
     page.wait_for_selector(".live [role=status] >> text=The camera is off.")
