@@ -155,14 +155,15 @@ class Actions:
         ]  # fmt: skip
         if first := comparisons[0].first:
             opened.group = str(first.group)
+        names = tuple(contender.name for contender in contenders)
+        stale = len(opened.picture.faces) > 1 and visitor.listed != names
         yield {
             tab.upload: HIDDEN, tab.crop: draw_crop(comparisons[0]),
             tab.recent: draw_recent(visitor), tab.results: results(*comparisons),
-        }  # fmt: skip
+        } | ({tab.faces: draw_faces(opened)} if stale else {})  # fmt: skip
         if visitor.wish is not wish:
             raise GivenUp
-        names = tuple(contender.name for contender in contenders)
-        if len(opened.picture.faces) > 1 and visitor.listed != names:
+        if stale:
             rows = answer_faces(contenders, opened.picture)
             if visitor.wish is wish:
                 visitor.listed = names

@@ -82,9 +82,11 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
         if not any(words in message for words in RELOADED):
             wrong.append(message)
 
-    def go(width: int = 1280, scheme: str = "light", script: str = "") -> Any:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme,
-                                reduced_motion="reduce")  # fmt: skip
+    def go(width: int = 1280, scheme: str = "light", script: str = "", phone: bool = False) -> Any:
+        page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme=scheme,
+            reduced_motion="reduce", is_mobile=phone, has_touch=phone,
+        )  # fmt: skip
         page.set_default_timeout(TIMEOUT)
         page.add_init_script(script)
         page.on("console", lambda m: hear(f"{m.text} {m.location.get('url', '')}")

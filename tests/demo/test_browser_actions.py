@@ -204,6 +204,25 @@ def test_an_answer_is_taken_along(visit: Visit):
         assert len(card.convert("RGB").crop((60, 60, 310, 310)).getcolors(10**5)) > 1000  # the face
 
 
+def test_a_phone_shares_the_answer(visit: Visit):
+    page = visit(390, script=SHEET, phone=True)
+    upload(page, PORTRAIT)
+    page.wait_for_selector(".card")
+    page.tap("text=Save as picture")
+    page.wait_for_function("window.shared")
+    assert page.evaluate("shared") == ["ages.png", "image/png", 1080, 566]
+
+
+SHEET = """
+navigator.canShare = ({files}) => files.length === 1;
+navigator.share = async ({files: [file]}) => {
+  const {width, height} = await createImageBitmap(file);
+  window.shared = [file.name, file.type, width, height];
+  throw new DOMException('closed by the visitor', 'AbortError');
+};
+"""
+
+
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Any]:
     model = write_model(tmp_path / "cnn.safetensors")

@@ -91,4 +91,27 @@ def test_models_are_switched_off_and_on(visit: Visit, cli: Cli):
     assert page.locator(".card").count() == 1
 
 
+def test_the_list_of_faces_counts_the_models_that_answer(visit: Visit, tmp_path: Path):
+    page = visit()
+    open_pictures(page, crowd(tmp_path / "faces.jpg", 3, 2))
+    page.wait_for_selector(".faces >> text=of 4 agree")
+    page.evaluate(WATCH)
+    page.uncheck("#answering label:has-text('dinov2') input")
+    page.wait_for_selector(".faces >> text=of 3 agree")
+    assert page.locator(".faces >> text=of 3 agree").count() == 6
+    assert page.evaluate("seen") == ["… beside 3", "of 3 agree beside 3"]
+
+
+WATCH = """() => {
+  window.seen = [];
+  const look = () => {  // at each frame that is painted
+    const list = document.querySelector('.faces')?.innerText ?? '';
+    const said = list.match(/of \\d agree|…/)?.[0];
+    const now = `${said} beside ${document.querySelectorAll('.card').length}`;
+    if (now.endsWith('3') && seen.at(-1) !== now) seen.push(now);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
 KEPT = ("source", "model", "group", "probability", "probabilities", "age")
