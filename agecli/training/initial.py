@@ -6,9 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agecli.ages import IntArray
 from agecli.config import TrainConfig
-from agecli.data.seen import Prints, fingerprints_of, merge
+from agecli.data.seen import Prints, Seen, fingerprints_of, merge
 from agecli.data.store import Dataset, open_for
 from agecli.errors import UsageError, WeightsError
 from agecli.registry import MODELS
@@ -40,12 +42,26 @@ def only_weights(option: str, name: str) -> Path:
 
 
 def check_split(option: str, path: Path, config: TrainConfig) -> None:
-    """Raise UsageError for weights that may have seen a training's validation or test images."""
-    split_hash = open_for(config).split_hash
-    if read_metadata(path).split_hash != split_hash:
+    """Raise UsageError for weights that may have seen a training's validation or test images.
+
+    Those of another split have to prove by their fingerprints that they have not.
+    """
+    dataset = open_for(config)
+    if read_metadata(path).split_hash == dataset.split_hash:
+        return
+    prints = read_fingerprints(path)
+    if prints is None:
         raise UsageError(
-            f"{option}: {path} was trained on another split than {config.data}: it may have "
-            "seen validation or test images of this training; use weights trained on the same split"
+            f"{option}: {path} was trained on another split than {config.data}, and does not "
+            "record which images: it may have seen validation or test images of this training; "
+            "use weights trained on the same split"
+        )
+    rows = np.concatenate([dataset.rows("val"), dataset.rows("test")])
+    if count := int(Seen(prints).knows(fingerprints_of(dataset, rows)).sum()):
+        raise UsageError(
+            f"{option}: {path} was trained on another split than {config.data}, and has seen "
+            f"{count:,} of its {len(rows):,} validation and test images; use weights trained on "
+            "the same split"
         )
 
 

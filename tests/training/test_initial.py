@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from agecli.config import CnnConfig, Dinov2Config, ResNetConfig
-from agecli.data.seen import BYTES, fingerprints, merge
+from agecli.data.seen import BYTES, fingerprints, fingerprints_of, merge
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError, WeightsError
 from agecli.training.initial import (
@@ -78,8 +78,6 @@ def test_a_run_that_has_begun_knows_what_came_before(weights: Path, tmp_path: Pa
 
 
 def test_weights_of_another_split_are_refused(dataset_folder: Path, weights: Path):
-    from agecli.data.store import open_dataset
-
     config = CnnConfig(data=str(dataset_folder))
     with pytest.raises(UsageError, match=r"--teacher: .*best.safetensors .*another split"):
         check_split("--teacher", weights, config)
@@ -88,6 +86,20 @@ def test_weights_of_another_split_are_refused(dataset_folder: Path, weights: Pat
         weights, load_file(weights), replace(read_metadata(weights), split_hash=split_hash)
     )
     check_split("--teacher", weights, config)
+
+
+def test_weights_of_another_split_may_prove_that_they_have_not_seen_the_images(
+    dataset_folder: Path, weights: Path
+):
+    dataset = open_dataset(dataset_folder)
+    config = CnnConfig(data=str(dataset_folder))
+    add_fingerprints(weights, fingerprints_of(dataset, dataset.rows("train")))
+    check_split("--init", weights, config)
+    held_out = len(dataset.rows("val")) + len(dataset.rows("test"))
+    for rows in (dataset.rows("val")[:1], dataset.rows("test")[-1:]):
+        add_fingerprints(weights, fingerprints_of(dataset, rows))
+        with pytest.raises(UsageError, match=rf"--init: .* has seen 1 of its {held_out} valid"):
+            check_split("--init", weights, config)
 
 
 def write_prints(path: Path, *numbers: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from agecli.training import pytorch
 from agecli.training.runs import Run
 from agecli.training.transformers import settle, train
 from agecli.weights import load_weights, read_metadata
+from tests.exporting.models import write_model
 from tests.training.test_loop import knows_its_images
 
 
@@ -88,7 +89,9 @@ def losses(run: Run) -> list[float]:
     return [epoch.train_loss for epoch in run.history()]
 
 
-def test_a_teacher_of_another_split_is_refused(dataset_folder, tmp_path):
+def test_a_teacher_of_another_split_has_to_be_new_to_the_images(dataset_folder, tmp_path):
     config = Dinov2Config(backbone="scratch:tiny", data=str(dataset_folder), teacher="cnn")
-    with pytest.raises(UsageError, match="another split"):
-        settle(config, announce=print, dry=False)
+    settle(config, announce=print, dry=False)
+    teacher = write_model(tmp_path / "unknown.safetensors", "cnn")
+    with pytest.raises(UsageError, match=r"--teacher: .*another split"):
+        settle(replace(config, teacher=str(teacher)), announce=print, dry=False)
