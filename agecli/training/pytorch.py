@@ -120,7 +120,10 @@ def _load_initial(config: Initial, model: nn.Module) -> None:
     try:
         model.load_state_dict(start.state_dict())
     except RuntimeError as error:
+        size = metadata.image_size
+        other_size = metadata.model == config.model and size != config.image_size
         raise UsageError(
-            f"--init: {path} is a {metadata.model} for {metadata.image_size} px and does not "
-            f"fit this {config.model}: use its own --image-size and settings"
+            f"--init: {path} is a {metadata.model} for {size} px and does not fit this "
+            f"{config.model} for {config.image_size} px: "
+            + (f"pass --image-size {size}" if other_size else "use the settings of its training")
         ) from error

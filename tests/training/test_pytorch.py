@@ -84,8 +84,11 @@ def test_weights_that_do_not_fit_are_refused(first: Run, dataset_folder: Path, t
         read_metadata(first.folder / "best.safetensors").model
     ]
     config = small(dataset_folder, kind, init=str(first.folder))
-    with pytest.raises(UsageError, match=r"--init: .* does not fit this"):
+    with pytest.raises(UsageError, match=r"--init: .* does not fit this .* settings of its train"):
         run_training(config, tmp_path / "run")
+    larger = replace(going_on(first, dataset_folder, first.folder), image_size=96)
+    with pytest.raises(UsageError, match=r"--init: .* does not fit this .* pass --image-size \d+$"):
+        run_training(larger, tmp_path / "larger")
     assert np.isfinite(history(first)[-1]["val_loss"])  # the weights themselves are sound
 
 
