@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from agecli.ages import FloatArray, IntArray, Scheme
 
 Rule = Literal["likeliest", "median", "adjusted"]
-Share = Annotated[float, Meta(gt=0, lt=1)]
+Share = Annotated[float, Meta(ge=1e-12, lt=1)]
+"""A group's share of the images, by which probabilities are divided without overflow."""
 
 
 @dataclass(frozen=True)

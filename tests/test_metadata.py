@@ -67,7 +67,7 @@ def nested(depth: int) -> dict[str, Any]:
      ({"temperature": float("nan")}, "JSON is malformed"),
      ({"decision": {"rule": "mode"}}, "decision.rule: invalid enum value"),
      ({"decision": {"rule": "adjusted", "tau": 9}}, "decision.tau: expected float <= 2"),
-     ({"decision": {"rule": "adjusted", "shares": [0] * 8}}, "shares.*: expected float > 0"),
+     ({"decision": {"rule": "adjusted", "shares": [0] * 8}}, "shares.*: expected float >= 1e-12"),
      ({"decision": {"rule": "adjusted", "shares": [0.5] * 2}}, "'adjusted' with 2 shares, not 8"),
      ({"sets": SETS | {"shares": [0.5] * 2}}, "sets: 2 shares, not 8"),
      ({"sets": SETS | {"groups": [[0.1, 0.2, 1.1]] * 3}}, "expected float <= 1"),

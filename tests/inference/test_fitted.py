@@ -130,6 +130,7 @@ def test_what_has_changed_is_reported_in_a_line(paths: list[Path], fitted: Fitte
         ({"decision": {"rule": "adjusted", "tau": 0.3, "shares": [0.5, 0.5]}}, "decision: "),
         ({"decision": {"rule": "best"}}, "decision"),
         ({"sets": {"shares": [0.5, 0.5], "groups": [[0.1, 0.2, 0.3]] * 3}}, "sets: 2 shares"),
+        ({"sets": {"shares": [5e-324] * 8, "groups": [[0.1, 0.2, 0.3]] * 3}}, "shares"),
     ],
 )
 def test_a_file_that_cannot_be_is_reported_and_not_used(paths, fitted, changes, words):
