@@ -42,6 +42,18 @@ def test_a_wrong_value_of_the_capsnet_is_named_by_its_flag(field: str, value: ob
 
 
 @pytest.mark.parametrize(
+    ("config", "settings", "says"),
+    [(CapsNetConfig, {"stem": "dlib29", "image_size": 54}, "--image-size"),
+     (CapsNetConfig, {"init": "a.dat"}, "--init: a.dat .*add --stem dlib29"),
+     (ResNetConfig, {"arch": "dlib29", "init": "none", "image_size": 102}, "--image-size"),
+     (ResNetConfig, {"init": "a.dat"}, "--init: a.dat .*add --arch dlib29")],
+)  # fmt: skip
+def test_dlibs_network_and_its_file_go_together(config, settings, says):
+    with pytest.raises(UsageError, match=says):
+        config(**settings)
+
+
+@pytest.mark.parametrize(
     ("text", "count"),
     [("", 0), ("4GB", 4 * 10**9), ("3.5 gib", 3.5 * 2**30), ("900MB", 9 * 10**8),
      ("512MiB", 2**29)],

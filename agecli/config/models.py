@@ -64,7 +64,8 @@ class CapsNetConfig(TrainConfig):
     lr: float = 3e-3
     dropout: Annotated[float, Option("Model")] = 0.1
     stem: Annotated[Stem, Option("Model")] = "strided"
-    """Strided convolutions with batch norm, or the paper's two 9×9 ones."""
+    """Strided convolutions with batch norm, the paper's two 9×9 ones, or the first 22 of dlib's
+    network for face recognition, which --init FILE.dat starts from dlib's weights."""
     routing_iters: Annotated[int, Option("Model")] = 3
     """Iterations of dynamic routing."""
     primary_dim: Annotated[int, Option("Model")] = 8
@@ -79,6 +80,10 @@ class CapsNetConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
+        if self.stem == "dlib29":
+            check_range(self, image_size=(55, 1024))
+        elif self.init.endswith(".dat"):
+            raise UsageError(f"--init: {self.init} is for dlib's network: add --stem dlib29")
 
     def architecture(self) -> dict[str, Any]:
         """Return the model's constructor arguments that are settings, without its outputs."""
@@ -122,10 +127,10 @@ class ResNetConfig(AgesConfig):
 
     model: NoOption[str] = "resnet"
     arch: Annotated[Arch, Option("Model")] = "resnet34"
-    """Depth of the network."""
+    """Network: 18 to 50 layers as torchvision has them, or dlib's 29 for face recognition."""
     init: Annotated[str, Option("Model", "imagenet|none|PATH")] = "imagenet"
     """Initial weights of the body: torchvision's ImageNet weights, none, a state dict (.pth,
-    .safetensors), or a run or released model of ours."""
+    .safetensors), dlib's .dat file, or a run or released model of ours."""
     freeze_epochs: Annotated[int | None, Option("Optimisation")] = None
     """Epochs that train only the head, before all layers; by default 1, or 0 with --init none."""
     epochs: int = 20
@@ -144,6 +149,10 @@ class ResNetConfig(AgesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, freeze_epochs=(0, 10_000), rate_ratio=(1, 1e6))
+        if self.arch == "dlib29":
+            check_range(self, image_size=(103, 1024))  # each convolution without padding shrinks it
+        elif self.init.endswith(".dat"):
+            raise UsageError(f"--init: {self.init} is for dlib's network: add --arch dlib29")
 
     @property
     def frozen_epochs(self) -> int:

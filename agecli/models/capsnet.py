@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agecli.models.blocks import ConvNorm, Half
 from agecli.models.checkpointing import checkpointed
+from agecli.models.resnet import Body
 from agecli.models.routing import route, squash
 
 TYPES = 32
@@ -87,8 +88,9 @@ class Decoder(nn.Module):
 class CapsNet(nn.Module):
     """Stem, primary capsules, and a group capsule per age group by dynamic routing.
 
-    stem: "strided" (double convolutions that halve the side until at most 12×12 positions are left)
-    or "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the paper).
+    stem: "strided" (double convolutions that halve the side until at most 12×12 positions are
+    left), "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the
+    paper) or "dlib29" (the first 22 convolutions of dlib's network for face recognition).
     share: all positions share the transformation matrices; otherwise each has its own, as in the
     paper. primary_dim, group_dim: capsule dimensions, 8 and 16 in the paper. reconstruction: add
     a decoder, a regulariser in training.
@@ -119,6 +121,10 @@ class CapsNet(nn.Module):
             side = (image_size - 16 + 1) // 2
             self.stages = nn.ModuleList([ClassicStage(256)])
             self.primary = PrimaryCapsules(nn.Conv2d(256, channels, 9, stride=2), primary_dim)
+        elif stem == "dlib29":
+            body, side = Body(stem, depth=3), _side_of_dlib(image_size)
+            self.stages = nn.ModuleList([body])
+            self.primary = PrimaryCapsules(ConvNorm(body.width, channels, padding=0), primary_dim)
         else:
             widths, side = _strided_plan(image_size)
             self.stages = nn.ModuleList(
@@ -136,6 +142,12 @@ class CapsNet(nn.Module):
         # grow with the square root (and routing, which picks those that agree, doubles that).
         self.scale = START * outputs / math.sqrt(TYPES) / (positions if share else 2 * side)
         self.decoder = Decoder(outputs, group_dim) if reconstruction else None
+
+    @property
+    def body(self) -> Body | None:
+        """Return dlib's network, if that is the stem."""
+        first = self.stages[0]
+        return first if isinstance(first, Body) else None
 
     def forward(self, x: Tensor, groups: Tensor | None = None) -> Any:
         """Map normalised images (B, 3, S, S) to logits (B, groups): log-lengths of group capsules.
@@ -184,3 +196,9 @@ def _strided_plan(image_size: int) -> tuple[list[int], int]:
         widths.append(min(32 << len(widths), WIDEST))
         side = (side + 1) // 2
     return widths, side - 2  # the primary capsules' convolution has no padding
+
+
+def _side_of_dlib(image_size: int) -> int:
+    """Return the side of the grid of primary capsules after dlib's stem and two halvings."""
+    side = ((image_size - 7) // 2 + 1 - 3) // 2 + 1
+    return side // 2 // 2 - 2

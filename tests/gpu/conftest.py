@@ -32,10 +32,10 @@ def cuda(device: str) -> str:
 @pytest.fixture(scope="module")
 def shallow() -> Iterator[None]:
     """Reduce resnet18 to one block per stage: half the weights, and half the time."""
-    from agecli.models.resnet import DEPTHS, BasicBlock
+    from agecli.models.resnet import ARCHS, BasicBlock
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
+        patch.setitem(ARCHS, "resnet18", (BasicBlock, 64, ((1,), (2,), (2,), (2,))))
         yield
 
 

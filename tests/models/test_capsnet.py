@@ -35,6 +35,13 @@ def test_the_strided_stem_ends_in_a_small_grid(size: int, side: int):
     assert side <= 12
 
 
+@pytest.mark.parametrize("size", [55, 56, 96, 103, 150, 224])
+def test_the_size_of_dlibs_grid_is_foreseen(size: int):
+    model = build(stem="dlib29", image_size=size, share=False).eval()  # a matrix per position
+    assert model(images(size, 1)).shape == (1, 8)
+    assert model.weight.shape[1] == model.capsules(images(size, 1)).shape[2]
+
+
 def test_the_classic_stem_is_the_papers():
     model = build(stem="classic", share=False, image_size=32)
     first, second = model.stages[0].conv, model.primary.conv
@@ -58,8 +65,9 @@ def test_logits_are_the_logs_of_the_lengths_that_plain_routing_gives():
 @pytest.mark.parametrize("share", [True, False], ids=["share", "no-share"])
 @pytest.mark.parametrize(
     ("stem", "size"),
-    [("strided", 32), ("strided", 96), ("strided", 128), ("classic", 32), ("classic", 48)],
-)
+    [("strided", 32), ("strided", 96), ("strided", 128), ("classic", 32), ("classic", 48),
+     ("dlib29", 103), ("dlib29", 150)],
+)  # fmt: skip
 def test_group_capsules_start_where_they_can_learn(stem: str, size: int, share: bool):
     lengths = build(stem=stem, image_size=size, share=share)(images(size)).exp()
     assert 0.05 < lengths.mean() < 0.8

@@ -514,7 +514,7 @@ def test_other_content_than_tensors_is_refused(tmp_path: Path, content: Any):
      (b"<!DOCTYPE html>", "is a web page, .*: download the file itself again"),
      (b"\x89HDF\r\n\x1a\n", "is a Keras or another HDF5 file")],
 )  # fmt: skip
-@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "dat"])
 def test_files_of_other_kinds_are_named(tmp_path: Path, content: bytes, what: str, suffix: str):
     (tmp_path / f"state.{suffix}").write_bytes(content)
     with pytest.raises(WeightsError, match=rf"--init: .*state\.{suffix} {what}"):
@@ -532,7 +532,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path):
 
 def test_another_suffix_is_a_wrong_option(tmp_path: Path):
     with pytest.raises(
-        UsageError, match=r"--init: .*weights\.bin is not a .safetensors, .pth or .pt"
+        UsageError, match=r"--init: .*weights\.bin is not a .safetensors, .pth, .pt or"
     ):
         read_state(tmp_path / "weights.bin")
 

@@ -20,7 +20,7 @@ from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, ResNetConfig, 
 from agecli.data.batches import to_input
 from agecli.data.store import open_dataset
 from agecli.inference import sharing
-from agecli.models.resnet import DEPTHS, BasicBlock, Body
+from agecli.models.resnet import ARCHS, BasicBlock, Body
 from agecli.training import fastai, fastai_loaders, loop, pytorch, transformers
 from agecli.training.build import build_model
 from agecli.training.features import cache_features
@@ -115,7 +115,7 @@ def run_all(dataset: Path, out: Path) -> None:
         patch.setattr(Body, "forward", lambda self, x: body(self, x.double()))
         # fastai's recorder knows single precision alone.
         patch.setattr(AgeObjective, "forward", lambda self, *batch: loss(self, *batch).float())
-        patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
+        patch.setitem(ARCHS, "resnet18", (BasicBlock, 64, ((1,), (2,), (2,), (2,))))
         torch.set_default_dtype(torch.float64)
         both = plain(dataset, balance="sqrt", label_smoothing=0.1, limit=64)
         run_training(both, out / "cnn")

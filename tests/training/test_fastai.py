@@ -17,7 +17,8 @@ from agecli.config import IMAGENET_MEAN, IMAGENET_STD, ResNetConfig
 from agecli.data.batches import to_input
 from agecli.data.store import Dataset, open_dataset
 from agecli.errors import TrainingError, UsageError, WeightsError
-from agecli.models.resnet import DEPTHS, BasicBlock, Body
+from agecli.models.dlib import read_body
+from agecli.models.resnet import ARCHS, BasicBlock, Body
 from agecli.training import fastai, fastai_callbacks
 from agecli.training.build import build_model
 from agecli.training.fastai import settle, train
@@ -28,6 +29,7 @@ from agecli.training.runs import Run
 from agecli.training.session import Session
 from agecli.weights import read_fingerprints, read_metadata, read_tensors, save_weights
 from tests.launching import pretend
+from tests.models.dlib_file import random_layers, write_dlib
 from tests.training.test_loop import knows_its_images
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of fastai
@@ -100,7 +102,7 @@ def watch(config: ResNetConfig, folder: Path) -> tuple[Run, Snapshots]:
 def shallow() -> Iterator[None]:
     """Reduce resnet18 to one block per stage: half the weights, and half the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DEPTHS, "resnet18", (BasicBlock, (1, 1, 1, 1)))
+        patch.setitem(ARCHS, "resnet18", (BasicBlock, 64, ((1,), (2,), (2,), (2,))))
         yield
 
 
@@ -624,3 +626,26 @@ def test_a_run_resumes_without_the_weights_it_started_from(dataset_folder: Path,
         train(config, run, Cut())
     start.unlink()
     assert train(config, run).training["epochs"] == 2
+
+
+def test_dlibs_network_has_no_imagenet_weights(dataset_folder: Path):
+    config = small(dataset_folder, arch="dlib29", init="imagenet", image_size=103)
+    with pytest.raises(UsageError, match=r"--arch dlib29 .*--init none"):
+        settle(config, announce=lambda text: None, dry=True)
+
+
+def test_a_training_begins_with_dlibs_network(dataset_folder: Path, tmp_path: Path):
+    """Steps that are too small to change anything leave what the training began with."""
+    start = write_dlib(tmp_path / "dlib.dat", random_layers())
+    config = small(
+        dataset_folder, arch="dlib29", init=str(start), image_size=103, lr=1e-9, freeze_epochs=1
+    )
+    run = run_training(config, tmp_path / "run")
+    weights, expected = load_file(run.best), read_body(start)
+    for name, tensor in expected.items():
+        if tensor.ndim == 4:
+            torch.testing.assert_close(
+                weights[f"body.{name}"].float(), tensor, rtol=1e-3, atol=1e-4
+            )
+    assert read_metadata(run.best).training["init"] == "dlib.dat"
+    assert read_fingerprints(run.best) is not None  # dlib's faces had no ages

@@ -10,11 +10,15 @@ import torch
 from safetensors.torch import load_file
 
 from agecli.config import CapsNetConfig, CnnConfig, TrainConfig
+from agecli.data.store import open_dataset
 from agecli.errors import UsageError
+from agecli.models.dlib import read_body
+from agecli.training.build import build_model, build_optimizer
 from agecli.training.pytorch import train
 from agecli.training.runs import Run
 from agecli.weights import read_fingerprints, read_metadata, save_weights
 from tests.conftest import Cli
+from tests.models.dlib_file import random_layers, write_dlib
 from tests.training.test_loop import history, knows_its_images, run_training, small
 
 KINDS = {"cnn": CnnConfig, "capsnet": CapsNetConfig}
@@ -103,3 +107,32 @@ def test_what_cannot_be_begun_with_is_reported_before_a_run_is_made(
     assert result.returncode == 2
     assert result.stderr.startswith("agecli: --init: ") and result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_capsules_begin_on_dlibs_network(dataset_folder: Path, tmp_path: Path):
+    start = write_dlib(tmp_path / "dlib.dat", random_layers())
+    settings = {"stem": "dlib29", "image_size": 56, "lr": 1e-8, "epochs": 1, "ema": 0.0}
+    config = small(dataset_folder, CapsNetConfig, init=str(start), **settings)
+    run = run_training(config, tmp_path / "run")
+    weights, expected = load_file(run.best), read_body(start)
+    found = 0
+    for name, tensor in expected.items():
+        if tensor.ndim == 4 and not name.startswith("layer4"):
+            stored = weights[f"stages.0.{name}"].float()
+            torch.testing.assert_close(stored, tensor, rtol=1e-3, atol=1e-4)
+            found += 1
+    assert found == 21
+    assert read_metadata(run.best).training["init"] == "dlib.dat"
+    knows_its_images(run, dataset_folder)
+
+
+def test_a_pretrained_stem_learns_more_slowly(dataset_folder: Path):
+    scheme = open_dataset(dataset_folder).scheme
+    for init, rates in (("dlib.dat", [1e-2, 1e-3]), ("none", [1e-2])):
+        config = CapsNetConfig(stem="dlib29", image_size=56, init=init, lr=1e-2)
+        model = build_model(config, scheme)
+        groups = build_optimizer(config, model).param_groups
+        assert [group["lr"] for group in groups] == pytest.approx(rates)
+        counts = [sum(weights.numel() for weights in group["params"]) for group in groups]
+        assert sum(counts) == sum(weights.numel() for weights in model.parameters())
+        assert len(counts) == 1 or counts[1] == sum(w.numel() for w in model.body.parameters())
