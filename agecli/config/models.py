@@ -64,7 +64,7 @@ class CapsNetConfig(TrainConfig):
     lr: float = 3e-3
     dropout: Annotated[float, Option("Model")] = 0.1
     stem: Annotated[Stem, Option("Model")] = "strided"
-    """Strided convolutions with batch norm, the paper's two 9×9 ones, or the first 22 of dlib's
+    """Strided convolutions with batch norm, the paper's two 9×9 ones, or the first 27 of dlib's
     network for face recognition, which --init FILE.dat starts from dlib's weights."""
     routing_iters: Annotated[int, Option("Model")] = 3
     """Iterations of dynamic routing."""

@@ -90,7 +90,7 @@ class CapsNet(nn.Module):
 
     stem: "strided" (double convolutions that halve the side until at most 12×12 positions are
     left), "classic" (9×9 convolution, then 9×9 with stride 2 to the primary capsules, as in the
-    paper) or "dlib29" (the first 22 convolutions of dlib's network for face recognition).
+    paper) or "dlib29" (the first 27 convolutions of dlib's network for face recognition).
     share: all positions share the transformation matrices; otherwise each has its own, as in the
     paper. primary_dim, group_dim: capsule dimensions, 8 and 16 in the paper. reconstruction: add
     a decoder, a regulariser in training.
@@ -122,9 +122,9 @@ class CapsNet(nn.Module):
             self.stages = nn.ModuleList([ClassicStage(256)])
             self.primary = PrimaryCapsules(nn.Conv2d(256, channels, 9, stride=2), primary_dim)
         elif stem == "dlib29":
-            body, side = Body(stem, depth=3), _side_of_dlib(image_size)
+            body, side = Body(stem, depth=4), _side_of_dlib(image_size)
             self.stages = nn.ModuleList([body])
-            self.primary = PrimaryCapsules(ConvNorm(body.width, channels, padding=0), primary_dim)
+            self.primary = PrimaryCapsules(ConvNorm(body.width, channels), primary_dim)
         else:
             widths, side = _strided_plan(image_size)
             self.stages = nn.ModuleList(
@@ -199,6 +199,5 @@ def _strided_plan(image_size: int) -> tuple[list[int], int]:
 
 
 def _side_of_dlib(image_size: int) -> int:
-    """Return the side of the grid of primary capsules after dlib's stem and two halvings."""
-    side = ((image_size - 7) // 2 + 1 - 3) // 2 + 1
-    return side // 2 // 2 - 2
+    """Return the side of the grid of primary capsules after dlib's stem and three halvings."""
+    return (((image_size - 7) // 2 + 1 - 3) // 2 + 1) // 8

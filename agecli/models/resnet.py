@@ -117,32 +117,32 @@ ARCHS: dict[str, tuple[type[Block], int, tuple[tuple[int, ...], ...]]] = {
     "resnet18": (BasicBlock, 64, _strides(2, 2, 2, 2)),
     "resnet34": (BasicBlock, 64, _strides(3, 4, 6, 3)),
     "resnet50": (Bottleneck, 64, _strides(3, 4, 6, 3)),
-    # dlib counts five stages; the last is a single block.
-    "dlib29": (DlibBlock, 32, (*_strides(3, 4, 3), (2, 1, 1, 2))),
+    "dlib29": (DlibBlock, 32, _strides(3, 4, 3, 3, 1)),
 }
 """The block, the width of the stem and the first stage, and the blocks' strides by stage."""
 
 
 class Body(nn.Module):
-    """A ResNet without its classifier: a stem and four stages, or the first few of them."""
+    """A ResNet without its classifier: a stem and its stages, or the first `depth` of them."""
 
-    def __init__(self, arch: str, *, depth: int = 4) -> None:
+    def __init__(self, arch: str, *, depth: int | None = None) -> None:
         super().__init__()
         block, width, strides = ARCHS[arch]
-        self.depth = depth
+        strides, widest = strides[:depth], 8 * width
+        self.depth = len(strides)
         self.grad_checkpoint = False  # recompute the stages in the backward pass
         edge = int(block.padded)
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3 * edge, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=edge)
         inputs = width
-        for number, stage in enumerate(strides[:depth], start=1):
+        for number, stage in enumerate(strides, start=1):
             blocks = []
             for stride in stage:
                 blocks.append(block(inputs, width, stride))
                 inputs = width * block.expansion
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
-            width *= 2
+            width = min(2 * width, widest)
         self.width = inputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -154,9 +154,9 @@ class Body(nn.Module):
         return [self.get_submodule(f"layer{number + 1}") for number in range(self.depth)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (B, 3, S, S) to features (B, width, S/32, S/32), about.
+        """Map normalised images (B, 3, S, S) to features (B, width, s, s).
 
-        With fewer stages, each side is twice as long for every one that is left out.
+        s: S/4 after the first stage, rounded; each further one halves it.
         """
         recompute = self.grad_checkpoint and self.training
         x = checkpointed(self.stem, x) if recompute else self.stem(x)  # (B, C, S/4, S/4)

@@ -181,8 +181,8 @@ def make_learner(
 def _split(network: Any) -> L:
     """Split a network into fastai's parameter groups: early stages, late stages, head."""
     body = network[0][0]
-    stem = [body.conv1, body.bn1, body.layer1, body.layer2]
-    return L(nn.ModuleList(stem), nn.ModuleList([body.layer3, body.layer4]), network[1]).map(params)
+    early = [body.conv1, body.bn1, *body.stages[:2]]
+    return L(nn.ModuleList(early), nn.ModuleList(body.stages[2:]), network[1]).map(params)
 
 
 def _check_search(config: ResNetConfig) -> None:
