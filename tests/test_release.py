@@ -17,10 +17,12 @@ from agecli.training.observer import Observer
 from agecli.training.train import train
 from agecli.weights import read_metadata, released_folder
 from tests.data.pictures import write_set
+from tests.models.dlib_file import random_layers, write_dlib
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "weights" / "train.sh"
-TOY = {"epochs": 1, "image_size": 32, "batch_size": 16, "device": "cpu"}
+TOY = {"epochs": 1, "image_size": 56, "batch_size": 16, "device": "cpu"}
+FACES = "dlib_face_recognition_resnet_model_v1.dat"
 COMMANDS = {
     line.split()[1]: shlex.split(line, comments=True)
     for line in SCRIPT.read_text(encoding="utf-8").splitlines()
@@ -34,7 +36,7 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agecli "$@"\n')
     program.chmod(0o755)
-    options = "--epochs 1 --image-size 32 --batch-size 16 --device cpu"
+    options = "--epochs 1 --image-size 56 --batch-size 16 --device cpu --shares Drawn=1,groups=1"
     return subprocess.run(
         ["bash", SCRIPT, *map(str, arguments)], cwd=folder, text=True, capture_output=True,
         env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "OPTIONS": options,
@@ -56,9 +58,11 @@ def test_it_resumes_where_it_was_and_skips_what_is_finished(archive, tmp_path, m
     with tarfile.open(tmp_path / "groups.tar", "w") as tar:
         tar.add(groups, "groups")
     sources = (archive, "groups.tar")
+    release = tmp_path / "release"
+    release.mkdir()
+    write_dlib(release / FACES, random_layers())
     first = run(tmp_path, *sources, "capsnet")
     assert first.returncode == 0, first.stderr
-    release = tmp_path / "release"
     assert sorted(file.name for file in (release / "weights").iterdir()) == [
         "README.md", "capsnet.md", "capsnet.safetensors",
     ]  # fmt: skip
@@ -81,7 +85,7 @@ def test_it_resumes_where_it_was_and_skips_what_is_finished(archive, tmp_path, m
     assert fitted.fitted and fitted.fitted.n >= 10
     readme = (release / "weights/README.md").read_text()
     assert f"`ensemble.json`: {fitted.fitted}" in readme
-    assert "`cnn.safetensors`" in readme and "agecli train capsnet --image-size 32" in readme
+    assert "`cnn.safetensors`" in readme and "agecli train capsnet --image-size 56" in readme
     assert "groups" in (release / "report/report.md").read_text()
 
 
@@ -102,7 +106,7 @@ def test_each_model_is_trained_by_one_command_that_it_takes(cli, model, tmp_path
     _, *words = COMMANDS[model]
     shown = cli("train", *words, "--show-config", "--json", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert json.loads(shown.stdout)["init"]["value"] == "none"
+    assert json.loads(shown.stdout)["init"]["value"] in ("none", FACES)
 
 
 def test_the_commands_of_models_trained_on_both_sets_are_those_of_the_released_readme():
