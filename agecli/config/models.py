@@ -118,6 +118,7 @@ class ResNetConfig(AgesConfig):
         "--amp",
         "--arch resnet18 --init none --image-size 112 --lr auto",
         "--init resnet34-b627a593.pth --freeze-epochs 2 --epochs 10",
+        "--arch dlib29 --init dlib_face_recognition_resnet_model_v1.dat --image-size 150",
         "--resume runs/resnet",
     )
     tune_examples: ClassVar[tuple[str, ...]] = ("--arch resnet18 --image-size 96 --epochs 5",)
