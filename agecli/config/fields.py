@@ -43,6 +43,15 @@ NOT_GIVEN = "settled by the model or its backbone"
 NoOption = Annotated[T, NOT_GIVEN]
 Weights = Annotated[str, Option("Model", "WEIGHTS")]
 
+DLIB = "dlib29"
+"""The architecture and the stem that can start from dlib's weights."""
+
+
+def is_dlib(init: str) -> bool:
+    """Return whether initial weights are dlib's file, by its name: it may be gone on resuming."""
+    return init.endswith(".dat") and not Path(init).is_dir()
+
+
 KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),

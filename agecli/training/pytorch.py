@@ -15,11 +15,16 @@ from agecli.config import CapsNetConfig, CnnConfig, Dinov2Config, TrainConfig
 from agecli.data.store import open_dataset
 from agecli.errors import UsageError
 from agecli.models.capsnet import CapsNet
-from agecli.models.dlib import SOME, is_dlib, set_statistics
+from agecli.models.dlib import ENOUGH, set_statistics
 from agecli.models.hub import read_state
 from agecli.training.build import build_model, build_optimizer
 from agecli.training.devices import make_accelerator
-from agecli.training.initial import check_split, only_weights, training_of
+from agecli.training.initial import (
+    check_split,
+    only_weights,
+    starts_from_dlib,
+    training_of,
+)
 from agecli.training.loop import Schedule, Trainer
 from agecli.training.memory_plan.budget import within_memory
 from agecli.training.observer import Observer
@@ -114,8 +119,9 @@ def _has_initial(config: TrainConfig) -> TypeGuard[Initial]:
 
 def _start(config: Initial, model: nn.Module, session: Session) -> None:
     _load_initial(config, model)
-    if isinstance(model, CapsNet) and model.body and is_dlib(config.init):
-        set_statistics(model.body, session.sample(SOME))
+    if isinstance(model, CapsNet) and model.body and starts_from_dlib(config):
+        model.to(session.device)
+        set_statistics(model.body, session.sample(ENOUGH))
 
 
 def _load_initial(config: Initial, model: nn.Module) -> None:
@@ -123,7 +129,7 @@ def _load_initial(config: Initial, model: nn.Module) -> None:
 
     Raises UsageError for weights of another model, or of a split that would leak into this one.
     """
-    if isinstance(model, CapsNet) and model.body and is_dlib(config.init):
+    if isinstance(model, CapsNet) and model.body and starts_from_dlib(config):
         state = read_state(Path(config.init))
         model.body.load_state_dict({name: state[name] for name in model.body.state_dict()})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,12 +84,17 @@ class Session:
             pinned=self.device.type == "cuda", draw=self.order(split).draw if training else None,
         )  # fmt: skip
 
-    def sample(self, count: int) -> Tensor:
-        """Return up to `count` training images, spread evenly, as input (B, 3, S, S), unchanged."""
+    def sample(self, count: int) -> Iterator[Tensor]:
+        """Yield up to `count` training images, spread evenly, in batches of input, not augmented.
+
+        Each batch: (B, 3, S, S), on the device.
+        """
         config, rows = self.config, self.rows["train"]
         rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=int)]
-        images = torch.from_numpy(np.take(self.dataset.images, rows, axis=0))
-        return to_input(images, config.image_size, config.mean, config.std)
+        for start in range(0, len(rows), config.batch_size):
+            batch = rows[start : start + config.batch_size]
+            images = torch.from_numpy(np.take(self.dataset.images, batch, axis=0)).to(self.device)
+            yield to_input(images, config.image_size, config.mean, config.std)
 
     def order(self, split: str) -> Order:
         """Return the order in which a split's rows are drawn."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from agecli.config import IMAGENET_MEAN, IMAGENET_STD
 from agecli.errors import WeightsError
@@ -87,11 +87,22 @@ def test_with_statistics_training_begins_where_the_weights_are(file: Path):
     expected = body(x)
     assert (body.train()(x) - expected).std() > 0.5 * expected.std()  # far from it
     body = body_of(file).train()
-    set_statistics(body, x)
+    set_statistics(body, [x[:4], x[4:]])
     assert body.training
     near = {"rtol": 1e-3, "atol": 1e-3 * float(expected.std())}
     torch.testing.assert_close(body.eval()(x), expected, **near)
     torch.testing.assert_close(body.train()(x), expected, **near)
+
+
+def test_statistics_are_set_where_processes_share_them(file: Path):
+    """On CUDA batch norms become torch's SyncBatchNorm, which is no BatchNorm2d."""
+    x = normalised(pictures(150))
+    alone, shared = body_of(file), nn.SyncBatchNorm.convert_sync_batchnorm(body_of(file))
+    for body in (alone, shared):
+        set_statistics(body, [x])
+    assert alone.bn1.running_var.std() > 0
+    for name, tensor in shared.state_dict().items():
+        torch.testing.assert_close(tensor, alone.state_dict()[name], msg=name)
 
 
 @pytest.mark.parametrize("share", [0, 0.0001, 0.3, 0.999])

@@ -1,6 +1,7 @@
 """The start of a PyTorch training."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,3 +137,28 @@ def test_a_pretrained_stem_learns_more_slowly(dataset_folder: Path):
         counts = [sum(weights.numel() for weights in group["params"]) for group in groups]
         assert sum(counts) == sum(weights.numel() for weights in model.parameters())
         assert len(counts) == 1 or counts[1] == sum(w.numel() for w in model.body.parameters())
+
+
+def test_weights_of_ours_that_are_named_like_dlibs_are_not_taken_for_them(
+    first: Run, dataset_folder: Path, tmp_path: Path
+):
+    """Else the images that these have seen would be forgotten."""
+    named = tmp_path / "weights.dat"
+    named.write_bytes(first.best.read_bytes())
+    kind = KINDS[read_metadata(first.best).model]
+    if kind is CapsNetConfig:
+        with pytest.raises(UsageError, match="--stem dlib29"):
+            going_on(first, dataset_folder, named)
+        return
+    config = going_on(first, dataset_folder, named, epochs=1, limit=32)
+    assert read_fingerprints(run_training(config, tmp_path / "run").best) is None
+
+
+def test_a_run_whose_name_ends_like_dlibs_file_is_a_run(
+    first: Run, dataset_folder: Path, tmp_path: Path
+):
+    folder = shutil.copytree(first.folder, tmp_path / "run.dat")
+    config = going_on(first, dataset_folder, folder, epochs=1, limit=32)
+    assert len(read_fingerprints(run_training(config, tmp_path / "run").best)) == len(
+        read_fingerprints(first.best)
+    )
