@@ -28,7 +28,10 @@ def folder_readme(folder: Path) -> str:
     if not files:
         raise WeightsError(f"{folder} contains no weights: export some into it first")
     models = {path: read_metadata(path) for path in files}
-    scores = filter(None, map(scores_of, models.values()))
+    said: dict[tuple[int, str, float], list[str]] = {}
+    for path, metadata in models.items():
+        if one := scores_of(metadata):
+            said.setdefault((one.n, one.majority_group, one.majority), []).append(f"`{path.name}`")
     trainings = (
         (path.name, metadata, _lines(_trainings(metadata.training), f"runs/{path.stem}"))
         for path, metadata in models.items()
@@ -36,8 +39,7 @@ def folder_readme(folder: Path) -> str:
     return fill_markdown(
         Path(__file__).with_name("index.md.j2"),
         made=pasteable("agecli", "export", folder.resolve().name, "--index"),
-        models=_models(models), ensemble=find_fitted(files).fitted,
-        said=list({(one.n, one.majority_group, one.majority) for one in scores}),
+        models=_models(models), ensemble=find_fitted(files).fitted, said=said,
         remembers=[f"`{path.name}`" for path, metadata in models.items() if metadata.fingerprints],
         trainings=[one for one in trainings if one[2]],
         sources=list(dict.fromkeys(chain(*map(sources_of, models.values())))),

@@ -32,6 +32,15 @@ def test_a_row_per_file_holds_its_own_figures(tmp_path: Path):
     assert "0123456789abcdef" in text
 
 
+def test_it_says_which_figures_are_of_other_images(tmp_path: Path):
+    first = write_model(tmp_path / "a.safetensors")
+    other = read_metadata(first).metrics | {"n": 1_768, "majority": 0.347}
+    write_model(tmp_path / "b.safetensors", metrics=other)
+    text = folder_readme(tmp_path)
+    assert "\nOn 1,516 images of the test split (`a.safetensors`); always predicting" in text
+    assert "\nOn 1,768 images of the test split (`b.safetensors`); always predicting" in text
+
+
 def test_the_licence_names_all_data_sets(tmp_path: Path):
     write_model(tmp_path / "a.safetensors", training=config_of())
     assert "\nTrained on UTKFace, which is for **non-comm" in folder_readme(tmp_path)
