@@ -31,9 +31,14 @@ def test_links_and_pictures_exist(page: Path):
 )
 def test_the_results_are_those_in_the_weights_files(file: Path):
     """A new release fails here until its figures stand in the table."""
-    scores = scores_of(read_metadata(file))
+    metadata = read_metadata(file)
+    scores = scores_of(metadata)
     assert scores
-    figures = [share(scores.exact), span(scores.exact_interval), share(scores.one_off)]
+    exact, interval, one_off = scores.exact, scores.exact_interval, scores.one_off
+    for part in metadata.metrics["slices"]:
+        if (part["by"], part["value"]) == ("source", "UTKFace"):  # of a training on several sets
+            exact, interval, one_off = part["exact"], part["interval"], part["one_off"]
+    figures = [share(exact), span(interval), share(one_off)]
     (row,) = re.findall(rf"^\| `{file.stem}`, (.*) \|$", TEXT, re.MULTILINE)
     model, *cells = row.split(" | ")
     assert cells[:4] == [*figures, years(scores.mae)]

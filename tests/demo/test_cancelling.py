@@ -55,7 +55,7 @@ def test_an_answer_that_nobody_cancels(contender: Contender):
 
 
 def test_no_update_is_edited_in_place(contender: Contender):
-    """Of two in a row that are dictionaries, Gradio's page turns the one it holds into the next."""
+    """Gradio's page holds one dictionary for all updates, and turns it into the next one."""
     asked = Asked(contender)
     *updates, _ = asked.answer()
     updates += [asked.do.leave(PAGE)]
