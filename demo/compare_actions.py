@@ -11,6 +11,7 @@ import gradio as gr
 from .batch import answer_faces
 from .compare import GivenUp, compare
 from .drawing import (
+    ABSENT,
     EMPTY,
     FINDING,
     WAITING,
@@ -130,7 +131,7 @@ class Actions:
     def _answer(
         self, visitor: Visitor, wish: object, contenders: Sequence[Contender], **settings: Any
     ) -> Iterator[Any]:
-        tab = self.tab
+        tab, fresh = self.tab, visitor.read is not None
         if read := visitor.read:
             picture = read_picture(*read(), self.reader, self.most_bytes)
             if not (shown := visitor.show(wish, picture)):
@@ -153,8 +154,9 @@ class Actions:
             opened.group = str(first.group)
         names = tuple(contender.name for contender in contenders)
         stale = len(opened.picture.faces) > 1 and visitor.listed != names
-        yield {
-            tab.crop: draw_crop(comparisons[0]),
+        # What recorded the picture may reach the page after it was first shown.
+        yield (self._show(opened) if fresh else {}) | {
+            tab.upload: ABSENT, tab.crop: draw_crop(comparisons[0]),
             tab.recent: draw_recent(visitor), tab.results: results(*comparisons),
         } | ({tab.faces: draw_faces(opened)} if stale else {})  # fmt: skip
         if visitor.wish is not wish:
@@ -189,5 +191,6 @@ class Actions:
         """Return the page without a picture, and something in the place of results."""
         tab = self.tab
         return self._clear() | {
-            tab.upload: None, tab.recent: draw_recent(visitor), tab.results: said,
+            tab.upload: gr.update(value=None, visible=True), tab.recent: draw_recent(visitor),
+            tab.results: said,
         }  # fmt: skip

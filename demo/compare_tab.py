@@ -20,8 +20,6 @@ element.addEventListener('click', event => {
   const button = event.target.closest('button');
   if (!button) return;
   const {example, again, face, reopen, beside, alone} = button.dataset;
-  // Back to files, which turns the camera off.
-  if (example || reopen) document.querySelector('#upload .source-selection button')?.click();
   if (example) trigger('example', {name: example});
   if (again) trigger('again');
   if (reopen) trigger('reopen', {number: Number(reopen)});
@@ -69,8 +67,8 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 class Layout:
     """The tab's components: `shown` are those that a picture changes, `settings` the user's.
 
-    An update is a value and nothing else: of one that is a dictionary, Gradio's page deletes what
-    the next one lacks, also where a slow browser has not shown it yet.
+    All but the upload's updates are values alone: of one that is a dictionary, Gradio's page
+    deletes what the next one lacks, also where a slow browser has not shown it yet.
     """
 
     def __init__(self, names: list[str]) -> None:

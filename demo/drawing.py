@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -22,6 +23,8 @@ WAITING = render(
     text="Each model gives an age group, how sure it is, and, where it can, an age in years.",
 )  # fmt: skip
 FINDING = render("finding")
+ABSENT = gr.update(visible=False)
+"""Of the upload, whose camera goes off with it."""
 EMPTY = ""
 """Takes no place: what is seen follows from what there is, by the style sheet."""
 THUMBNAIL = 88

@@ -60,20 +60,26 @@ def test_every_released_model_predicts_the_portrait(cli, tmp_path: Path):
 
 
 PROMISED = {
-    "cnn": (0.74, 0.95), "capsnet": (0.72, 0.93), "resnet": (0.73, 0.95), "dinov2": (0.64, 0.90),
+    "cnn": (0.74, 0.95), "capsnet": (0.73, 0.95), "resnet": (0.75, 0.96), "dinov2": (0.64, 0.90),
 }  # fmt: skip
 
 
 @pytest.mark.realdata
 @pytest.mark.slow
 def test_the_released_weights_score_what_their_file_says(cli, utkface: Path, tmp_path: Path):
-    go(cli, tmp_path, "prepare", utkface, "data", "--audit", 1)  # by which they were trained
-    lines = go(cli, tmp_path, "evaluate", *PROMISED, "--data", "data", "--json").splitlines()
+    go(cli, tmp_path, "prepare", utkface, "data")
     promised = dict(PROMISED)
-    for scores in map(json.loads, lines[: len(PROMISED)]):
-        stored = read_metadata(Path(scores["weights"])).metrics
-        exact, one_off = promised.pop(scores["model"])
-        assert scores["same_split"]
-        assert scores["exact"] == pytest.approx(stored["exact"], abs=2 / stored["n"])
-        assert scores["exact"] >= exact and scores["one_off"] >= one_off
+    for models in (("capsnet", "resnet"), ("cnn", "dinov2")):
+        lines = go(cli, tmp_path, "evaluate", *models, "--data", "data", "--json").splitlines()
+        for scores in map(json.loads, lines[: len(models)]):
+            stored = read_metadata(Path(scores["weights"])).metrics
+            exact, one_off = promised.pop(scores["model"])
+            assert scores["exact"] >= exact and scores["one_off"] >= one_off
+            own = [part for part in stored["slices"] if part["value"] == "UTKFace"]
+            if own:  # it was trained on several sets, which are split as each alone is
+                assert not scores["left_out"]
+                assert scores["exact"] == pytest.approx(own[0]["exact"], abs=2 / scores["n"])
+            else:  # on an earlier split, of nearly the same images
+                assert 0 < scores["left_out"] < 20
+                assert scores["exact"] == pytest.approx(stored["exact"], abs=0.01)
     assert not promised
