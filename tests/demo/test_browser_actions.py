@@ -187,6 +187,17 @@ def test_on_a_phone_the_answer_stands_below_the_picture(visit: Visit):
     assert tops[2] < 844
 
 
+def test_settings_stand_below_a_long_list_of_faces(visit: Visit, tmp_path: Path):
+    page = visit()
+    upload(page, crowd(tmp_path / "many.jpg", 3, 2))
+    page.wait_for_selector(".faces strong >> text=6: ", timeout=TIMEOUT)
+    side, *parts = [
+        page.locator(place).bounding_box() for place in (".side", ".stage", ".faces", "#controls")
+    ]
+    assert sorted(parts, key=lambda part: part["y"]) == parts
+    assert all(part["x"] + part["width"] <= side["x"] + side["width"] for part in parts)
+
+
 def test_an_answer_is_taken_along(visit: Visit):
     page = visit()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
