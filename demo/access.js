@@ -6,6 +6,7 @@
   const shown = element => element?.isConnected && element.checkVisibility({visibilityProperty: true});
   const key = element => JSON.stringify(Object.entries(element.dataset)[0]);
   let last, place, panel;  // what has the focus, its component's elem_id, and the tab of that
+  let settled;  // a timer
 
   const focused = ({target}) => {
     [last, panel] = [target, target.closest('.tabitem')];
@@ -16,6 +17,7 @@
 
   // The same button drawn anew, or the first one of the tab.
   const refocus = () => {
+    if (!last || !panel || document.activeElement !== document.body || shown(last)) return;
     const own = all(`#${place} button`).filter(other => key(other) === key(last));
     [...own, ...all('button, input, a[href], summary', panel)].find(shown)?.focus();
   };
@@ -31,7 +33,8 @@
     const results = document.getElementById('results');
     if (results && parts.has(results.querySelector('[id^=html-]')))
       results.ariaBusy = Boolean(results.querySelector('.skeleton'));
-    if (last && panel && document.activeElement === document.body && !shown(last)) refocus();
+    clearTimeout(settled);
+    settled = setTimeout(refocus, 100);  // Gradio redraws part after part, the first one not first
   };
 
   document.addEventListener('focusin', focused);

@@ -11,9 +11,9 @@ import gradio as gr
 from .batch import answer_faces
 from .compare import GivenUp, compare
 from .drawing import (
+    ABSENT,
     EMPTY,
     FINDING,
-    HIDDEN,
     WAITING,
     draw_crop,
     draw_faces,
@@ -69,12 +69,10 @@ class Actions:
         visitor = self.visitors.find(request)
         visitor.open(read)
         tab = self.tab
-        # The upload is hidden until there is a result, but not emptied: a newer picture may be on
-        # its way in it, and would be sent as nothing.
+        # The upload is not emptied: a newer picture may be on its way in it, and would be sent as
+        # nothing.
         return self.skeleton | {
-            tab.stage: gr.update(value=FINDING, visible=True), tab.examples: HIDDEN,
-            tab.controls: HIDDEN, tab.upload: gr.update(visible="hidden"), tab.crop: "",
-            tab.faces: EMPTY, tab.recent: EMPTY,
+            tab.stage: FINDING, tab.crop: EMPTY, tab.faces: EMPTY, tab.recent: EMPTY,
         }  # fmt: skip
 
     def choose(self, event: gr.EventData, request: gr.Request) -> Any:
@@ -93,8 +91,7 @@ class Actions:
         opened = visitor.reopen(int(event._data["number"]))
         if not opened:
             return {self.tab.recent: draw_recent(visitor)}
-        gone = {self.tab.examples: HIDDEN, self.tab.upload: HIDDEN}
-        return self.skeleton | gone | self._show(opened)
+        return self.skeleton | self._show(opened)
 
     def put_beside(self, event: gr.EventData, request: gr.Request) -> Any:
         """Record the picture to show beside the open one; none without a number."""
@@ -134,7 +131,7 @@ class Actions:
     def _answer(
         self, visitor: Visitor, wish: object, contenders: Sequence[Contender], **settings: Any
     ) -> Iterator[Any]:
-        tab = self.tab
+        tab, fresh = self.tab, visitor.read is not None
         if read := visitor.read:
             picture = read_picture(*read(), self.reader, self.most_bytes)
             if not (shown := visitor.show(wish, picture)):
@@ -157,8 +154,9 @@ class Actions:
             opened.group = str(first.group)
         names = tuple(contender.name for contender in contenders)
         stale = len(opened.picture.faces) > 1 and visitor.listed != names
-        yield {
-            tab.upload: HIDDEN, tab.crop: draw_crop(comparisons[0]),
+        # What recorded the picture may reach the page after it was first shown.
+        yield (self._show(opened) if fresh else {}) | {
+            tab.upload: ABSENT, tab.crop: draw_crop(comparisons[0]),
             tab.recent: draw_recent(visitor), tab.results: results(*comparisons),
         } | ({tab.faces: draw_faces(opened)} if stale else {})  # fmt: skip
         if visitor.wish is not wish:
@@ -178,8 +176,7 @@ class Actions:
         """Return the updates for a picture without results yet."""
         tab = self.tab
         return {
-            tab.stage: gr.update(value=draw_stage(opened), visible=True),
-            tab.controls: gr.update(visible=True), tab.crop: "", tab.faces: draw_faces(opened),
+            tab.stage: draw_stage(opened), tab.crop: EMPTY, tab.faces: draw_faces(opened),
             tab.recent: EMPTY,
         }  # fmt: skip
 
@@ -187,14 +184,13 @@ class Actions:
         """Return the page without its picture, but for the field of a next one."""
         tab = self.tab
         return {
-            tab.stage: EMPTY, tab.controls: HIDDEN, tab.crop: "", tab.faces: EMPTY,
-            tab.results: WAITING,
+            tab.stage: EMPTY, tab.crop: EMPTY, tab.faces: EMPTY, tab.results: WAITING,
         }  # fmt: skip
 
     def _close(self, visitor: Visitor, said: str) -> dict[Any, Any]:
         """Return the page without a picture, and something in the place of results."""
         tab = self.tab
         return self._clear() | {
-            tab.examples: gr.update(visible=True), tab.upload: gr.update(value=None, visible=True),
-            tab.recent: draw_recent(visitor), tab.results: said,
+            tab.upload: gr.update(value=None, visible=True), tab.recent: draw_recent(visitor),
+            tab.results: said,
         }  # fmt: skip

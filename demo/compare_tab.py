@@ -65,7 +65,11 @@ def build(contenders: Sequence[Contender], most_bytes: int, visitors: Visitors) 
 
 
 class Layout:
-    """The tab's components: `shown` are those that a picture changes, `settings` the user's."""
+    """The tab's components: `shown` are those that a picture changes, `settings` the user's.
+
+    All but the upload's updates are values alone: of one that is a dictionary, Gradio's page
+    deletes what the next one lacks, also where a slow browser has not shown it yet.
+    """
 
     def __init__(self, names: list[str]) -> None:
         html = partial(gr.HTML, apply_default_css=False)
@@ -76,10 +80,10 @@ class Layout:
                     elem_id="upload", buttons=[],
                     placeholder="Drop a picture here\nor click to choose one",
                 )  # fmt: skip
-                self.stage: Any = html(visible=False, js_on_load=CLICKS, elem_id="stage")
-                self.faces: Any = html(visible=False, js_on_load=CLICKS, elem_id="faces")
+                self.stage: Any = html(js_on_load=CLICKS, elem_id="stage")
+                self.faces: Any = html(js_on_load=CLICKS, elem_id="faces")
                 self.examples: Any = html(list_examples(), js_on_load=CLICKS, elem_id="examples")
-                with gr.Column(visible=False, elem_id="controls") as self.controls:
+                with gr.Column(elem_id="controls") as self.controls:
                     self.crop = html(elem_id="crop")
                     self.settings: list[Any] = [
                         gr.Slider(
@@ -96,10 +100,9 @@ class Layout:
                             visible=len(names) > 1, elem_id="answering",
                         ),
                     ]  # fmt: skip
-                self.recent: Any = html(visible=False, js_on_load=CLICKS, elem_id="recent")
+                self.recent: Any = html(js_on_load=CLICKS, elem_id="recent")
             with gr.Column(scale=8, min_width=320):
                 self.results: Any = html(WAITING, js_on_load=CLICKS, elem_id="results")
         self.shown = [
-            self.stage, self.examples, self.controls, self.upload, self.crop, self.faces,
-            self.recent, self.results,
+            self.stage, self.upload, self.crop, self.faces, self.recent, self.results,
         ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -24,8 +23,10 @@ WAITING = render(
     text="Each model gives an age group, how sure it is, and, where it can, an age in years.",
 )  # fmt: skip
 FINDING = render("finding")
-HIDDEN = gr.update(visible=False)
-EMPTY = gr.update(value="", visible=False)
+ABSENT = gr.update(visible=False)
+"""Of the upload, whose camera goes off with it."""
+EMPTY = ""
+"""Takes no place: what is seen follows from what there is, by the style sheet."""
 THUMBNAIL = 88
 
 
@@ -39,14 +40,14 @@ def draw_stage(opened: Opened) -> str:
     )  # fmt: skip
 
 
-def draw_faces(opened: Opened, rows: Sequence[Prediction] = ()) -> Any:
+def draw_faces(opened: Opened, rows: Sequence[Prediction] = ()) -> str:
     """List the faces of a picture of several, with what is said of each once it is."""
     crops = _crops(opened.picture)
     if len(crops) == 1:
         return EMPTY
     listed = list(said(rows)) or [(None, "")] * len(crops)
     faces = [(_thumbnail(crop), *one) for crop, one in zip(crops, listed, strict=True)]
-    return gr.update(value=render("faces", faces=faces, chosen=opened.face), visible=True)
+    return render("faces", faces=faces, chosen=opened.face)
 
 
 def draw_crop(comparison: Comparison) -> str:
@@ -54,16 +55,15 @@ def draw_crop(comparison: Comparison) -> str:
     return render("crop", crop=comparison.crop, number=comparison.face + 1)
 
 
-def draw_recent(visitor: Visitor) -> Any:
+def draw_recent(visitor: Visitor) -> str:
     """List the last pictures but the open one, each by its chosen face."""
     others = [one for one in visitor.recent if one is not visitor.opened]
     if not others:
         return EMPTY
     listed = [(one, _thumbnail(_crops(one.picture)[one.face])) for one in others]
-    page = render(
+    return render(
         "recent", recent=listed, beside=visitor.beside, comparable=visitor.opened is not None
     )
-    return gr.update(value=page, visible=True)
 
 
 def _crops(picture: Picture) -> np.ndarray:

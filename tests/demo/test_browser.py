@@ -90,16 +90,42 @@ def test_a_picture_is_pasted(visit: Visit):
     assert read_answers(page) == wanted
 
 
-def test_the_camera_takes_a_picture(visit: Visit):
-    page = visit()
+TRACKS = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.tracks = [];
+navigator.mediaDevices.getUserMedia = async wanted => {
+  const stream = await ask(wanted);
+  window.tracks.push(...stream.getTracks());
+  return stream;
+};
+"""
+CAMERA_IS_OFF = "tracks.length && tracks.every(track => track.readyState === 'ended')"
+
+
+def start_camera(page: Any) -> None:
     page.click("#upload button[aria-label='Capture from camera']")
     page.click("text=Click to Access Webcam")
     page.wait_for_function("document.querySelector('#upload video').videoWidth > 0")
+    assert not page.evaluate(CAMERA_IS_OFF)
+
+
+def test_the_camera_takes_a_picture(visit: Visit):
+    page = visit(script=TRACKS)
+    start_camera(page)
     page.click("#upload button[aria-label='capture photo']")
     answers = read_answers(page)
     assert len(answers) == len(find_weights())
     sure = [answer["group"] for answer in answers.values() if answer["sure"] > 50]
     assert sure and set(sure) == {"25-32"}  # another may change its mind over the camera's scaling
+    page.wait_for_function(CAMERA_IS_OFF)
+
+
+def test_the_camera_is_off_once_a_picture_is_chosen(visit: Visit):
+    page = visit(script=TRACKS)
+    start_camera(page)
+    page.click("[data-example='astronaut.jpg']")
+    page.wait_for_selector(".card")
+    page.wait_for_function(CAMERA_IS_OFF)
 
 
 COPY = """async png => {

@@ -198,6 +198,14 @@ def test_settings_stand_below_a_long_list_of_faces(visit: Visit, tmp_path: Path)
     assert all(part["x"] + part["width"] <= side["x"] + side["width"] for part in parts)
 
 
+def test_a_slow_browser_shows_all_that_was_said(visit: Visit, tmp_path: Path):
+    page = visit()
+    slow = {"rate": 6}
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", slow)
+    upload(page, crowd(tmp_path / "many.jpg", 3, 2))
+    page.wait_for_selector(".faces strong >> text=6: ", timeout=TIMEOUT)
+
+
 def test_an_answer_is_taken_along(visit: Visit):
     page = visit()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
