@@ -24,7 +24,7 @@ WAITING = render(
 )  # fmt: skip
 FINDING = render("finding")
 ABSENT = gr.update(visible=False)
-"""Of the upload, whose camera goes off with it."""
+"""For the upload, whose camera goes off with it."""
 EMPTY = ""
 """Takes no place: what is seen follows from what there is, by the style sheet."""
 THUMBNAIL = 88

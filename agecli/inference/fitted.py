@@ -90,10 +90,16 @@ class Fitted:
         """Return its position among the predictions of so many models: first or last."""
         return 0 if self.better else models
 
+    def find(self, paths: Sequence[Path]) -> list[int]:
+        """Return the positions of its members among weights files."""
+        files = {member.file for member in self.members}
+        return [place for place, path in enumerate(paths) if path.name in files]
+
     def combine(self, paths: Sequence[Path], answers: Sequence[Answers]) -> Answers:
-        """Combine the members' predictions for the same images."""
+        """Combine the members' predictions for the same images; others do not count."""
         powers = {member.file: member.power for member in self.members}
-        joint = combine(answers, [powers[path.name] for path in paths])
+        own = self.find(paths)
+        joint = combine([answers[i] for i in own], [powers[paths[i].name] for i in own])
         return replace(joint, decision=self.decision, sets=self.sets)
 
     def write(self, path: Path) -> None:
@@ -102,7 +108,7 @@ class Fitted:
 
 
 class Found(NamedTuple):
-    """The ensemble fitted for some weights files, if any."""
+    """The ensemble of some weights files, if any."""
 
     fitted: Fitted | None = None
     file: Path | None = None
@@ -114,7 +120,7 @@ class Found(NamedTuple):
 
 
 def find_fitted(paths: Sequence[Path]) -> Found:
-    """Find the ensemble fitted for exactly these weights files: ensemble.json in their folder."""
+    """Find an ensemble whose members are all among weights files: ensemble.json in their folder."""
     if len(paths) < 2 or len({path.parent for path in paths}) > 1:
         return Found()
     file = paths[0].with_name(FILE)
@@ -130,7 +136,7 @@ def find_fitted(paths: Sequence[Path]) -> Found:
 
 
 def _read(file: Path, paths: Sequence[Path]) -> Fitted:
-    """Read an ensemble. Raises ValueError for an invalid one, or one of other files."""
+    """Read an ensemble. Raises ValueError for an invalid one, or if a member is not among files."""
     if read_json(file, _Known).format > FORMAT:
         raise ValueError("it is from a newer agecli")
     fitted = read_json(file, Fitted)
@@ -139,14 +145,15 @@ def _read(file: Path, paths: Sequence[Path]) -> Fitted:
         raise ValueError("it names a file twice")
     if not any(member.power for member in fitted.members):
         raise ValueError("none of its members counts")
-    if sorted(members) != sorted(path.name for path in paths):
+    given = {path.name: path for path in paths}
+    if members.keys() - given.keys():
         raise ValueError(f"it belongs to other models ({', '.join(members)})")
     check_decision(fitted.decision, len(fitted.scheme))
     if fitted.sets:
         check_sets(fitted.sets, len(fitted.scheme))
-    for path in paths:
-        if sha256_of(path) != members[path.name]:
-            raise ValueError(f"{path.name} has changed since it was fitted")
+    for name, sha256 in members.items():
+        if sha256_of(given[name]) != sha256:
+            raise ValueError(f"{name} has changed since it was fitted")
     return fitted
 
 

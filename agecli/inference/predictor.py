@@ -202,14 +202,14 @@ class Said:
 def with_ensemble(
     fitted: Fitted | None, paths: Sequence[Path], said: Sequence[Said]
 ) -> list[list[Prediction]]:
-    """Return the rows of models, and those of the ensemble fitted for them.
+    """Return the rows of models, and those of the ensemble fitted for some of them.
 
     said: the predictions of these files' models for the same faces. The ensemble comes first
-    if it is better than each of them, else last; it has seen a face if any of them has.
+    if it is better than each of its members, else last; it has seen a face if any of them has.
     """
     columns = [one.rows for one in said]
     if fitted and said:
-        faces = list(zip(*columns, strict=True))  # rows of all models
+        faces = zip(*(columns[place] for place in fitted.find(paths)), strict=True)
         known = [{row.seen for row in rows} for rows in faces]
         seen = [True if True in some else None if None in some else False for some in known]
         answers = fitted.combine(paths, [one.answers for one in said])

@@ -77,15 +77,16 @@ def test_no_model_alone_rules_an_answer_out():
     assert combine([never, sure], [0.3, 0.7]).groups.argmax() == 0
 
 
-def test_it_is_found_for_just_its_members(paths: list[Path], fitted: Fitted):
+def test_it_is_found_where_all_its_members_are(paths: list[Path], fitted: Fitted):
     found = find_fitted(paths)
     assert found.fitted == fitted and found.note == "" and found.file == paths[0].with_name(FILE)
     assert found.fitted.sort(paths) == paths[::-1]
     assert find_fitted(paths[:1]).note == ""
     other = paths[0].with_name("three.safetensors")
     other.write_bytes(b"")
-    assert find_fitted([*paths, other]).fitted is None
-    assert "other models (two.safetensors, one.safetensors)" in find_fitted([*paths, other]).note
+    assert find_fitted([*paths, other]) == found
+    assert find_fitted([paths[0], other]).fitted is None
+    assert "other models (two.safetensors, one.safetensors)" in find_fitted([paths[0], other]).note
 
 
 def test_members_are_recognised_by_their_names(paths: list[Path], fitted: Fitted):
@@ -94,6 +95,9 @@ def test_members_are_recognised_by_their_names(paths: list[Path], fitted: Fitted
     np.testing.assert_allclose(joint.groups, combine([one, two], [0.25, 0.5]).groups)
     np.testing.assert_allclose(joint.groups, fitted.combine(paths[::-1], [two, one]).groups)
     assert joint.decision == MEDIAN
+    other = draw(3, 5)  # of other groups
+    beside = fitted.combine([paths[0].with_name("three"), *paths], [other, one, two])
+    np.testing.assert_array_equal(joint.groups, beside.groups)
 
 
 def test_none_is_found_without_a_file_or_in_several_folders(paths: list[Path], tmp_path: Path):
