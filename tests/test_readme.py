@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agecli.evaluation.report.tables import megabytes, share, span, years
+from agecli.evaluation.report.tables import megabytes
 from agecli.exporting.card import scores_of
 from agecli.weights import read_metadata, released_folder
 
@@ -29,19 +29,21 @@ def test_links_and_pictures_exist(page: Path):
 @pytest.mark.parametrize(
     "file", sorted(released_folder().glob("*.safetensors")), ids=lambda f: f.stem
 )
-def test_the_results_are_those_in_the_weights_files(file: Path):
-    """A new release fails here until its figures stand in the table."""
+def test_the_results_are_near_those_in_the_weights_files(file: Path):
+    """A new release fails here until its figures, on nearly the same images, stand in the table."""
     metadata = read_metadata(file)
     scores = scores_of(metadata)
     assert scores
-    exact, interval, one_off = scores.exact, scores.exact_interval, scores.one_off
+    exact, one_off = scores.exact, scores.one_off
     for part in metadata.metrics["slices"]:
         if (part["by"], part["value"]) == ("source", "UTKFace"):  # of a training on several sets
-            exact, interval, one_off = part["exact"], part["interval"], part["one_off"]
-    figures = [share(exact), span(interval), share(one_off)]
+            exact, one_off = part["exact"], part["one_off"]
     (row,) = re.findall(rf"^\| `{file.stem}`, (.*) \|$", TEXT, re.MULTILINE)
     model, *cells = row.split(" | ")
-    assert cells[:4] == [*figures, years(scores.mae)]
+    assert float(cells[0].strip("%")) / 100 == pytest.approx(exact, abs=0.004)
+    assert float(cells[2].strip("%")) / 100 == pytest.approx(one_off, abs=0.004)
+    if scores.mae is not None:
+        assert float(cells[3].split()[0]) == pytest.approx(scores.mae, abs=0.05)
     assert model.endswith(megabytes(file.stat().st_size))
 
 
