@@ -24,7 +24,6 @@ def results(comparison: Comparison, beside: Comparison | None = None) -> str:
     return side_by_side + render(
         "results", kicker=kicker(comparison), ensemble=ensemble, first=comparison.first,
         answers=comparison.answers,
-        count="One model" if len(groups) == 1 else f"{_count(len(groups)).capitalize()} models",
         agreement=agreement(ensemble, groups) if ensemble else "",
         remarks=list(remarks(comparison.first, ensemble)),
         record=json.dumps(comparison.record(), indent=1), perturbed=crops,

@@ -71,7 +71,7 @@ def test_the_page_says_what_predict_says(visit: Visit, cli: Cli):
         for group, chance in row["probabilities"].items():
             if chance >= 0.005:
                 assert answer["shares"][group] == f"{chance:.0%}"
-    assert re.search("models together say|The mean of", page.inner_text(".joint"))
+    assert re.search("The ensemble says|The mean of", page.inner_text(".joint"))
 
 
 def test_a_picture_is_pasted(visit: Visit):

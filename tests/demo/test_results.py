@@ -89,7 +89,7 @@ def test_a_fitted_ensemble_stands_first_where_it_is_better(
     assert ("Two models together" in first.split('class="group"')[0]) == better
     assert ("the most accurate of them" in first) != better
     assert "None of two says 4–6; the others are in a neighbouring group." in first
-    assert ("Two models together say 4–6." in first) != better
+    assert ("The ensemble says 4–6." in first) != better
 
 
 def test_a_card_has_all_figures_and_no_markup_of_others(contender: Contender):
