@@ -15,11 +15,12 @@
       for (const other of target.parentElement.children) other.tabIndex = other === target ? 0 : -1;
   };
 
-  // The same button drawn anew, or the first one of the tab.
+  // The same button drawn anew, or the picture's own one, or the first one of the tab.
   const refocus = () => {
     if (!last || !panel || document.activeElement !== document.body || shown(last)) return;
     const own = all(`#${place} button`).filter(other => key(other) === key(last));
-    [...own, ...all('button, input, a[href], summary', panel)].find(shown)?.focus();
+    const again = all('[data-again]', panel);
+    [...own, ...again, ...all('button, input, a[href], summary', panel)].find(shown)?.focus();
   };
 
   const say = text => { document.getElementById('said').textContent = text };

@@ -82,4 +82,5 @@ def test_the_released_weights_score_what_readme_says(cli, utkface: Path, tmp_pat
         assert [exact / 100, low / 100, high / 100, one_off / 100] == pytest.approx(
             wanted, abs=near
         )
-        assert mae == ([] if scores["mae"] is None else [pytest.approx(scores["mae"], abs=0.01)])
+        wanted = [scores["mae"]] if "mae" in scores else []  # the capsnet has no years
+        assert mae == pytest.approx(wanted, abs=0.01)
